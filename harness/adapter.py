@@ -1,0 +1,130 @@
+"""The one interface between the harness and a framework.
+
+A framework is a folder `impls/<name>/` with two files:
+
+- `__init__.py` holds `FRAMEWORK`, a `Framework`: plain facts that are read without importing the
+  framework;
+- `adapter.py` holds `Adapter`, a class with the methods of the Protocol below. It is imported only
+  inside a worker process, whose environment already carries the thread counts.
+
+Weights and slots travel as NumPy arrays under canonical names and in canonical shape: `layer0.weight`
+is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its name as the task's
+optimizer lists it. All knowledge of the framework (GPU, threads, tracing, allocators) stays behind
+this interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+
+Array = NDArray[Any]
+Setting = str | int | float | bool | None
+
+
+class Unsupported(Exception):
+    """This framework cannot do what is asked, here or ever; the reason is shown to the user."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What is known of a framework without importing it.
+
+    `distributions` are the names under which pip may have installed it, the first one found gives
+    the version; `environment` is set before a worker starts; `modes` maps a mode to one line, the
+    first mode is the default; `color` is its fixed colour in every figure.
+    """
+
+    title: str
+    distributions: tuple[str, ...]
+    install: str
+    modes: Mapping[str, str]
+    color: str
+    devices: tuple[str, ...] = ("cpu", "gpu")
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def default_mode(self) -> str:
+        return next(iter(self.modes))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a cell asks its framework to run: `device` is `cpu` or `gpu:<index>`."""
+
+    mode: str
+    device: str
+    threads: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a training carries from step to step, as copies in canonical names and shapes."""
+
+    weights: dict[str, Array]
+    slots: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """The framework's own count of device memory since the last reset, in bytes."""
+
+    peak_allocated: int
+    peak_reserved: int | None
+
+
+class Adapter(Protocol):
+    """A task, built in one framework, with its weights at the shared start.
+
+    `Batch` and `Handle` below are whatever the framework likes; the harness only passes them on.
+    """
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        """Build model, loss and optimizer. Raises Unsupported with the reason."""
+
+    def stage(self, inputs: Array, targets: Array) -> Any:
+        """Put a batch on the device, in the cell's dtype, and return it (off the clock).
+
+        `inputs` is (rows, features) float32; `targets` is (rows,) int64 class indices, or
+        (rows, outputs) float32 for binary and real targets.
+        """
+
+    def reset(self) -> None:
+        """Weights back to the shared start, slots and step count to zero."""
+
+    def train_step(self, batch: Any) -> Any:
+        """One optimizer update; returns a handle to the loss before it, without waiting for it."""
+
+    def predict(self, batch: Any) -> Any:
+        """The model's outputs for a batch's inputs, (rows, outputs), without waiting for them.
+
+        Logits, or probabilities where the task's model ends in a softmax.
+        """
+
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        """Gradient of the loss at the present weights, which stay as they are."""
+
+    def state(self) -> State:
+        """Weights and optimizer slots; slots are zero before the first step."""
+
+    def to_numpy(self, handle: Any) -> Array:
+        """The values behind a handle that `train_step` or `predict` returned."""
+
+    def synchronize(self) -> None:
+        """Return when everything asked for is done, on every device."""
+
+    def reset_device_memory(self) -> None:
+        """Start a new peak of device memory; does nothing where there is no such count."""
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Peaks since the reset, or None where the framework keeps no count for this device."""
+
+    def settings(self) -> dict[str, Setting]:
+        """What the framework says that it really runs with: threads, precision, traces, …"""

@@ -1,0 +1,65 @@
+"""Errors that a user can act on: one clear line, and an exit code of their own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+class HarnessError(Exception):
+    """Something that the user can mend; the command line prints its one line and exits."""
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """The request itself is wrong: nothing was run and nothing was written."""
+
+    exit_code = 2
+
+
+class DataError(UsageError):
+    """A data set is absent, or a data file is corrupt or truncated."""
+
+
+class StoreError(HarnessError):
+    """The store cannot be opened, read or written."""
+
+    exit_code = 4
+
+
+class CellsFailed(HarnessError):
+    """The run is complete and its report written, but not every trial ended well."""
+
+    exit_code = 6
+
+
+def unknown(what: str, word: str, choices: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else "choose from: " + ", ".join(known)
+    return UsageError(f"unknown {what} {word!r}; {hint}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem that a Pydantic validation found, as `where: what (got value)`."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    # Tags of discriminated unions stand in the location; a user never wrote them.
+    where = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ")
+    got = (
+        ""
+        if problem["type"] in ("value_error", "missing")
+        else f" (got {_short(problem['input'])})"
+    )
+    return f"{where}: {what}{got}" if where else f"{what}{got}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,1 @@
+"""What is run: tasks, their data, and the shared start. Names no framework."""

@@ -1,0 +1,57 @@
+"""A user's own tasks, from a TOML file.
+
+[[task]]
+name = "my-net"
+data = { name = "digits" }
+model = { hidden = [128, 64], activation = "gelu" }
+loss = "cross-entropy"
+optimizer = { name = "sgd", learning_rate = 0.1, momentum = 0.9 }
+batch_size = 64
+epochs = 10
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import UsageError, first_problem
+from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.spec import Task
+
+MAX_BYTES = 1_000_000
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; raises UsageError with the line where it is malformed."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes; this is no such file")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+
+
+def read_task_file(path: Path) -> list[Task]:
+    """The tasks of a file; raises UsageError naming file, task and field."""
+    content = read_toml(path)
+    entries = content.get("task")
+    if not isinstance(entries, list) or not entries or set(content) != {"task"}:
+        raise UsageError(f"{path}: expected one or more [[task]] tables and nothing else")
+    tasks: list[Task] = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            task = Task.model_validate(entry)
+        except ValidationError as error:
+            raise UsageError(f"{path}: task {number}: {first_problem(error)}") from None
+        if task.name in CATALOGUE or task.name in {other.name for other in tasks}:
+            raise UsageError(f"{path}: task {number}: the name {task.name!r} is taken")
+        tasks.append(task)
+    return tasks
