@@ -7,10 +7,10 @@ A framework is a folder `impls/<name>/` with two files:
 - `adapter.py` holds `Adapter`, a class with the methods of the Protocol below. It is imported only
   inside a worker process, whose environment already carries the thread counts.
 
-Weights and slots travel as NumPy arrays under canonical names and in canonical shape: `layer0.weight`
-is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its name as the task's
-optimizer lists it. All knowledge of the framework (GPU, threads, tracing, allocators) stays behind
-this interface.
+Weights and slots travel as NumPy arrays under canonical names and in canonical shape:
+`layer0.weight` is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its
+name as the task's optimizer lists it. All knowledge of the framework (GPU, threads, tracing,
+allocators) stays behind this interface.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""`Record`: what one trial measured, raw. Statistics are derived from records, never stored here.
+
+Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
+1: first version.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.cells import Phase, Setup
+from harness.tasks.frozen import Frozen
+
+SCHEMA_VERSION = 1
+
+Status = Literal[
+    "ok",
+    "unsupported",  # the framework cannot do what was asked, and says why
+    "not-started",  # the process could not be started
+    "failed",  # an exception in the worker, its last line in `error`
+    "crashed",  # killed by a signal, or exited with a code of its own
+    "no-result",  # exited 0 without having answered
+    "hung",  # no answer within the limit
+    "out-of-memory",
+    "diverged",  # the loss became NaN or infinite
+    "interrupted",  # ended by the user or by the runner's own end
+]
+
+
+class Sample(Frozen):
+    """One timed reading over `iterations` iterations, synchronised at its end.
+
+    `turn` is the worker's place in the round's order; the noise counters are those of the worker
+    while it was timed, `steal` is the whole machine's.
+    """
+
+    round: int
+    turn: int
+    iterations: int
+    seconds: float
+    cpu_seconds: float
+    voluntary_switches: int
+    involuntary_switches: int
+    steal_seconds: float | None = None
+
+    @property
+    def step_seconds(self) -> float:
+        return self.seconds / self.iterations
+
+
+class Memory(Frozen):
+    """Peaks of one phase; None means that it could not be counted, never that it was zero.
+
+    `incremental_peak_rss` is the high-water mark after a reset minus the resident size at the
+    reset; the device peaks are the framework's own count.
+    """
+
+    incremental_peak_rss: int | None
+    total_peak_rss: int | None
+    device_peak_allocated: int | None = None
+    device_peak_reserved: int | None = None
+
+
+class PhaseRecord(Frozen):
+    """One phase of one trial: its first calls, its warm-up, its samples."""
+
+    phase: Phase
+    first_call: float
+    second_call: float
+    warmup: tuple[float, ...]
+    iterations: int
+    staged_batches: int
+    samples: tuple[Sample, ...] = ()
+    memory: Memory | None = None
+
+
+class Epoch(Frozen):
+    """One epoch of a full training: time on the clock, then quality on the test rows off it."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    quality: float
+
+
+class Quality(Frozen):
+    """A full training from the shared start of a seed."""
+
+    seed: int
+    epochs: tuple[Epoch, ...]
+
+
+class Record(Frozen):
+    """One execution of a setup in one fresh process."""
+
+    schema_version: int = SCHEMA_VERSION
+    trial: str
+    block: int
+    setup: Setup
+    status: Status
+    error: str | None = None
+    stderr_tail: str = ""
+    import_seconds: float | None = None
+    build_seconds: float | None = None
+    phases: tuple[PhaseRecord, ...] = ()
+    quality: Quality | None = None
+    settings: dict[str, str | int | float | bool | None] = {}
+
+    def phase(self, phase: Phase) -> PhaseRecord | None:
+        return next((it for it in self.phases if it.phase == phase), None)
