@@ -106,7 +106,7 @@ TASKS = (
     ),
     Task(
         name="article-pytorch",
-        probes="a well-known PyTorch tutorial, 'the same': 5 full-batch steps, softmax applied twice",
+        probes="its supposed twin in PyTorch: 5 full-batch steps, softmax applied twice",
         data=Known(name="mnist"),
         model=Model(hidden=(64, 64), output="softmax", initializer="fan-in-uniform"),
         loss="cross-entropy",

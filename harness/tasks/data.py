@@ -37,8 +37,8 @@ DOWNLOADED = ("mnist", "fashion-mnist")
 class Known(Frozen):
     """A published data set.
 
-    Images are pixel ÷ 255. The columns of `cancer` and `diabetes`, and the target of `diabetes`, are
-    standardised by the mean and deviation of the training rows; `digits` is pixel ÷ 16.
+    Images are pixel ÷ 255, `digits` is pixel ÷ 16. The columns of `cancer` and `diabetes`, and the
+    target of `diabetes`, are standardised by the mean and deviation of the training rows.
     With `target = "inputs"` the task is to reproduce the inputs (an autoencoder).
     """
 
@@ -54,7 +54,7 @@ class Known(Frozen):
 
 
 class Teacher(Frozen):
-    """Synthetic classes: standard normal inputs, labelled by a random tanh network's largest output."""
+    """Synthetic classes: standard normal inputs, labelled by a random tanh network."""
 
     name: Literal["teacher"] = "teacher"
     features: Annotated[int, Field(ge=1, le=65_536)] = 64

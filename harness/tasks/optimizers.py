@@ -22,7 +22,7 @@ class SGD(Frozen):
 
     Plain:     w ← w − lr·g
     Momentum:  v ← μ·v + g,  w ← w − lr·v
-    Nesterov:  v ← μ·v + g,  w ← w − lr·(g + μ·v)   (Sutskever et al. 2013, as Bengio et al. rewrite it)
+    Nesterov:  v ← μ·v + g,  w ← w − lr·(g + μ·v)   (Sutskever et al. 2013, in Bengio's form)
 
     Slot: `velocity`, only where μ > 0.
     """

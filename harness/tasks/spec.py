@@ -76,16 +76,14 @@ class Task(Frozen):
         }[kind]
         if self.loss not in fitting:
             raise ValueError(
-                f"loss: {self.loss!r} does not fit targets of kind {kind!r}; use one of {fitting}"
+                f"loss: {self.loss!r} does not fit targets of kind {kind!r}; "
+                f"use {' or '.join(fitting)}"
             )
         if self.loss == "cross-entropy-of-probabilities" and self.model.output != "softmax":
-            raise ValueError(
-                "loss: 'cross-entropy-of-probabilities' needs model.output = 'softmax'"
-            )
-        if self.batch > self.data.shape.train:
-            raise ValueError(
-                f"batch_size: {self.batch} is more than the {self.data.shape.train} training examples"
-            )
+            raise ValueError(f"loss: {self.loss!r} needs model.output = 'softmax'")
+        rows = self.data.shape.train
+        if self.batch > rows:
+            raise ValueError(f"batch_size: {self.batch} is more than the {rows} training examples")
         if self.parameters > MAX_PARAMETERS:
             raise ValueError(f"model: {self.parameters:,} parameters; at most {MAX_PARAMETERS:,}")
         return self
