@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.tasks.frozen import Frozen
 
@@ -104,7 +107,7 @@ class Record(Frozen):
     build_seconds: float | None = None
     phases: tuple[PhaseRecord, ...] = ()
     quality: Quality | None = None
-    settings: dict[str, str | int | float | bool | None] = {}
+    settings: dict[str, Setting] = Field(default_factory=dict)
 
     def phase(self, phase: Phase) -> PhaseRecord | None:
         return next((it for it in self.phases if it.phase == phase), None)

@@ -1,0 +1,14 @@
+"""PyTorch: a dynamic graph, run as written (`eager`) or compiled by TorchInductor (`compile`)."""
+
+from harness.adapter import Framework
+
+FRAMEWORK = Framework(
+    title="PyTorch",
+    distributions=("torch",),
+    install="pip install -c constraints.txt 'samestep[pytorch]'",
+    modes={
+        "eager": "the graph is rebuilt at every step",
+        "compile": "forward, loss and backward compiled by torch.compile",
+    },
+    color="#D55E00",
+)
