@@ -6,13 +6,14 @@ Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Task
 
 SCHEMA_VERSION = 1
 
@@ -111,3 +112,37 @@ class Record(Frozen):
 
     def phase(self, phase: Phase) -> PhaseRecord | None:
         return next((it for it in self.phases if it.phase == phase), None)
+
+
+class Unavailable(Frozen):
+    """Something that was asked for by a glob or by default and cannot run here, and why."""
+
+    what: str
+    reason: str
+
+
+class RunInfo(Frozen):
+    """All that is needed to repeat a run, and to know what it ran on."""
+
+    name: str
+    created: str
+    command: tuple[str, ...]
+    config: dict[str, Any]
+    machine: dict[str, Setting]
+    versions: dict[str, str]
+    environment: dict[str, str]
+    commit: str | None
+    unavailable: tuple[Unavailable, ...] = ()
+
+
+class Run(Frozen):
+    """A run as it stands in the store: what was planned, and every record so far.
+
+    `stopped_by` is the rule that ended it, None while it goes on or if it was killed.
+    """
+
+    info: RunInfo
+    tasks: tuple[Task, ...]
+    records: tuple[Record, ...]
+    stopped_by: str | None
+    seconds: float | None

@@ -1,4 +1,4 @@
-"""TensorFlow with Keras: op by op (`eager`), as a static graph (`graph`), or through XLA (`xla`)."""
+"""TensorFlow with Keras: op by op (`eager`), a static graph (`graph`), or compiled (`xla`)."""
 
 from harness.adapter import Framework
 

@@ -98,8 +98,7 @@ class Adapter:
     def _canonical(self, tensors: Iterable[Any]) -> dict[str, Array]:
         # Keras stores a weight as the shared start does, (in, out).
         return {
-            name: self.to_numpy(tensor)
-            for name, tensor in zip(self._names, tensors, strict=True)
+            name: self.to_numpy(tensor) for name, tensor in zip(self._names, tensors, strict=True)
         }
 
     def to_numpy(self, handle: Any) -> Array:
