@@ -82,7 +82,7 @@ def _inputs(data: Teacher, stream: int, rows: int) -> Float32:
 
 
 def _generator(data: Teacher, stream: int) -> np.random.Generator:
-    # A spawn key keeps these streams apart from those of the shared start, which may have this seed.
+    # A spawn key keeps these streams apart from those of the shared start with the same seed.
     return np.random.Generator(
         np.random.PCG64(np.random.SeedSequence(data.seed, spawn_key=(stream,)))
     )
