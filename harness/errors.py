@@ -49,8 +49,14 @@ def unknown(what: str, word: str, choices: Iterable[str]) -> UsageError:
 def first_problem(error: ValidationError) -> str:
     """The first problem that a Pydantic validation found, as `where: what (got value)`."""
     problem = error.errors(include_url=False, include_context=False)[0]
-    # Tags of discriminated unions stand in the location; a user never wrote them.
-    where = ".".join(str(part) for part in problem["loc"])
+    # Of a union Pydantic names the member that it tried, as `constrained-int`; no user wrote that.
+    tried = () if problem["type"] == "extra_forbidden" else ("constrained-int", "literal[")
+    parts = [str(part) for part in problem["loc"]]
+    where = ".".join(
+        part if part.isprintable() else repr(part)
+        for part in parts
+        if not (tried and part.startswith(tried))
+    )
     what = problem["msg"].removeprefix("Value error, ")
     got = (
         ""

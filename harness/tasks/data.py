@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.tasks.frozen import Frozen
 
@@ -32,6 +32,8 @@ KNOWN = {
     "fashion-mnist": Shape(784, 10, 60_000, 10_000, "classes"),
 }
 DOWNLOADED = ("mnist", "fashion-mnist")
+MAX_NUMBERS = 2**31
+"""Of synthetic inputs, 8 GiB; sixteen times less of their teacher's weights."""
 
 
 class Known(Frozen):
@@ -63,6 +65,16 @@ class Teacher(Frozen):
     test: Annotated[int, Field(ge=1, le=10_000_000)] = 2048
     teacher_width: Annotated[int, Field(ge=1, le=65_536)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Teacher:
+        if (rows := self.train + self.test) * self.features > MAX_NUMBERS:
+            raise ValueError(
+                f"{rows:,} rows of {self.features:,} features; at most {MAX_NUMBERS:,} numbers"
+            )
+        if self.teacher_width * (self.features + self.classes) > MAX_NUMBERS // 16:
+            raise ValueError(f"teacher_width: {self.teacher_width:,} is too wide for such data")
+        return self
 
     @property
     def shape(self) -> Shape:

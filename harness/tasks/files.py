@@ -28,14 +28,16 @@ MAX_BYTES = 1_000_000
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; raises UsageError with the line where it is malformed."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes; this is no such file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 

@@ -67,7 +67,10 @@ def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
             raise UsageError(f"--set {text}: write it as NAME=VALUE or NAME=VALUE,VALUE")
         if key not in KEYS:
             raise unknown("setting", key, KEYS)
-        settings.append((key, tuple(value.strip() for value in values.split(","))))
+        given = tuple(value.strip() for value in values.split(","))
+        if len(set(given)) < len(given):
+            raise UsageError(f"--set {text}: the same value twice")
+        settings.append((key, given))
     if len({key for key, _ in settings}) < len(settings):
         raise UsageError("--set names the same setting twice; give all its values at once")
     return settings
@@ -89,9 +92,11 @@ def _variant(task: Task, combination: tuple[tuple[str, str], ...]) -> Task:
     for key, value in combination:
         KEYS[key](content, _literal(value))
     suffix = ",".join(f"{key}={value}" for key, value in combination)
-    content["name"] = f"{task.name}[{suffix}]"
+    name = f"{task.name}[{suffix.replace('+', '')}]"
     try:
-        return Task.model_validate(content)
+        # The name last: a value that is no name either is wrong for a better reason.
+        Task.model_validate(content)
+        return Task.model_validate({**content, "name": name})
     except ValidationError as error:
         raise UsageError(f"--set {suffix} for task {task.name!r}: {first_problem(error)}") from None
 
