@@ -15,7 +15,7 @@ from harness.tasks.images import FILES, File, Files
 
 TRIES = 5  # of one mirror, as long as each gets further
 TIMEOUT = 30.0  # seconds without a byte
-CHUNK = 2**16
+CHUNK = 4096  # bytes; a connection that is cut loses less than one
 
 
 class Source(NamedTuple):
@@ -117,7 +117,14 @@ def _fetch_file(file: File, folder: Path, mirrors: tuple[str, ...], progress: bo
         if answer is None:
             return
         said.append(f"{urlsplit(mirror).netloc}: {answer}")
+    part = _part(folder, file)
+    if part.exists() and part.stat().st_size == 0:
+        part.unlink()
     raise DataError(f"{folder / file.archive} could not be fetched: {'; '.join(said)}")
+
+
+def _part(folder: Path, file: File) -> Path:
+    return folder / f"{file.archive}.part"
 
 
 def _ask(mirror: str, file: File, folder: Path, progress: bool) -> str | None:
@@ -128,7 +135,7 @@ def _ask(mirror: str, file: File, folder: Path, progress: bool) -> str | None:
     pooch.get_logger().setLevel("ERROR")
     answer = ""
     for _ in range(TRIES):
-        download = _Resuming(folder / f"{file.archive}.part", file.archive_bytes, progress)
+        download = _Resuming(_part(folder, file), file.archive_bytes, progress)
         try:
             pooch.retrieve(
                 url=mirror + file.archive,
