@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from harness.analysis import words
 from harness.analysis.compare import Blocks, Pair, compare, step_times
 from harness.analysis.intervals import Interval, median_interval
+from harness.analysis.quality import QualityTable, TrainingRow, quality_table
 from harness.cells import PHASES, Cell, Phase, Setup
-from harness.records import Memory, PhaseRecord, Quality, Record
+from harness.records import Memory, PhaseRecord, Record
 from harness.tasks.costs import flops
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -17,31 +19,28 @@ from harness.tasks.spec import Task
 BASELINE = "pytorch:eager"
 """The baseline of ratios where it takes part; else the first setup of the arena by name."""
 
+Arena = tuple[str, str, str, str, int, str]
+"""`Setup.arena`: task and digest come first."""
+
 
 class CellRow(Frozen):
-    """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks."""
+    """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks.
+
+    `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
+    that nothing was counted.
+    """
 
     cell: Cell
     step: Interval
     examples_per_second: Interval
     gflops: float
-    import_seconds: float
-    build_seconds: float
+    import_seconds: float | None
+    build_seconds: float | None
     first_call: float
     second_call: float
     cpu_share: float
     involuntary_switches_per_second: float
     memory: Memory
-
-
-class TrainingRow(Frozen):
-    """One full training. `seconds_to_target` is None where the target was not reached."""
-
-    setup: Setup
-    quality: Quality
-    final: float
-    seconds: float
-    seconds_to_target: float | None
 
 
 class Failure(Frozen):
@@ -75,38 +74,37 @@ class Table(Frozen):
 
 class Summary(Frozen):
     tables: tuple[Table, ...]
-    trainings: tuple[TrainingRow, ...]
+    qualities: tuple[QualityTable, ...]
     failures: tuple[Failure, ...]
+
+    @property
+    def trainings(self) -> tuple[TrainingRow, ...]:
+        """Every training of every setup."""
+        return tuple(it for table in self.qualities for row in table.rows for it in row.trainings)
 
 
 def summarise(tasks: Iterable[Task], records: Sequence[Record]) -> Summary:
     """All rows of a report. Tables stand in the order of tasks, their rows fastest first."""
-    by_digest = {task.digest: task for task in tasks}
-    good = [record for record in records if record.status == "ok"]
-    arenas: dict[tuple[object, ...], dict[Setup, dict[int, Record]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    for record in good:
-        arenas[record.setup.arena][record.setup][record.block] = record
-    tables = [
-        table
-        for setups in arenas.values()
-        for phase in PHASES
-        if (table := _table(by_digest[next(iter(setups)).digest], phase, setups)) is not None
-    ]
-    order = list(by_digest)
-    tables.sort(key=lambda table: order.index(table.task.digest))
-    trainings = [
-        _training(by_digest[it.setup.digest], it.setup, it.quality) for it in good if it.quality
-    ]
+    # By name too: a user's copy of a task has the same digest under another name.
+    known = {(task.name, task.digest): task for task in tasks}
+    arenas: dict[Arena, dict[Setup, dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        if record.status == "ok":
+            arenas[record.setup.arena][record.setup][record.block] = record
+    order = list(known)
+    tables: list[Table] = []
+    qualities: list[QualityTable] = []
+    for arena in sorted(arenas, key=lambda it: (order.index((it[0], it[1])), it[2:])):
+        task, setups = known[arena[0], arena[1]], arenas[arena]
+        tables += [it for phase in PHASES if (it := _table(task, phase, setups))]
+        trained = quality_table(task, {it: list(blocks.values()) for it, blocks in setups.items()})
+        qualities += [trained] if trained else []
     return Summary(
-        tables=tuple(tables),
-        trainings=tuple(sorted(trainings, key=lambda it: (it.setup.id, it.quality.seed))),
-        failures=tuple(_failures(records)),
+        tables=tuple(tables), qualities=tuple(qualities), failures=tuple(_failures(records))
     )
 
 
-def _table(task: Task, phase: Phase, setups: dict[Setup, dict[int, Record]]) -> Table | None:
+def _table(task: Task, phase: Phase, setups: Mapping[Setup, Blocks]) -> Table | None:
     measured: dict[str, tuple[CellRow, Blocks]] = {}
     for setup, blocks in setups.items():
         timed = {block: it for block, it in blocks.items() if step_times(it, phase)}
@@ -114,13 +112,16 @@ def _table(task: Task, phase: Phase, setups: dict[Setup, dict[int, Record]]) -> 
             measured[setup.label] = (_row(task, Cell(setup=setup, phase=phase), timed), timed)
     if not measured:
         return None
-    labels = sorted(measured, key=lambda label: measured[label][0].step.estimate)
+    labels = sorted(measured, key=lambda label: (measured[label][0].step.estimate, label))
     baseline = BASELINE if BASELINE in measured else min(measured)
 
     def pair(label: str, other: str) -> Pair | None:
         return compare(label, measured[label][1], other, measured[other][1], phase)
 
-    rivals = [pair(labels[0], other) for other in labels[1:]]
+    def rivals(label: str) -> dict[str, Pair | None]:
+        return {other: pair(label, other) for other in labels if other != label}
+
+    winner = _winner(labels, pair)
     setup = measured[labels[0]][0].cell.setup
     return Table(
         task=task,
@@ -131,26 +132,27 @@ def _table(task: Task, phase: Phase, setups: dict[Setup, dict[int, Record]]) -> 
         baseline=baseline,
         rows=tuple(measured[label][0] for label in labels),
         pairs=tuple(it for label in labels if label != baseline and (it := pair(label, baseline))),
-        # Every comparison must say "faster": an intersection of tests needs no correction.
-        winner=labels[0]
-        if rivals and all(it and it.verdict == "faster" for it in rivals)
-        else None,
-        sentence=_sentence(labels[0], rivals),
+        winner=winner,
+        sentence=words.won(winner, rivals(winner))
+        if winner
+        else words.not_won(labels[0], rivals(labels[0])),
     )
 
 
-def _sentence(fastest: str, rivals: Sequence[Pair | None]) -> str:
-    if not rivals:
-        return f"{fastest} ran alone: there is nothing to compare it with."
-    second = rivals[0]
-    tied = [it.baseline for it in rivals if it and it.verdict != "faster"]
-    if tied or second is None:
-        names = " and ".join([fastest, *tied]) if tied else fastest
-        return f"No winner: these blocks cannot tell {names} apart."
-    speed = second.speed
-    return (
-        f"{fastest} is the fastest: {speed.estimate:.2f} × as fast as {second.baseline} "
-        f"({speed.low:.2f}–{speed.high:.2f})."
+def _winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> str | None:
+    """The label that is faster than every other one, if there is one and another to beat.
+
+    Every comparison must say "faster": an intersection of tests needs no correction.
+    """
+
+    def beats(label: str, other: str) -> bool:
+        it = pair(label, other)
+        return it is not None and it.verdict == "faster"
+
+    if len(labels) < 2:
+        return None
+    return next(
+        (it for it in labels if all(beats(it, other) for other in labels if other != it)), None
     )
 
 
@@ -167,8 +169,8 @@ def _row(task: Task, cell: Cell, blocks: Blocks) -> CellRow:
         step=step,
         examples_per_second=step.inverted(task.batch),
         gflops=flops(task, cell.phase) / step.estimate / 1e9,
-        import_seconds=statistics.median(it.import_seconds or 0 for it in records),
-        build_seconds=statistics.median(it.build_seconds or 0 for it in records),
+        import_seconds=_median(it.import_seconds for it in records),
+        build_seconds=_median(it.build_seconds for it in records),
         first_call=statistics.median(it.first_call for it in phases),
         second_call=statistics.median(it.second_call for it in phases),
         cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
@@ -177,12 +179,16 @@ def _row(task: Task, cell: Cell, blocks: Blocks) -> CellRow:
     )
 
 
+def _median(values: Iterable[float | None]) -> float | None:
+    """The median of what was counted, or None."""
+    counted = [it for it in values if it is not None]
+    return statistics.median(counted) if counted else None
+
+
 def _memory(phases: Sequence[PhaseRecord]) -> Memory:
     def median(count: Callable[[Memory], int | None]) -> int | None:
-        counts = [
-            it for phase in phases if phase.memory and (it := count(phase.memory)) is not None
-        ]
-        return int(statistics.median(counts)) if counts else None
+        peak = _median(count(it.memory) for it in phases if it.memory)
+        return None if peak is None else int(peak)
 
     return Memory(
         incremental_peak_rss=median(lambda it: it.incremental_peak_rss),
@@ -192,25 +198,18 @@ def _memory(phases: Sequence[PhaseRecord]) -> Memory:
     )
 
 
-def _training(task: Task, setup: Setup, quality: Quality) -> TrainingRow:
-    elapsed, to_target = 0.0, None
-    for epoch in quality.epochs:
-        elapsed += epoch.seconds
-        if to_target is None and task.reached(epoch.quality):
-            to_target = elapsed
-    return TrainingRow(
-        setup=setup,
-        quality=quality,
-        final=quality.epochs[-1].quality,
-        seconds=elapsed,
-        seconds_to_target=to_target,
-    )
-
-
 def _failures(records: Sequence[Record]) -> list[Failure]:
-    reasons = Counter((it.setup, it.status, it.error or "") for it in records if it.status != "ok")
-    tails = {(it.setup, it.status, it.error or ""): it.stderr_tail for it in records}
+    reasons: dict[tuple[Setup, str, str], list[Record]] = defaultdict(list)
+    for it in records:
+        if it.status != "ok":
+            reasons[it.setup, it.status, it.error or ""].append(it)
     return [
-        Failure(setup=key[0], status=key[1], error=key[2], trials=n, stderr_tail=tails[key])
-        for key, n in reasons.items()
+        Failure(
+            setup=setup,
+            status=status,
+            error=error,
+            trials=len(trials),
+            stderr_tail=next((it.stderr_tail for it in reversed(trials) if it.stderr_tail), ""),
+        )
+        for (setup, status, error), trials in reasons.items()
     ]
