@@ -100,6 +100,7 @@ class Record(Frozen):
     schema_version: int = SCHEMA_VERSION
     trial: str
     block: int
+    attempt: int = 1
     setup: Setup
     status: Status
     error: str | None = None

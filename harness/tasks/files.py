@@ -57,3 +57,8 @@ def read_task_file(path: Path) -> list[Task]:
             raise UsageError(f"{path}: task {number}: the name {task.name!r} is taken")
         tasks.append(task)
     return tasks
+
+
+def known_tasks(own: Path | None) -> dict[str, Task]:
+    """The catalogue and, if given, the tasks of the user's file, by name."""
+    return CATALOGUE | {task.name: task for task in (read_task_file(own) if own else ())}

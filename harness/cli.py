@@ -1,0 +1,162 @@
+"""The command line: parse, call, print. Whatever is slow to import is imported by its command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import __version__
+
+app = typer.Typer(
+    name="samestep",
+    help="The same MLP in every framework, proved the same, then measured.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Get and check data sets.")
+app.add_typer(data_app, name="data")
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="The results directory.", metavar="DIR")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where data sets lie [default: SAMESTEP_DATA, else the cache].", metavar="DIR"
+    ),
+]
+TaskFile = Annotated[
+    Path | None, typer.Option(help="A TOML file with tasks of your own.", metavar="FILE")
+]
+RESULTS = Path("results")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"samestep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The same MLP in every framework, proved the same, then measured."""
+
+
+@app.command()
+def run(
+    task: Annotated[
+        list[str] | None, typer.Option("-t", "--task", help="A task's name, or a glob.")
+    ] = None,
+    framework: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"
+        ),
+    ] = None,
+    phase: Annotated[list[str] | None, typer.Option(help="train or predict.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads of each worker.")] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="float32 or float64.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="quick (the default), standard or full.")
+    ] = None,
+    blocks: Annotated[int | None, typer.Option(help="Fresh starts of every setup.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Full trainings of every setup.")] = None,
+    data_dir: DataDir = None,
+    task_file: TaskFile = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file that says the same as these flags.")
+    ] = None,
+    output: Output = RESULTS,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and its expected time.")] = False,
+    resume: Annotated[str | None, typer.Option(help="Go on with a run.", metavar="RUN")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
+) -> None:
+    """Measure, print who is faster, and write the report."""
+    from harness import commands
+
+    flags: dict[str, Any] = {
+        "preset": preset,
+        "tasks": task,
+        "frameworks": framework,
+        "phases": phase,
+        "devices": device,
+        "threads": threads,
+        "dtypes": dtype,
+        "settings": set_,
+        "blocks": blocks,
+        "budget": budget,
+        "seeds": seeds,
+        "data_dir": str(data_dir) if data_dir else None,
+        "task_file": str(task_file) if task_file else None,
+    }
+    given = {name: value for name, value in flags.items() if value not in (None, [])}
+    manner = "quiet" if quiet else "plain" if verbose else "screen"
+    commands.run(given, config, output, manner, dry_run=dry_run, resume=resume)
+
+
+@app.command(name="list")
+def list_(data_dir: DataDir = None, task_file: TaskFile = None) -> None:
+    """Tasks, frameworks with their modes, and presets; and what is unavailable, and why."""
+    from harness import listing
+
+    listing.show(data_dir, task_file)
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None, output: Output = RESULTS
+) -> None:
+    """Write a run's report again (the latest run's, if none is named)."""
+    from harness import commands
+
+    commands.report(name, output)
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None, output: Output = RESULTS
+) -> None:
+    """Print a run's result (the latest run's, if none is named)."""
+    from harness import commands
+
+    commands.show(name, output)
+
+
+@app.command()
+def info() -> None:
+    """This machine, and what is installed on it."""
+    from harness import listing
+
+    listing.info()
+
+
+@data_app.command()
+def fetch(name: str, data_dir: DataDir = None) -> None:
+    """Download a data set: mnist or fashion-mnist. The only command that uses a network."""
+    from harness import commands
+
+    commands.fetch(name, data_dir)
+
+
+@data_app.command()
+def verify(name: Annotated[str | None, typer.Argument()] = None, data_dir: DataDir = None) -> None:
+    """Check the files of a data set (of all, if none is named)."""
+    from harness import commands
+
+    commands.verify(name, data_dir)

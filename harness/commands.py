@@ -1,0 +1,167 @@
+"""What the commands do, put together from the rooms below."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.errors import CellsFailed, UsageError
+from harness.records import Run
+from harness.report.live import Plain, Screen, Silent
+from harness.report.terminal import render
+from harness.report.write import write_report
+from harness.runs import runner
+from harness.runs.config import RunConfig, parse_seconds, resolve
+from harness.runs.engines import LocalEngine
+from harness.runs.plan import Plan, make_plan
+from harness.runs.schedule import Clock, order
+from harness.runs.store import Store, create, open_existing
+from harness.tasks.datasets import data_directory
+
+
+def run(
+    flags: dict[str, Any],
+    config: Path | None,
+    output: Path,
+    manner: str,
+    *,
+    dry_run: bool,
+    resume: str | None,
+) -> None:
+    """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
+    if "budget" in flags:
+        flags["budget"] = parse_seconds(flags["budget"])
+    if resume is not None:
+        if flags or config:
+            raise UsageError("--resume goes on as the run began; give it no other options")
+        plan = make_plan(_config_of(resume, output))
+    else:
+        plan = make_plan(resolve(config, flags))
+    console = Console()
+    if dry_run:
+        _print_plan(plan, console)
+        return
+    finished = _measure(plan, output, manner, console, resume)
+    _finish(finished, output, console)
+
+
+def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: str | None) -> Run:
+    with runner.measuring(output), create(output) as store:
+        name = resume or runner.run_name(plan, store.runs())
+        folder = output / name
+        with runner.staged_data(plan, folder / "scratch") as data:
+            done = runner.finished_blocks(store.load(name).records if resume else ())
+            if not resume:
+                store.add_run(runner.make_info(plan, name), plan.tasks)
+            _print_unavailable(plan, console)
+            displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
+            shown = manner if manner != "screen" or console.is_terminal else "plain"
+            with displays[shown](console, plan.tasks) as display:
+                engine = LocalEngine(folder / "logs")
+                _run_blocks(runner.Runner(plan, name, store, engine, data, display), done)
+        return store.load(name)
+
+
+def _run_blocks(blocks: runner.Runner, done: runner.Done) -> None:
+    try:
+        blocks.run(done)
+    except KeyboardInterrupt:
+        # What was measured is kept and reported; `_finish` gives the exit code.
+        return
+
+
+def _finish(finished: Run, output: Path, console: Console) -> None:
+    folder = output / finished.info.name
+    write_report(finished, folder)
+    render(finished, console)
+    console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)
+    if finished.stopped_by == runner.INTERRUPTED:
+        raise KeyboardInterrupt
+    bad = [record for record in finished.records if record.status != "ok"]
+    if bad:
+        raise CellsFailed(
+            f"{len(bad)} of {len(finished.records)} trials did not end well; see above"
+        )
+
+
+def _config_of(name: str, output: Path) -> RunConfig:
+    with open_existing(output) as store:
+        return RunConfig.model_validate(store.load(name).info.config)
+
+
+def _print_unavailable(plan: Plan, console: Console) -> None:
+    for it in plan.unavailable:
+        console.print(Text(f"left out: {it.what}: {it.reason}"), soft_wrap=True)
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    clock, seeds = Clock(plan.config), plan.config.seeds
+    for arena in plan.arenas:
+        setup = arena.setups[0]
+        where = f"{setup.device}, {setup.threads} threads, {setup.dtype}"
+        names = ", ".join(it.label for it in arena.setups)
+        console.print(Text(f"{arena.task.name} ({where}): {names}"), soft_wrap=True)
+    total = sum(clock.expected(arena, number < seeds) for number, arena in order(plan))
+    phases = " and ".join(plan.config.phases)
+    console.print(f"{plan.blocks} blocks each, {phases}, {seeds} full training(s) of each setup")
+    console.print(f"about {total:.0f} s; a rough guess before anything has run")
+    if plan.config.budget:
+        console.print(f"budget: {plan.config.budget:.0f} s")
+    _print_unavailable(plan, console)
+
+
+def report(name: str | None, output: Path) -> None:
+    """Write the report of a stored run again."""
+    with open_existing(output) as store:
+        stored = store.load(_named(name, store))
+    folder = output / stored.info.name
+    write_report(stored, folder)
+    Console().print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
+
+
+def show(name: str | None, output: Path) -> None:
+    """Print the result of a stored run."""
+    with open_existing(output) as store:
+        render(store.load(_named(name, store)), Console())
+
+
+def _named(name: str | None, store: Store) -> str:
+    runs = store.runs()
+    if name is None and not runs:
+        raise UsageError("there is no run here yet; make one with: python -m harness run")
+    return name or runs[-1]
+
+
+def fetch(name: str, data_dir: Path | None) -> None:
+    """Download what is absent or broken of a data set."""
+    from harness.tasks import fetch as fetching
+
+    directory = data_directory(data_dir)
+    got = fetching.fetch(name, directory, progress=sys.stderr.isatty())
+    for path in got:
+        print(f"got {path}")
+    print(f"{name}: complete in {directory / name}")
+
+
+def verify(name: str | None, data_dir: Path | None) -> None:
+    """Print the state of every file; raises DataError if one that is there is broken."""
+    from harness.errors import DataError
+    from harness.tasks import fetch as fetching
+
+    directory = data_directory(data_dir)
+    states = [
+        state
+        for known in ([name] if name else fetching.SOURCES)
+        for state in fetching.verify(known, directory)
+    ]
+    for state in states:
+        print(f"{state.state:9}  {state.path}")
+    broken = [state for state in states if state.state not in ("ok", "absent")]
+    if broken:
+        raise DataError(broken[0].detail)
+    if name and any(state.state == "absent" for state in states):
+        raise DataError(f"{name} is not complete; get it with: python -m harness data fetch {name}")

@@ -1,0 +1,1 @@
+"""Planning, running and keeping trials. Imports no framework, ever."""

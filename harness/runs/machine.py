@@ -1,0 +1,117 @@
+"""What this machine is, read without importing a framework."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+import harness
+from harness.adapter import Setting
+from harness.frameworks import frameworks, version
+
+RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
+RECORDED_PREFIXES = (
+    "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "KMP_", "GOTO_", "VECLIB_", "TF_", "XLA_", "TORCH",
+    "PYTORCH_", "CUDA_", "NVIDIA_", "KERAS_", "MALLOC_", "LD_PRELOAD", "PYTHONHASHSEED",
+)  # fmt: skip
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def gpus() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs, by the driver's own tool; empty where there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in told.stdout.splitlines() if line.strip())
+
+
+def fingerprint() -> dict[str, Setting]:
+    """The facts that decide whether two runs share a machine, as plain values."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores(),
+        "cores_of_machine": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": ", ".join(gpus()) or None,
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "virtual": _hypervisor(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _hypervisor() -> bool | None:
+    try:
+        return " hypervisor" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of samestep, the frameworks and the libraries beneath them."""
+    found = {"samestep": harness.__version__, "python": platform.python_version()}
+    found |= {name: it for name, fw in frameworks().items() if (it := version(fw))}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The environment variables that can change a measurement."""
+    return {name: it for name, it in os.environ.items() if name.startswith(RECORDED_PREFIXES)}
+
+
+def commit() -> str | None:
+    """The git commit of the code, with `+changes` if the tree has any; None outside a checkout."""
+    root = Path(harness.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(root, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return told.stdout.strip()
+
+
+def command_line() -> tuple[str, ...]:
+    """How this run was asked for, to be repeated."""
+    return ("python", "-m", "harness", *sys.argv[1:])

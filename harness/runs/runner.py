@@ -1,0 +1,194 @@
+"""A run from plan to last record: stages the data, runs the blocks, keeps everything."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import filelock
+
+from harness.cells import Setup
+from harness.errors import UsageError
+from harness.records import Record, RunInfo
+from harness.runs import machine
+from harness.runs.block import Block, Step
+from harness.runs.engines import Engine
+from harness.runs.plan import Arena, Plan
+from harness.runs.schedule import Clock, order
+from harness.runs.store import Store
+from harness.tasks.data import Data
+from harness.tasks.datasets import load, write_staged
+
+FINISHED, OUT_OF_TIME, INTERRUPTED = "all blocks done", "budget spent", "interrupted"
+
+
+class Display(Protocol):
+    """What shows a run while it goes on; called between turns only."""
+
+    def block(self, number: int, of: int, block: Block, seconds_left: float) -> None: ...
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
+
+    def ended(self, record: Record) -> None: ...
+
+
+@dataclass(frozen=True)
+class Done:
+    """Blocks that a resumed run need not repeat, and how often each was begun."""
+
+    finished: frozenset[tuple[object, ...]]
+    attempts: dict[tuple[object, ...], int]
+
+
+def run_name(plan: Plan, taken: list[str]) -> str:
+    """A name that says when and what, e.g. `2026-11-23-1530-quick`."""
+    base = f"{datetime.now():%Y-%m-%d-%H%M}-{plan.config.preset}"
+    names = (base, *(f"{base}-{number}" for number in range(2, 10_000)))
+    return next(name for name in names if name not in taken)
+
+
+def make_info(plan: Plan, name: str) -> RunInfo:
+    return RunInfo(
+        name=name,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=machine.command_line(),
+        config=plan.config.model_dump(mode="json"),
+        machine=machine.fingerprint(),
+        versions=machine.versions(),
+        environment=machine.environment(),
+        commit=machine.commit(),
+        unavailable=plan.unavailable,
+    )
+
+
+@contextlib.contextmanager
+def measuring(output: Path) -> Iterator[None]:
+    """Hold the results directory for one run. Raises UsageError if it is held or unwritable."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(output / ".run.lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise UsageError(
+            f"{output}: another run is writing here; wait for it, or choose another --output"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
+    """Every data set of the plan as plain arrays that workers map into memory, while it runs.
+
+    Raises DataError, with nothing left behind, for data that cannot be read.
+    """
+    try:
+        places: dict[Data, Path] = {}
+        for task in plan.tasks:
+            if task.data not in places:
+                places[task.data] = folder / f"data{len(places)}"
+                write_staged(load(task.data, plan.data_directory), places[task.data])
+        yield places
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Runner:
+    """Runs the blocks of a plan; also the observer that keeps what they measure."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        name: str,
+        store: Store,
+        engine: Engine,
+        data: Mapping[Data, Path],
+        display: Display,
+    ) -> None:
+        self._plan = plan
+        self._name = name
+        self._store = store
+        self._engine = engine
+        self._data = data
+        self._display = display
+        self._clock = Clock(plan.config)
+
+    def run(self, done: Done) -> str:
+        """Run what is left, and return (and store) the rule that stopped it.
+
+        A KeyboardInterrupt ends the block under way, is noted in the store, and goes on.
+        """
+        begin, rule = time.monotonic(), INTERRUPTED
+        try:
+            rule = self._blocks(done, begin)
+        finally:
+            self._store.stop(self._name, rule, time.monotonic() - begin)
+        return rule
+
+    def _blocks(self, done: Done, begin: float) -> str:
+        blocks = [
+            (number, arena)
+            for number, arena in order(self._plan)
+            if (*arena.setups[0].arena, number) not in done.finished
+        ]
+        for index, (number, arena) in enumerate(blocks):
+            left = sum(self._clock.expected(it, self._trains(n)) for n, it in blocks[index:])
+            needed = self._clock.expected(arena, self._trains(number))
+            budget = self._plan.config.budget
+            if index and budget is not None and time.monotonic() - begin + needed > budget:
+                return OUT_OF_TIME
+            block = self._block(number, arena, done)
+            self._display.block(index + 1, len(blocks), block, left)
+            started = time.monotonic()
+            self._engine.run(block, self)
+            self._clock.learn(arena, block.trains, time.monotonic() - started)
+        return FINISHED
+
+    def _trains(self, number: int) -> bool:
+        return number < self._plan.config.seeds
+
+    def _block(self, number: int, arena: Arena, done: Done) -> Block:
+        config = self._plan.config
+        attempt = done.attempts.get((*arena.setups[0].arena, number), 0) + 1
+        return Block(
+            name=f"{self._name}/b{number:03}.{attempt}",
+            number=number,
+            attempt=attempt,
+            task=arena.task,
+            setups=arena.setups,
+            phases=config.phases if number < config.blocks else (),
+            rounds=config.rounds,
+            seed=number,
+            trains=self._trains(number),
+            data=str(self._data[arena.task.data]),
+            sample_seconds=config.sample_seconds,
+            warmup_seconds=config.warmup_seconds,
+        )
+
+    def started(self, trial: str, block: Block, setup: Setup) -> None:
+        self._store.start(self._name, trial, block.number, block.attempt, setup)
+
+    def ended(self, record: Record) -> None:
+        self._store.end(record)
+        self._display.ended(record)
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
+        self._display.progress(block, step, setup, done)
+
+
+def finished_blocks(records: tuple[Record, ...]) -> Done:
+    """What a resumed run has already: blocks in which no trial was interrupted."""
+    attempts: dict[tuple[object, ...], int] = {}
+    cut: set[tuple[object, ...]] = set()
+    for record in records:
+        key = (*record.setup.arena, record.block)
+        attempts[key] = max(record.attempt, attempts.get(key, 0))
+        if record.status == "interrupted":
+            cut.add(key)
+    return Done(frozenset(attempts.keys() - cut), attempts)
