@@ -1,0 +1,44 @@
+# From a bare clone: `make run` compares the frameworks, `make test` proves that the harness works.
+# The environment is built once, in .venv; a second call installs nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench install clean
+
+help:
+	@echo "make run      compare every installed framework (ARGS='-t mnist-mlp' for more)"
+	@echo "make test     the tests"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    the benchmarks: the harness and the reference engine against bare loops"
+	@echo "make install  the environment alone, in $(VENV)"
+	@echo "make clean    remove the environment"
+
+run: $(READY)
+	$(BIN)/python -m harness run $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "samestep needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
