@@ -74,7 +74,9 @@ def _logits(network: Network, inputs: Float32) -> Iterator[tuple[slice, Float64]
         inner = inputs[rows].astype(np.float64) @ network.hidden
         inner += network.bias
         np.tanh(inner, out=inner)
-        yield rows, inner @ network.output + network.offset
+        logits = inner @ network.output
+        logits += network.offset
+        yield rows, logits
 
 
 def _inputs(data: Teacher, stream: int, rows: int) -> Float32:
