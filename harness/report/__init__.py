@@ -1,0 +1,1 @@
+"""Tables, figures, the page, Markdown and the terminal: all read one `Summary`, none computes."""

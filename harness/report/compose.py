@@ -1,0 +1,176 @@
+"""A run and its summary → the content of its report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+
+import harness
+from harness.analysis.intervals import CONFIDENCE
+from harness.analysis.summary import Summary
+from harness.analysis.words import listed
+from harness.records import Run
+from harness.report import format as fmt
+from harness.report import sections
+from harness.report.content import Column, Content, Grid, Repeat, Trouble, Value
+from harness.report.inert import line, lines
+from harness.report.looks import Places, framework_title, label, place
+
+QUESTION = (
+    "Given the same network, the same first weights, the same batches and the same mathematics: "
+    "how fast is each framework, how much memory does it take, and how accurate does it get, "
+    "on this machine?"
+)
+
+
+def make_content(run: Run, summary: Summary) -> Content:
+    """The whole report of a run, in the order in which it is read."""
+    places = Places.of(summary)
+    return Content(
+        title=_title(summary),
+        question=QUESTION,
+        byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
+        f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
+        facts=facts(run, summary),
+        speed=tuple(sections.speed(it, n, places) for n, it in enumerate(summary.tables, 1)),
+        quality=tuple(sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)),
+        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(summary.tables, 1)),
+        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(summary.tables, 1)),
+        troubles=troubles(summary),
+        unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
+        method=_method(),
+        repeat=_repeat(run),
+    )
+
+
+def _title(summary: Summary) -> str:
+    setups = [row.cell.setup for table in summary.tables for row in table.rows]
+    setups += [row.setup for table in summary.qualities for row in table.rows]
+    if not setups:
+        return "Nothing was measured"
+    names = sorted({framework_title(it.framework) for it in setups}, key=str.lower)
+    tasks = sorted({line(it.task) for it in setups})
+    return f"{listed(names)} on " + (tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks")
+
+
+def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
+    """The machine, how much was measured, and why it ended: a line each."""
+    told = [("Machine", machine(run.info.machine))]
+    common = Places.of(summary).common
+    if common:
+        told.append(("Measured on", common))
+    blocks = [row.step.n for table in summary.tables for row in table.rows]
+    if blocks:
+        told.append(("Measured in", fmt.span(min(blocks), max(blocks), "block")))
+    told.append(("Ended", _ended(run)))
+    return tuple(told)
+
+
+def machine(facts: Mapping[str, object]) -> str:
+    """The machine in one line, from whichever of its facts are known."""
+    cores, whole = facts.get("cores"), facts.get("cores_of_machine")
+    memory, python = facts.get("memory_bytes"), facts.get("python")
+    parts = [
+        facts.get("cpu"),
+        (f"{cores} of {whole} cores" if whole not in (None, cores) else f"{cores} cores")
+        if cores
+        else None,
+        f"{fmt.memory(memory)} of memory" if isinstance(memory, int | float) else None,
+        facts.get("gpus"),
+        "virtual" if facts.get("virtual") else None,
+        facts.get("system"),
+        f"Python {python}" if python else None,
+    ]
+    return ", ".join(line(str(it)) for it in parts if it) or "unknown"
+
+
+def _ended(run: Run) -> str:
+    took = f" after {fmt.seconds(run.seconds)}" if run.seconds is not None else ""
+    if run.stopped_by is None:
+        return f"not by itself{took}: it was killed, or it still goes on"
+    return f"{line(run.stopped_by)}{took}"
+
+
+def troubles(summary: Summary) -> tuple[Trouble, ...]:
+    """Every setup that did not end well, unsupported ones last."""
+    ordered = sorted(summary.failures, key=lambda it: it.status == "unsupported")
+    return tuple(
+        Trouble(
+            label=label(it.setup),
+            task=line(it.setup.task),
+            place=place(it.setup),
+            status=it.status,
+            trials=fmt.count(it.trials, "trial"),
+            error=line(it.error),
+            tail=lines(it.stderr_tail),
+        )
+        for it in ordered
+    )
+
+
+def _method() -> tuple[tuple[str, str], ...]:
+    confidence = fmt.whole_percent(CONFIDENCE)
+    return (
+        (
+            "Block",
+            "One fresh process for every framework and mode of a comparison, started in random "
+            "order and alive side by side. The block is the unit of statistics: its samples are "
+            "never pooled with those of another.",
+        ),
+        (
+            "Turn",
+            "One process takes one sample and all others wait; the order is drawn anew for every "
+            "round. A sample times a number of steps chosen so that it lasts long enough to be "
+            "read well, always from the same first weights, and waits for the device at its end.",
+        ),
+        (
+            "Ratio",
+            "Within a block the median over rounds of this cell’s step time against the "
+            "baseline’s; over blocks the median. Above 1 it is faster than the baseline.",
+        ),
+        (
+            "Interval",
+            f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
+            "on between two ordered block values (exact, whatever the distribution), with fewer by "
+            "Student’s t on the logarithms, with one block not at all. A verdict is given only "
+            "where the whole interval lies on one side of 1, and a winner is named only where it "
+            "is faster than every other.",
+        ),
+        (
+            "Columns",
+            "GFLOP/s counts the matrix products of the task, not what a framework executes. CPU is "
+            "CPU time ÷ wall time during samples; 100 % is one busy core. Incremental peak RSS is "
+            "the high-water mark of a phase above the resident size at its start; total peak RSS "
+            "includes the framework itself. 1 MB is 1,000,000 bytes.",
+        ),
+        (
+            "Quality",
+            "A full training from the shared start of each seed; the time to the target is "
+            "training time, with evaluation off the clock. Not reached counts as infinite and is "
+            "never dropped.",
+        ),
+    )
+
+
+def _repeat(run: Run) -> Repeat:
+    info = run.info
+    tables: tuple[tuple[str, Mapping[str, object]], ...] = (
+        ("Versions", info.versions),
+        ("Machine", info.machine),
+        ("Environment", info.environment),
+    )
+    return Repeat(
+        command=line(shlex.join(info.command)),
+        commit=line(info.commit or "unknown"),
+        facts=tuple((title, _facts_grid(content)) for title, content in tables if content),
+        config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
+    )
+
+
+def _facts_grid(content: Mapping[str, object]) -> Grid:
+    rows = tuple(
+        (Value(line(name)), Value(fmt.NONE if it is None else line(str(it))))
+        for name, it in content.items()
+    )
+    return Grid((Column("name", "name"), Column("value", "text")), rows)

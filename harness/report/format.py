@@ -1,0 +1,117 @@
+"""Numbers as text, the same everywhere. Nothing else in the report formats a number.
+
+Measured numbers have three significant digits; a bound has as many decimals as its estimate, so
+that the two can be compared at a glance.
+"""
+
+from __future__ import annotations
+
+import math
+
+from harness.analysis.intervals import Interval
+from harness.analysis.words import DIGITS, ratio_texts
+
+NONE = "–"
+"""Shown where there is no number; a zero is shown as zero."""
+SAME = "1 ×"
+"""The baseline's own ratio: one by definition, so without digits."""
+
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def number(value: float | None) -> str:
+    """Three significant digits with thousands separators, e.g. `0.0213`, `45.4`, `45,400`."""
+    return NONE if value is None else _fixed(value, value)
+
+
+def seconds(value: float | None) -> str:
+    """A time in the unit that suits it, e.g. `754 µs`, `1.02 s`."""
+    return NONE if value is None else _with_unit(value, _TIMES)
+
+
+def memory(value: float | None) -> str:
+    """Bytes in decimal units (1 MB = 1,000,000 bytes), e.g. `12.3 MB`."""
+    return NONE if value is None else _with_unit(value, _SIZES)
+
+
+def percent(share: float | None) -> str:
+    """A share of one, e.g. `97.42 %`."""
+    return NONE if share is None else f"{100 * share:.2f} %"
+
+
+def whole_percent(share: float | None) -> str:
+    """A share in whole percent, e.g. `95 %`, or `200 %` of a core."""
+    return NONE if share is None else f"{100 * share:.0f} %"
+
+
+def quality(value: float | None, metric: str) -> str:
+    """A metric's value: accuracy in percent, an error with three digits."""
+    return percent(value) if metric == "accuracy" else number(value)
+
+
+def difference(value: float | None, metric: str) -> str:
+    """A difference of two values of a metric: accuracy in percentage points."""
+    if value is None or metric != "accuracy":
+        return number(value)
+    return f"{100 * value:.2f} points"
+
+
+def number_interval(interval: Interval) -> tuple[str, str]:
+    """A number and its bounds in brackets (empty without any)."""
+    scale = interval.estimate
+    if interval.low is None or interval.high is None:
+        return number(scale), ""
+    return number(scale), f"({_fixed(interval.low, scale)}–{_fixed(interval.high, scale)})"
+
+
+def seconds_interval(interval: Interval) -> tuple[str, str]:
+    """A time and its bounds in brackets (empty without any), in the estimate's unit."""
+    scale = interval.estimate
+    if interval.low is None or interval.high is None:
+        return seconds(scale), ""
+    unit, name = _unit(scale, _TIMES)
+    low, high = (_fixed(it / unit, scale / unit) for it in (interval.low, interval.high))
+    return seconds(scale), f"({low}–{high} {name})"
+
+
+def ratio_interval(interval: Interval) -> tuple[str, str]:
+    """A ratio and its bounds in brackets (empty without any), e.g. `1.31 ×`, `(1.28–1.34)`."""
+    estimate, low, high = ratio_texts(interval)
+    return f"{estimate} ×", "" if low is None else f"({low}–{high})"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 block`, `6 blocks`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def span(low: int, high: int, noun: str) -> str:
+    """`6 blocks`, `4–6 blocks`."""
+    return count(low, noun) if low == high else f"{low:,}–{high:,} {noun}s"
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.{DIGITS - 1}e}")
+
+
+def _fixed(value: float, scale: float) -> str:
+    """`value` with as many decimals as `scale` has at three significant digits."""
+    if scale == 0:
+        return f"{value:g}"
+    exponent = math.floor(math.log10(abs(_three_digits(scale))))
+    if exponent < -4:
+        return f"{value:.{DIGITS - 1}e}"
+    places = DIGITS - 1 - exponent
+    return f"{round(value, places):,.{max(0, places)}f}"
+
+
+def _with_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
+    unit, name = _unit(value, units)
+    return f"{_fixed(value / unit, value / unit)} {name}"
+
+
+def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    """The largest unit of which there is at least one; zero is in the first."""
+    fitting = (it for it in units if abs(_three_digits(value / it[0])) >= 1)
+    return units[0] if value == 0 else next(fitting, units[-1])

@@ -1,0 +1,88 @@
+"""How a setup is named and drawn: the same colour, marker and line everywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.adapter import Framework
+from harness.analysis.quality import QualityTable
+from harness.analysis.summary import Summary, Table
+from harness.cells import Setup
+from harness.frameworks import frameworks
+from harness.report.inert import line
+
+UNKNOWN_COLOR = "#6B6B6B"
+"""For a framework that is in the records but no longer among the folders."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
+"""By a mode's place among its framework's modes: the default is a disc and a solid line."""
+
+
+@dataclass(frozen=True)
+class Look:
+    color: str
+    marker: str
+    dashes: tuple[float, ...]
+
+
+@functools.cache
+def _known() -> dict[str, Framework]:
+    return frameworks()
+
+
+def look(setup: Setup) -> Look:
+    """The colour is the framework's, marker and dashes are the mode's."""
+    framework = _known().get(setup.framework)
+    color = framework.color if framework else UNKNOWN_COLOR
+    modes = list(framework.modes) if framework else []
+    place = modes.index(setup.mode) if setup.mode in modes else 0
+    return Look(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
+
+
+def label(setup: Setup) -> str:
+    """`framework:mode`, inert."""
+    return line(setup.label)
+
+
+def framework_title(name: str) -> str:
+    """The framework's own spelling of its name."""
+    framework = _known().get(name)
+    return framework.title if framework else line(name)
+
+
+class Places:
+    """Where tables were measured, in words; only what differs needs saying beside each."""
+
+    def __init__(self, tables: Iterable[Table | QualityTable]) -> None:
+        self._all = {_place(table) for table in tables}
+
+    @classmethod
+    def of(cls, summary: Summary) -> Places:
+        return cls((*summary.tables, *summary.qualities))
+
+    @property
+    def common(self) -> str:
+        """The one place of all tables, or empty."""
+        return _joined(next(iter(self._all))) if len(self._all) == 1 else ""
+
+    def differing(self, table: Table | QualityTable) -> str:
+        """What of the table's place is not the same everywhere, e.g. `2 threads`; or empty."""
+        place = _place(table)
+        varies = [len({it[n] for it in self._all}) > 1 for n in range(len(place))]
+        return ", ".join(part for part, it in zip(place, varies, strict=True) if it)
+
+
+def place(setup: Setup) -> str:
+    """Device, threads and dtype in words."""
+    return _joined(_place(setup))
+
+
+def _place(it: Table | QualityTable | Setup) -> tuple[str, str, str]:
+    threads = f"{it.threads} thread" + ("s" if it.threads != 1 else "")
+    return (it.device, threads, it.dtype)
+
+
+def _joined(parts: tuple[str, ...]) -> str:
+    return ", ".join(parts)
