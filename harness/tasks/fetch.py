@@ -76,12 +76,13 @@ def fetch(
     """
     from filelock import FileLock, Timeout
 
-    source = _source(name, sources)
-    folder = directory / name
+    source, folder = _source(name, sources), directory / name
+    wanted = [file for file in source.files if _state(name, directory, file).state != "ok"]
+    if not wanted:  # the directory may be one that only others write
+        return []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".fetch.lock", timeout=0):
-            wanted = [file for file in source.files if _state(name, directory, file).state != "ok"]
             for file in wanted:
                 _fetch_file(file, folder, source.mirrors, progress)
     except Timeout:

@@ -117,9 +117,9 @@ def find(name: str, directory: Path, file: File) -> Path | None:
     return None
 
 
-def absent(name: str, directory: Path, files: Files | None = None) -> str | None:
+def absent(name: str, directory: Path) -> str | None:
     """None where every file is there, else one line that says which is not and what to do."""
-    for file in files or FILES[name]:
+    for file in FILES[name]:
         if find(name, directory, file) is None:
             return f"{directory / name / file.archive} is absent: {remedy(name, directory)}"
     return None

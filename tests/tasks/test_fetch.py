@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -221,14 +222,17 @@ def test_not_found_everywhere_names_every_mirror(server, tmp_path):
     assert len(server.seen) == 2
 
 
-def test_no_server_at_all(server, tmp_path):
-    server.server_close()
+def test_no_server_at_all(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    nobody = {"small": Source((f"http://127.0.0.1:{port}/",), (IMAGE_FILE,))}
     with pytest.raises(DataError, match=r"connection failed$"):
-        fetch("small", tmp_path, sources(server, "a"), progress=False)
+        fetch("small", tmp_path, nobody, progress=False)
 
 
 def test_a_silent_server_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.05)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
     monkeypatch.setattr(Handler, "do_GET", lambda handler: handler.rfile.read())
     with pytest.raises(DataError, match="fell silent"):
         fetch("small", tmp_path, sources(server, "a"), progress=False)
