@@ -42,6 +42,7 @@ class Served:
     status: int = 200
     ranges: bool = True
     length: bool = True
+    shift: int = 0  # how far the range that it sends lies from the one asked for
     cuts: list[int] = field(default_factory=list)
 
 
@@ -57,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         status, body = served.status, served.body
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and served.ranges else 0
+        start += served.shift if start else 0
         if start >= len(body):
             status, body = 416, b""
         elif start:
@@ -209,6 +211,18 @@ def test_a_part_that_the_server_does_not_know_is_dropped(server, tmp_path):
     with pytest.raises(DataError):
         fetch("small", tmp_path, sources(server, "a"), progress=False)
     assert [seen.range for seen in server.seen[:2]] == ["bytes=1000-", None]
+
+
+def test_another_range_than_asked_for_is_refused(server, tmp_path):
+    """And the part stays as it was, for the next mirror."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/images.gz.part").write_bytes(ARCHIVE[:FIRST])
+    server.files = {"/a/images.gz": Served(ARCHIVE, shift=10)}
+    with pytest.raises(DataError, match="another part than the one asked for"):
+        fetch("small", tmp_path, sources(server, "a"), progress=False)
+    server.files = {"/b/images.gz": Served(ARCHIVE)}
+    fetch("small", tmp_path, sources(server, "b"), progress=False)
+    assert [seen.range for seen in server.seen] == [f"bytes={FIRST}-"] * 2
 
 
 def test_not_found_everywhere_names_every_mirror(server, tmp_path):
