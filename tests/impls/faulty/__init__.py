@@ -1,0 +1,24 @@
+"""A framework that computes nothing and fails on request, in a real process."""
+
+from harness.adapter import Framework
+
+FRAMEWORK = Framework(
+    title="Faulty",
+    distributions=("numpy",),
+    install="pip install numpy",
+    modes={
+        "fine": "nothing goes wrong",
+        "fine-too": "nor here",
+        "raise": "an exception while building",
+        "unsupported": "says that it cannot",
+        "crash": "SIGSEGV in a training step",
+        "exit": "exit 3 in a training step",
+        "vanish": "exit 0 without an answer",
+        "hang": "sleeps for ever in a training step, with a child that does too",
+        "diverge": "a NaN loss from the second epoch on",
+        "greedy": "MemoryError in a training step",
+        "noisy": "megabytes of binary on both outputs",
+    },
+    color="#000000",
+    devices=("cpu",),
+)

@@ -1,0 +1,79 @@
+"""See the package: every mode is one fault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from harness.adapter import Options, State, Unsupported
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+
+
+class Adapter:
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        self._mode = options.mode
+        self._outputs = task.widths[-1]
+        self._resets = 0
+        self._steps = 0
+        if options.mode == "raise":
+            raise ValueError("two\nlines")
+        if options.mode == "unsupported":
+            raise Unsupported("not on a Monday")
+        if options.mode == "noisy":
+            for output in (sys.stdout, sys.stderr):
+                output.buffer.write(bytes(range(256)) * 8192)
+                output.buffer.flush()
+
+    def stage(self, inputs, targets):
+        return len(inputs)
+
+    def reset(self):
+        self._steps = 0
+
+    def train_step(self, batch):
+        self._steps += 1
+        match self._mode:
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "exit":
+                os._exit(3)
+            case "vanish":
+                os._exit(0)
+            case "greedy":
+                raise MemoryError
+            case "hang":
+                subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                time.sleep(600)
+        time.sleep(0.0002)
+        return float("nan") if self._mode == "diverge" and self._steps > 60 else 1.0
+
+    def predict(self, batch):
+        time.sleep(0.0001)
+        return np.zeros((batch, self._outputs))
+
+    def gradients(self, batch):
+        return {}
+
+    def state(self):
+        return State({}, {})
+
+    def to_numpy(self, handle):
+        return np.asarray(handle)
+
+    def synchronize(self):
+        pass
+
+    def reset_device_memory(self):
+        pass
+
+    def device_memory(self):
+        return None
+
+    def settings(self):
+        return {"mode": self._mode}

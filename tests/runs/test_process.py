@@ -1,0 +1,177 @@
+"""Real worker processes, driven by a framework that computes nothing and fails on request."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import impls
+from harness.cells import Setup
+from harness.runs import block as blocks
+from harness.runs.block import run_block
+from harness.runs.engines import LocalEngine
+from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
+from harness.tasks.data import Known
+from harness.tasks.datasets import load, write_staged
+from harness.worker.messages import Finish, Prepare, TakeSample
+from tests.fakes import TASK, Ledger, block, setup
+
+FAULTS = Path(__file__).parents[1] / "impls"
+
+
+@pytest.fixture(autouse=True)
+def faulty_framework(monkeypatch):
+    """Adds the faulty framework, here and in the workers."""
+    monkeypatch.setenv("SAMESTEP_IMPLS", str(FAULTS))
+    monkeypatch.setattr(impls, "__path__", [*impls.__path__, str(FAULTS)])
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    write_staged(load(Known(name="digits"), folder), folder)
+    return folder
+
+
+def run(staged, tmp_path, *modes, **fields):
+    ledger = Ledger()
+    given = {"data": str(staged), "rounds": 2, "sample_seconds": 0.01, "warmup_seconds": 0.01}
+    asked = block(*(setup("faulty", mode) for mode in modes), **(given | fields))
+    LocalEngine(tmp_path / "logs").run(asked, ledger)
+    return ledger.by_label()
+
+
+def test_a_block_of_two_real_processes(staged, tmp_path):
+    records = run(staged, tmp_path, "fine", "fine-too")
+    assert [it.status for it in records.values()] == ["ok", "ok"]
+    for record in records.values():
+        train = record.phase("train")
+        assert train is not None
+        assert train.iterations > 1
+        assert len(train.warmup) >= 10
+        assert all(it.step_seconds >= 0.0002 for it in train.samples)  # it sleeps that long
+        assert train.memory is not None
+        assert record.quality is not None
+        assert len(record.quality.epochs) == TASK.epochs
+        assert record.import_seconds is not None
+        assert record.settings["mode"] == record.setup.mode
+    assert not (tmp_path / "logs").exists() or list((tmp_path / "logs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "error"),
+    [
+        ("raise", "failed", "ValueError: two lines"),
+        ("unsupported", "unsupported", "not on a Monday"),
+        ("crash", "crashed", "killed by SIGSEGV"),
+        ("exit", "crashed", "exited with code 3"),
+        ("vanish", "no-result", "the worker exited 0 without an answer"),
+        ("greedy", "out-of-memory", "MemoryError: MemoryError"),
+        ("diverge", "diverged", "the training loss became nan"),
+    ],
+)
+def test_each_fault_has_a_status_and_the_others_go_on(staged, tmp_path, mode, status, error):
+    records = run(staged, tmp_path, mode, "fine", trains=mode == "diverge", sample_seconds=0.005)
+    assert records[f"faulty:{mode}"].status == status
+    assert records[f"faulty:{mode}"].error == error
+    assert records["faulty:fine"].status == "ok"
+    if mode in ("raise", "diverge"):
+        assert "Traceback" in records[f"faulty:{mode}"].stderr_tail
+
+
+def test_a_hang_is_ended_with_its_children(staged, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "PREPARE_LIMIT", 3.0)
+    before = {it.pid for it in psutil.process_iter()}
+    records = run(staged, tmp_path, "hang", "fine", trains=False)
+    assert records["faulty:hang"].status == "hung"
+    assert records["faulty:hang"].error == "no answer to 'prepare' within 3 s"
+    assert records["faulty:fine"].status == "ok"
+    left = [it for it in psutil.process_iter(["cmdline"]) if it.pid not in before]
+    assert not [it for it in left if "time.sleep(600)" in " ".join(it.info["cmdline"] or ())]
+
+
+def test_megabytes_on_both_outputs_do_no_harm(staged, tmp_path):
+    records = run(staged, tmp_path, "noisy", trains=False)
+    assert records["faulty:noisy"].status == "ok"
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.stat().st_size == 2 * 256 * 8192
+
+
+def test_a_worker_that_cannot_be_started(staged, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-such-python"))
+    (record,) = run(staged, tmp_path, "fine").values()
+    assert record.status == "not-started"
+    assert "no-such-python" in (record.error or "")
+
+
+def prepare(staged, asked: Setup) -> Prepare:
+    return Prepare(
+        task=TASK,
+        setup=asked,
+        seed=0,
+        phases=("train",),
+        data=str(staged),
+        sample_seconds=0.4,
+        warmup_seconds=0.01,
+    )
+
+
+def test_the_runner_sleeps_while_a_worker_takes_its_sample(staged, tmp_path):
+    asked = setup("faulty", "fine")
+    worker = WorkerProcess(asked, tmp_path / "log")
+    try:
+        worker.request(prepare(staged, asked), 60)
+        cpu, wall = time.process_time(), time.perf_counter()
+        for round_ in range(3):
+            worker.request(TakeSample(phase="train", round=round_, turn=0), 60)
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    finally:
+        worker.close()
+    assert share < 0.01
+
+
+def test_a_worker_dies_with_its_runner(staged, tmp_path):
+    asked = setup("faulty", "fine")
+    pid = os.fork()
+    if pid == 0:  # a runner of its own, which is killed before it could end its worker
+        worker = WorkerProcess(asked, tmp_path / "log")
+        (tmp_path / "pid").write_text(str(worker._process.pid))
+        worker.request(prepare(staged, asked), 60)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    worker_pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not psutil.pid_exists(worker_pid) or psutil.Process(worker_pid).status() == "zombie":
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived its runner")
+
+
+def test_finish_before_prepare_is_a_typed_failure(tmp_path):
+    worker = WorkerProcess(setup("faulty", "fine"), tmp_path / "log")
+    with pytest.raises(WorkerFailed) as failure:
+        worker.request(Finish(), 60)
+    worker.close()
+    assert failure.value.status == "failed"
+
+
+def test_the_environment_carries_threads_and_device():
+    variables = environment(setup("tensorflow", "graph", threads=2))
+    assert {variables[name] for name in THREAD_VARIABLES} == {"2"}
+    assert variables["CUDA_VISIBLE_DEVICES"] == ""
+    assert variables["TF_CPP_MIN_LOG_LEVEL"] == "2"
+    assert "CUDA_VISIBLE_DEVICES" not in set(
+        environment(setup(device="gpu:0"))
+    ) - set(os.environ)
+
+
+def test_every_trial_ends_in_one_record(staged, tmp_path):
+    ledger = Ledger()
+    asked = block(setup("faulty", "crash"), setup("faulty", "fine"), data=str(staged), trains=False)
+    engine = LocalEngine(tmp_path)
+    run_block(asked, engine._launch, ledger)
+    assert sorted(ledger.begun) == sorted(record.trial for record in ledger.records)
