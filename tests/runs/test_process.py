@@ -164,9 +164,7 @@ def test_the_environment_carries_threads_and_device():
     assert {variables[name] for name in THREAD_VARIABLES} == {"2"}
     assert variables["CUDA_VISIBLE_DEVICES"] == ""
     assert variables["TF_CPP_MIN_LOG_LEVEL"] == "2"
-    assert "CUDA_VISIBLE_DEVICES" not in set(
-        environment(setup(device="gpu:0"))
-    ) - set(os.environ)
+    assert "CUDA_VISIBLE_DEVICES" not in set(environment(setup(device="gpu:0"))) - set(os.environ)
 
 
 def test_every_trial_ends_in_one_record(staged, tmp_path):

@@ -1,0 +1,147 @@
+"""From what the user asks to what will run; every refusal is one line and comes before a write."""
+
+from __future__ import annotations
+
+import pytest
+
+import harness.runs.plan as planning
+from harness.errors import DataError, UsageError
+from harness.runs.config import PRESETS, parse_seconds, resolve
+from harness.runs.plan import make_plan
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """Two cores, no GPU, every framework installed, no MNIST."""
+    monkeypatch.setattr(planning, "cores", lambda: 2)
+    monkeypatch.setattr(planning, "gpus", tuple)
+    monkeypatch.setattr(planning, "version", lambda framework: "1.0")
+    monkeypatch.setattr("harness.frameworks.version", lambda framework: "1.0")
+    monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
+
+
+def plan(**flags):
+    return make_plan(resolve(None, flags))
+
+
+def test_quick_runs_every_framework_on_one_embedded_task():
+    (arena,) = plan().arenas
+    assert arena.task.name == "digits-mlp"
+    assert {it.framework for it in arena.setups} == {"pytorch", "tensorflow", "reference"}
+    assert {(it.threads, it.device, it.dtype) for it in arena.setups} == {(2, "cpu", "float32")}
+
+
+def test_globs_modes_sweeps_and_products():
+    made = plan(
+        tasks=["tea*"],
+        frameworks=["tensorflow:*", "pytorch"],
+        settings=["batch_size=32,64"],
+        dtypes=["float32", "float64"],
+        threads=[1, 2],
+    )
+    assert len(made.arenas) == 2 * 2 * 2
+    assert {len(arena.setups) for arena in made.arenas} == {4}
+    assert {arena.task.batch_size for arena in made.arenas} == {32, 64}
+    assert len(made.tasks) == 2
+
+
+def test_tasks_without_data_are_left_out_with_the_way_to_get_it():
+    made = plan(tasks=["*"])
+    left_out = {it.what: it.reason for it in made.unavailable}
+    assert "data fetch mnist" in left_out["task mnist-mlp"]
+    assert "deep-narrow" in {task.name for task in made.tasks}
+
+
+def test_if_no_task_is_left_that_is_an_error():
+    with pytest.raises(DataError, match="data fetch mnist"):
+        plan(tasks=["mnist-*"])
+
+
+def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
+    def version(framework):
+        return None if framework.title == "TensorFlow" else "1.0"
+
+    monkeypatch.setattr(planning, "version", version)
+    monkeypatch.setattr("harness.frameworks.version", version)
+    made = plan()
+    assert "tensorflow" not in {it.framework for it in made.arenas[0].setups}
+    assert [it.what for it in made.unavailable] == ["framework tensorflow"]
+    with pytest.raises(UsageError, match="not installed; get it with: pip install"):
+        plan(frameworks=["tensorflow"])
+
+
+def test_seeds_beyond_the_blocks_get_blocks_of_their_own():
+    assert plan(blocks=2, seeds=5).blocks == 5
+    assert plan(blocks=6, seeds=1).blocks == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"tasks": ["digits-mpl"]}, "unknown task 'digits-mpl'; did you mean 'digits-mlp'?"),
+        ({"frameworks": ["pytroch"]}, "unknown framework 'pytroch'; did you mean 'pytorch'?"),
+        ({"frameworks": ["pytorch:eagr"]}, "unknown mode of PyTorch 'eagr'; did you mean 'eager'?"),
+        ({"frameworks": ["pytorch:"]}, "a mode must follow the colon"),
+        ({"devices": ["gpu"]}, "no GPU found on this machine; use --device cpu"),
+        ({"devices": ["tpu"]}, "unknown device 'tpu'"),
+        ({"devices": ["gpu:x"]}, "unknown device 'gpu:x'"),
+        ({"threads": [64]}, "threads 64: this machine has 2 cores to use"),
+        ({"threads": [0]}, "threads.0: Input should be greater than or equal to 1 (got 0)"),
+        ({"dtypes": ["float16"]}, "dtypes.0: Input should be 'float32' or 'float64'"),
+        ({"phases": ["fit"]}, "phases.0: Input should be 'train' or 'predict'"),
+        ({"preset": "quik"}, "unknown preset 'quik'; did you mean 'quick'?"),
+        ({"blocks": 0}, "blocks: Input should be greater than or equal to 1 (got 0)"),
+        ({"seeds": -1}, "seeds: Input should be greater than or equal to 0 (got -1)"),
+        ({"settings": ["batch_size=0"]}, "batch_size"),
+        ({"settings": ["batch_size=999999"]}, "more than the 1437 training examples"),
+        ({"settings": ["learning_rate=nan"]}, "finite number"),
+        ({"settings": ["learning_rate=inf"]}, "finite number"),
+        ({"settings": ["width=1e9"]}, "width"),
+        ({"settings": ["batchsize=3"]}, "did you mean 'batch_size'?"),
+        ({"settings": ["batch_size"]}, "write it as NAME=VALUE"),
+        ({"settings": ["classes=3"]}, "classes"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_way_out(flags, message):
+    with pytest.raises(UsageError) as refusal:
+        plan(**flags)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_flags_override_the_file_which_overrides_the_preset(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('preset = "standard"\nblocks = 3\nseeds = 2\n')
+    config = resolve(file, {"seeds": 4})
+    assert (config.blocks, config.seeds) == (3, 4)
+    assert config.tasks == PRESETS["standard"]["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("blocks = \n", "line 1"),
+        ("blocks = 1\nrounds = = 2", "line 2"),
+        ("block = 3", "did you mean 'blocks'?"),
+        ("blocks = -3", "greater than or equal to 1"),
+        ("budget = nan", "finite"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_place(tmp_path, text, message):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        resolve(file, {})
+    assert str(file) in str(refusal.value)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("120s", 120), ("2m", 120), ("1h", 3600)])
+def test_budgets(text, value):
+    assert parse_seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "-5s", "0", "nan", "inf", "soon", "1e99h"])
+def test_bad_budgets(text):
+    with pytest.raises(UsageError):
+        parse_seconds(text)
