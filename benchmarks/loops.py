@@ -1,0 +1,83 @@
+"""Training loops written by hand for one framework each, knowing nothing of the harness.
+
+Each function takes widths, the initial weights in layer order (weight (in, out), bias), and batches
+as NumPy pairs, and returns (reset, run): `reset()` goes back to the start, `run(n)` trains n steps
+with Adam, cycling through the batches. Used to see what the harness adds to a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Batches = Sequence[tuple[np.ndarray, np.ndarray]]
+Loop = tuple[Callable[[], None], Callable[[int], None]]
+
+
+def pytorch(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    import torch
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    for weight in weights[::2]:
+        layers += [nn.Linear(*weight.shape), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    criterion = nn.CrossEntropyLoss()
+    data = [(torch.tensor(x), torch.tensor(y)) for x, y in batches]
+
+    def reset() -> None:
+        with torch.no_grad():
+            for parameter, start in zip(model.parameters(), weights, strict=True):
+                parameter.copy_(torch.tensor(start.T))
+        for state in optimizer.state.values():
+            for slot in state.values():
+                slot.zero_()
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            x, y = data[step % len(data)]
+            optimizer.zero_grad()
+            loss = criterion(model(x), y)
+            loss.backward()
+            optimizer.step()
+
+    return reset, run
+
+
+def tensorflow(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    import keras
+    import tensorflow as tf
+
+    from harness.tasks.optimizers import Adam
+    from impls.tensorflow.optimizers import ExactAdam  # the formula is not what is compared
+
+    model = keras.Sequential([keras.Input((weights[0].shape[0],))])
+    for weight in weights[:-2:2]:
+        model.add(keras.layers.Dense(weight.shape[1], activation="relu"))
+    model.add(keras.layers.Dense(weights[-1].shape[0]))
+    optimizer = ExactAdam(Adam())
+    optimizer.build(model.trainable_variables)
+    data = [(tf.constant(x), tf.constant(y)) for x, y in batches]
+
+    @tf.function
+    def train(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(x, training=True))
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, model.trainable_weights)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    def reset() -> None:
+        model.set_weights(weights)
+        for slot in (optimizer.iterations, *optimizer._momentums, *optimizer._velocities):
+            slot.assign(tf.zeros_like(slot.value))
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            x, y = data[step % len(data)]
+            train(x, y)
+
+    return reset, run

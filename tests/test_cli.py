@@ -1,0 +1,119 @@
+"""The command line as a user meets it: real processes, one clear line, the right exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SLOW = {"torch", "tensorflow", "keras", "jax", "pandas", "matplotlib", "sklearn", "scipy"}
+
+
+def harness(*words: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment}
+    command = [sys.executable, "-m", "harness", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True)
+
+
+def imported_by(*words: str) -> set[str]:
+    """Top-level packages that a command imports."""
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['harness', *{words!r}]\n"
+        "try: runpy.run_module('harness', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    return {name.split(".")[0] for name in told.stderr.split()}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("list",), ("run", "--help"), ("info",)])
+def test_what_must_answer_at_once_imports_nothing_slow(words):
+    assert not imported_by(*words) & SLOW
+
+
+def test_no_word_at_all_shows_the_help():
+    told = harness()
+    assert told.returncode == 0
+    assert "Usage" in told.stdout
+
+
+def test_list_names_tasks_frameworks_modes_and_presets(tmp_path):
+    told = harness("list", SAMESTEP_DATA=str(tmp_path))
+    assert told.returncode == 0
+    for word in ("digits-mlp", "mnist-mlp", "pytorch", "tensorflow", "xla", "replay", "quick"):
+        assert word in told.stdout
+    assert "data fetch mnist" in " ".join(told.stdout.split())
+    assert max(map(len, told.stdout.splitlines())) <= 80
+
+
+def test_info_names_the_machine():
+    told = harness("info")
+    assert told.returncode == 0
+    for word in ("cpu", "cores", "python", "numpy"):
+        assert word in told.stdout
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
+    told = harness("run", "--dry-run", "-t", "digits-mlp", "-f", "reference", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "digits-mlp (cpu" in told.stdout
+    assert "about" in told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_INPUT = [
+    (("rum",), 2, "rum"),
+    (("run", "--frob"), 2, "--frob"),
+    (("run", "--threads", "two"), 2, "two"),
+    (("run", "-t", "digits-mpl"), 2, "did you mean 'digits-mlp'?"),
+    (("run", "-t", "mnist-mlp"), 2, "data fetch mnist"),
+    (("run", "-f", "pytroch"), 2, "did you mean 'pytorch'?"),
+    (("run", "-f", "tensorflow:jit"), 2, "unknown mode of TensorFlow 'jit'"),
+    (("run", "--device", "gpu:77"), 2, "use --device cpu"),
+    (("run", "--device", "abacus"), 2, "unknown device 'abacus'"),
+    (("run", "--threads", "0"), 2, "threads"),
+    (("run", "--threads", "100000"), 2, "cores to use"),
+    (("run", "--blocks", "-1"), 2, "blocks"),
+    (("run", "--seeds", "-1"), 2, "seeds"),
+    (("run", "--budget", "nan"), 2, "budget 'nan'"),
+    (("run", "--preset", "slow"), 2, "unknown preset 'slow'"),
+    (("run", "--phase", "learn"), 2, "phases"),
+    (("run", "--dtype", "bfloat16"), 2, "dtypes"),
+    (("run", "--set", "batch_size=0"), 2, "batch_size"),
+    (("run", "--set", "batch_size=nan"), 2, "batch_size"),
+    (("run", "--set", "batch_size=5000"), 2, "more than the 1437 training examples"),
+    (("run", "--set", "width=-4"), 2, "hidden"),
+    (("run", "--set", "learning_rate=inf"), 2, "learning_rate"),
+    (("run", "--task-file", "absent.toml"), 2, "absent.toml: No such file"),
+    (("run", "--task-file", "bad.toml"), 2, "line 2"),
+    (("run", "--config", "bad.toml"), 2, "line 2"),
+    (("run", "--config", "."), 2, "directory"),
+    (("run", "-o", "bad.toml"), 2, "bad.toml: cannot write here"),
+    (("run", "-o", "bad.toml/below"), 2, "cannot write here"),
+    (("run", "--resume", "never"), 2, "no results here"),
+    (("run", "--resume", "never", "--blocks", "2"), 2, "--resume"),
+    (("show",), 2, "no results here"),
+    (("report", "never"), 2, "no results here"),
+    (("data",), 2, "Missing command"),
+    (("data", "fetch", "imagenet"), 2, "imagenet"),
+    (("data", "verify", "imagenet"), 2, "imagenet"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "message"), BAD_INPUT, ids=lambda it: str(it)[:40])
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, code, message):
+    (tmp_path / "bad.toml").write_text("fine = 1\nnot = = fine\n")
+    told = harness(*words, cwd=tmp_path, SAMESTEP_DATA=str(tmp_path / "data"))
+    assert told.returncode == code, told.stderr
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert "Traceback" not in told.stdout
+    assert [it.name for it in tmp_path.iterdir()] == ["bad.toml"]
