@@ -7,6 +7,7 @@ that the two can be compared at a glance.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from harness.analysis.intervals import Interval
 from harness.analysis.words import DIGITS, ratio_texts
@@ -18,6 +19,9 @@ SAME = "1 ×"
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+Unit = Literal["examples/s", "seconds", "bytes", "accuracy", "error", "epoch"]
+"""What an axis counts."""
 
 
 def number(value: float | None) -> str:
@@ -89,6 +93,18 @@ def count(n: int, noun: str) -> str:
 def span(low: int, high: int, noun: str) -> str:
     """`6 blocks`, `4–6 blocks`."""
     return count(low, noun) if low == high else f"{low:,}–{high:,} {noun}s"
+
+
+def tick(value: float, unit: Unit) -> str:
+    """A round number on an axis, e.g. `20,000`, `10 ms`, `95 %`."""
+    if value == 0 and unit != "accuracy":
+        return "0"
+    if unit == "seconds" or unit == "bytes":
+        size, name = _unit(value, _TIMES if unit == "seconds" else _SIZES)
+        return f"{value / size:.6g} {name}"
+    if unit == "accuracy":
+        return f"{100 * value:.6g} %"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
 def _three_digits(value: float) -> float:

@@ -1,0 +1,260 @@
+"""What the figures show, as data: whoever draws them decides nothing.
+
+A chart is a grid of panels; a panel holds dots in named rows (`Dots`) or curves (`Curves`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.analysis.quality import QualityRow, QualityTable
+from harness.analysis.summary import CellRow, Summary, Table
+from harness.cells import PHASES, Setup
+from harness.report import format as fmt
+from harness.report.format import Unit
+from harness.report.inert import line
+from harness.report.looks import Look, Places, label, look
+from harness.report.sections import PEAKS, STAGES, counted_peaks, stage_times
+
+SectionName = Literal["speed", "quality", "phases", "memory"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One dot; `low` and `high` are its interval, `text` stands beside it."""
+
+    look: Look
+    value: float
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Marks in rows from top to bottom; those of one row are spread over its height.
+
+    A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
+    """
+
+    title: str
+    axis: str
+    unit: Unit
+    rows: tuple[tuple[str, tuple[Mark, ...]], ...]
+    log: bool = False
+    names: bool = True
+
+
+@dataclass(frozen=True)
+class Curve:
+    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds."""
+
+    look: Look
+    points: tuple[tuple[float, float], ...]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Curves:
+    title: str
+    axis: str
+    unit: Unit
+    up: str
+    up_unit: Unit
+    curves: tuple[Curve, ...]
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    text: str
+    look: Look
+    hollow: bool = False
+    line: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`name` is the file's; panels stand row by row, None leaves a gap."""
+
+    name: str
+    section: SectionName
+    title: str
+    alt: str
+    panels: tuple[tuple[Dots | Curves | None, ...], ...]
+    legend: tuple[Key, ...] = ()
+
+
+def make_charts(summary: Summary) -> list[Chart]:
+    """Every chart that has something to show."""
+    places = Places.of(summary)
+    charts = (it(summary, places) for it in (_throughput, _quality, _phase_times, _memory))
+    return [it for it in charts if it.panels]
+
+
+def _throughput(summary: Summary, places: Places) -> Chart:
+    def panel(table: Table) -> Dots:
+        rows = tuple((label(row.cell.setup), (_speed_mark(row),)) for row in table.rows)
+        return Dots(_title(table, places), "examples/s, more is better", "examples/s", rows)
+
+    return Chart(
+        name="throughput",
+        section="speed",
+        title="Throughput, with its interval over blocks",
+        alt="Dot plot of examples per second for every task and phase, fastest first, with "
+        "intervals; the tables of this section hold the same numbers.",
+        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
+    )
+
+
+def _speed_mark(row: CellRow) -> Mark:
+    speed = row.examples_per_second
+    text = fmt.number(speed.estimate)
+    return Mark(look(row.cell.setup), speed.estimate, speed.low, speed.high, text)
+
+
+def _phase_times(summary: Summary, places: Places) -> Chart:
+    def panel(table: Table) -> Dots:
+        cells = sorted(table.rows, key=lambda row: row.cell.setup.label)
+        times = zip(*(stage_times(row) for row in cells), strict=True)
+        rows = tuple(
+            (stage, _stage_marks(cells, values))
+            for stage, values in zip(STAGES, times, strict=True)
+        )
+        return Dots(_title(table, places), "time, log axis", "seconds", rows, log=True)
+
+    setups = (row.cell.setup for table in summary.tables for row in table.rows)
+    return Chart(
+        name="phase-times",
+        section="phases",
+        title="From import to the steady step",
+        alt="Dot plot on a log axis of the times of import, build, first call, second call and "
+        "steady step for every task and phase; the tables of this section hold the same numbers.",
+        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
+        legend=_keys(setups),
+    )
+
+
+def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tuple[Mark, ...]:
+    # A log axis has no place for a zero.
+    return tuple(
+        Mark(look(row.cell.setup), value)
+        for row, value in zip(cells, values, strict=True)
+        if value is not None and value > 0
+    )
+
+
+def _memory(summary: Summary, places: Places) -> Chart:
+    shown = counted_peaks([row for table in summary.tables for row in table.rows])
+    plain = Look("#444444", "o", ())
+    return Chart(
+        name="memory",
+        section="memory",
+        title="Peaks of memory: each kind has its own axis",
+        alt="Dot plots of the peaks of memory, incremental and total apart, for every task, train "
+        "filled and predict hollow; the tables of this section hold the same numbers.",
+        panels=tuple(
+            tuple(_memory_panel(tables, peak, places, first=peak == shown[0]) for peak in shown)
+            for tables in _arenas(summary)
+        ),
+        legend=(Key("train", plain), Key("predict", plain, hollow=True)),
+    )
+
+
+def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool) -> Dots:
+    cells: dict[Setup, list[Mark]] = {}
+    for row in sorted(
+        (row for table in tables for row in table.rows),
+        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
+    ):
+        value, setup = getattr(row.memory, peak), row.cell.setup
+        marks = cells.setdefault(setup, [])
+        if value is not None:
+            hollow = row.cell.phase != "train"
+            marks.append(Mark(look(setup), value, text=fmt.memory(value), hollow=hollow))
+    rows = tuple((label(setup), tuple(marks)) for setup, marks in cells.items())
+    title = _task(tables[0], places) if first else ""
+    return Dots(title, PEAKS[peak], "bytes", rows, names=first)
+
+
+def _quality(summary: Summary, places: Places) -> Chart:
+    return Chart(
+        name="quality",
+        section="quality",
+        title="Quality on the test rows: medians over seeds, each seed faint",
+        alt="Curves of accuracy or error over epochs and over training seconds for every task, "
+        "with the target as a horizontal line; the tables of this section hold the final values.",
+        panels=tuple(_quality_panels(it, places) for it in summary.qualities),
+        legend=_keys((row.setup for it in summary.qualities for row in it.rows), line=True),
+    )
+
+
+def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves]:
+    metric, target = table.task.metric, table.task.target
+    unit: Unit = "accuracy" if metric == "accuracy" else "error"
+    over_epochs = [it for row in table.rows for it in _curves(row, by_epoch=True)]
+    over_seconds = [it for row in table.rows for it in _curves(row, by_epoch=False)]
+    title, up = _task(table, places), "accuracy" if metric == "accuracy" else "mean squared error"
+    return (
+        Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target),
+        Curves("", "training time", "seconds", up, unit, tuple(over_seconds), target),
+    )
+
+
+def _curves(row: QualityRow, *, by_epoch: bool) -> list[Curve]:
+    style = look(row.setup)
+    seeds = [
+        _points(
+            itertools.accumulate(it.seconds for it in training.quality.epochs),
+            (it.quality for it in training.quality.epochs),
+            by_epoch=by_epoch,
+        )
+        for training in row.trainings
+    ]
+    median = _points((it for it, _ in row.curve), (it for _, it in row.curve), by_epoch=by_epoch)
+    faint = [Curve(style, points, faint=True) for points in seeds] if len(seeds) > 1 else []
+    return [*faint, Curve(style, median)]
+
+
+def _points(
+    seconds: Iterable[float], values: Iterable[float], *, by_epoch: bool
+) -> tuple[tuple[float, float], ...]:
+    """Epochs count from 1 here, whatever their numbers."""
+    pairs = enumerate(zip(seconds, values, strict=True), start=1)
+    return tuple((float(n) if by_epoch else elapsed, value) for n, (elapsed, value) in pairs)
+
+
+def _arenas(summary: Summary) -> list[list[Table]]:
+    """The tables of each arena together: its phases, in order."""
+    arenas: dict[tuple[object, ...], list[Table]] = {}
+    for table in summary.tables:
+        arenas.setdefault(table.rows[0].cell.setup.arena, []).append(table)
+    return list(arenas.values())
+
+
+def _side_by_side(arenas: list[list[Dots]]) -> tuple[tuple[Dots | None, ...], ...]:
+    """Phases beside each other; where every arena has but one, arenas two by two."""
+    if all(len(panels) == 1 for panels in arenas):
+        flat = [panels[0] for panels in arenas]
+        arenas = [flat[n : n + 2] for n in range(0, len(flat), 2)]
+    width = max((len(panels) for panels in arenas), default=0)
+    return tuple((*panels, *[None] * (width - len(panels))) for panels in arenas)
+
+
+def _keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
+    looks = {label(it): look(it) for it in setups}
+    return tuple(Key(name, looks[name], line=line) for name in sorted(looks))
+
+
+def _task(table: Table | QualityTable, places: Places) -> str:
+    return ", ".join(filter(None, (line(table.task.name), places.differing(table))))
+
+
+def _title(table: Table, places: Places) -> str:
+    return f"{_task(table, places)} · {table.phase}"

@@ -1,0 +1,111 @@
+"""The content of a report → Markdown that renders well on a code host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.report.content import Column, Content, Grid, Section, Trouble, Value
+from harness.report.figures import Drawing
+from harness.report.inert import cell, code, fenced, prose
+
+_ALIGN = {"name": ":--", "text": ":--", "number": "--:"}
+
+
+def render_markdown(content: Content, drawings: Sequence[Drawing]) -> str:
+    """The whole report; figures are linked as files of `figures/`."""
+    return "\n\n".join(it for it in _parts(content, drawings) if it) + "\n"
+
+
+def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
+    yield f"# {prose(content.title)}"
+    yield prose(content.byline)
+    yield prose(content.question)
+    yield "## In short"
+    yield "\n".join(_verdict(it) for it in (*content.speed, *content.quality))
+    if not content.speed and not content.quality:
+        yield "No trial ended well, so there is nothing to compare."
+    yield "\n".join(f"- **{prose(name)}:** {prose(text)}" for name, text in content.facts)
+    if content.sameness:
+        yield "## Sameness"
+        yield from (prose(it) for it in content.sameness)
+    for title, name, sections in (
+        ("Speed", "speed", content.speed),
+        ("Quality", "quality", content.quality),
+        ("Phase times", "phases", content.phases),
+        ("Memory", "memory", content.memory),
+    ):
+        if sections:
+            yield f"## {title}"
+            yield from (_figure(it) for it in drawings if it.section == name)
+            for section in sections:
+                yield from _section(section)
+    if content.troubles or content.unavailable:
+        yield "## Failures and what was unavailable"
+        for trouble in content.troubles:
+            yield from _trouble(trouble)
+        yield "\n".join(f"- {code(it)}: {prose(reason)}" for it, reason in content.unavailable)
+    yield "## Method"
+    yield "\n".join(f"- **{prose(name)}.** {prose(text)}" for name, text in content.method)
+    yield from _repeat(content)
+
+
+def _verdict(section: Section) -> str:
+    where = f" ({prose(section.place)})" if section.place else ""
+    return f"- {code(section.task)} {section.phase}{where}: **{prose(section.lead)}**"
+
+
+def _figure(drawing: Drawing) -> str:
+    alt = prose(f"{drawing.title}. {drawing.alt}")
+    return f"[![{alt}](figures/{drawing.name}.png)](figures/{drawing.name}.svg)"
+
+
+def _section(section: Section) -> Iterator[str]:
+    where = f", {prose(section.place)}" if section.place else ""
+    yield f"### {code(section.task)} {section.phase}{where}"
+    yield prose(section.lead)
+    yield _table(section.grid)
+    yield from (prose(it) for it in section.notes)
+
+
+def _table(grid: Grid) -> str:
+    head = " | ".join(cell(prose(column.title)) for column in grid.columns)
+    rule = " | ".join(_ALIGN[column.kind] for column in grid.columns)
+    rows = (
+        " | ".join(_value(it, column) for it, column in zip(row, grid.columns, strict=True))
+        for row in grid.rows
+    )
+    return "\n".join(f"| {it} |" for it in (head, rule, *rows))
+
+
+def _value(value: Value, column: Column) -> str:
+    text = code(value.text) if column.kind == "name" else prose(value.text)
+    detail = prose(value.detail)
+    if column.kind == "name" and detail:
+        detail = f"**{detail}**"
+    return cell(f"{text} {detail}".strip())
+
+
+def _trouble(trouble: Trouble) -> Iterator[str]:
+    yield f"### {code(trouble.label)} on {code(trouble.task)}: {trouble.status}"
+    error = f": {code(trouble.error)}" if trouble.error else ""
+    yield f"{prose(trouble.place)}; {trouble.trials}{error}"
+    if trouble.tail:
+        yield "<details><summary>The end of its stderr</summary>"
+        yield fenced(trouble.tail)
+        yield "</details>"
+
+
+def _repeat(content: Content) -> Iterator[str]:
+    repeat = content.repeat
+    yield "## To repeat this run"
+    yield fenced(repeat.command)
+    yield (
+        f"Commit {code(repeat.commit)}. Raw numbers: [results.csv](results.csv), "
+        "[trainings.csv](trainings.csv) and [run.json](run.json)."
+    )
+    for title, grid in repeat.facts:
+        yield f"### {prose(title)}"
+        yield _table(grid)
+    yield "<details><summary>The whole configuration</summary>"
+    yield fenced(repeat.config)
+    yield "</details>"

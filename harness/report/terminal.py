@@ -1,0 +1,111 @@
+"""The same verdicts in a terminal of 80 columns, or as plain text in a pipe.
+
+Everything is written as `Text`, never as markup: names from outside stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.analysis.quality import QualityTable
+from harness.analysis.summary import CellRow, Summary, Table
+from harness.records import Run
+from harness.report import format as fmt
+from harness.report.compose import facts, troubles
+from harness.report.inert import line
+from harness.report.looks import Places, label
+from harness.report.sections import spread_sentence, time_to_target
+
+_STYLES = {"faster": "green", "slower": "red"}
+
+
+def render(run: Run, summary: Summary, console: Console) -> None:
+    """Print a run: a table with its verdict per task and phase, quality, what failed."""
+    places = Places.of(summary)
+    finals = {
+        row.setup.id: fmt.quality(row.final, table.task.metric)
+        for table in summary.qualities
+        for row in table.rows
+    }
+    for table in summary.tables:
+        _table(table, places, finals, console)
+    for trained in summary.qualities:
+        _quality(trained, places, console)
+    if not summary.tables and not summary.qualities:
+        console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
+    for trouble in troubles(summary):
+        said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
+        _one_line(f"{said}: {trouble.error}" if trouble.error else said, "red", console)
+    for it in run.info.unavailable:
+        _one_line(f"unavailable: {line(it.what)}: {line(it.reason)}", "yellow", console)
+    for name, text in facts(run, summary):
+        console.print(Text.assemble((f"{name}: ", "dim"), text))
+
+
+def _table(table: Table, places: Places, finals: dict[str, str], console: Console) -> None:
+    title = Text.assemble(
+        (line(table.task.name), "bold"), " ", (table.phase, "bold cyan"), _where(places, table)
+    )
+    console.print(title)
+    shown = finals if table.phase == "train" else {}
+    qualities = [shown.get(row.cell.setup.id, "") for row in table.rows]
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    grid.add_column(Text("framework:mode"), overflow="fold")
+    for name in ("examples/s", "step"):
+        grid.add_column(Text(name), justify="right", no_wrap=True)
+    grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
+    grid.add_column(Text("verdict"), no_wrap=True)
+    grid.add_column(Text("peak RSS"), justify="right", no_wrap=True)
+    if any(qualities):
+        metric = "accuracy" if table.task.metric == "accuracy" else "error"
+        grid.add_column(Text(metric), justify="right", no_wrap=True)
+    for row, quality in zip(table.rows, qualities, strict=True):
+        grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
+    console.print(grid)
+    console.print(Text(line(table.sentence), "bold"))
+    console.print()
+
+
+def _row(table: Table, row: CellRow) -> Iterable[Text]:
+    name = row.cell.setup.label
+    pair = next((it for it in table.pairs if it.label == name), None)
+    ratio, verdict = fmt.NONE, fmt.NONE
+    if name == table.baseline:
+        ratio, verdict = fmt.SAME, "baseline"
+    elif pair is not None:
+        ratio, verdict = " ".join(fmt.ratio_interval(pair.speed)).strip(), pair.verdict
+    return (
+        Text(label(row.cell.setup), "bold" if name == table.winner else ""),
+        Text(fmt.number(row.examples_per_second.estimate)),
+        Text(fmt.seconds(row.step.estimate)),
+        Text(ratio),
+        Text(verdict, _STYLES.get(verdict, "")),
+        Text(fmt.memory(row.memory.incremental_peak_rss)),
+    )
+
+
+def _quality(table: QualityTable, places: Places, console: Console) -> None:
+    what = "accuracy" if table.task.metric == "accuracy" else "error"
+    console.print(
+        Text.assemble((line(table.task.name), "bold"), f" {what}", _where(places, table), ": "),
+        Text(spread_sentence(table)),
+    )
+    if table.task.target is not None:
+        target = fmt.quality(table.task.target, table.task.metric)
+        times = ", ".join(f"{label(row.setup)} {time_to_target(row)}" for row in table.rows)
+        console.print(Text(f"Time to {target}: {times}."))
+    console.print()
+
+
+def _where(places: Places, table: Table | QualityTable) -> str:
+    place = places.differing(table)
+    return f" ({place})" if place else ""
+
+
+def _one_line(text: str, style: str, console: Console) -> None:
+    console.print(Text(text, style), no_wrap=True, overflow="ellipsis")

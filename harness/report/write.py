@@ -1,0 +1,83 @@
+"""Writes a run's report into a directory; every file of it can be made again from the store."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.summary import Summary, summarise
+from harness.records import Run
+from harness.report.compose import make_content
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_SCHEMA_VERSION = 1
+"""History of `run.json`. 1: first version."""
+
+
+def write_report(run: Run, directory: Path) -> list[Path]:
+    """Write report, figures, CSV and JSON; returns the files in the order of their importance.
+
+    Each file appears whole or not at all. Raises OSError if the directory cannot be written.
+    """
+    # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
+    from harness.report.charts import make_charts
+    from harness.report.figures import draw
+    from harness.report.markdown import render_markdown
+    from harness.report.page import render_page
+    from harness.report.table import frame, training_frame
+
+    summary = summarise(run.tasks, run.records)
+    content = make_content(run, summary)
+    drawings = draw(make_charts(summary))
+    files = {
+        "report.html": render_page(content, drawings),
+        "report.md": render_markdown(content, drawings),
+        "results.csv": _csv(frame(summary)),
+        "trainings.csv": _csv(training_frame(summary)),
+        "run.json": json.dumps(run_document(run, summary), indent=1, allow_nan=False) + "\n",
+    }
+    figures: dict[str, str | bytes] = {}
+    for drawing in drawings:
+        figures[f"figures/{drawing.name}.png"] = drawing.png
+        figures[f"figures/{drawing.name}.svg"] = drawing.svg
+    # The page comes last: where it stands, all that it speaks of stands too.
+    paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
+    return [paths[name] for name in (*files, *figures)]
+
+
+def run_document(run: Run, summary: Summary) -> dict[str, Any]:
+    """`run.json`: all that is needed to repeat the run, and the rows of its summary."""
+    content = summary.model_dump(mode="json")
+    for table in (*content["tables"], *content["qualities"]):
+        # The task stands in full under `tasks`.
+        task = table["task"]
+        table["task"] = task["name"]
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run": run.info.model_dump(mode="json"),
+        "tasks": [it.model_dump(mode="json") | {"digest": it.digest} for it in run.tasks],
+        "trials": len(run.records),
+        "stopped_by": run.stopped_by,
+        "seconds": run.seconds,
+        "summary": content,
+    }
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
