@@ -1,14 +1,14 @@
-"""The reference: reverse-mode differentiation in NumPy, with a dynamic and a static graph."""
+"""The reference: NumPy with a tape of its own (`eager`), or one captured step (`replay`)."""
 
 from harness.adapter import Framework
 
 FRAMEWORK = Framework(
     title="Reference",
     distributions=("numpy",),
-    install="pip install numpy",
+    install="pip install -c constraints.txt samestep",
     modes={
-        "eager": "a tape recorded anew at every step: a dynamic graph",
-        "replay": "one step captured once, then replayed in buffers of its own: a static graph",
+        "replay": "one step captured as a flat program, run in memory that is allocated once",
+        "eager": "the tape is rebuilt at every step",
     },
     color="#009E73",
 )

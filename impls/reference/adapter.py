@@ -1,0 +1,206 @@
+"""A task in the reference engine, `eager` or as a `replay` of one captured step."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import threadpoolctl
+
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported
+from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+from impls.reference import optim
+from impls.reference.capture import capture
+from impls.reference.instructions import NUMPY, Namespace
+from impls.reference.program import Program
+from impls.reference.replay import Replay
+from impls.reference.network import Network, update
+
+Step = Callable[..., Mapping[str, Any]]
+
+
+class Batch(NamedTuple):
+    inputs: Any
+    targets: Any
+
+
+class Adapter:
+    """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array."""
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        self._xp = _namespace(options.device)
+        self._options = options
+        self._classes = task.layers[-1][1] if task.data.shape.kind == "classes" else None
+        self._network = network_of(task)
+        self._rule = rule_of(task.optimizer)
+        self._start = {
+            name: start.weights[name].astype(options.dtype) for name in self._network.shapes
+        }
+        # Weights and slots, each as one flat vector, in the memory of the program that steps them.
+        size = sum(values.size for values in self._start.values())
+        self._state: Mapping[str, Any] = {
+            name: self._xp.zeros(size, options.dtype) for name in ("weights", *self._rule.slots)
+        }
+        self._replays: dict[tuple[str, int], Replay] = {}
+        self.reset()
+
+    def stage(self, inputs: Array, targets: Array) -> Batch:
+        """Raises ValueError for a class index that the model has no output for."""
+        if self._classes is None:
+            targets = targets.astype(self._options.dtype)
+        elif targets.size and not 0 <= targets.min() <= targets.max() < self._classes:
+            raise ValueError(f"class indices must be from 0 to {self._classes - 1}")
+        inputs = inputs.astype(self._options.dtype, order="C")
+        return Batch(self._array(inputs), self._array(np.ascontiguousarray(targets)))
+
+    def reset(self) -> None:
+        self._steps = 0
+        for name, values in self._state.items():
+            values.fill(0)
+            if name == "weights":
+                for view, start in zip(
+                    self._network.split(values).values(), self._start.values(), strict=True
+                ):
+                    view[...] = self._array(start)
+
+    def train_step(self, batch: Batch) -> Any:
+        self._steps += 1
+        scalars = self._rule.scalars(self._steps)
+        if self._options.mode == "replay":
+            step = partial(self._network.train, self._rule)
+            loss = self._advance("train", step, len(batch.inputs), **batch._asdict(), **scalars)
+            return loss["loss"].copy()  # the next step writes over the original
+        result = self._network.gradients(self._xp, self._state["weights"], *batch)
+        # The tape ends at the gradient; the update has nothing dynamic, so it is always replayed.
+        step = partial(update, self._rule)
+        self._advance("update", step, 0, gradient=result["gradient"], **scalars)
+        return result["loss"]
+
+    def predict(self, batch: Batch) -> Any:
+        return self._compute("predict", self._network.predict, inputs=batch.inputs)["outputs"]
+
+    def gradients(self, batch: Batch) -> dict[str, Array]:
+        flat = self._compute("gradients", self._network.gradients, **batch._asdict())["gradient"]
+        return self._canonical(flat)
+
+    def _advance(self, name: str, step: Step, rows: int, **inputs: Any) -> Mapping[str, Any]:
+        """Replay a step that replaces the state, captured when first met with so many rows."""
+        replay = self._replays.get((name, rows))
+        if replay is None or replay.state is not self._state:
+            replay = replay or self._capture(name, step, rows, **self._state, **inputs)
+            for key, values in replay.state.items():
+                values[...] = self._state[key]
+            self._state = replay.state
+        return replay.run(**inputs)
+
+    def _compute(self, name: str, function: Step, **inputs: Any) -> Mapping[str, Any]:
+        """The results of a function that leaves the state alone, as arrays of their own."""
+        inputs["weights"] = self._state["weights"]
+        if self._options.mode == "eager":
+            return function(self._xp, **inputs)
+        rows = len(inputs["inputs"])
+        replay = self._replays.get((name, rows)) or self._capture(name, function, rows, **inputs)
+        return {key: values.copy() for key, values in replay.run(**inputs).items()}
+
+    def _capture(self, name: str, function: Step, rows: int, **inputs: Any) -> Replay:
+        program = capture(function, as_arrays(self._xp, self._options.dtype, inputs), self._xp)
+        self._replays[name, rows] = Replay(program, self._xp)
+        return self._replays[name, rows]
+
+    def state(self) -> State:
+        slots = {
+            f"{slot}/{name}": values
+            for slot in self._rule.slots
+            for name, values in self._canonical(self._state[slot]).items()
+        }
+        return State(self._canonical(self._state["weights"]), slots)
+
+    def _canonical(self, flat: Any) -> dict[str, Array]:
+        return {name: self.to_numpy(view) for name, view in self._network.split(flat).items()}
+
+    def to_numpy(self, handle: Any) -> Array:
+        return np.array(handle if self._options.device == "cpu" else handle.get())
+
+    def _array(self, values: Array) -> Any:
+        return self._xp.library.asarray(values)
+
+    def synchronize(self) -> None:
+        if self._options.device != "cpu":
+            self._xp.library.cuda.get_current_stream().synchronize()
+
+    def reset_device_memory(self) -> None:
+        """CuPy's memory pool keeps no peak."""
+
+    def device_memory(self) -> DeviceMemory | None:
+        return None
+
+    def settings(self) -> dict[str, Setting]:
+        pools = threadpoolctl.threadpool_info()
+        settings: dict[str, Setting] = {
+            "threads": max((pool["num_threads"] for pool in pools), default=1),
+            "dtype": str(self._state["weights"].dtype),
+            "device": self._options.device,
+        }
+        for (name, rows), replay in self._replays.items():
+            of_rows = f"_{rows}" if rows else ""
+            settings[f"{name}{of_rows}_instructions"] = len(replay.program.instructions)
+            settings[f"{name}{of_rows}_bytes"] = replay.peak_bytes
+        return settings
+
+
+def network_of(task: Task) -> Network:
+    return Network(task.widths, task.model.activation, task.model.output, task.loss)
+
+
+def rule_of(spec: SGD | Adam | AdamW | RMSprop) -> optim.UpdateRule:
+    """The update rule of a task's optimizer; field for field the same parameters."""
+    fields = spec.model_dump(exclude={"name"})
+    if isinstance(spec, SGD):
+        return optim.SGD(**fields)
+    return optim.RMSprop(**fields) if isinstance(spec, RMSprop) else optim.Adam(**fields)
+
+
+def capture_task(task: Task, phase: str, rows: int, dtype: str) -> Program:
+    """The program of one `train` or `predict` iteration of a task over so many rows."""
+    network, rule = network_of(task), rule_of(task.optimizer)
+    inputs: dict[str, Any] = {
+        "weights": np.zeros(task.parameters, dtype),
+        "inputs": np.zeros((rows, task.widths[0]), dtype),
+    }
+    if phase == "predict":
+        return capture(network.predict, inputs)
+    labels = task.data.shape.kind == "classes"
+    inputs["targets"] = (
+        np.zeros(rows, np.int64) if labels else np.zeros((rows, task.widths[-1]), dtype)
+    )
+    inputs |= {slot: np.zeros(task.parameters, dtype) for slot in rule.slots}
+    inputs |= rule.scalars(1)
+    return capture(partial(network.train, rule), as_arrays(NUMPY, dtype, inputs))
+
+
+def as_arrays(xp: Namespace, dtype: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs with numbers as arrays without axes, as `capture` takes them."""
+    return {
+        name: xp.library.asarray(value, dtype) if isinstance(value, float) else value
+        for name, value in inputs.items()
+    }
+
+
+def _namespace(device: str) -> Namespace:
+    if device == "cpu":
+        return NUMPY
+    try:
+        cupy = importlib.import_module("cupy")
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # whatever a driver or a missing library may raise
+        raise Unsupported(f"the reference needs CuPy and a GPU for {device}: {error}") from None
+    index = int(device.removeprefix("gpu:"))
+    if index >= count:
+        raise Unsupported(f"CuPy sees {count} GPU(s); there is no {device}")
+    cupy.cuda.Device(index).use()
+    return Namespace(cupy)
