@@ -81,3 +81,39 @@ def tensorflow(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
             train(x, y)
 
     return reset, run
+
+
+def reference(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    from functools import partial
+
+    from impls.reference.capture import capture
+    from impls.reference.optim import Adam
+    from impls.reference.replay import Replay
+    from impls.reference.step import Network
+
+    widths = (*(weight.shape[0] for weight in weights[::2]), weights[-1].shape[0])
+    network, rule = Network(widths, "relu", "identity", "cross-entropy"), Adam(1e-3)
+    start = np.concatenate([weight.ravel() for weight in weights])
+    arrays = {name: start.copy() for name in ("weights", *rule.slots)}
+    scalars = {name: np.asarray(it, start.dtype) for name, it in rule.scalars(1).items()}
+    first = dict(zip(("inputs", "targets"), batches[0], strict=True))
+    replay = Replay(capture(partial(network.train, rule), arrays | first | scalars))
+    taken = 0
+
+    def reset() -> None:
+        nonlocal taken
+        taken = 0
+        for name, values in replay.state.items():
+            values[...] = start if name == "weights" else 0
+
+    def run(steps: int) -> None:
+        nonlocal taken
+        for step in range(steps):
+            x, y = batches[step % len(batches)]
+            taken += 1
+            replay.run(inputs=x, targets=y, **rule.scalars(taken))
+
+    return reset, run
+
+
+LOOPS = {"pytorch": pytorch, "tensorflow": tensorflow, "reference": reference}

@@ -1,4 +1,4 @@
-"""`python -m tests.conformance FRAMEWORK MODE DTYPE STEPS FILE [TASK ...]`: what an adapter computes.
+"""`python -m tests.conformance FRAMEWORK MODE DTYPE STEPS FILE [TASK ...]`: what one computes.
 
 Small tasks that together use every loss, activation, optimizer and initializer; random batches of
 the right shapes, the same for everybody.

@@ -1,0 +1,71 @@
+"""`python -m benchmarks.overhead FRAMEWORK MODE PAIRS`: what the harness adds to a step, as JSON.
+
+One fresh process: the harness's own sampling of an adapter and a loop written by hand for the same
+framework, on the same weights and batches, take turns in an order drawn anew for every pair.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+import sys
+import time
+
+import numpy as np
+
+from harness.adapter import Options
+from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.start import make_start
+from harness.worker.measure import prepare_phase, take_sample
+
+TASK = CATALOGUE["mnist-mlp"]
+BATCHES, SAMPLE_SECONDS = 32, 0.25
+
+
+def pairs(framework: str, mode: str, count: int, threads: int) -> list[tuple[float, float]]:
+    """(harness, by hand) step times in seconds."""
+    from benchmarks.loops import LOOPS  # imports nothing heavy itself
+
+    start = make_start(TASK, 0)
+    generator = np.random.default_rng(0)
+    batches = [
+        (
+            generator.random((TASK.batch, 784), dtype=np.float32),
+            generator.integers(0, 10, TASK.batch),
+        )
+        for _ in range(BATCHES)
+    ]
+    implementation = importlib.import_module(f"impls.{framework}.adapter").Adapter
+    adapter = implementation(TASK, start, Options(mode, "cpu", threads, "float32"))
+    staged = [adapter.stage(*batch) for batch in batches]
+    steps = prepare_phase(adapter, "train", staged, SAMPLE_SECONDS, 0.5).iterations
+    weights = [values.astype(np.float32) for values in start.weights.values()]
+    reset, run = LOOPS[framework](weights, batches)
+    reset()
+    run(steps)
+
+    def by_harness() -> float:
+        sample, _ = take_sample(adapter, "train", staged, steps, 0, 0)
+        return sample.step_seconds
+
+    def by_hand() -> float:
+        reset()
+        begin = time.perf_counter()
+        run(steps)
+        return (time.perf_counter() - begin) / steps
+
+    return [_in_random_order(by_harness, by_hand) for _ in range(count)]
+
+
+def _in_random_order(first, second) -> tuple[float, float]:
+    if random.random() < 0.5:
+        one = first()
+        return one, second()
+    two = second()
+    return first(), two
+
+
+if __name__ == "__main__":
+    framework, mode, count, threads = sys.argv[1:]
+    print(json.dumps(pairs(framework, mode, int(count), int(threads))))
