@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.analysis.summary import summarise
 from harness.errors import CellsFailed, UsageError
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
@@ -77,7 +78,7 @@ def _run_blocks(blocks: runner.Runner, done: runner.Done) -> None:
 def _finish(finished: Run, output: Path, console: Console) -> None:
     folder = output / finished.info.name
     write_report(finished, folder)
-    render(finished, console)
+    render(finished, summarise(finished.tasks, finished.records), console)
     console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)
     if finished.stopped_by == runner.INTERRUPTED:
         raise KeyboardInterrupt
@@ -126,7 +127,8 @@ def report(name: str | None, output: Path) -> None:
 def show(name: str | None, output: Path) -> None:
     """Print the result of a stored run."""
     with open_existing(output) as store:
-        render(store.load(_named(name, store)), Console())
+        stored = store.load(_named(name, store))
+    render(stored, summarise(stored.tasks, stored.records), Console())
 
 
 def _named(name: str | None, store: Store) -> str:

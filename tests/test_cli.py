@@ -71,7 +71,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
 BAD_INPUT = [
     (("rum",), 2, "rum"),
     (("run", "--frob"), 2, "--frob"),
-    (("run", "--threads", "two"), 2, "two"),
+    (("run", "--threads", "two"), 2, "--threads"),
     (("run", "-t", "digits-mpl"), 2, "did you mean 'digits-mlp'?"),
     (("run", "-t", "mnist-mlp"), 2, "data fetch mnist"),
     (("run", "-f", "pytroch"), 2, "did you mean 'pytorch'?"),

@@ -1,0 +1,120 @@
+"""The main job with real frameworks in real processes: measured, stored, reported, resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from harness.frameworks import frameworks, version
+from harness.runs.store import FILE, open_existing
+from tests.test_cli import harness
+
+INSTALLED = [name for name, framework in frameworks().items() if version(framework)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A run of every installed framework on a tiny task: two blocks, one full training."""
+    folder = tmp_path_factory.mktemp("results")
+    words = ["-t", "diabetes-regression", "--blocks", "2", "--seeds", "1", "-o", folder]
+    told = harness("run", "--verbose", *words, cwd=folder)
+    assert told.returncode == 0, told.stderr + told.stdout
+    (folder / "told.txt").write_text(told.stdout)
+    return folder
+
+
+def test_it_names_a_winner_or_says_that_there_is_none(results):
+    told = (results / "told.txt").read_text()
+    assert "block 2/2" in told
+    for name in INSTALLED:
+        assert name in told
+    if len(INSTALLED) > 1:
+        assert "is the fastest" in told or "No winner" in told
+
+
+def test_every_trial_and_sample_is_in_the_store(results):
+    with open_existing(results) as store:
+        (name,) = store.runs()
+        run = store.load(name)
+    assert len(run.records) == 2 * len(INSTALLED)
+    for record in run.records:
+        assert record.status == "ok"
+        assert [it.phase for it in record.phases] == ["train", "predict"]
+        for phase in record.phases:
+            assert len(phase.samples) == run.info.config["rounds"]
+            assert phase.memory is not None
+            assert phase.memory.total_peak_rss is not None
+            assert all(sample.cpu_seconds > 0 for sample in phase.samples)
+        assert record.settings["threads"] == record.setup.threads
+        assert (record.quality is not None) == (record.block == 0)
+    finals = [it.quality.epochs[-1].quality for it in run.records if it.quality]
+    # float32 rounding differs between frameworks; a few hundred tanh steps keep it small.
+    assert max(finals) - min(finals) < 1e-3 * max(finals)
+
+
+def test_every_promised_file_is_there(results):
+    (folder,) = [it for it in results.iterdir() if it.is_dir()]
+    for name in ("report.html", "report.md", "results.csv", "run.json"):
+        assert (folder / name).stat().st_size > 500, name
+    figures = sorted(it.suffix for it in (folder / "figures").iterdir())
+    assert figures.count(".png") == figures.count(".svg") >= 4
+    assert not (folder / "scratch").exists()
+    run = json.loads((folder / "run.json").read_text())
+    text = json.dumps(run)
+    for word in ("versions", "machine", "threads", "environment", "commit", "seeds", "config"):
+        assert f'"{word}"' in text, word
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(INSTALLED)
+
+
+def test_report_and_show_work_from_the_store_alone(results, tmp_path):
+    shutil.copy(results / FILE, tmp_path / FILE)
+    told = harness("show", "-o", tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert max(map(len, told.stdout.splitlines())) <= 80
+    told = harness("report", "-o", tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert list(tmp_path.glob("*/report.html"))
+
+
+def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
+    with open_existing(results) as store:
+        (name,) = store.runs()
+    cut = tmp_path / FILE
+    with sqlite3.connect(results / FILE) as whole, sqlite3.connect(cut) as copy:
+        whole.backup(copy)
+        copy.executescript(
+            "DROP TRIGGER ended_no_DELETE; DROP TRIGGER samples_no_DELETE;"
+            "DELETE FROM samples WHERE trial LIKE '%/b001.%';"
+            "DELETE FROM ended WHERE trial LIKE '%/b001.%';"
+        )
+    whole.close()
+    copy.close()
+    told = harness("run", "--resume", name, "-o", tmp_path)
+    assert told.returncode == 0, told.stderr + told.stdout
+    assert "block 1/1" in told.stdout
+    with open_existing(tmp_path) as store:
+        run = store.load(name)
+    assert {(it.block, it.attempt, it.status) for it in run.records} == {
+        (0, 1, "ok"),
+        (1, 2, "ok"),
+    }
+
+
+def test_a_framework_that_fails_is_reported_and_the_exit_code_says_so(tmp_path):
+    from tests.runs.test_process import FAULTS
+
+    told = harness(
+        *("run", "-t", "digits-mlp", "-f", "faulty:fine", "-f", "faulty:crash"),
+        *("--blocks", "1", "--seeds", "0", "-o", tmp_path),
+        SAMESTEP_IMPLS=str(FAULTS),
+    )
+    assert told.returncode == 6
+    assert "SIGSEGV" in told.stdout
+    assert told.stderr.splitlines()[-1].startswith("error: 1 of 2 trials did not end well")
+    assert list(tmp_path.glob("*/report.html"))
