@@ -13,7 +13,7 @@ from harness.analysis.words import listed
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report import sections
-from harness.report.content import Column, Content, Grid, Repeat, Trouble, Value
+from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
 
@@ -33,7 +33,7 @@ def make_content(run: Run, summary: Summary) -> Content:
         byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
-        speed=tuple(sections.speed(it, n, places) for n, it in enumerate(summary.tables, 1)),
+        speed=_speed(summary, places),
         quality=tuple(sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)),
         phases=tuple(sections.phases(it, n, places) for n, it in enumerate(summary.tables, 1)),
         memory=tuple(sections.memory(it, n, places) for n, it in enumerate(summary.tables, 1)),
@@ -41,6 +41,15 @@ def make_content(run: Run, summary: Summary) -> Content:
         unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
         method=_method(),
         repeat=_repeat(run),
+    )
+
+
+def _speed(summary: Summary, places: Places) -> tuple[Section, ...]:
+    tables = summary.tables
+    told = [None, *(it.task for it in tables)]
+    return tuple(
+        sections.speed(table, n, places, probes=table.task != told[n - 1])
+        for n, table in enumerate(tables, 1)
     )
 
 

@@ -51,6 +51,7 @@ def draw(charts: Sequence[Chart]) -> list[Drawing]:
             {
                 "font.family": FAMILY,
                 "text.parse_math": False,
+                "lines.scale_dashes": False,
                 "svg.hashsalt": "samestep",
                 "svg.fonttype": "path",
             }
@@ -91,7 +92,7 @@ def _drawing(chart: Chart, rows: list[Row], number: int) -> Drawing:
 def _figure(chart: Chart, rows: list[Row]) -> Figure:
     keys = _legend_rows(chart.legend)
     head = MARGIN + 0.3 + 0.24 * len(keys)
-    tall = head + sum(_row_height(row) for row in rows) + MARGIN
+    tall = head + sum(_row_height(row) for row in rows)
     figure = Figure(figsize=(WIDTH, tall), facecolor="white")
     FigureCanvasAgg(figure)
     figure.text(

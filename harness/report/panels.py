@@ -53,7 +53,7 @@ def height(panel: Dots | Curves | None) -> float:
 def sketch(panel: Dots | Curves, wide: float) -> Sketch:
     """The panel, its axes `wide` inches wide."""
     drawn = Sketch()
-    title = shortened(panel.title, MEDIUM, wide + texts_width(panel))
+    title = shortened(panel.title, MEDIUM, wide + texts_width(panel), "bold")
     drawn.text(0, -0.08, title, va="bottom", size=MEDIUM, weight="bold")
     tall = height(panel)
     drawn.text(wide / 2, tall + 0.26, panel.axis, ha="center", va="top", color=FAINT)
@@ -150,7 +150,7 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float) -> None:
         # Each on top of the ones before, and thinner, so that curves that coincide all show.
         rest = (len(medians) - 1 - number) / max(len(medians) - 1, 1)
         points = [place(it) for it in curve.points]
-        drawn.curve(points, curve.look, 1.4 + 3.2 * rest)
+        drawn.curve(points, curve.look, 1.4 + 2.6 * rest)
     if panel.target is not None:
         ends = [it.points[-1][1] for it in medians]
         _target(drawn, panel.target, ends, tall - up.at(panel.target), wide)

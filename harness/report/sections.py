@@ -15,8 +15,11 @@ from harness.report.looks import Places, label
 NAME = Column("framework:mode", "name")
 
 
-def speed(table: Table, number: int, places: Places) -> Section:
-    """Throughput, step time and ratio to the baseline, with the verdict."""
+def speed(table: Table, number: int, places: Places, *, probes: bool = True) -> Section:
+    """Throughput, step time and ratio to the baseline, with the verdict.
+
+    `probes` says whether to add what the task probes: once a task is enough.
+    """
     columns = (
         NAME,
         Column("examples/s"),
@@ -36,7 +39,7 @@ def speed(table: Table, number: int, places: Places) -> Section:
         place=places.differing(table),
         lead=line(table.sentence),
         grid=Grid(columns, rows),
-        notes=_notes(table),
+        notes=(*(_probes(table) if probes else ()), *_reasons(table)),
     )
 
 
@@ -61,12 +64,15 @@ def _speed_row(table: Table, row: CellRow) -> tuple[Value, ...]:
     )
 
 
-def _notes(table: Table) -> tuple[str, ...]:
-    """Why intervals are missing or of another kind, each reason once, and what is probed."""
+def _probes(table: Table) -> tuple[str, ...]:
+    probes = line(table.task.probes).rstrip(".")
+    return (f"Probes {probes}.",) if probes else ()
+
+
+def _reasons(table: Table) -> tuple[str, ...]:
+    """Why intervals are missing or of another kind, each reason once."""
     intervals = [row.step for row in table.rows] + [it.speed for it in table.pairs]
-    reasons = dict.fromkeys(it for interval in intervals if (it := _why(interval)))
-    probes = line(table.task.probes)
-    return (*([f"Probes {probes}."] if probes else []), *reasons)
+    return tuple(dict.fromkeys(it for interval in intervals if (it := _why(interval))))
 
 
 def _why(interval: Interval) -> str:

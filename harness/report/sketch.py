@@ -26,12 +26,13 @@ INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
 SMALL, MEDIUM, LARGE = 8.5, 9.5, 11.0
 
 Point = tuple[float, float]
+Weight = Literal["normal", "bold"]
 
 
 @functools.lru_cache(maxsize=4096)
-def width(text: str, size: float) -> float:
+def width(text: str, size: float, weight: Weight = "normal") -> float:
     """Inches that a text takes."""
-    font = FontProperties(family=FAMILY, size=size)
+    font = FontProperties(family=FAMILY, size=size, weight=weight)
     points, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(points) / 72
 
@@ -42,18 +43,19 @@ def _characters() -> frozenset[int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def shortened(text: str, size: float, limit: float) -> str:
-    """The text, cut with an ellipsis where it takes more than `limit` inches.
+def shortened(text: str, size: float, limit: float, weight: Weight = "normal") -> str:
+    """The text, its middle left out where it takes more than `limit` inches.
 
-    A character that the font does not have becomes a box.
+    Names of variants differ at their ends. A character that the font does not have becomes a box.
     """
     text = "".join(it if ord(it) in _characters() else "\N{WHITE SQUARE}" for it in text)
-    if width(text, size) <= limit:
+    if width(text, size, weight) <= limit:
         return text
-    kept = len(text)
-    while kept > 1 and width(text[:kept] + "…", size) > limit:
-        kept -= 1
-    return text[:kept] + "…"
+    for kept in range(len(text) - 1, 1, -1):
+        cut = f"{text[: kept - kept // 2]}…{text[-(kept // 2) :]}"
+        if width(cut, size, weight) <= limit:
+            return cut
+    return "…"
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Sketch:
         va: Literal["top", "center", "center_baseline", "bottom"] = "center_baseline",
         color: str = INK,
         size: float = SMALL,
-        weight: Literal["normal", "bold"] = "normal",
+        weight: Weight = "normal",
         rotation: float = 0,
     ) -> None:
         how = {"ha": ha, "va": va, "color": color, "size": size, "weight": weight}

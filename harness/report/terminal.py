@@ -21,6 +21,8 @@ from harness.report.inert import line
 from harness.report.looks import Places, label
 from harness.report.sections import spread_sentence, time_to_target
 
+WIDE = 92
+"""From here on every column has the width it likes."""
 _STYLES = {"faster": "green", "slower": "red"}
 
 
@@ -54,15 +56,19 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     console.print(title)
     shown = finals if table.phase == "train" else {}
     qualities = [shown.get(row.cell.setup.id, "") for row in table.rows]
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    grid.add_column(Text("framework:mode"), overflow="fold")
-    for name in ("examples/s", "step"):
+    wide = console.width >= WIDE
+    grid = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
+    )
+    grid.add_column(Text("framework:mode"), overflow="fold", min_width=16)
+    for name in ("examples\n/s", "step"):
         grid.add_column(Text(name), justify="right", no_wrap=True)
     grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
-    grid.add_column(Text("verdict"), no_wrap=True)
-    grid.add_column(Text("peak RSS"), justify="right", no_wrap=True)
+    # `cannot tell` in two lines leaves the interval in one.
+    grid.add_column(Text("verdict"), max_width=None if wide else 8)
+    grid.add_column(Text("peak\nRSS"), justify="right", no_wrap=True)
     if any(qualities):
-        metric = "accuracy" if table.task.metric == "accuracy" else "error"
+        metric = "accu-\nracy" if table.task.metric == "accuracy" else "error"
         grid.add_column(Text(metric), justify="right", no_wrap=True)
     for row, quality in zip(table.rows, qualities, strict=True):
         grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
@@ -79,6 +85,8 @@ def _row(table: Table, row: CellRow) -> Iterable[Text]:
         ratio, verdict = fmt.SAME, "baseline"
     elif pair is not None:
         ratio, verdict = " ".join(fmt.ratio_interval(pair.speed)).strip(), pair.verdict
+    # The column's heading says that these are multiples.
+    ratio = ratio.replace(" ×", "")
     return (
         Text(label(row.cell.setup), "bold" if name == table.winner else ""),
         Text(fmt.number(row.examples_per_second.estimate)),
@@ -92,8 +100,10 @@ def _row(table: Table, row: CellRow) -> Iterable[Text]:
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
     what = "accuracy" if table.task.metric == "accuracy" else "error"
     console.print(
-        Text.assemble((line(table.task.name), "bold"), f" {what}", _where(places, table), ": "),
-        Text(spread_sentence(table)),
+        Text.assemble(
+            (line(table.task.name), "bold"),
+            f" {what}{_where(places, table)}: {spread_sentence(table)}",
+        )
     )
     if table.task.target is not None:
         target = fmt.quality(table.task.target, table.task.metric)
