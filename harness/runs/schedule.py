@@ -13,7 +13,7 @@ from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
 
 # Rough figures for a first estimate only; after one block the run's own times take over.
-START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 5e9, 0.5e-3
+START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 2e10, 0.5e-3
 
 
 def order(plan: Plan) -> Iterator[tuple[int, Arena]]:

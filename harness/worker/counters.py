@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import resource
 import time
@@ -59,6 +61,7 @@ class PeakRSS:
 
     def reset(self) -> None:
         self._base = None
+        _give_back_free_memory()
         try:
             (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
         except OSError:
@@ -79,3 +82,11 @@ class PeakRSS:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         return None
+
+
+def _give_back_free_memory() -> None:
+    """Return freed heap to the system (glibc), lest an earlier phase's leftovers hide a peak."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
