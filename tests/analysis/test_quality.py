@@ -1,0 +1,90 @@
+"""Quality: time to the target, never dropping who did not reach it, and the spread at a seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.summary import summarise
+from tests.builders import ERROR_TASK, TASK, make_quality, make_record, make_setup, make_task
+
+
+def trained(task, *curves, label="pytorch:eager", seconds=0.5):
+    """One record a curve, seeds counted from 0; records without any phase are fine."""
+    setup = make_setup(task, label)
+    return [
+        make_record(setup, seed, quality=make_quality(curve, seed, seconds))
+        for seed, curve in enumerate(curves)
+    ]
+
+
+def only(task, *records):
+    tables = summarise([task], [it for some in records for it in some]).qualities
+    assert len(tables) == 1
+    return tables[0]
+
+
+def test_time_to_target_is_the_time_until_it_was_first_met():
+    row = only(TASK, trained(TASK, [0.5, 0.94, 0.96, 0.90, 0.97])).rows[0].trainings[0]
+    assert row.seconds_to_target == pytest.approx(1.5)
+    assert row.seconds == pytest.approx(2.5)
+    assert row.final == 0.97
+
+
+def test_an_error_is_met_from_above():
+    row = only(ERROR_TASK, trained(ERROR_TASK, [0.9, 0.6, 0.7])).rows[0]
+    assert row.seconds_to_target == pytest.approx(1.0)
+
+
+def test_not_reached_counts_as_infinite_and_is_never_dropped():
+    good, bad = [0.5, 0.97], [0.5, 0.6]
+    row = only(TASK, trained(TASK, good, bad, bad)).rows[0]
+    assert (row.reached, row.seconds_to_target) == (1, None)
+    row = only(TASK, trained(TASK, good, good, bad)).rows[0]
+    assert (row.reached, row.seconds_to_target) == (2, pytest.approx(1.0))
+    row = only(TASK, trained(TASK, good, bad)).rows[0]
+    assert (row.reached, row.seconds_to_target) == (1, None)
+
+
+def test_without_a_target_nothing_is_reached():
+    task = make_task("aimless", target=None)
+    row = only(task, trained(task, [1.0])).rows[0]
+    assert (row.reached, row.seconds_to_target) == (0, None)
+
+
+def test_spread_is_taken_at_the_same_seed_only():
+    ours = trained(TASK, [0.90], [0.80])
+    theirs = trained(TASK, [0.91], [0.83], label="tensorflow:graph")
+    spread = only(TASK, ours, theirs).spread
+    assert spread.value == pytest.approx(0.03)
+    assert spread.seed == 1
+    assert set(spread.setups) == {"pytorch:eager", "tensorflow:graph"}
+
+
+def test_no_seed_in_common_has_no_spread():
+    ours = trained(TASK, [0.9])
+    theirs = [
+        make_record(make_setup(TASK, "x:y"), 3, quality=make_quality([0.5], seed=3)),
+    ]
+    table = only(TASK, ours, theirs)
+    assert table.spread is None
+    assert table.seeds == (0, 3)
+
+
+def test_two_trainings_of_one_setup_are_no_spread_between_setups():
+    setup = make_setup()
+    records = [
+        make_record(setup, block, quality=make_quality([value], seed=0))
+        for block, value in enumerate((0.9, 0.8))
+    ]
+    assert only(TASK, records).spread is None
+
+
+def test_the_curve_is_the_median_over_seeds():
+    row = only(TASK, trained(TASK, [0.1, 0.4], [0.2, 0.5], [0.3, 0.9])).rows[0]
+    assert row.curve == ((0.5, 0.2), (1.0, 0.5))
+    assert row.final == 0.5
+
+
+def test_all_trainings_of_all_setups_are_listed():
+    summary = summarise([TASK], [*trained(TASK, [0.1], [0.2]), *trained(TASK, [0.3], label="x:y")])
+    assert [it.final for it in summary.trainings] == [0.1, 0.2, 0.3]

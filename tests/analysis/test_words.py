@@ -1,0 +1,45 @@
+"""What a comparison says, and that no ratio reads as 1 unless it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.intervals import Interval
+from harness.analysis.words import decimals, listed, ratio
+
+
+def interval(estimate, low=None, high=None):
+    method = "none" if low is None else "order-statistic"
+    return Interval(estimate=estimate, low=low, high=high, n=6, method=method)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ((1.3141, 1.2791, 1.3402), "1.31 × (1.28–1.34)"),
+        ((0.7649, 0.7512, 1.0249), "0.765 × (0.751–1.025)"),
+        ((12.34, 11.9, 13.0), "12.3 × (11.9–13.0)"),
+        ((123.4, 100.0, 1500.0), "123 × (100–1500)"),
+        ((0.01234, 0.012, 0.0131), "0.0123 × (0.0120–0.0131)"),
+        ((9.996, 9.9, 10.2), "10.0 × (9.9–10.2)"),
+        ((1.004, 1.001, 1.007), "1.004 × (1.001–1.007)"),
+        ((1.02, 1.0004, 1.05), "1.0200 × (1.0004–1.0500)"),
+        ((1.0, 1.0, 1.0), "1.00 × (1.00–1.00)"),
+        ((2.5,), "2.50 ×"),
+    ],
+)
+def test_ratio(bounds, text):
+    assert ratio(interval(*bounds)) == text
+
+
+def test_decimals():
+    assert [decimals(it) for it in (0, 0.5, 1, 9.999, 12, 345, 6789)] == [0, 3, 2, 1, 1, 0, 0]
+
+
+def test_listed():
+    assert [listed(it) for it in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
