@@ -1,4 +1,4 @@
-"""`python -m tests.conformance FRAMEWORK MODE DTYPE STEPS FILE [TASK ...]`: what one computes.
+"""`python -m tests.conformance FRAMEWORK MODE DEVICE DTYPE STEPS FILE [TASK ...]`: see `computed`.
 
 Small tasks that together use every loss, activation, optimizer and initializer; random batches of
 the right shapes, the same for everybody.
@@ -87,13 +87,13 @@ def batches(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def computed(
-    framework: str, mode: str, dtype: str, steps: int, names: list[str]
+    framework: str, mode: str, device: str, dtype: str, steps: int, names: list[str]
 ) -> dict[str, np.ndarray]:
     """Everything comparable, under names `task/what`; `loss` has one entry a step."""
     implementation = importlib.import_module(f"impls.{framework}.adapter").Adapter
     results: dict[str, np.ndarray] = {}
     for task in (it for it in TASKS if it.name in names):
-        adapter = implementation(task, make_start(task, 3), Options(mode, "cpu", 1, dtype))
+        adapter = implementation(task, make_start(task, 3), Options(mode, device, 1, dtype))
         staged = [adapter.stage(*batch) for batch in batches(task)]
         found = {f"gradient {name}": it for name, it in adapter.gradients(staged[0]).items()}
         for _ in range(2):  # the second time, a reset must have undone the first
@@ -110,6 +110,8 @@ def computed(
 
 
 if __name__ == "__main__":
-    framework, mode, dtype, steps, file, *names = sys.argv[1:]
+    framework, mode, device, dtype, steps, file, *names = sys.argv[1:]
     names = names or [task.name for task in TASKS]
-    np.savez(file, allow_pickle=False, **computed(framework, mode, dtype, int(steps), names))
+    np.savez(
+        file, allow_pickle=False, **computed(framework, mode, device, dtype, int(steps), names)
+    )

@@ -17,6 +17,7 @@ import pytest
 
 from harness.adapter import State
 from harness.frameworks import frameworks, version
+from harness.runs.machine import gpus
 from tests.conformance import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -28,9 +29,9 @@ GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 
 @functools.cache
-def computed(folder: Path, framework: str, mode: str, dtype: str, steps: int, *names: str):
-    file = folder / f"{framework}-{mode}-{dtype}-{steps}.npz"
-    words = [framework, mode, dtype, str(steps), str(file), *names]
+def computed(folder, framework, mode, device, dtype, *names):
+    file = folder / f"{framework}-{mode}-{device}-{dtype}.npz"
+    words = [framework, mode, device, dtype, str(STEPS[dtype]), str(file), *names]
     command = [sys.executable, "-m", "tests.conformance", *words]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr[-3000:]
@@ -56,12 +57,35 @@ def test_an_adapter_computes_what_the_reference_computes(folder, framework, mode
     if dtype == "float32" and mode != known.default_mode:
         pytest.skip("float32 is shown in the default mode")
     names = () if mode == known.default_mode else FEW
-    ours = computed(folder, framework, mode, dtype, STEPS[dtype], *names)
-    reference = computed(folder, "reference", "eager", "float64", STEPS[dtype])
-    if names:
-        reference = {name: it for name, it in reference.items() if name.split("/")[0] in names}
+    ours = computed(folder, framework, mode, "cpu", dtype, *names)
+    compare(ours, expected_of(folder, dtype, names), dtype)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not gpus(), reason="no GPU found on this machine")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("framework", sorted(frameworks()))
+def test_on_a_gpu_too(folder, framework, dtype):
+    known = frameworks()[framework]
+    if version(known) is None:
+        pytest.skip(f"{framework} is not installed")
+    mode = known.default_mode
+    compare(computed(folder, framework, mode, "gpu:0", dtype), expected_of(folder, dtype), dtype)
+
+
+def expected_of(folder, dtype, names=()):
+    """What the reference computes in float64, over as many steps as `dtype` is held to."""
+    file = folder / f"expected-{dtype}.npz"
+    if not file.exists():
+        words = ["reference", "eager", "cpu", "float64", str(STEPS[dtype]), str(file)]
+        subprocess.run([sys.executable, "-m", "tests.conformance", *words], cwd=ROOT, check=True)
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: it for name, it in arrays.items() if not names or name.split("/")[0] in names}
+
+
+def compare(ours, reference, dtype):
     assert ours.keys() == reference.keys()
-    assert len(ours) > 10 * (len(names) or len(TASKS))
+    assert len(ours) >= 20
     for name, expected in reference.items():
         values = ours[name]
         assert values.shape == expected.shape, name
@@ -73,9 +97,17 @@ def test_an_adapter_computes_what_the_reference_computes(folder, framework, mode
 
 
 def test_the_comparison_sees_a_small_fault(folder):
-    reference = computed(folder, "reference", "eager", "float64", STEPS["float64"])
+    reference = expected_of(folder, "float64")
     name = "relu-sgd/weight layer0.weight"
-    assert difference(reference[name] * (1 + 1e-8), reference[name]) > TOLERANCE["float64"]
+    compare(reference, reference, "float64")
+    for broken in (
+        reference | {name: reference[name] * (1 + 1e-8)},
+        reference | {name: reference[name].T},
+        reference | {name: reference[name] * np.nan},
+        {other: it for other, it in reference.items() if other != name},
+    ):
+        with pytest.raises(AssertionError):
+            compare(broken, reference, "float64")
 
 
 def test_a_state_starts_with_slots_of_zeros():

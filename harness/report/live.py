@@ -15,9 +15,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from harness.analysis.summary import Summary, summarise
+from harness.analysis.words import ratio
 from harness.cells import Setup
 from harness.records import Record
-from harness.report.format import ratio_interval, seconds
+from harness.report.format import seconds
 from harness.runs.block import Block, Step
 from harness.tasks.spec import Task
 
@@ -116,7 +117,7 @@ class Screen(Plain):
 def ratios_so_far(summary: Summary, task: Task) -> list[str]:
     """`train  reference:eager 1.31 × (1.28–1.34) pytorch:eager`, a line a pair."""
     return [
-        f"{table.phase:8}{pair.label}  {' '.join(ratio_interval(pair.speed))} as fast as {pair.baseline}"
+        f"{table.phase:8}{pair.label}  {ratio(pair.speed)} as fast as {pair.baseline}"
         for table in summary.tables
         if table.task.digest == task.digest
         for pair in table.pairs
