@@ -17,9 +17,9 @@ from harness.tasks.start import Start
 from impls.reference import optim
 from impls.reference.capture import capture
 from impls.reference.instructions import NUMPY, Namespace
+from impls.reference.network import Network, update
 from impls.reference.program import Program
 from impls.reference.replay import Replay
-from impls.reference.network import Network, update
 
 Step = Callable[..., Mapping[str, Any]]
 
@@ -109,7 +109,8 @@ class Adapter:
 
     def _capture(self, name: str, function: Step, rows: int, **inputs: Any) -> Replay:
         program = capture(function, as_arrays(self._xp, self._options.dtype, inputs), self._xp)
-        self._replays[name, rows] = Replay(program, self._xp)
+        fed = {key: value for key, value in inputs.items() if key not in program.state}
+        self._replays[name, rows] = Replay(program, self._xp, **fed)
         return self._replays[name, rows]
 
     def state(self) -> State:

@@ -57,7 +57,7 @@ class Recorder:
         return partial(self.record, name)
 
     def record(self, operation: str, *operands: Any, **static: Any) -> Traced:
-        """Compute and write it down; what depends on constants alone is computed once and for all."""
+        """Compute and write it down; what depends on constants alone becomes one itself."""
         values = [it.value if isinstance(it, Traced) else it for it in operands]
         result = getattr(self.base, operation)(*values, **static)
         inputs = tuple(self._number(it, values) for it in operands)

@@ -66,6 +66,10 @@ class Namespace:
         self.library.copyto(out, x, where=condition)
         return out
 
+    def pack(self, *parts: Array, out: Any = None) -> Array:
+        """All entries of all parts, in order, as one vector."""
+        return self.library.concatenate([part.reshape(-1) for part in parts], 0, out)
+
     def concatenate(self, *parts: Array, axis: int, out: Any = None) -> Array:
         return self.library.concatenate(parts, axis, out)
 

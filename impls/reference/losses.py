@@ -1,6 +1,6 @@
 """The losses, each fused from model output to scalar as is the field's custom.
 
-All are means over a batch of rows, and raise ValueError for an empty one. Targets carry no gradient.
+All are means over a batch of rows and raise ValueError for an empty one. Targets have no gradient.
 """
 
 from __future__ import annotations

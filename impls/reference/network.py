@@ -62,8 +62,7 @@ class Network:
         """The loss, and its gradient as a flat vector."""
         tensors = [parameter(view, xp) for view in self.split(weights).values()]
         loss = LOSSES[self.loss](self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
-        parts = [each.reshape(-1) for each in gradient(loss, tensors)]
-        return {"loss": loss.array, "gradient": xp.concatenate(*parts, axis=0)}
+        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
 
     def train(
         self, rule: UpdateRule, xp: Xp, inputs: Array, targets: Array, **state: Array

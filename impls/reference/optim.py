@@ -1,8 +1,6 @@
-"""Optimizers as pure update rules on flat memory: (gradient, weights, slots) → (weights, slots).
+"""Optimizers as pure update rules, (gradient, weights, slots) → (weights, slots), all flat vectors.
 
-All weights of a model lie in one vector, and so do gradients and each slot: an update is a handful
-of passes over long vectors. What depends on the step t, counted from 1, is computed in float64
-beforehand (`scalars`). Slots start at zero.
+`scalars` computes what depends on the step t, from 1, in float64. Slots start at zero.
 """
 
 from __future__ import annotations

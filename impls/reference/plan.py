@@ -1,19 +1,16 @@
 """Where every value of a program lives: pure functions from a program to a memory plan.
 
 Values that are alive at the same time lie apart in one arena; the memory of a dead value is used
-again. Some values take no room of their own:
-
-- a view lies in what it looks at;
-- an elementwise result overwrites an operand of the same layout that nothing reads afterwards, and
-  so the next weights come to lie where the weights were;
-- the parts of a vector that `concatenate` puts together are computed in their place in it;
-- constants and inputs that are no state have memory of their own, which is never written.
+again. Some take no room of their own: a view lies in what it looks at; an elementwise result
+overwrites an operand of its layout that nothing reads afterwards, and so the next weights come to
+lie where the weights were; the arrays that `pack` puts together are computed in their places in the
+vector. Constants, and inputs that are no state, stay where they are and are never written.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from impls.reference.instructions import ELEMENTWISE, VIEWS
@@ -24,34 +21,39 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 @dataclass(frozen=True)
 class Plan:
-    """`home` gives for each slot the slot whose memory it uses, `address` its home's first byte in
-    the arena (-1 outside it), `in_place` the operand that a result overwrites, and `assembled` the
-    concatenations of which nothing is left to do."""
+    """For every slot, the slot in whose memory it lies and its first byte in the arena.
+
+    `in_place` names the operand that a result overwrites; of the vectors in `packed` every part is
+    computed in its place.
+    """
 
     home: Sequence[int]
     address: Sequence[int]
     in_place: Mapping[int, int]
-    assembled: frozenset[int]
+    packed: frozenset[int]
     arena_bytes: int
 
 
 def plan(program: Program) -> Plan:
     """Plan the memory of a checked program, and verify the plan."""
     last = _last_reads(program)
-    home, in_place = _homes(program, last)
-    parts = _parts(program, home, last)
-    roots = [_root(parts, slot) for slot in home]
-    lifetimes = _lifetimes(program, [root for root, _ in roots], last)
-    sizes = {root: program.slots[root].nbytes for root in lifetimes}
-    offsets, arena_bytes = pack(sizes, lifetimes)
-    address = [offsets[root] + start if root in offsets else -1 for root, start in roots]
-    assembled = frozenset(vector for vector, _ in parts.values())
-    made = Plan(home, address, in_place, assembled, arena_bytes)
+    views = {it.output for it in program.instructions if it.operation in VIEWS}
+    home, in_place = _homes(program, last, views)
+    parts = _parts(program, home, last, views)
+    start = [0] * len(home)
+    for slot in range(len(home)):
+        while home[slot] in parts:
+            home[slot], offset = parts[home[slot]]
+            start[slot] += offset
+    lifetimes = _lifetimes(program, home, last)
+    offsets, size = fit({it: program.slots[it].nbytes for it in lifetimes}, lifetimes)
+    address = [offsets.get(it, 0) + at for it, at in zip(home, start, strict=True)]
+    made = Plan(home, address, in_place, frozenset(it for it, _ in parts.values()), size)
     verify(program, made)
     return made
 
 
-def pack(
+def fit(
     sizes: Mapping[int, int], lifetimes: Mapping[int, tuple[int, int]]
 ) -> tuple[dict[int, int], int]:
     """Byte offsets such that what lives at the same time never overlaps, and their total.
@@ -83,83 +85,66 @@ def _last_reads(program: Program) -> list[int]:
     return last
 
 
-def _homes(program: Program, last: list[int]) -> tuple[list[int], dict[int, int]]:
-    """Each slot's home, and the operand that each in-place result overwrites."""
+def _homes(program: Program, last: list[int], views: set[int]) -> tuple[list[int], dict[int, int]]:
+    """The slot in which each slot lies, and the operand that each in-place result overwrites."""
     home = list(range(len(program.slots)))
     in_place: dict[int, int] = {}
     before = {after: before for before, after in program.state.values()}
     dies = list(last)  # of each home: the last read of anything in it so far
-    partial: set[int] = set()  # slots that see a part of their home, or see it repeated
     for number, instruction in enumerate(program.instructions):
         out, operands = instruction.output, instruction.inputs
-        if instruction.operation in VIEWS:
+        if out in views:
             home[out] = home[operands[0]]
-            if operands[0] in partial or instruction.operation in ("getitem", "broadcast_to"):
-                partial.add(out)
         elif instruction.operation in ELEMENTWISE:
             dead = [
                 slot
                 for slot in operands
-                if home[slot] not in program.fixed
-                and dies[home[slot]] == number
-                and slot not in partial
-                and program.slots[slot].layout == program.slots[out].layout
+                if dies[home[slot]] == number
+                and home[slot] not in program.fixed
+                and slot not in views
+                and program.slots[slot] == program.slots[out]
                 and all(it == slot or home[it] != home[slot] for it in operands)
             ]
             if dead:  # best where this value has to end up, then where other state was
                 state = before.values()
                 best = max(dead, key=lambda it: (home[it] == before.get(out), home[it] in state))
-                in_place[out] = best
-                home[out] = home[best]
+                in_place[out], home[out] = best, home[best]
         dies[home[out]] = max(dies[home[out]], last[out])
     return home, in_place
 
 
-def _parts(program: Program, home: list[int], last: list[int]) -> dict[int, tuple[int, int]]:
-    """Homes that can be computed inside the vector they are put together to: (vector, first byte)."""
-    dies: dict[int, int] = {}
-    for slot, its_home in enumerate(home):
-        dies[its_home] = max(dies.get(its_home, -1), last[slot])
+def _parts(
+    program: Program, home: list[int], last: list[int], views: set[int]
+) -> dict[int, tuple[int, int]]:
+    """Homes that can be computed in the vector that they are packed into: in which, and where."""
     parts: dict[int, tuple[int, int]] = {}
     for number, instruction in enumerate(program.instructions):
-        vector = program.slots[instruction.output]
-        homes = [home[slot] for slot in instruction.inputs]
+        if instruction.operation != "pack":
+            continue
+        homes = {home[slot]: program.slots[slot] for slot in instruction.inputs}
         taken = {*program.constants, *program.inputs.values(), *parts}
-        if (
-            instruction.operation == "concatenate"
-            and len(vector.shape) == 1
-            and len(set(homes) - taken) == len(homes)
-            and sum(program.slots[it].nbytes for it in homes) == vector.nbytes
-            and all(dies[it] == number and program.slots[it].row_major for it in homes)
-        ):
+        taken |= {home[slot] for slot in range(len(home)) if last[slot] > number}
+        in_order = all(list(it.order) == sorted(it.order) for it in homes.values())
+        distinct = len(homes) == len(instruction.inputs)
+        if in_order and distinct and not taken & homes.keys() and not views & {*instruction.inputs}:
             start = 0
-            for it in homes:
+            for it, slot in homes.items():
                 parts[it] = instruction.output, start
-                start += program.slots[it].nbytes
+                start += slot.nbytes
     return parts
 
 
-def _root(parts: Mapping[int, tuple[int, int]], home: int) -> tuple[int, int]:
-    """The home that a home lies in, through all vectors it is part of, and its first byte there."""
-    start = 0
-    while home in parts:
-        home, offset = parts[home]
-        start += offset
-    return home, start
-
-
-def _lifetimes(program: Program, roots: list[int], last: list[int]) -> dict[int, tuple[int, int]]:
-    """The first and the last instruction that need each root of the arena; state lives always."""
-    end = len(program.instructions)
-    born = {instruction.output: n for n, instruction in enumerate(program.instructions)}
+def _lifetimes(program: Program, home: list[int], last: list[int]) -> dict[int, tuple[int, int]]:
+    """The first and the last instruction that need each home in the arena; state lives always."""
+    written = {instruction.output: n for n, instruction in enumerate(program.instructions)}
     lifetimes: dict[int, tuple[int, int]] = {}
-    for slot, root in enumerate(roots):
-        if root not in program.fixed:
-            first, dies = lifetimes.get(root, (end, -1))
-            written = born.get(slot, -1)
-            lifetimes[root] = min(first, written), max(dies, written, last[slot])
-    lifetimes.update({before: (-1, end) for before, _ in program.state.values()})
-    return lifetimes
+    for slot, its_home in enumerate(home):
+        if its_home not in program.fixed:
+            born = written.get(slot, -1)
+            first, dies = lifetimes.get(its_home, (born, born))
+            lifetimes[its_home] = min(first, born), max(dies, born, last[slot])
+    always = -1, len(program.instructions)
+    return lifetimes | {before: always for before, _ in program.state.values()}
 
 
 def verify(program: Program, plan: Plan) -> None:
@@ -167,37 +152,33 @@ def verify(program: Program, plan: Plan) -> None:
 
     Knows nothing of lifetimes: it only watches which values each write destroys.
     """
-    ends = [plan.address[s] + program.slots[plan.home[s]].nbytes for s in range(len(plan.home))]
-    intact = {*program.inputs.values(), *program.constants}
+    slots, intact = program.slots, {*program.inputs.values(), *program.constants}
+    region = [range(at, at + slot.nbytes) for at, slot in zip(plan.address, slots, strict=True)]
 
-    def overlap(a: int, b: int) -> bool:
-        apart = ends[a] <= plan.address[b] or ends[b] <= plan.address[a]
-        return min(plan.address[a], plan.address[b]) >= 0 and not apart
+    def touched(out: int, among: Iterable[int]) -> set[int]:
+        near = {it for it in among if plan.home[it] not in program.fixed}
+        ours = region[out]
+        return {it for it in near if region[it].start < ours.stop and ours.start < region[it].stop}
 
-    def read(slot: int, reader: str) -> None:
-        if slot not in intact:
-            raise ProgramError(f"{reader} reads slot {slot} after its memory was written over")
-
-    def write(slot: int) -> None:
-        if plan.address[slot] < 0:
-            raise ProgramError(f"slot {slot} would be written outside the arena")
-        intact.difference_update([it for it in intact if overlap(it, slot)])
-        intact.add(slot)
+    def read(reader: str, operands: Iterable[int]) -> None:
+        if lost := set(operands) - intact:
+            raise ProgramError(f"{reader} reads slots {sorted(lost)} after they were written over")
 
     for number, instruction in enumerate(program.instructions):
         name, out = f"instruction {number} ({instruction.operation})", instruction.output
-        for slot in instruction.inputs:
-            read(slot, name)
-        if instruction.operation in VIEWS or out in plan.assembled:
-            intact.add(out)
-            continue
-        for slot in instruction.inputs:
-            if overlap(slot, out) and slot != plan.in_place.get(out):
-                raise ProgramError(f"{name} writes over its own operand, slot {slot}")
-        write(out)
+        read(name, instruction.inputs)
+        if instruction.operation in VIEWS:
+            region[out] = region[instruction.inputs[0]]
+        elif out not in plan.packed:
+            clash = touched(out, instruction.inputs) - {plan.in_place.get(out)}
+            if clash or plan.home[out] in program.fixed:
+                raise ProgramError(
+                    f"{name} writes over slots {sorted(clash)} that it may not touch"
+                )
+            intact -= touched(out, intact)
+        intact.add(out)
     for name, (before, after) in program.state.items():
-        read(after, f"the next {name}")
+        read(f"the next {name}", [after])
         if plan.home[after] != before:
-            write(before)
-    for name in program.outputs.keys() - program.inputs.keys():
-        read(program.outputs[name], name)
+            intact = intact - touched(before, intact) | {before}
+    read("the end", [slot for name, slot in program.outputs.items() if name not in program.inputs])

@@ -1,18 +1,18 @@
 """The table of primitives: of each, its value and its vector-Jacobian products.
 
-g is the gradient of the value, y the value itself where a product needs it. Where an input was
-broadcast its product may keep the value's shape; the tape sums it. At a kink the subgradient is
-PyTorch's: 0 for relu and abs at 0, 1 on the bounds of clip, and an even share for equal entries in
-maximum, minimum and max. Reductions take `axis` (one, several, None for all) and `keepdims`.
+g is the gradient of the value, y the value itself where a product needs it; what was broadcast, the
+tape sums. At a kink the subgradient is PyTorch's: 0 for relu and abs at 0, 1 on the bounds of clip,
+an even share for equal entries in maximum, minimum and max.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from impls.reference.instructions import Array, Xp
-from impls.reference.tensor import primitive
+from impls.reference.tensor import Tensor, primitive
 
 Axis = int | tuple[int, ...] | None
 
@@ -45,10 +45,9 @@ def _matmul(xp: Xp, x: Array, y: Array) -> Any:
     return x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g
 
 
-def _linear(xp: Xp, x: Array, weight: Array, bias: Array) -> Any:
-    # BLAS takes the sum over rows, as a product with ones, several times faster than `sum`.
-    bias_product = lambda g: xp.ones(len(x), g.dtype) @ g  # noqa: E731
-    return x @ weight + bias, lambda g: g @ weight.T, lambda g: x.T @ g, bias_product
+def _linear(xp: Xp, x: Array, w: Array, b: Array) -> Any:
+    # BLAS takes the sum over rows, as a product with ones, several times faster than `sum` does.
+    return x @ w + b, lambda g: g @ w.T, lambda g: x.T @ g, lambda g: xp.ones(len(g), g.dtype) @ g
 
 
 power = primitive("power", _power)
@@ -76,10 +75,6 @@ def log_one_plus_exp(xp: Xp, x: Array) -> Array:
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def _leaky_relu(xp: Xp, x: Array, *, slope: float) -> Any:
-    return xp.where(x > 0, x, slope * x), lambda g: xp.where(x > 0, g, slope * g)
-
-
 def _gelu(xp: Xp, x: Array) -> Any:
     """x·Φ(x), Φ the standard normal distribution function (Hendrycks & Gimpel 2016), exactly."""
     cdf = xp.ndtr(x)
@@ -89,7 +84,13 @@ def _gelu(xp: Xp, x: Array) -> Any:
 softplus = primitive(
     "softplus", lambda xp, x: (log_one_plus_exp(xp, x), lambda g: g * logistic(xp, x))
 )
-leaky_relu = primitive("leaky_relu", _leaky_relu)
+leaky_relu = primitive(
+    "leaky_relu",
+    lambda xp, x, *, slope: (
+        xp.where(x > 0, x, slope * x),
+        lambda g: xp.where(x > 0, g, slope * g),
+    ),
+)
 gelu = primitive("gelu", _gelu)
 
 # Choosing.
@@ -117,38 +118,40 @@ minimum = primitive("minimum", lambda xp, x, y: _chosen(xp, xp.minimum(x, y), x,
 where = primitive("where", _where)
 clip = primitive("clip", _clip)
 
-# Reductions.
+# Reductions, written with the reduced axes kept; `axis` is one, several, or None for all.
 
 
-def _drop(y: Array, axis: Axis, keepdims: bool) -> Array:
-    """A reduction that kept its axes, without them unless they are wanted."""
-    axes = range(y.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    gone = {a % y.ndim for a in axes}
-    return y if keepdims else y.reshape(tuple(n for a, n in enumerate(y.shape) if a not in gone))
+def _reduction(name: str, rule: Callable[..., Any]) -> Callable[..., Tensor]:
+    def drop(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+        y, product = rule(xp, x, axis)
+        axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        gone = set() if keepdims else {a % x.ndim for a in axes}
+        shape = tuple(size for a, size in enumerate(y.shape) if a not in gone)
+        return y.reshape(shape), lambda g: product(g.reshape(y.shape))
+
+    return primitive(name, drop)
 
 
-def _sum(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    y = xp.sum(x, axis=axis, keepdims=True)
-    value = _drop(y, axis, keepdims)
-    return value, lambda g: xp.broadcast_to(g.reshape(y.shape), shape=x.shape)
+def _sum(xp: Xp, x: Array, axis: Axis) -> Any:
+    return xp.sum(x, axis=axis, keepdims=True), lambda g: xp.broadcast_to(g, shape=x.shape)
 
 
-def _mean(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def _mean(xp: Xp, x: Array, axis: Axis) -> Any:
     if not x.size:
         raise ValueError(f"mean of an empty array, of shape {x.shape}")
-    total, spread = _sum(xp, x, axis=axis, keepdims=keepdims)
+    total, spread = _sum(xp, x, axis)
     count = x.size // total.size
     return total / count, lambda g: spread(g / count)
 
 
-def _max(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def _max(xp: Xp, x: Array, axis: Axis) -> Any:
     y = xp.max(x, axis=axis, keepdims=True)
 
     def product(g: Array) -> Array:
         hits = xp.equal(x, y) * xp.ones((), x.dtype)
-        return g.reshape(y.shape) * (hits / xp.sum(hits, axis=axis, keepdims=True))
+        return g * (hits / xp.sum(hits, axis=axis, keepdims=True))
 
-    return _drop(y, axis, keepdims), product
+    return y, product
 
 
 def _exponentials(xp: Xp, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
@@ -158,10 +161,9 @@ def _exponentials(xp: Xp, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     return e, xp.sum(e, axis=axis, keepdims=True), top
 
 
-def _logsumexp(xp: Xp, x: Array, *, axis: Axis = -1, keepdims: bool = False) -> Any:
+def _logsumexp(xp: Xp, x: Array, axis: Axis) -> Any:
     e, total, top = _exponentials(xp, x, axis)
-    value = _drop(top + xp.log(total), axis, keepdims)
-    return value, lambda g: g.reshape(top.shape) * (e / total)
+    return top + xp.log(total), lambda g: g * (e / total)
 
 
 def _softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
@@ -171,32 +173,23 @@ def _softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
 
 
 def _log_softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
-    e, total, top = _exponentials(xp, x, axis)
-    value = x - top - xp.log(total)
-    return value, lambda g: g - (e / total) * xp.sum(g, axis=axis, keepdims=True)
+    y, softmax_times = _logsumexp(xp, x, axis)
+    return x - y, lambda g: g - softmax_times(xp.sum(g, axis=axis, keepdims=True))
 
 
-sum = primitive("sum", _sum)
-mean = primitive("mean", _mean)
-max = primitive("max", _max)
-logsumexp = primitive("logsumexp", _logsumexp)
+sum = _reduction("sum", _sum)
+mean = _reduction("mean", _mean)
+max = _reduction("max", _max)
+logsumexp = _reduction("logsumexp", _logsumexp)
 softmax = primitive("softmax", _softmax)
 log_softmax = primitive("log_softmax", _log_softmax)
 
 # Shapes and places.
 
 
-def _reshape(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
-    return x.reshape(shape), lambda g: g.reshape(x.shape)
-
-
 def _transpose(xp: Xp, x: Array, *, axes: tuple[int, ...]) -> Any:
     back = tuple(axes.index(axis) for axis in range(x.ndim))
     return x.transpose(axes), lambda g: g.transpose(back)
-
-
-def _broadcast_to(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
-    return xp.broadcast_to(x, shape=shape), lambda g: g
 
 
 def _concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
@@ -221,9 +214,13 @@ def _getitem(xp: Xp, x: Array, *, index: Any) -> Any:
     return x[index], lambda g: xp.place(g, index=index, shape=x.shape)
 
 
-reshape = primitive("reshape", _reshape)
+reshape = primitive(
+    "reshape", lambda xp, x, *, shape: (x.reshape(shape), lambda g: g.reshape(x.shape))
+)
 transpose = primitive("transpose", _transpose)
-broadcast_to = primitive("broadcast_to", _broadcast_to)
+broadcast_to = primitive(
+    "broadcast_to", lambda xp, x, *, shape: (xp.broadcast_to(x, shape=shape), lambda g: g)
+)
 concatenate = primitive("concatenate", _concatenate)
 take = primitive("take", _take)
 getitem = primitive("getitem", _getitem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,24 +21,16 @@ class ProgramError(ValueError):
 
 @dataclass(frozen=True)
 class Slot:
-    """A value of the program. `order` lists its axes from the slowest to the fastest in memory."""
+    """The layout of a value: `order` lists its axes from the slowest to the fastest in memory."""
 
     shape: Shape
     dtype: np.dtype[Any]
     order: tuple[int, ...]
-    name: str = ""
+    name: str = field(default="", compare=False)
 
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def layout(self) -> tuple[Any, ...]:
-        return self.shape, self.dtype, self.order
-
-    @property
-    def row_major(self) -> bool:
-        return self.order == tuple(range(len(self.shape)))
 
     def __str__(self) -> str:
         return f"{'×'.join(map(str, self.shape)) or 'scalar'} {self.dtype}"
@@ -85,8 +77,7 @@ def check(program: Program) -> None:
     Every slot is written once and before it is read, shapes and dtypes follow from the operands,
     one floating dtype reigns, and every next state fits the state that it replaces.
     """
-    slots = program.slots
-    defined = {*program.inputs.values(), *program.constants}
+    slots, defined = program.slots, {*program.inputs.values(), *program.constants}
     for number, instruction in enumerate(program.instructions):
         where, out = f"instruction {number} ({instruction.operation})", instruction.output
         if unwritten := set(instruction.inputs) - defined:
@@ -94,7 +85,10 @@ def check(program: Program) -> None:
         if out in defined:
             raise ProgramError(f"{where} writes slot {out} a second time")
         defined.add(out)
-        made = _result(where, instruction, [slots[slot] for slot in instruction.inputs])
+        try:
+            made = _result(instruction, [slots[slot] for slot in instruction.inputs])
+        except (ValueError, IndexError, TypeError) as error:
+            raise ProgramError(f"{where}: {error}") from None
         if made != (slots[out].shape, slots[out].dtype):
             raise ProgramError(f"{where} makes {made}, but its slot is {slots[out]}")
     if unwritten := set(program.outputs.values()) - defined:
@@ -107,26 +101,19 @@ def check(program: Program) -> None:
         raise ProgramError(f"floating dtypes are mixed: {', '.join(sorted(floats))}")
 
 
-def _result(
-    where: str, instruction: Instruction, operands: list[Slot]
-) -> tuple[Shape, np.dtype[Any]]:
+def _result(instruction: Instruction, operands: list[Slot]) -> tuple[Shape, np.dtype[Any]]:
     """Shape and dtype of a result, tried out on operands that cost as little as possible."""
     function = getattr(NUMPY, instruction.operation)
     shapes = [operand.shape for operand in operands]
-    try:
-        if instruction.operation in ELEMENTWISE | {"where"}:
-            ones = [np.ones((), operand.dtype) for operand in operands]
-            return np.broadcast_shapes(*shapes), function(*ones).dtype
-        if instruction.operation == "matmul":
-            x, y = shapes
-            if x[-1] != y[-2]:
-                raise ValueError(f"matrix product of {x} and {y}")
-            shapes = [(*x[:-1], 0), (*y[:-2], 0, y[-1])]
-        zeros = [
-            np.broadcast_to(np.zeros((), operand.dtype), shape)
-            for operand, shape in zip(operands, shapes, strict=True)
-        ]
-        result = function(*zeros, **instruction.static)
-    except (ValueError, IndexError, TypeError) as error:
-        raise ProgramError(f"{where}: {error}") from None
+    if instruction.operation in ELEMENTWISE | {"where"}:
+        ones = [np.ones((), operand.dtype) for operand in operands]
+        return np.broadcast_shapes(*shapes), function(*ones).dtype
+    if instruction.operation == "matmul":
+        x, y = shapes
+        if x[-1] != y[-2]:
+            raise ValueError(f"matrix product of {x} and {y}")
+        shapes = [(*x[:-1], 0), (*y[:-2], 0, y[-1])]  # sums of nothing
+    dtypes = [operand.dtype for operand in operands]
+    zeros = [np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True)]
+    result = function(*zeros, **instruction.static)
     return result.shape, result.dtype

@@ -5,13 +5,16 @@ A primitive is written as a rule, a function of an array namespace and arrays:
     multiply = primitive("multiply", lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
 
 It gives the value and, for each input, the vector-Jacobian product that takes the gradient of the
-value to the gradient of that input; last inputs without one (labels, say) are left out. Its closures
-keep what the way back needs and nothing else; none is called whose input needs no gradient.
+value to that of the input; last inputs without one (labels, say) are left out. The closures keep
+what the way back needs and nothing else; none is called whose input needs no gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -21,35 +24,30 @@ from impls.reference.instructions import NUMPY, Array, Xp
 PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
 
 
+@dataclass(eq=False, slots=True)
 class Node:
     """One step on the tape: the nodes of its inputs, and the products that lead back to them."""
 
-    __slots__ = ("parents", "shape", "vjps")
-
-    def __init__(
-        self, shape: tuple[int, ...], parents: Sequence[Node | None] = (), vjps: Sequence[Any] = ()
-    ) -> None:
-        self.shape = shape
-        self.parents = parents
-        self.vjps = vjps
+    shape: tuple[int, ...]
+    parents: Sequence[Node | None] = ()
+    vjps: Sequence[Any] = ()
+    number: int = field(default_factory=itertools.count().__next__)
 
 
+@dataclass(eq=False, slots=True)
 class Tensor(NDArrayOperatorsMixin):
     """An array and, if a gradient is to flow back through it, its node on the tape.
 
     The node does not hold the array: what no vector-Jacobian product needs is freed at once.
     """
 
-    __slots__ = ("array", "node", "xp")
+    array: Array
+    xp: Xp = NUMPY
+    node: Node | None = None
 
-    def __init__(self, array: Array, xp: Xp = NUMPY, node: Node | None = None) -> None:
-        self.array = array
-        self.xp = xp
-        self.node = node
-
-    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any) -> Tensor:
         """What the mixin's operators call: `x + y` arrives here as `numpy.add`."""
-        return PRIMITIVES[function.__name__](*inputs, **options)
+        return PRIMITIVES[function.__name__](*inputs)
 
     def __getitem__(self, index: Any) -> Tensor:
         return PRIMITIVES["getitem"](self, index=index)
@@ -79,25 +77,21 @@ def primitive(name: str, rule: Callable[..., Any]) -> Callable[..., Tensor]:
 
 def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Node | None]]:
     """The namespace, arrays and nodes of an operation's inputs, after the checks."""
-    xp = dtype = None
-    arrays: list[Array] = []
-    nodes: list[Node | None] = []
+    namespaces, dtypes, arrays, nodes = set(), set(), [], []
     for each in inputs:
-        array, node = each, None
         if isinstance(each, Tensor):
-            array, node = each.array, each.node
-            if array.dtype.kind == "f":
-                if dtype not in (None, array.dtype):
-                    raise TypeError(f"{name} of {dtype} and {array.dtype}: cast one of them first")
-                dtype = array.dtype
-            if xp not in (None, each.xp):
-                raise TypeError(f"{name} of arrays in two namespaces: move one of them first")
-            xp = each.xp
+            namespaces.add(each.xp)
+            if each.array.dtype.kind == "f":
+                dtypes.add(each.array.dtype)
         elif not isinstance(each, (int, float)):
             raise TypeError(f"{name} takes tensors and numbers, not {type(each).__name__}")
-        arrays.append(array)
-        nodes.append(node)
-    return xp, arrays, nodes
+        arrays.append(each.array if isinstance(each, Tensor) else each)
+        nodes.append(each.node if isinstance(each, Tensor) else None)
+    if len(dtypes) > 1:
+        raise TypeError(f"{name} of {' and '.join(map(str, dtypes))}: cast one of them first")
+    if len(namespaces) != 1:
+        raise TypeError(f"{name} needs tensors, all of one array namespace")
+    return namespaces.pop(), arrays, nodes
 
 
 def gradient(of: Tensor, wrt: Sequence[Tensor], seed: Array | None = None) -> list[Array]:
@@ -106,44 +100,34 @@ def gradient(of: Tensor, wrt: Sequence[Tensor], seed: Array | None = None) -> li
     `seed` weighs the entries of `of` (ones by default, so a scalar's own gradient). Where `of` does
     not depend on a tensor its gradient is zero. Raises ValueError for a tensor off the tape.
     """
-    if of.node is None or any(tensor.node is None for tensor in wrt):
+    xp, wanted = of.xp, {tensor.node for tensor in wrt}
+    if of.node is None or None in wanted:
         raise ValueError("gradient: a tensor is not on the tape; make it with `parameter`")
-    xp = of.xp
-    wanted = {tensor.node for tensor in wrt}
     found = {of.node: xp.ones(of.array.shape, of.array.dtype) if seed is None else seed}
-    for node in _consumers_first(of.node):
+    for node in _newest_first(of.node):
         if node not in found:  # every path to it leads through an input without a gradient
             continue
         g = found[node] if node in wanted else found.pop(node)
         for parent, vjp in zip(node.parents, node.vjps, strict=False):
-            if parent is None or vjp is None:
-                continue
-            part = vjp(g)
-            if part.shape != parent.shape:
-                part = _unbroadcast(xp, part, parent.shape)
-            found[parent] = found[parent] + part if parent in found else part
-    for tensor in wrt:
-        if tensor.node not in found:
-            found[tensor.node] = xp.zeros(tensor.array.shape, tensor.array.dtype)
-    return [found[tensor.node] for tensor in wrt]
+            if parent is not None and vjp is not None:
+                part = vjp(g)
+                if part.shape != parent.shape:
+                    part = _unbroadcast(xp, part, parent.shape)
+                found[parent] = found[parent] + part if parent in found else part
+    return [
+        found[it.node] if it.node in found else xp.zeros(it.array.shape, it.array.dtype)
+        for it in wrt
+    ]
 
 
-def _consumers_first(end: Node) -> Iterator[Node]:
-    """Every node that `end` depends on, each after all that consume it (Kahn 1962), iteratively."""
-    consumers: dict[Node, int] = {end: 0}
-    stack = [end]
+def _newest_first(end: Node) -> list[Node]:
+    """Every node that `end` depends on, each after all that use it, since those are newer."""
+    seen, stack = {end}, [end]
     while stack:
-        for parent in filter(None, stack.pop().parents):
-            if parent not in consumers:
-                stack.append(parent)
-            consumers[parent] = consumers.get(parent, 0) + 1
-    ready = [end]
-    while ready:
-        yield (node := ready.pop())
-        for parent in filter(None, node.parents):
-            consumers[parent] -= 1
-            if not consumers[parent]:
-                ready.append(parent)
+        fresh = {parent for parent in stack.pop().parents if parent is not None} - seen
+        seen |= fresh
+        stack.extend(fresh)
+    return sorted(seen, key=attrgetter("number"), reverse=True)
 
 
 def _unbroadcast(xp: Xp, g: Array, shape: tuple[int, ...]) -> Array:
