@@ -8,26 +8,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.adapter import Framework
 from harness.frameworks import frameworks, version
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP
+from harness.tasks import images
+from harness.tasks.data import DOWNLOADED
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
 
 
 def show(data_dir: Path | None, task_file: Path | None) -> None:
-    """Print tasks, frameworks and presets."""
+    """Print tasks, data sets, frameworks and presets."""
     console = Console()
     directory = data_directory(data_dir)
-    console.print(_grid("Tasks", [_task(it, directory) for it in known_tasks(task_file).values()]))
-    rows = [
-        (name, f"{mode}{' (default)' if mode == fw.default_mode else ''}: {line}")
-        for name, fw in frameworks().items()
-        for mode, line in fw.modes.items()
-    ]
-    console.print(_grid("Frameworks and their modes", rows))
-    console.print(_grid("Installed", [_installed(name) for name in frameworks()]))
+    tasks = list(known_tasks(task_file).values())
+    console.print(_grid("Tasks", [_task(it, directory) for it in tasks]))
+    console.print(_grid("Data sets to fetch", [_data(name, directory) for name in DOWNLOADED]))
+    console.print(_grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(_grid("Presets", list(PRESET_HELP.items())))
 
 
@@ -35,14 +34,21 @@ def _task(task: Task, directory: Path) -> tuple[str, str]:
     widths = "-".join(str(width) for width in task.widths)
     if len(widths) > 40:
         widths = f"{task.widths[0]}-…-{task.widths[-1]}, {len(task.layers)} layers"
-    reason = missing(task.data, directory)
-    state = f"\nunavailable: {reason}" if reason else ""
+    state = f"\nunavailable: needs {task.data.name}" if missing(task.data, directory) else ""
     return task.name, f"{task.probes} ({widths}, batch {task.batch_size}){state}"
 
 
-def _installed(name: str) -> tuple[str, str]:
-    framework = frameworks()[name]
-    return name, version(framework) or f"not installed; get it with: {framework.install}"
+def _data(name: str, directory: Path) -> tuple[str, str]:
+    return name, images.absent(name, directory) or f"in {directory / name}"
+
+
+def _framework(name: str, framework: Framework) -> tuple[str, str]:
+    state = version(framework) or f"not installed; get it with: {framework.install}"
+    modes = [
+        f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
+        for mode, line in framework.modes.items()
+    ]
+    return name, "\n".join([f"{framework.title} {state}", *modes])
 
 
 def _grid(title: str, rows: list[tuple[str, str]]) -> Table:
