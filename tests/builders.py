@@ -157,6 +157,7 @@ def make_run(
     *,
     stopped_by: str | None = "all blocks done",
     unavailable: Sequence[Unavailable] = (),
+    seconds: float | None = 98.2,
     **info: Any,
 ) -> Run:
     return Run(
@@ -164,7 +165,7 @@ def make_run(
         tasks=tuple(tasks),
         records=tuple(records),
         stopped_by=stopped_by,
-        seconds=98.2,
+        seconds=seconds,
     )
 
 

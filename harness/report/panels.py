@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from harness.report import format as fmt
@@ -76,8 +77,8 @@ def _row_height(marks: Sequence[Mark]) -> float:
 
 def _dots(drawn: Sketch, panel: Dots, wide: float, tall: float) -> None:
     scale = _dots_scale(panel, wide)
-    for tick in scale.ticks(5 if panel.log else 4) if scale else ():
-        _tick(drawn, scale.at(tick) if scale else 0, tall, fmt.tick(tick, panel.unit))
+    if scale is not None:
+        _ticks(drawn, scale, tall, panel.unit)
     names, top = _names(panel), 0.0
     for number, (_, marks) in enumerate(panel.rows):
         deep = _row_height(marks)
@@ -105,9 +106,19 @@ def _dots_scale(panel: Dots, wide: float) -> Scale | None:
     return Scale(0, max(values) * 1.02, wide)
 
 
-def _tick(drawn: Sketch, x: float, tall: float, text: str) -> None:
-    drawn.line([(x, 0), (x, tall)], GRID)
-    drawn.text(x, tall + 0.06, text, ha="center", va="top", color=FAINT)
+def _ticks(drawn: Sketch, scale: Scale, tall: float, unit: fmt.Unit) -> None:
+    """Grid lines with as many labels below as have room beside each other."""
+    for count in (5, 4, 3, 2, 1):
+        values = scale.ticks(count, integer=unit == "epoch")
+        labels = [(scale.at(it), fmt.tick(it, unit)) for it in values]
+        if all(
+            right - left > (width(a, SMALL) + width(b, SMALL)) / 2 + 0.1
+            for (left, a), (right, b) in itertools.pairwise(labels)
+        ):
+            break
+    for x, text in labels:
+        drawn.line([(x, 0), (x, tall)], GRID)
+        drawn.text(x, tall + 0.06, text, ha="center", va="top", color=FAINT)
 
 
 def _mark(drawn: Sketch, mark: Mark, y: float, scale: Scale) -> None:
@@ -130,8 +141,7 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float) -> None:
     points = [it for curve in panel.curves for it in curve.points]
     heights = [y for _, y in points] + ([] if panel.target is None else [panel.target])
     over, up = _span([x for x, _ in points], wide), _span(heights, tall)
-    for tick in over.ticks(5, integer=panel.unit == "epoch"):
-        _tick(drawn, over.at(tick), tall, fmt.tick(tick, panel.unit))
+    _ticks(drawn, over, tall, panel.unit)
     for tick in up.ticks(5):
         y = tall - up.at(tick)
         drawn.line([(0, y), (wide, y)], GRID)

@@ -1,0 +1,172 @@
+"""Figures: what they show, that they fit, and that they are the same every time."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from matplotlib.figure import Figure
+
+from harness.analysis.summary import summarise
+from harness.report import figures, panels
+from harness.report.charts import Dots, make_charts
+from harness.report.looks import look
+from harness.report.sketch import SMALL, Scale, shortened, width
+from tests.builders import (
+    MANY_LABELS,
+    TASK,
+    make_quality,
+    make_record,
+    make_setup,
+    make_task,
+    measured,
+)
+
+
+@pytest.fixture(scope="module")
+def charts():
+    return {it.name: it for it in make_charts(summarise([TASK], measured(blocks=3)))}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collects the figures that are made."""
+    made: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, **keywords)
+            made.append(self)
+
+    monkeypatch.setattr(figures, "Figure", Kept)
+    return made
+
+
+def test_a_panel_per_phase_kind_of_memory_and_axis_of_quality(charts, drawn):
+    drawings = figures.draw(list(charts.values()))
+    assert [it.name for it in drawings] == ["throughput", "quality", "phase-times", "memory"]
+    assert [len(it.axes) for it in drawn] == [2, 2, 2, 2]
+    for drawing in drawings:
+        assert drawing.png.startswith(b"\x89PNG")
+        wide, tall = struct.unpack(">II", drawing.png[16:24])
+        assert wide == figures.WIDTH * figures.DPI
+        assert tall > 200
+        assert len(drawing.png) > 5000
+        assert "<svg" in drawing.svg
+
+
+def test_the_same_run_gives_the_same_bytes(charts):
+    one, other = (figures.draw([charts["throughput"]])[0] for _ in range(2))
+    assert (one.png, one.svg) == (other.png, other.svg)
+
+
+def test_a_matplotlibrc_changes_nothing(charts):
+    import matplotlib as mpl
+
+    plain = figures.draw([charts["memory"]])[0]
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "none"}):
+        assert figures.draw([charts["memory"]])[0] == plain
+
+
+def test_throughput_shows_estimate_and_interval(charts):
+    (panel, _), *_ = charts["throughput"].panels
+    assert panel.title == "digits-mlp · train"
+    assert panel.rows[0][0] == "pytorch:eager"
+    for _, (mark,) in panel.rows:
+        assert mark.low < mark.value < mark.high
+
+
+def test_memories_are_never_on_one_axis(charts):
+    ((incremental, total),) = charts["memory"].panels
+    assert (incremental.axis, total.axis) == ("peak RSS, incremental", "peak RSS, total")
+    assert [name for name, _ in incremental.rows] == [name for name, _ in total.rows]
+
+
+def test_quality_has_a_faint_curve_per_seed_and_the_target(charts):
+    ((epochs, seconds),) = charts["quality"].panels
+    assert epochs.target == seconds.target == TASK.target
+    assert [it.faint for it in epochs.curves] == [True, True, True, False] * 3
+    assert epochs.curves[0].points[0][0] == 1
+    assert seconds.curves[0].points[0][0] < 1
+
+
+def test_colour_by_framework_and_marker_by_mode():
+    looks = {label: look(make_setup(label=label)) for label in MANY_LABELS}
+    assert looks["pytorch:eager"].color == looks["pytorch:compile"].color
+    assert looks["pytorch:eager"].color != looks["tensorflow:graph"].color
+    assert looks["pytorch:eager"].marker != looks["pytorch:compile"].marker
+    assert len({(it.color, it.marker, it.dashes) for it in looks.values()}) == len(MANY_LABELS)
+
+
+def test_long_names_are_cut_in_the_middle_and_fit():
+    name = "a-" * 60 + "[batch_size=32]"
+    cut = shortened(name, SMALL, 1.9)
+    assert width(cut, SMALL) <= 1.9
+    assert cut.startswith("a-")
+    assert cut.endswith("size=32]")
+    assert shortened("short", SMALL, 1.9) == "short"
+    assert shortened("\N{CJK UNIFIED IDEOGRAPH-65E5}$x$", SMALL, 1.9) == "\N{WHITE SQUARE}$x$"
+
+
+def test_no_text_leaves_the_figure_or_another_panel(drawn):
+    """Many setups, long names, large numbers: measured against what matplotlib really draws."""
+    task = make_task("n" * 110)
+    records = measured([task], [*MANY_LABELS, "framework-with-a-long-name:mode"], blocks=2, speed=3)
+    figures.draw(make_charts(summarise([task], records)))
+    for figure in drawn:
+        renderer = figure.canvas.get_renderer()
+        boxes = [
+            (axes, text.get_window_extent(renderer))
+            for axes in figure.axes
+            for text in axes.texts
+            if text.get_text()
+        ]
+        assert boxes
+        for axes, box in boxes:
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.width + 1
+            assert box.y0 >= -1
+            assert box.y1 <= figure.bbox.height
+            others = [it.get_window_extent(renderer) for it in figure.axes if it is not axes]
+            assert not any(box.overlaps(it) for it in others)
+        for number, (_, box) in enumerate(boxes):
+            inner = box.padded(-1)
+            assert not any(inner.overlaps(other) for _, other in boxes[number + 1 :])
+
+
+def test_many_panels_go_on_in_another_figure(monkeypatch, drawn):
+    tasks = [make_task(f"t{number}") for number in range(3)]
+    charts = make_charts(summarise(tasks, measured(tasks, blocks=1, trains=False)))
+    monkeypatch.setattr(figures, "PAGE", 3.5)
+    names = [it.name for it in figures.draw(charts[:1])]
+    assert names == ["throughput", "throughput-2"]
+    assert [len(it.axes) for it in drawn] == [4, 2]
+
+
+def test_one_phase_alone_stands_two_by_two():
+    tasks = [make_task(f"t{number}") for number in range(3)]
+    records = measured(tasks, blocks=1, phases=("predict",), trains=False)
+    (throughput, *_) = make_charts(summarise(tasks, records))
+    assert [[bool(it) for it in row] for row in throughput.panels] == [[True, True], [True, False]]
+
+
+def test_what_was_not_counted_is_said(charts):
+    empty = Dots("title", "axis", "bytes", (("a", ()), ("b", ())))
+    texts = [text for _, _, text, _ in panels.sketch(empty, 3.0).texts]
+    assert texts.count("not counted") == 2
+
+
+def test_a_flat_curve_has_a_scale(drawn):
+    record = make_record(make_setup(), quality=make_quality([0.1, 0.1]))
+    (chart,) = make_charts(summarise([TASK], [record]))
+    assert chart.name == "quality"
+    assert len(figures.draw([chart])) == 1
+
+
+def test_scales():
+    scale = Scale(0.0, 1.0, 2.0)
+    assert scale.at(0.5) == 1.0
+    assert scale.ticks(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    decades = Scale(1e-6, 2.0, 1.0, log=True).ticks(7)
+    assert decades == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
+    assert Scale(1e-6, 2.0, 1.0, log=True).at(2.0) == pytest.approx(1.0)

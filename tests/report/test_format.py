@@ -1,0 +1,94 @@
+"""Numbers as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.intervals import Interval
+from harness.report import format as fmt
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (7.543e-4, "754 µs"),
+        (1.0237, "1.02 s"),
+        (12.345e-3, "12.3 ms"),
+        (99.96e-6, "100 µs"),
+        (0.99961, "1.00 s"),
+        (0.9994, "999 ms"),
+        (3.2e-8, "32.0 ns"),
+        (1e-11, "0.0100 ns"),
+        (1234.5, "1,230 s"),
+    ],
+)
+def test_seconds(value, text):
+    assert fmt.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0 GB"), (999, "999 B"), (12_345_678, "12.3 MB"), (1_234e6, "1.23 GB")],
+)
+def test_memory(value, text):
+    assert fmt.memory(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (45_432.1, "45,400"),
+        (1_234_567, "1,230,000"),
+        (0.02134, "0.0213"),
+        (45.44, "45.4"),
+        (1e-6, "1.00e-06"),
+        (999.7, "1,000"),
+    ],
+)
+def test_number(value, text):
+    assert fmt.number(value) == text
+
+
+def test_shares_and_qualities():
+    assert fmt.percent(0.97424) == "97.42 %"
+    assert fmt.whole_percent(1.97) == "197 %"
+    assert fmt.percent(None) == fmt.whole_percent(None) == fmt.quality(None, "mse") == "–"
+    assert fmt.quality(0.9742, "accuracy") == "97.42 %"
+    assert fmt.quality(0.4503, "mse") == "0.450"
+    assert fmt.difference(0.0031, "accuracy") == "0.31 points"
+    assert fmt.difference(0.0031, "mse") == "0.00310"
+
+
+def test_bounds_have_the_unit_and_the_decimals_of_their_estimate():
+    wide = Interval(estimate=754e-6, low=98e-6, high=1.2e-3, n=6, method="order-statistic")
+    assert fmt.seconds_interval(wide) == ("754 µs", "(98–1,200 µs)")
+    fast = Interval(estimate=45_432, low=45_051, high=101_111, n=6, method="order-statistic")
+    assert fmt.number_interval(fast) == ("45,400", "(45,100–101,100)")
+    alone = Interval(estimate=2.0, low=None, high=None, n=1, method="none")
+    assert fmt.seconds_interval(alone) == ("2.00 s", "")
+    assert fmt.number_interval(alone) == ("2.00", "")
+    assert fmt.ratio_interval(alone) == ("2.00 ×", "")
+
+
+def test_counts():
+    assert (fmt.count(1, "block"), fmt.count(6, "block")) == ("1 block", "6 blocks")
+    assert (fmt.span(6, 6, "block"), fmt.span(4, 6, "block")) == ("6 blocks", "4–6 blocks")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0, "seconds", "0"),
+        (1e-5, "seconds", "10 µs"),
+        (2.5e6, "bytes", "2.5 MB"),
+        (0.95, "accuracy", "95 %"),
+        (20_000, "examples/s", "20,000"),
+        (0.30000000000000004, "error", "0.3"),
+    ],
+)
+def test_ticks(value, unit, text):
+    assert fmt.tick(value, unit) == text

@@ -1,0 +1,94 @@
+"""The terminal: 80 columns, no markup, one line a failure."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from harness.analysis.summary import summarise
+from harness.records import Unavailable
+from harness.report.terminal import render
+from tests.builders import (
+    ERROR_TASK,
+    MANY_LABELS,
+    TASK,
+    make_failure,
+    make_run,
+    make_setup,
+    make_task,
+    measured,
+)
+
+
+def shown(run, width=80, **console):
+    out = Console(file=io.StringIO(), width=width, **console)
+    render(run, summarise(run.tasks, run.records), out)
+    return out.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("speed", [1.0, 1.004, 1.3, 9.0])
+def test_everything_fits(width, speed):
+    task = make_task("a-long-name-for-a-task[batch_size=32,hidden=1024-1024-1024,threads=1]" * 1)
+    labels = [*MANY_LABELS, "a-framework-with-a-long-name:and-a-mode"]
+    text = shown(make_run(measured([task], labels, speed=speed), [task]), width)
+    assert max(len(it) for it in text.splitlines()) <= width
+
+
+def test_every_row_of_the_usual_case_takes_one_line():
+    text = shown(make_run(measured(blocks=6, noise=0.02)))
+    rows = [
+        it for it in text.splitlines() if it.startswith(("pytorch:eager ", "tensorflow:graph "))
+    ]
+    assert sum("MB" in it and ("slower" in it or "baseline" in it) for it in rows) == 4
+
+
+def test_names_the_winner_or_says_that_there_is_none():
+    assert "pytorch:eager is the fastest: 1." in shown(make_run(measured()))
+    assert "No winner: 6 blocks cannot tell" in shown(make_run(measured(speed=1.0, noise=0.05)))
+
+
+def test_quality_lines():
+    text = " ".join(shown(make_run(measured([TASK, ERROR_TASK]), [TASK, ERROR_TASK])).split())
+    assert "digits-mlp accuracy: At the same seed the final accuracies lie within 0." in text
+    assert "diabetes-regression error: At the same seed" in text
+    assert "Time to 95.00 %: pytorch:eager" in text
+
+
+def test_failures_take_one_line_each():
+    records = [
+        *measured(blocks=1),
+        *(make_failure(make_setup(label="x:y"), n, error="long " * 60) for n in range(2)),
+        make_failure(make_setup(label="z:y"), 0, "hung", error=None),
+    ]
+    missing = [Unavailable(what="mnist-*", reason="no data")]
+    lines = shown(make_run(records, unavailable=missing)).splitlines()
+    (crashed,) = [it for it in lines if it.startswith("x:y on digits-mlp: crashed, 2 trials: long")]
+    assert len(crashed) <= 80
+    assert "z:y on digits-mlp: hung, 1 trial" in lines
+    assert "unavailable: mnist-*: no data" in lines
+
+
+def test_plain_text_where_there_is_no_terminal():
+    assert "\x1b" not in shown(make_run(measured(blocks=2)))
+    assert "\x1b[" in shown(make_run(measured(blocks=2)), force_terminal=True)
+
+
+def test_markup_and_control_characters_stay_inert():
+    task = make_task("a[red]b[bold]")
+    records = [
+        *measured([task], blocks=1),
+        make_failure(make_setup(task, "x:y"), error="[blink]\x1b[31mred\x1b[0m[/blink]"),
+    ]
+    text = shown(make_run(records, [task]), force_terminal=True, color_system=None)
+    assert "a[red]b[bold]" in text
+    assert "[blink]red[/blink]" in text
+    assert "\x1b[31m" not in text
+
+
+def test_nothing_measured_is_said():
+    text = shown(make_run([make_failure(make_setup())]))
+    assert "No trial ended well" in text
+    assert "crashed" in text

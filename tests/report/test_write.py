@@ -1,0 +1,274 @@
+"""Files: all of them, whole, in every odd case."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from harness.analysis.summary import summarise
+from harness.records import Memory, Unavailable
+from harness.report.compose import machine
+from harness.report.table import COLUMNS, TRAINING_COLUMNS, frame, training_frame
+from harness.report.write import write_report
+from tests.builders import (
+    ERROR_TASK,
+    LABELS,
+    MANY_LABELS,
+    TASK,
+    make_failure,
+    make_record,
+    make_run,
+    make_setup,
+    make_task,
+    measured,
+)
+from tests.report.reading import Page
+
+GPU = Memory(
+    incremental_peak_rss=None,
+    total_peak_rss=900_000_000,
+    device_peak_allocated=34_000_000,
+    device_peak_reserved=None,
+)
+
+
+def gpu_records():
+    return [
+        make_record(
+            make_setup(label=label, device="gpu:0", dtype="float64"),
+            block,
+            {"train": [step * (1 + 0.01 * block)] * 3},
+            memory=GPU,
+        )
+        for block in range(3)
+        for label, step in (("pytorch:eager", 1e-3), ("tensorflow:graph", 2e-3))
+    ]
+
+
+def cases():
+    tasks = [make_task(f"task-{number}[batch_size=32]") for number in range(12)]
+    failures = [
+        make_failure(make_setup(), 0),
+        make_failure(make_setup(label="tensorflow:xla"), 0, "unsupported", error="no"),
+        make_failure(make_setup(label="x:y"), 0, "interrupted", error=None, stderr_tail=""),
+    ]
+    yield "nothing-at-all", make_run([], stopped_by=None, seconds=None)
+    yield "no-good-record", make_run(failures, stopped_by="interrupted")
+    yield "no-task", make_run([], [], unavailable=[Unavailable(what="mnist-mlp", reason="no data")])
+    yield "one-framework", make_run(measured(labels=LABELS[:1]))
+    yield "one-block", make_run(measured(blocks=1, trains=False))
+    yield "few-blocks", make_run(measured(blocks=3, trains=False))
+    yield (
+        "two-setups-predict-only",
+        make_run(measured(labels=LABELS[:2], phases=("predict",), trains=False)),
+    )
+    yield (
+        "many-tasks",
+        make_run(measured(tasks, labels=LABELS[:2], blocks=2, rounds=2, trains=False), tasks),
+    )
+    yield "many-setups", make_run(measured(labels=MANY_LABELS, blocks=2))
+    yield "gpu-float64", make_run([*gpu_records(), *measured(blocks=2)])
+    yield (
+        "quality-only",
+        make_run(
+            [it.model_copy(update={"phases": ()}) for it in measured([ERROR_TASK], blocks=2)],
+            [ERROR_TASK],
+        ),
+    )
+    yield (
+        "nothing-counted",
+        make_run(
+            [
+                make_record(
+                    make_setup(label=it),
+                    0,
+                    {"train": [1e-3]},
+                    memory=None,
+                    import_seconds=None,
+                    build_seconds=None,
+                )
+                for it in LABELS
+            ]
+        ),
+    )
+    yield "some-failed", make_run([*measured(blocks=2, trains=False), *failures])
+
+
+CASES = dict(cases())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_is_written_well_formed(tmp_path, name):
+    run = CASES[name]
+    paths = write_report(run, tmp_path)
+    assert all(it.stat().st_size > 0 for it in paths)
+    assert {it.name for it in paths if it.parent == tmp_path} == {
+        "report.html",
+        "report.md",
+        "results.csv",
+        "trainings.csv",
+        "run.json",
+    }
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    text = "".join(page.text)
+    for odd in ("None", "nan", "inf ", "Interval(", "{{"):
+        assert odd not in text, odd
+    document = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert document["stopped_by"] == run.stopped_by
+    (tmp_path / "results.csv").read_text(encoding="utf-8")
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    linked = {it for it in paths if f"figures/{it.name}" in markdown}
+    assert linked == {it for it in paths if it.parent.name == "figures"}
+
+
+def sections(tmp_path: Path, name: str) -> str:
+    write_report(CASES[name], tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    return " ".join("".join(page.text).split())
+
+
+def test_one_block_shows_why_there_is_no_interval(tmp_path):
+    text = sections(tmp_path, "one-block")
+    assert "No interval: one block says nothing of the spread." in text
+    assert "cannot tell" in text
+
+
+def test_few_blocks_say_which_interval_they_have(tmp_path):
+    text = sections(tmp_path, "few-blocks")
+    assert "Intervals by Student’s t on the logarithms: fewer than 6 blocks." in text
+
+
+def test_device_memory_has_its_own_column_and_place(tmp_path):
+    write_report(CASES["gpu-float64"], tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    table = page.tables["Memory: digits-mlp, train, gpu:0, float64"]
+    assert table[0][1:] == ["peak RSS, incremental", "peak RSS, total", "device peak, allocated"]
+    assert [" ".join(it.split()) for it in table[1]][1:] == ["–", "900 MB", "34.0 MB"]
+    assert page.tables["Memory: digits-mlp, train, cpu, float32"][0][-1] == "peak RSS, total"
+
+
+def test_files_replace_those_of_an_earlier_report_and_leave_nothing_unfinished(tmp_path):
+    run = make_run([])
+    (tmp_path / "report.html").write_text("old")
+    write_report(run, tmp_path)
+    assert "old" not in (tmp_path / "report.html").read_text(encoding="utf-8")[:100]
+    assert not [it for it in tmp_path.rglob("*") if it.name.endswith(".tmp")]
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "report.html").write_text("old")
+
+    def full(self, data):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(make_run([]), tmp_path)
+    assert (tmp_path / "report.html").read_text() == "old"
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["report.html"]
+
+
+def test_run_json_holds_what_is_needed_to_repeat(written):
+    document = json.loads(written.text("run.json"))
+    assert document["schema_version"] == 1
+    info = written.run.info
+    assert document["run"]["config"] == info.config
+    assert document["run"]["command"] == list(info.command)
+    for name in ("machine", "versions", "environment", "commit"):
+        assert document["run"][name] == getattr(info, name)
+    assert [it["name"] for it in document["tasks"]] == ["digits-mlp", "diabetes-regression"]
+    assert document["tasks"][0]["digest"] == TASK.digest
+    tables = document["summary"]["tables"]
+    assert len(tables) == 4
+    assert tables[0]["task"] == "digits-mlp"
+    step = written.summary.tables[0].rows[0].step
+    assert tables[0]["rows"][0]["step"]["estimate"] == step.estimate
+    assert document["trials"] == len(written.run.records)
+
+
+def test_csv_has_every_documented_column_and_row(written):
+    rows = list(csv.DictReader(io.StringIO(written.text("results.csv"))))
+    assert list(rows[0]) == list(COLUMNS)
+    assert len(rows) == 12
+    assert all(row["device_peak_allocated_bytes"] == "" for row in rows)
+    trainings = list(csv.DictReader(io.StringIO(written.text("trainings.csv"))))
+    assert list(trainings[0]) == list(TRAINING_COLUMNS)
+    assert len(trainings) == 2 * 3 * 6 * 20
+    assert [row["epoch"] for row in trainings[:3]] == ["1", "2", "3"]
+
+
+def test_frames_of_nothing_have_their_columns():
+    summary = summarise([], [])
+    assert list(frame(summary)) == list(COLUMNS)
+    assert list(training_frame(summary)) == list(TRAINING_COLUMNS)
+
+
+def test_the_machine_in_one_line():
+    assert machine({}) == "unknown"
+    facts = {"cpu": "A CPU", "cores": 2, "cores_of_machine": 8, "memory_bytes": 8e9, "gpus": "H"}
+    assert machine(facts) == "A CPU, 2 of 8 cores, 8.00 GB of memory, H"
+
+
+HOSTILE_NAME = "x[red]_a_[b]www.evil.example"
+HOSTILE_TEXT = (
+    "<script>alert(1)</script>\"'&| `q` [a](http://evil.example) ![i](http://evil.example/i.png) "
+    "\x1b[31mred\u202e <img src=x onerror=alert(1)> --> ]]> {{ 7*7 }}"
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("hostile")
+    task = make_task(HOSTILE_NAME, probes=HOSTILE_TEXT)
+    records = [
+        *measured([task], ["<b>fw</b>:<i>m</i>", "pytorch:eager"], blocks=2),
+        make_failure(
+            make_setup(task, "\"'><svg onload=x>:y"), error=HOSTILE_TEXT, stderr_tail=HOSTILE_TEXT
+        ),
+    ]
+    run = make_run(
+        records,
+        [task],
+        stopped_by=HOSTILE_TEXT,
+        unavailable=[Unavailable(what=HOSTILE_TEXT, reason=HOSTILE_TEXT)],
+        name=HOSTILE_TEXT,
+        command=("python", HOSTILE_TEXT),
+        config={HOSTILE_TEXT: HOSTILE_TEXT},
+        machine={"cpu": HOSTILE_TEXT, HOSTILE_TEXT: HOSTILE_TEXT},
+        environment={HOSTILE_TEXT: HOSTILE_TEXT},
+        commit=HOSTILE_TEXT,
+    )
+    write_report(run, directory)
+    return directory
+
+
+def test_hostile_text_is_inert_in_html(hostile):
+    html = (hostile / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "i", "b"}
+    assert not any(name.startswith("on") for _, it in page.tags for name in it)
+    assert len([tag for tag, _ in page.tags if tag == "svg"]) == 4
+    text = "".join(page.text)
+    assert "<script>alert(1)</script>" in text
+    assert "{{ 7*7 }}" in text
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+
+
+def test_hostile_text_is_inert_in_markdown(hostile):
+    markdown = (hostile / "report.md").read_text(encoding="utf-8")
+    html = MarkdownIt("commonmark").enable("table").render(markdown)
+    page = Page(html)
+    images = [it["src"] for tag, it in page.tags if tag == "img"]
+    assert all(it.startswith("figures/") for it in images)
+    links = {it["href"] for tag, it in page.tags if tag == "a"}
+    assert all(it.startswith("figures/") or "/" not in it for it in links)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "\x1b" not in markdown
