@@ -36,7 +36,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Dots:
-    """Marks in rows from top to bottom; those of one row are spread over its height.
+    """Marks in rows from top to bottom; each row has room for `lanes` marks below each other.
 
     A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
     """
@@ -45,6 +45,7 @@ class Dots:
     axis: str
     unit: Unit
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
+    lanes: int = 1
     log: bool = False
     names: bool = True
 
@@ -127,7 +128,8 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
             (stage, _stage_marks(cells, values))
             for stage, values in zip(STAGES, times, strict=True)
         )
-        return Dots(_title(table, places), "time, log axis", "seconds", rows, log=True)
+        title = _title(table, places)
+        return Dots(title, "time, log axis", "seconds", rows, lanes=len(cells), log=True)
 
     setups = (row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
@@ -180,7 +182,7 @@ def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool
             marks.append(Mark(look(setup), value, text=fmt.memory(value), hollow=hollow))
     rows = tuple((label(setup), tuple(marks)) for setup, marks in cells.items())
     title = _task(tables[0], places) if first else ""
-    return Dots(title, PEAKS[peak], "bytes", rows, names=first)
+    return Dots(title, PEAKS[peak], "bytes", rows, lanes=len(tables), names=first)
 
 
 def _quality(summary: Summary, places: Places) -> Chart:

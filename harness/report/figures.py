@@ -128,7 +128,7 @@ def _columns(rows: Sequence[Row]) -> tuple[list[float], float]:
     names = [max(panels.names_width(panel) for panel in column) for column in columns]
     texts = [max(panels.texts_width(panel) for panel in column) for column in columns]
     # One panel alone would be too wide to be read along.
-    share = max(len(columns), 2) if len(rows) > 1 else max(len(columns), 1.4)
+    share = max(len(columns), 2) if len(rows) > 1 else max(len(columns), 1.2)
     plot = (WIDTH - 2 * MARGIN - sum(names) - sum(texts)) / share
     lefts, x = [], MARGIN
     for name, text in zip(names, texts, strict=True):

@@ -11,7 +11,8 @@ import unicodedata
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!~&$@])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#!~&$])")
+_LIST = re.compile(r"^(\d*)([-+=.)])")
 _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)", re.IGNORECASE)
 
 
@@ -53,7 +54,7 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Running text of Markdown: no markup, no HTML, no automatic link."""
-    escaped = _MARKDOWN.sub(r"\\\1", line(text))
+    escaped = _LIST.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", line(text)))
     return _AUTOLINK.sub(lambda it: f"{it.group(0)}\\", escaped)
 
 

@@ -47,7 +47,7 @@ def texts_width(panel: Dots | Curves | None) -> float:
 def height(panel: Dots | Curves | None) -> float:
     """Height of a panel's axes."""
     if isinstance(panel, Dots):
-        return sum(_row_height(marks) for _, marks in panel.rows)
+        return _row_height(panel) * len(panel.rows)
     return CURVES_HEIGHT if panel else 0.0
 
 
@@ -70,18 +70,18 @@ def _names(panel: Dots) -> list[str]:
     return [shortened(name, SMALL, NAME_LIMIT) for name, _ in panel.rows if panel.names]
 
 
-def _row_height(marks: Sequence[Mark]) -> float:
-    spacing = TEXT_SPACING if any(mark.text for mark in marks) else MARK_SPACING
-    return max(ROW, 0.12 + spacing * len(marks))
+def _row_height(panel: Dots) -> float:
+    spacing = MARK_SPACING if panel.log else TEXT_SPACING
+    return max(ROW, 0.12 + spacing * panel.lanes)
 
 
 def _dots(drawn: Sketch, panel: Dots, wide: float, tall: float) -> None:
     scale = _dots_scale(panel, wide)
     if scale is not None:
         _ticks(drawn, scale, tall, panel.unit)
-    names, top = _names(panel), 0.0
+    names, deep = _names(panel), _row_height(panel)
     for number, (_, marks) in enumerate(panel.rows):
-        deep = _row_height(marks)
+        top = number * deep
         middle = top + deep / 2
         if number % 2 == 0:
             drawn.band(wide, top, top + deep)
@@ -93,17 +93,16 @@ def _dots(drawn: Sketch, panel: Dots, wide: float, tall: float) -> None:
             if scale is not None:
                 y = top + 0.06 + (deep - 0.12) * (place + 0.5) / len(marks)
                 _mark(drawn, mark, y, scale)
-        top += deep
 
 
 def _dots_scale(panel: Dots, wide: float) -> Scale | None:
     marks = [mark for _, marks in panel.rows for mark in marks]
-    values = [value for it in marks for value in (it.value, it.high) if value]
+    values = [value for it in marks for value in (it.value, it.high) if value is not None]
     if not values:
         return None
     if panel.log:
         return Scale(min(values) / 1.6, max(values) * 1.6, wide, log=True)
-    return Scale(0, max(values) * 1.02, wide)
+    return Scale(0, max(values) * 1.02 or 1, wide)
 
 
 def _ticks(drawn: Sketch, scale: Scale, tall: float, unit: fmt.Unit) -> None:

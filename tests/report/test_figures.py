@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.summary import summarise
 from harness.report import figures, panels
-from harness.report.charts import Dots, make_charts
+from harness.report.charts import Dots, Mark, make_charts
 from harness.report.looks import look
 from harness.report.sketch import SMALL, Scale, shortened, width
 from tests.builders import (
@@ -154,6 +154,13 @@ def test_what_was_not_counted_is_said(charts):
     empty = Dots("title", "axis", "bytes", (("a", ()), ("b", ())))
     texts = [text for _, _, text, _ in panels.sketch(empty, 3.0).texts]
     assert texts.count("not counted") == 2
+
+
+def test_a_counted_zero_is_no_missing_count(charts):
+    mark = Mark(look(make_setup()), 0.0, text="0 GB")
+    texts = [it[2] for it in panels.sketch(Dots("t", "a", "bytes", (("a", (mark,)),)), 3.0).texts]
+    assert "0 GB" in texts
+    assert "not counted" not in texts
 
 
 def test_a_flat_curve_has_a_scale(drawn):
