@@ -146,6 +146,25 @@ def info() -> None:
     listing.info()
 
 
+@app.command()
+def explain(
+    task: str,
+    phase: Annotated[str, typer.Option(help="train or predict.")] = "train",
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Examples [default: the task's batch].")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Vary the task.", metavar="NAME=VALUE")
+    ] = None,
+    task_file: TaskFile = None,
+) -> None:
+    """Print a task's step as the static graph that the reference replays."""
+    from harness import explaining
+
+    explaining.explain(task, phase, rows, dtype, set_ or [], task_file)
+
+
 @data_app.command()
 def fetch(name: str, data_dir: DataDir = None) -> None:
     """Download a data set: mnist or fashion-mnist. The only command that uses a network."""

@@ -68,6 +68,16 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_explain_prints_a_program_with_its_totals():
+    told = harness("explain", "digits-mlp", "--set", "batch_size=16")
+    assert told.returncode == 0, told.stderr
+    for word in ("matmul", "16×64 float32", "buffer", "floating-point operations", "bytes"):
+        assert word in told.stdout
+    told = harness("explain", "digits-mlp", "--phase", "predict", "--dtype", "float64")
+    assert "float64" in told.stdout
+    assert "first_moment" not in told.stdout
+
+
 BAD_INPUT = [
     (("rum",), 2, "rum"),
     (("run", "--frob"), 2, "--frob"),
@@ -101,6 +111,12 @@ BAD_INPUT = [
     (("run", "--resume", "never", "--blocks", "2"), 2, "--resume"),
     (("show",), 2, "no results here"),
     (("report", "never"), 2, "no results here"),
+    (("explain", "digits-mpl"), 2, "did you mean 'digits-mlp'?"),
+    (("explain", "digits-mlp", "--phase", "learn"), 2, "unknown phase 'learn'"),
+    (("explain", "digits-mlp", "--dtype", "int8"), 2, "unknown dtype 'int8'"),
+    (("explain", "digits-mlp", "--rows", "0"), 2, "--rows"),
+    (("explain", "digits-mlp", "--rows", "10000000000"), 2, "would need about"),
+    (("explain", "digits-mlp", "--set", "width=8,16"), 2, "one value"),
     (("data",), 2, "Missing command"),
     (("data", "fetch", "imagenet"), 2, "imagenet"),
     (("data", "verify", "imagenet"), 2, "imagenet"),

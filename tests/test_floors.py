@@ -22,6 +22,7 @@ FLOORS = (
     ("harness.proof", 3),
     ("harness.report", 4),
     ("harness.listing", 5),
+    ("harness.explaining", 5),
     ("harness.commands", 5),
     ("harness.cli", 5),
     ("harness.__main__", 5),

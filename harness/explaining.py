@@ -1,0 +1,48 @@
+"""`explain`: one step of a task as a static graph, as the reference captures it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from harness.cells import DTYPES, PHASES
+from harness.errors import UsageError, unknown
+from harness.tasks.files import known_tasks
+from harness.tasks.spec import Task
+from harness.tasks.vary import parse_settings, variants
+
+MAX_BYTES = 4 * 2**30
+"""The step is run once, on zeros, to capture it; a larger one would not be readable anyway."""
+
+
+def explain(
+    name: str,
+    phase: str,
+    rows: int | None,
+    dtype: str,
+    settings: list[str],
+    task_file: Path | None,
+) -> None:
+    """Print the captured program. Raises UsageError for what does not exist or is too large."""
+    known = known_tasks(task_file)
+    for what, word, choices in (
+        ("task", name, known),
+        ("phase", phase, PHASES),
+        ("dtype", dtype, DTYPES),
+    ):
+        if word not in choices:
+            raise unknown(what, word, choices)
+    chosen = variants(known[name], parse_settings(settings))
+    if len(chosen) > 1:
+        raise UsageError("explain shows one step; give each --set one value")
+    (task,) = chosen
+    _refuse_huge(task, rows or task.batch)
+    # By name, as a worker does: no module of the harness knows a framework.
+    reference = importlib.import_module("impls.reference.explain")
+    print(reference.explain(task, phase=phase, rows=rows, dtype=dtype))
+
+
+def _refuse_huge(task: Task, rows: int) -> None:
+    needed = 8 * (6 * task.parameters + 3 * rows * sum(task.widths))
+    if needed > MAX_BYTES:
+        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {task.name!r}")
