@@ -64,8 +64,9 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     for name in ("examples\n/s", "step"):
         grid.add_column(Text(name), justify="right", no_wrap=True)
     grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
-    # `cannot tell` in two lines leaves the interval in one.
-    grid.add_column(Text("verdict"), max_width=None if wide else 8)
+    # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
+    tight = not wide and any(qualities) and any(it.speed.low for it in table.pairs)
+    grid.add_column(Text("verdict"), max_width=8 if tight else None)
     grid.add_column(Text("peak\nRSS"), justify="right", no_wrap=True)
     if any(qualities):
         metric = "accu-\nracy" if table.task.metric == "accuracy" else "error"

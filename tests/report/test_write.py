@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,16 @@ def test_the_machine_in_one_line():
     assert machine({}) == "unknown"
     facts = {"cpu": "A CPU", "cores": 2, "cores_of_machine": 8, "memory_bytes": 8e9, "gpus": "H"}
     assert machine(facts) == "A CPU, 2 of 8 cores, 8.00 GB of memory, H"
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = (
+        "import sys, harness.report.write, harness.report.terminal; "
+        "print(sorted({'matplotlib', 'pandas', 'jinja2', 'torch'} & set(sys.modules)))"
+    )
+    root, run = Path(__file__).parents[2], [sys.executable, "-c", code]
+    told = subprocess.run(run, cwd=root, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 HOSTILE_NAME = "x[red]_a_[b]www.evil.example"
