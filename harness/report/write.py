@@ -51,11 +51,16 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
 def run_document(run: Run, summary: Summary) -> dict[str, Any]:
     """`run.json`: all that is needed to repeat the run, and the rows of its summary."""
-    content = summary.model_dump(mode="json")
+    # The tasks stand in full under `tasks`, the epochs of every training in `trainings.csv`.
+    epochs = {"quality": {"epochs"}}
+    content = summary.model_dump(
+        mode="json",
+        exclude={
+            "qualities": {"__all__": {"rows": {"__all__": {"trainings": {"__all__": epochs}}}}}
+        },
+    )
     for table in (*content["tables"], *content["qualities"]):
-        # The task stands in full under `tasks`.
-        task = table["task"]
-        table["task"] = task["name"]
+        table["task"] = table["task"]["name"]
     return {
         "schema_version": RUN_SCHEMA_VERSION,
         "run": run.info.model_dump(mode="json"),
