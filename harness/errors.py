@@ -15,6 +15,11 @@ class HarnessError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        # Messages quote files and names: no line break or control character of theirs survives.
+        line = " ".join(message.split())
+        super().__init__("".join(it if it.isprintable() else "�" for it in line))
+
 
 class UsageError(HarnessError):
     """The request itself is wrong: nothing was run and nothing was written."""

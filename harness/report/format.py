@@ -128,6 +128,8 @@ def _with_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
-    """The largest unit of which there is at least one; zero is in the first."""
+    """The largest unit of which there is at least one; zero is in the plain one, `s` or `B`."""
+    if value == 0:
+        return next(it for it in units if it[0] == 1)
     fitting = (it for it in units if abs(_three_digits(value / it[0])) >= 1)
-    return units[0] if value == 0 else next(fitting, units[-1])
+    return next(fitting, units[-1])

@@ -19,8 +19,9 @@ from harness.frameworks import frameworks, version
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 RECORDED_PREFIXES = (
-    "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "KMP_", "GOTO_", "VECLIB_", "TF_", "XLA_", "TORCH",
-    "PYTORCH_", "CUDA_", "NVIDIA_", "KERAS_", "MALLOC_", "LD_PRELOAD", "PYTHONHASHSEED",
+    "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "KMP_", "GOTO_", "VECLIB_", "XLA_", "TORCH", "PYTORCH_",
+    "TF_CPP_", "TF_ENABLE_", "TF_FORCE_", "TF_NUM_", "TF_USE_", "TF_XLA_", "KERAS_",
+    "CUDA_", "NVIDIA_", "MALLOC_", "LD_PRELOAD", "PYTHONHASHSEED",
 )  # fmt: skip
 
 

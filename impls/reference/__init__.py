@@ -3,7 +3,7 @@
 from harness.adapter import Framework
 
 FRAMEWORK = Framework(
-    title="Reference",
+    title="NumPy reference",
     distributions=("numpy",),
     install="pip install -c constraints.txt samestep",
     modes={

@@ -157,9 +157,9 @@ def test_what_was_not_counted_is_said(charts):
 
 
 def test_a_counted_zero_is_no_missing_count(charts):
-    mark = Mark(look(make_setup()), 0.0, text="0 GB")
+    mark = Mark(look(make_setup()), 0.0, text="0 B")
     texts = [it[2] for it in panels.sketch(Dots("t", "a", "bytes", (("a", (mark,)),)), 3.0).texts]
-    assert "0 GB" in texts
+    assert "0 B" in texts
     assert "not counted" not in texts
 
 

@@ -30,7 +30,7 @@ def test_seconds(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0, "0 GB"), (999, "999 B"), (12_345_678, "12.3 MB"), (1_234e6, "1.23 GB")],
+    [(None, "–"), (0, "0 B"), (999, "999 B"), (12_345_678, "12.3 MB"), (1_234e6, "1.23 GB")],
 )
 def test_memory(value, text):
     assert fmt.memory(value) == text

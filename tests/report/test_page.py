@@ -50,7 +50,7 @@ def test_parts_stand_in_order(html):
 
 def test_says_what_matters(written, page):
     text = " ".join("".join(page.text).split())
-    assert "PyTorch, Reference and TensorFlow on 2 tasks" in text
+    assert "NumPy reference, PyTorch and TensorFlow on 2 tasks" in text
     assert "Xeon(R) Platinum 8481C" in text
     assert "6 blocks" in text
     assert "all blocks done after 98.2 s" in text
