@@ -87,9 +87,9 @@ def reference(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     from functools import partial
 
     from impls.reference.capture import capture
+    from impls.reference.network import Network
     from impls.reference.optim import Adam
     from impls.reference.replay import Replay
-    from impls.reference.step import Network
 
     widths = (*(weight.shape[0] for weight in weights[::2]), weights[-1].shape[0])
     network, rule = Network(widths, "relu", "identity", "cross-entropy"), Adam(1e-3)
