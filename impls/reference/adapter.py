@@ -44,7 +44,8 @@ class Adapter:
         # Weights and slots, each as one flat vector, in the memory of the program that steps them.
         size = sum(values.size for values in self._start.values())
         self._state: Mapping[str, Any] = {
-            name: self._xp.zeros(size, options.dtype) for name in ("weights", *self._rule.slots)
+            name: self._xp.library.zeros(size, options.dtype)
+            for name in ("weights", *self._rule.slots)
         }
         self._replays: dict[tuple[str, int], Replay] = {}
         self.reset()

@@ -63,7 +63,8 @@ class Recorder:
         inputs = tuple(self._number(it, values) for it in operands)
         if all(number in self.constants for number in inputs):
             return self.constant(result)
-        if operation == "reshape" and not self.base.library.may_share_memory(result, *values):
+        shares = self.base.library.may_share_memory
+        if operation == "reshape" and result.size and not shares(result, *values):
             return self.record("copy", *operands).reshape(**static)
         traced = self.slot(result)
         self.instructions.append(Instruction(operation, inputs, traced.number, static))
@@ -114,7 +115,9 @@ class Traced(NDArrayOperatorsMixin):
         raise ProgramError("a captured step cannot branch on a value: replay would not see it")
 
     def __getitem__(self, index: Any) -> Traced:
-        return self.recorder.record("getitem", self, index=index)
+        index = index if isinstance(index, tuple) else (index,)
+        whole = index if ... in index else (*index, ...)  # a view, even of a single entry
+        return self.recorder.record("getitem", self, index=whole)
 
     def reshape(self, shape: int | tuple[int, ...]) -> Traced:
         return self.recorder.record("reshape", self, shape=shape)

@@ -57,36 +57,26 @@ class Explanation:
 
     def __str__(self) -> str:
         """Plain text: a line for each instruction, then the totals."""
-        lines = [self.title, ""]
-        header = ("", "result", "shape", "", "operation", "", "bytes", "FLOPs", "buffer", "memory")
-        table = [header]
+        table = [("", "result", "shape", "", "operation", "", "bytes", "FLOPs", "buffer", "memory")]
         for number, row in enumerate(self.rows):
-            operands = ", ".join(row.operands)
+            what = row.result, row.shape, "=", row.operation, ", ".join(row.operands)
             buffer = "–" if row.buffer is None else str(row.buffer)
-            sizes = f"{row.bytes:,}", f"{row.flops:,}", buffer
             table.append(
-                (
-                    str(number),
-                    row.result,
-                    row.shape,
-                    "=",
-                    row.operation,
-                    operands,
-                    *sizes,
-                    row.memory,
-                )
+                (str(number), *what, f"{row.bytes:,}", f"{row.flops:,}", buffer, row.memory)
             )
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        right = {0, 6, 7, 8}
-        for cells in table:
-            padded = (
-                cell.rjust(width) if at in right else cell.ljust(width)
-                for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
-            )
-            lines.append("  ".join(padded).rstrip())
+        sides = [str.ljust if 0 < at < 6 or at == 9 else str.rjust for at in range(10)]
+        lines = [
+            "  ".join(
+                side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)
+            ).rstrip()
+            for cells in table
+        ]
         ratio = self.peak_bytes / self.least_bytes
         return "\n".join(
             (
+                self.title,
+                "",
                 *lines,
                 "",
                 f"{len(self.rows)} instructions, {self.flops:,} floating-point operations",

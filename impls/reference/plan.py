@@ -85,11 +85,25 @@ def _last_reads(program: Program) -> list[int]:
     return last
 
 
-def _homes(program: Program, last: list[int], views: set[int]) -> tuple[list[int], dict[int, int]]:
+def _heirs(program: Program, last: list[int]) -> dict[int, int]:
+    """The state whose memory a value may take over: what becomes its next value entry by entry."""
+    heirs = {after: before for before, after in program.state.values()}
+    for instruction in reversed(program.instructions):
+        if instruction.operation in ELEMENTWISE and instruction.output in heirs:
+            for operand in instruction.inputs:
+                if last[operand] < len(program.instructions):
+                    heirs.setdefault(operand, heirs[instruction.output])
+    return heirs
+
+
+def _homes(
+    program: Program, last: list[int], views: set[int]
+) -> tuple[list[int], dict[int, int]]:
     """The slot in which each slot lies, and the operand that each in-place result overwrites."""
     home = list(range(len(program.slots)))
     in_place: dict[int, int] = {}
-    before = {after: before for before, after in program.state.values()}
+    heirs = _heirs(program, last)
+    state = {before for before, _ in program.state.values()}
     dies = list(last)  # of each home: the last read of anything in it so far
     for number, instruction in enumerate(program.instructions):
         out, operands = instruction.output, instruction.inputs
@@ -101,13 +115,13 @@ def _homes(program: Program, last: list[int], views: set[int]) -> tuple[list[int
                 for slot in operands
                 if dies[home[slot]] == number
                 and home[slot] not in program.fixed
+                and (home[slot] not in state or heirs.get(out) == home[slot])
                 and slot not in views
                 and program.slots[slot] == program.slots[out]
                 and all(it == slot or home[it] != home[slot] for it in operands)
             ]
-            if dead:  # best where this value has to end up, then where other state was
-                state = before.values()
-                best = max(dead, key=lambda it: (home[it] == before.get(out), home[it] in state))
+            if dead:
+                best = max(dead, key=lambda it: home[it] in state)
                 in_place[out], home[out] = best, home[best]
         dies[home[out]] = max(dies[home[out]], last[out])
     return home, in_place
@@ -172,9 +186,7 @@ def verify(program: Program, plan: Plan) -> None:
         elif out not in plan.packed:
             clash = touched(out, instruction.inputs) - {plan.in_place.get(out)}
             if clash or plan.home[out] in program.fixed:
-                raise ProgramError(
-                    f"{name} writes over slots {sorted(clash)} that it may not touch"
-                )
+                raise ProgramError(f"{name} writes over slots {sorted(clash)} that it may not touch")
             intact -= touched(out, intact)
         intact.add(out)
     for name, (before, after) in program.state.items():

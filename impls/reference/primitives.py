@@ -202,8 +202,8 @@ def _concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
 
 
 def _take(xp: Xp, x: Array, indices: Array, *, axis: int) -> Any:
-    """Gather slices along an axis from 0; one taken twice gathers both gradients."""
-    back = {"axis": axis, "shape": x.shape}
+    """Gather slices along an axis; one taken twice gathers both gradients."""
+    back = {"axis": axis % x.ndim, "shape": x.shape}
     return xp.take(x, indices, axis=axis), lambda g: xp.scatter_add(g, indices, **back)
 
 

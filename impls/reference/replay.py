@@ -63,7 +63,7 @@ class Replay:
             function(*arguments)
         return self._results
 
-    def _feed(self, name: str, value: Array | float) -> None:
+    def _feed(self, name: str, value: Any) -> None:
         slot = self.program.inputs.get(name, -1)
         if slot not in self.program.fixed:
             raise ProgramError(f"{name!r} is no input, or is state, which is not fed")
@@ -72,11 +72,10 @@ class Replay:
             self._array(slot).fill(value)
         elif value is not self._arrays.get(slot):
             given = Slot(value.shape, value.dtype, wanted.order)
-            if given != wanted or not value.flags.c_contiguous:
-                raise ProgramError(
-                    f"{name} is {given}{'' if value.flags.c_contiguous else ' (not contiguous)'}, "
-                    f"but the step was captured for {wanted}: capture another for this one"
-                )
+            if given != wanted:
+                raise ProgramError(f"{name} is {given}; captured for {wanted}: capture it again")
+            if not value.flags.c_contiguous:
+                raise ProgramError(f"{name} is not contiguous: stage a contiguous copy")
             self._arrays[slot] = value
             for number in self._readers.get(slot, ()):
                 self._bind(number)
@@ -85,7 +84,7 @@ class Replay:
         """Make the call of an instruction, or the array of a view, from the present arrays."""
         instruction = self.program.instructions[number]
         function = getattr(self._xp, instruction.operation)
-        operands = tuple(self._array(slot) for slot in instruction.inputs)
+        operands = [self._array(slot) for slot in instruction.inputs]
         if instruction.operation in VIEWS:
             self._arrays[instruction.output] = function(*operands, **instruction.static)
             return
@@ -93,7 +92,7 @@ class Replay:
         if instruction.operation in OUT_BY_POSITION:
             self._calls[number] = function, (*operands, out)
         elif instruction.output not in self.plan.packed:
-            self._calls[number] = partial(function, out=out, **instruction.static), operands
+            self._calls[number] = partial(function, out=out, **instruction.static), (*operands,)
 
     def _array(self, slot: int) -> Array:
         """The array of a slot: that of the operand which it overwrites, or a piece of memory."""
