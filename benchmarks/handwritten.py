@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,3 +100,46 @@ def _views(flat: Array) -> list[Array]:
             views.append(flat[start : start + math.prod(shape)].reshape(shape))
             start += math.prod(shape)
     return views
+
+
+def hips_with_adam_by_hand(weights: Sequence[Array]) -> Callable[[Array, Array], float]:
+    """The same step with gradients from HIPS autograd; Adam as above, matrix by matrix."""
+    import autograd.numpy as anp
+    from autograd import value_and_grad
+    from autograd.scipy.special import logsumexp
+
+    weights = [values.copy() for values in weights]
+    ms, vs, scratches = ([np.zeros_like(values) for values in weights] for _ in range(3))
+    step_count = 0
+
+    def loss_of(weights: Sequence[Array], x: Array, delta: Array) -> Any:
+        for index in range(0, len(weights) - 2, 2):
+            x = anp.maximum(anp.dot(x, weights[index]) + weights[index + 1], 0)
+        z = anp.dot(x, weights[-2]) + weights[-1]
+        return anp.sum((logsumexp(z, axis=1, keepdims=True) - z) * delta) / len(x)
+
+    gradients_of = value_and_grad(loss_of)
+
+    def step(x: Array, labels: Array) -> float:
+        nonlocal step_count
+        step_count += 1
+        delta = (labels[:, None] == np.arange(WIDTHS[-1])).astype(x.dtype)
+        loss, gradients = gradients_of(weights, x, delta)
+        root = math.sqrt(1 - BETA2**step_count)
+        rate = RATE * root / (1 - BETA1**step_count)
+        for w, g, m, v, scratch in zip(weights, gradients, ms, vs, scratches, strict=True):
+            np.multiply(m, BETA1, out=m)
+            np.multiply(g, 1 - BETA1, out=scratch)
+            np.add(m, scratch, out=m)
+            np.multiply(v, BETA2, out=v)
+            np.multiply(g, g, out=scratch)
+            np.multiply(scratch, 1 - BETA2, out=scratch)
+            np.add(v, scratch, out=v)
+            np.sqrt(v, out=scratch)
+            np.add(scratch, EPSILON * root, out=scratch)
+            np.divide(m, scratch, out=scratch)
+            np.multiply(scratch, rate, out=scratch)
+            np.subtract(w, scratch, out=w)
+        return float(loss)
+
+    return step

@@ -47,6 +47,8 @@ class Adapter:
             name: self._xp.library.zeros(size, options.dtype)
             for name in ("weights", *self._rule.slots)
         }
+        self._train = partial(self._network.train, self._rule)
+        self._update = partial(update, self._rule)
         self._replays: dict[tuple[str, int], Replay] = {}
         self.reset()
 
@@ -72,14 +74,14 @@ class Adapter:
     def train_step(self, batch: Batch) -> Any:
         self._steps += 1
         scalars = self._rule.scalars(self._steps)
+        inputs, targets = batch
         if self._options.mode == "replay":
-            step = partial(self._network.train, self._rule)
-            loss = self._advance("train", step, len(batch.inputs), **batch._asdict(), **scalars)
-            return loss["loss"].copy()  # the next step writes over the original
-        result = self._network.gradients(self._xp, self._state["weights"], *batch)
+            fed = {"inputs": inputs, "targets": targets, **scalars}
+            loss = self._advance("train", self._train, len(inputs), fed)["loss"]
+            return loss.copy()  # the next step writes over the original
+        result = self._network.gradients(self._xp, self._state["weights"], inputs, targets)
         # The tape ends at the gradient; the update has nothing dynamic, so it is always replayed.
-        step = partial(update, self._rule)
-        self._advance("update", step, 0, gradient=result["gradient"], **scalars)
+        self._advance("update", self._update, 0, {"gradient": result["gradient"], **scalars})
         return result["loss"]
 
     def predict(self, batch: Batch) -> Any:
@@ -89,11 +91,13 @@ class Adapter:
         flat = self._compute("gradients", self._network.gradients, **batch._asdict())["gradient"]
         return self._canonical(flat)
 
-    def _advance(self, name: str, step: Step, rows: int, **inputs: Any) -> Mapping[str, Any]:
+    def _advance(
+        self, name: str, step: Step, rows: int, inputs: dict[str, Any]
+    ) -> Mapping[str, Any]:
         """Replay a step that replaces the state, captured when first met with so many rows."""
         replay = self._replays.get((name, rows))
         if replay is None or replay.state is not self._state:
-            replay = replay or self._capture(name, step, rows, **self._state, **inputs)
+            replay = replay or self._capture(name, step, rows, {**self._state, **inputs})
             for key, values in replay.state.items():
                 values[...] = self._state[key]
             self._state = replay.state
@@ -105,13 +109,12 @@ class Adapter:
         if self._options.mode == "eager":
             return function(self._xp, **inputs)
         rows = len(inputs["inputs"])
-        replay = self._replays.get((name, rows)) or self._capture(name, function, rows, **inputs)
+        replay = self._replays.get((name, rows)) or self._capture(name, function, rows, inputs)
         return {key: values.copy() for key, values in replay.run(**inputs).items()}
 
-    def _capture(self, name: str, function: Step, rows: int, **inputs: Any) -> Replay:
+    def _capture(self, name: str, function: Step, rows: int, inputs: dict[str, Any]) -> Replay:
         program = capture(function, as_arrays(self._xp, self._options.dtype, inputs), self._xp)
-        fed = {key: value for key, value in inputs.items() if key not in program.state}
-        self._replays[name, rows] = Replay(program, self._xp, **fed)
+        self._replays[name, rows] = Replay(program, self._xp)
         return self._replays[name, rows]
 
     def state(self) -> State:
@@ -151,7 +154,7 @@ class Adapter:
         for (name, rows), replay in self._replays.items():
             of_rows = f"_{rows}" if rows else ""
             settings[f"{name}{of_rows}_instructions"] = len(replay.program.instructions)
-            settings[f"{name}{of_rows}_bytes"] = replay.peak_bytes
+            settings[f"{name}{of_rows}_arena_bytes"] = replay.plan.arena_bytes
         return settings
 
 

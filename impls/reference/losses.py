@@ -14,7 +14,8 @@ from impls.reference.tensor import Tensor, primitive
 PROBABILITY_FLOOR = 1e-7
 
 
-def _softmax_cross_entropy(xp: Xp, z: Array, labels: Array) -> Any:
+@primitive("softmax_cross_entropy")
+def softmax_cross_entropy(xp: Xp, z: Array, labels: Array) -> Any:
     """−log softmax(z)[label] of logits z (n, classes); the gradient is (softmax(z) − δ) / n."""
     n = _rows(z)
     delta = _one_hot(xp, labels, z.shape[1])
@@ -34,17 +35,19 @@ def probability_cross_entropy(p: Tensor, labels: Tensor) -> Tensor:
     return ops.negative(ops.mean(ops.log(ops.sum(ops.multiply(clipped, delta), axis=1))))
 
 
-def _squared_error(xp: Xp, x: Array, y: Array) -> Any:
+@primitive("squared_error")
+def squared_error(xp: Xp, x: Array, y: Array) -> Any:
     """The mean of (x − y)² over rows and columns."""
     n = _rows(x, y) * x.shape[1]
     d = x - y
     return xp.sum(d * d) / n, lambda g: d * (2 * g / n)
 
 
-def _sigmoid_cross_entropy(xp: Xp, z: Array, y: Array) -> Any:
+@primitive("sigmoid_cross_entropy")
+def sigmoid_cross_entropy(xp: Xp, z: Array, y: Array) -> Any:
     """The mean of softplus(z) − y·z over rows and columns, for logits z and y in [0, 1]."""
     n = _rows(z, y) * z.shape[1]
-    value = xp.sum(ops.log_one_plus_exp(xp, z) - y * z) / n
+    value = xp.sum(ops.log1pexp(xp, z) - y * z) / n
     return value, lambda g: (ops.logistic(xp, z) - y) * (g / n)
 
 
@@ -59,10 +62,6 @@ def _rows(x: Array, y: Array | None = None) -> int:
 def _one_hot(xp: Xp, labels: Array, classes: int) -> Array:
     return xp.equal(labels.reshape((-1, 1)), xp.arange(classes))
 
-
-softmax_cross_entropy = primitive("softmax_cross_entropy", _softmax_cross_entropy)
-squared_error = primitive("squared_error", _squared_error)
-sigmoid_cross_entropy = primitive("sigmoid_cross_entropy", _sigmoid_cross_entropy)
 
 LOSSES = {
     "cross-entropy": softmax_cross_entropy,

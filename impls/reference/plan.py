@@ -96,9 +96,7 @@ def _heirs(program: Program, last: list[int]) -> dict[int, int]:
     return heirs
 
 
-def _homes(
-    program: Program, last: list[int], views: set[int]
-) -> tuple[list[int], dict[int, int]]:
+def _homes(program: Program, last: list[int], views: set[int]) -> tuple[list[int], dict[int, int]]:
     """The slot in which each slot lies, and the operand that each in-place result overwrites."""
     home = list(range(len(program.slots)))
     in_place: dict[int, int] = {}
@@ -186,7 +184,9 @@ def verify(program: Program, plan: Plan) -> None:
         elif out not in plan.packed:
             clash = touched(out, instruction.inputs) - {plan.in_place.get(out)}
             if clash or plan.home[out] in program.fixed:
-                raise ProgramError(f"{name} writes over slots {sorted(clash)} that it may not touch")
+                raise ProgramError(
+                    f"{name} writes over slots {sorted(clash)} that it may not touch"
+                )
             intact -= touched(out, intact)
         intact.add(out)
     for name, (before, after) in program.state.items():

@@ -8,61 +8,28 @@ an even share for equal entries in maximum, minimum and max.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from impls.reference.instructions import Array, Xp
-from impls.reference.tensor import Tensor, primitive
+from impls.reference.tensor import Operation, Rule, primitive
 
 Axis = int | tuple[int, ...] | None
 
-# Arithmetic.
-
-add = primitive("add", lambda xp, x, y: (x + y, lambda g: g, lambda g: g))
-subtract = primitive("subtract", lambda xp, x, y: (x - y, lambda g: g, lambda g: -g))
-multiply = primitive("multiply", lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
-divide = primitive("divide", lambda xp, x, y: (x / y, lambda g: g / y, lambda g: -g * x / y / y))
-negative = primitive("negative", lambda xp, x: (-x, lambda g: -g))
-
-
-def _power(xp: Xp, x: Array, y: Array) -> Any:
-    value = xp.power(x, y)
-    return (
-        value,
-        lambda g: g * (y * xp.power(x, _zero_to_one(xp, y) - 1)),
-        lambda g: g * value * xp.log(_zero_to_one(xp, x) * xp.ones((), g.dtype)),
-    )
-
-
-def _zero_to_one(xp: Xp, x: Array | float) -> Array | float:
-    """1 in the place of 0, so that x⁰ has gradient 0 for x, and 0^y for y, instead of NaN."""
-    return (x or 1) if isinstance(x, (int, float)) else xp.where(xp.equal(x, 0.0), 1.0, x)
-
-
-def _matmul(xp: Xp, x: Array, y: Array) -> Any:
-    if x.ndim < 2 or y.ndim < 2:
-        raise ValueError(f"matmul takes matrices (or stacks of them), not {x.shape} @ {y.shape}")
-    return x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g
-
-
-def _linear(xp: Xp, x: Array, w: Array, b: Array) -> Any:
-    # BLAS takes the sum over rows, as a product with ones, several times faster than `sum` does.
-    return x @ w + b, lambda g: g @ w.T, lambda g: x.T @ g, lambda g: xp.ones(len(g), g.dtype) @ g
-
-
-power = primitive("power", _power)
-matmul = primitive("matmul", _matmul)
-linear = primitive("linear", _linear)
-
-# Functions of one variable.
-
-exp = primitive("exp", lambda xp, x: (y := xp.exp(x), lambda g: g * y))
-log = primitive("log", lambda xp, x: (xp.log(x), lambda g: g / x))
-sqrt = primitive("sqrt", lambda xp, x: (y := xp.sqrt(x), lambda g: g / (2 * y)))
-abs = primitive("abs", lambda xp, x: (xp.abs(x), lambda g: g * xp.sign(x)))
-tanh = primitive("tanh", lambda xp, x: (y := xp.tanh(x), lambda g: g * (1 - y * y)))
-sigmoid = primitive("sigmoid", lambda xp, x: (y := logistic(xp, x), lambda g: g * (y * (1 - y))))
-relu = primitive("relu", lambda xp, x: (y := xp.maximum(x, 0.0), lambda g: g * (y > 0)))
+add = primitive("add")(lambda xp, x, y: (x + y, lambda g: g, lambda g: g))
+subtract = primitive("subtract")(lambda xp, x, y: (x - y, lambda g: g, lambda g: -g))
+multiply = primitive("multiply")(lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
+divide = primitive("divide")(lambda xp, x, y: (x / y, lambda g: g / y, lambda g: -g * x / y / y))
+negative = primitive("negative")(lambda xp, x: (-x, lambda g: -g))
+exp = primitive("exp")(lambda xp, x: (y := xp.exp(x), lambda g: g * y))
+log = primitive("log")(lambda xp, x: (xp.log(x), lambda g: g / x))
+sqrt = primitive("sqrt")(lambda xp, x: (y := xp.sqrt(x), lambda g: g / (2 * y)))
+abs = primitive("abs")(lambda xp, x: (xp.abs(x), lambda g: g * xp.sign(x)))
+tanh = primitive("tanh")(lambda xp, x: (y := xp.tanh(x), lambda g: g * (1 - y * y)))
+sigmoid = primitive("sigmoid")(lambda xp, x: (y := logistic(xp, x), lambda g: g * (y * (1 - y))))
+softplus = primitive("softplus")(lambda xp, x: (log1pexp(xp, x), lambda g: g * logistic(xp, x)))
+relu = primitive("relu")(lambda xp, x: (y := xp.maximum(x, 0.0), lambda g: g * (y > 0)))
+maximum = primitive("maximum")(lambda xp, x, y: _chosen(xp, xp.maximum(x, y), x, y))
+minimum = primitive("minimum")(lambda xp, x, y: _chosen(xp, xp.minimum(x, y), x, y))
 
 
 def logistic(xp: Xp, x: Array) -> Array:
@@ -70,30 +37,9 @@ def logistic(xp: Xp, x: Array) -> Array:
     return xp.exp(xp.minimum(x, 0.0)) / (1 + xp.exp(-xp.abs(x)))
 
 
-def log_one_plus_exp(xp: Xp, x: Array) -> Array:
+def log1pexp(xp: Xp, x: Array) -> Array:
     """log(1 + e^x) as max(x, 0) + log(1 + e^−|x|), which neither overflows nor loses digits."""
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
-
-
-def _gelu(xp: Xp, x: Array) -> Any:
-    """x·Φ(x), Φ the standard normal distribution function (Hendrycks & Gimpel 2016), exactly."""
-    cdf = xp.ndtr(x)
-    return x * cdf, lambda g: g * (cdf + x * xp.exp(-0.5 * (x * x)) / math.sqrt(math.tau))
-
-
-softplus = primitive(
-    "softplus", lambda xp, x: (log_one_plus_exp(xp, x), lambda g: g * logistic(xp, x))
-)
-leaky_relu = primitive(
-    "leaky_relu",
-    lambda xp, x, *, slope: (
-        xp.where(x > 0, x, slope * x),
-        lambda g: xp.where(x > 0, g, slope * g),
-    ),
-)
-gelu = primitive("gelu", _gelu)
-
-# Choosing.
 
 
 def _chosen(xp: Xp, value: Array, x: Array, y: Array) -> Any:
@@ -103,48 +49,86 @@ def _chosen(xp: Xp, value: Array, x: Array, y: Array) -> Any:
     return value, lambda g: share(g, x), lambda g: share(g, y)
 
 
-def _where(xp: Xp, condition: Array, x: Array, y: Array) -> Any:
+@primitive("leaky_relu")
+def leaky_relu(xp: Xp, x: Array, *, slope: float) -> Any:
+    return xp.where(x > 0, x, slope * x), lambda g: xp.where(x > 0, g, slope * g)
+
+
+@primitive("gelu")
+def gelu(xp: Xp, x: Array) -> Any:
+    """x·Φ(x), Φ the standard normal distribution function (Hendrycks & Gimpel 2016), exactly."""
+    cdf = xp.ndtr(x)
+    return x * cdf, lambda g: g * (cdf + x * xp.exp(-0.5 * (x * x)) / math.sqrt(math.tau))
+
+
+@primitive("power")
+def power(xp: Xp, x: Array, y: Array) -> Any:
+    value = xp.power(x, y)
+    by_x = lambda g: g * (y * xp.power(x, _zero_to_one(xp, y) - 1))  # noqa: E731
+    return value, by_x, lambda g: g * value * xp.log(_zero_to_one(xp, x) * xp.ones((), g.dtype))
+
+
+def _zero_to_one(xp: Xp, x: Array | float) -> Array | float:
+    """1 in the place of 0, so that x⁰ has gradient 0 for x, and 0^y for y, instead of NaN."""
+    return (x or 1) if isinstance(x, (int, float)) else xp.where(xp.equal(x, 0.0), 1.0, x)
+
+
+@primitive("matmul")
+def matmul(xp: Xp, x: Array, y: Array) -> Any:
+    if x.ndim < 2 or y.ndim < 2:
+        raise ValueError(f"matmul takes matrices (or stacks of them), not {x.shape} @ {y.shape}")
+    return x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g
+
+
+@primitive("linear")
+def linear(xp: Xp, x: Array, w: Array, b: Array) -> Any:
+    # BLAS takes the sum over rows, as a product with ones, several times faster than `sum` does.
+    return x @ w + b, lambda g: g @ w.T, lambda g: x.T @ g, lambda g: xp.ones(len(g), g.dtype) @ g
+
+
+@primitive("where")
+def where(xp: Xp, condition: Array, x: Array, y: Array) -> Any:
     value = xp.where(condition, x, y)
     return value, None, lambda g: xp.where(condition, g, 0.0), lambda g: xp.where(condition, 0.0, g)
 
 
-def _clip(xp: Xp, x: Array, *, low: float, high: float) -> Any:
+@primitive("clip")
+def clip(xp: Xp, x: Array, *, low: float, high: float) -> Any:
     inside = xp.logical_and(x >= low, x <= high)
     return xp.minimum(xp.maximum(x, low), high), lambda g: xp.where(inside, g, 0.0)
 
 
-maximum = primitive("maximum", lambda xp, x, y: _chosen(xp, xp.maximum(x, y), x, y))
-minimum = primitive("minimum", lambda xp, x, y: _chosen(xp, xp.minimum(x, y), x, y))
-where = primitive("where", _where)
-clip = primitive("clip", _clip)
-
-# Reductions, written with the reduced axes kept; `axis` is one, several, or None for all.
+# Reductions; their rules keep the reduced axes. `axis` is one, several, or None for all.
 
 
-def _reduction(name: str, rule: Callable[..., Any]) -> Callable[..., Tensor]:
-    def drop(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def reduction(rule: Rule) -> Operation:
+    @primitive(rule.__name__)
+    def reduced(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
         y, product = rule(xp, x, axis)
         axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         gone = set() if keepdims else {a % x.ndim for a in axes}
         shape = tuple(size for a, size in enumerate(y.shape) if a not in gone)
         return y.reshape(shape), lambda g: product(g.reshape(y.shape))
 
-    return primitive(name, drop)
+    return reduced
 
 
-def _sum(xp: Xp, x: Array, axis: Axis) -> Any:
+@reduction
+def sum(xp: Xp, x: Array, axis: Axis) -> Any:
     return xp.sum(x, axis=axis, keepdims=True), lambda g: xp.broadcast_to(g, shape=x.shape)
 
 
-def _mean(xp: Xp, x: Array, axis: Axis) -> Any:
+@reduction
+def mean(xp: Xp, x: Array, axis: Axis) -> Any:
     if not x.size:
         raise ValueError(f"mean of an empty array, of shape {x.shape}")
-    total, spread = _sum(xp, x, axis)
+    total = xp.sum(x, axis=axis, keepdims=True)
     count = x.size // total.size
-    return total / count, lambda g: spread(g / count)
+    return total / count, lambda g: xp.broadcast_to(g / count, shape=x.shape)
 
 
-def _max(xp: Xp, x: Array, axis: Axis) -> Any:
+@reduction
+def max(xp: Xp, x: Array, axis: Axis) -> Any:
     y = xp.max(x, axis=axis, keepdims=True)
 
     def product(g: Array) -> Array:
@@ -154,6 +138,12 @@ def _max(xp: Xp, x: Array, axis: Axis) -> Any:
     return y, product
 
 
+@reduction
+def logsumexp(xp: Xp, x: Array, axis: Axis) -> Any:
+    e, total, top = _exponentials(xp, x, axis)
+    return top + xp.log(total), lambda g: g * (e / total)
+
+
 def _exponentials(xp: Xp, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     """e^(x − max x), which cannot overflow, its sum, and max x."""
     top = xp.max(x, axis=axis, keepdims=True)
@@ -161,38 +151,41 @@ def _exponentials(xp: Xp, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     return e, xp.sum(e, axis=axis, keepdims=True), top
 
 
-def _logsumexp(xp: Xp, x: Array, axis: Axis) -> Any:
-    e, total, top = _exponentials(xp, x, axis)
-    return top + xp.log(total), lambda g: g * (e / total)
-
-
-def _softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
+@primitive("softmax")
+def softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
     e, total, _ = _exponentials(xp, x, axis)
     y = e / total
     return y, lambda g: y * (g - xp.sum(g * y, axis=axis, keepdims=True))
 
 
-def _log_softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
-    y, softmax_times = _logsumexp(xp, x, axis)
-    return x - y, lambda g: g - softmax_times(xp.sum(g, axis=axis, keepdims=True))
+@primitive("log_softmax")
+def log_softmax(xp: Xp, x: Array, *, axis: Axis = -1) -> Any:
+    e, total, top = _exponentials(xp, x, axis)
+    value = x - top - xp.log(total)
+    return value, lambda g: g - (e / total) * xp.sum(g, axis=axis, keepdims=True)
 
-
-sum = _reduction("sum", _sum)
-mean = _reduction("mean", _mean)
-max = _reduction("max", _max)
-logsumexp = _reduction("logsumexp", _logsumexp)
-softmax = primitive("softmax", _softmax)
-log_softmax = primitive("log_softmax", _log_softmax)
 
 # Shapes and places.
 
 
-def _transpose(xp: Xp, x: Array, *, axes: tuple[int, ...]) -> Any:
+@primitive("reshape")
+def reshape(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
+    return x.reshape(shape), lambda g: g.reshape(x.shape)
+
+
+@primitive("transpose")
+def transpose(xp: Xp, x: Array, *, axes: tuple[int, ...]) -> Any:
     back = tuple(axes.index(axis) for axis in range(x.ndim))
     return x.transpose(axes), lambda g: g.transpose(back)
 
 
-def _concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
+@primitive("broadcast_to")
+def broadcast_to(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
+    return xp.broadcast_to(x, shape=shape), lambda g: g
+
+
+@primitive("concatenate")
+def concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
     before = (slice(None),) * (axis % parts[0].ndim)
     products, start = [], 0
     for part in parts:
@@ -201,26 +194,16 @@ def _concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
     return xp.concatenate(*parts, axis=axis), *products
 
 
-def _take(xp: Xp, x: Array, indices: Array, *, axis: int) -> Any:
+@primitive("take")
+def take(xp: Xp, x: Array, indices: Array, *, axis: int) -> Any:
     """Gather slices along an axis; one taken twice gathers both gradients."""
     back = {"axis": axis % x.ndim, "shape": x.shape}
     return xp.take(x, indices, axis=axis), lambda g: xp.scatter_add(g, indices, **back)
 
 
-def _getitem(xp: Xp, x: Array, *, index: Any) -> Any:
+@primitive("getitem")
+def getitem(xp: Xp, x: Array, *, index: Any) -> Any:
     parts = index if isinstance(index, tuple) else (index,)
     if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
         raise TypeError("slicing takes integers and slices; for index arrays there is `take`")
     return x[index], lambda g: xp.place(g, index=index, shape=x.shape)
-
-
-reshape = primitive(
-    "reshape", lambda xp, x, *, shape: (x.reshape(shape), lambda g: g.reshape(x.shape))
-)
-transpose = primitive("transpose", _transpose)
-broadcast_to = primitive(
-    "broadcast_to", lambda xp, x, *, shape: (xp.broadcast_to(x, shape=shape), lambda g: g)
-)
-concatenate = primitive("concatenate", _concatenate)
-take = primitive("take", _take)
-getitem = primitive("getitem", _getitem)

@@ -19,11 +19,11 @@ OUT_BY_POSITION = UFUNCS - {"maximum", "minimum"}  # faster than by keyword; the
 class Replay:
     """A program bound to its memory: a flat list of calls that allocate nothing.
 
-    `inputs` are the first values of all that is no state. `state` maps the names of the program's
-    state to arrays that every run updates in place; they start at zero.
+    `state` maps the names of the program's state to arrays that every run updates in place. They
+    start at zero, as do the inputs that are not fed.
     """
 
-    def __init__(self, program: Program, xp: Namespace = NUMPY, **inputs: Array | float) -> None:
+    def __init__(self, program: Program, xp: Namespace = NUMPY) -> None:
         self.program = program
         self.plan = plan(program)
         self._xp = xp
@@ -31,8 +31,6 @@ class Replay:
         self._arrays: dict[int, Array] = dict(program.constants)
         self._calls: dict[int, Call] = {}
         self._readers: dict[int, list[int]] = {}
-        for name, value in inputs.items():
-            self._feed(name, value)
         for number, instruction in enumerate(program.instructions):
             self._bind(number)
             for home in {self.plan.home[slot] for slot in instruction.inputs}:
@@ -44,12 +42,6 @@ class Replay:
         outputs = {name: self._array(slot) for name, slot in program.outputs.items()}
         self.state = {name: self._array(slots[0]) for name, slots in program.state.items()}
         self._results = {name: outputs[name] for name in outputs.keys() - self.state.keys()}
-
-    @property
-    def peak_bytes(self) -> int:
-        """All memory that a run needs: the arena, constants, and what it is fed."""
-        fixed = sum(self.program.slots[slot].nbytes for slot in self.program.fixed)
-        return self.plan.arena_bytes + fixed
 
     def run(self, **inputs: Array | float) -> Mapping[str, Array]:
         """Run once; an input that is not given keeps its last value.
@@ -104,9 +96,8 @@ class Replay:
     def _carve(self, number: int) -> Array:
         slot, start = self.program.slots[number], self.plan.address[number]
         if number in self.program.fixed:
-            if slot.shape:
-                raise ProgramError(f"input {slot.name!r} was not given")
-            return self._xp.library.zeros((), slot.dtype)
+            zero = self._xp.library.zeros((), slot.dtype)
+            return self._xp.library.broadcast_to(zero, slot.shape) if slot.shape else zero
         flat = self._memory[start : start + slot.nbytes].view(slot.dtype)
         back = sorted(range(len(slot.order)), key=slot.order.__getitem__)
         return flat.reshape([slot.shape[axis] for axis in slot.order]).transpose(back)

@@ -2,7 +2,7 @@
 
 A primitive is written as a rule, a function of an array namespace and arrays:
 
-    multiply = primitive("multiply", lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
+    multiply = primitive("multiply")(lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
 
 It gives the value and, for each input, the vector-Jacobian product that takes the gradient of the
 value to that of the input; last inputs without one (labels, say) are left out. The closures keep
@@ -21,7 +21,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from impls.reference.instructions import NUMPY, Array, Xp
 
-PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
+Rule = Callable[..., Any]
+Operation = Callable[..., "Tensor"]
+PRIMITIVES: dict[str, Operation] = {}
 
 
 @dataclass(eq=False, slots=True)
@@ -58,21 +60,24 @@ def parameter(array: Array, xp: Xp = NUMPY) -> Tensor:
     return Tensor(array, xp, Node(array.shape))
 
 
-def primitive(name: str, rule: Callable[..., Any]) -> Callable[..., Tensor]:
-    """Lift a rule on arrays to an operation on tensors, and list it in `PRIMITIVES`.
+def primitive(name: str) -> Callable[[Rule], Operation]:
+    """Lift a rule on arrays to an operation on tensors, listed in `PRIMITIVES`.
 
     The operation takes tensors and numbers by position, anything static by keyword. It raises
     TypeError where floating dtypes or array namespaces would mix.
     """
 
-    def operation(*inputs: Tensor | float, **static: Any) -> Tensor:
-        xp, arrays, nodes = _unwrap(name, inputs)
-        value, *vjps = rule(xp, *arrays, **static)
-        on_tape = nodes.count(None) < len(nodes)
-        return Tensor(value, xp, Node(value.shape, nodes, vjps) if on_tape else None)
+    def lift(rule: Rule) -> Operation:
+        def operation(*inputs: Tensor | float, **static: Any) -> Tensor:
+            xp, arrays, nodes = _unwrap(name, inputs)
+            value, *vjps = rule(xp, *arrays, **static)
+            on_tape = nodes.count(None) < len(nodes)
+            return Tensor(value, xp, Node(value.shape, nodes, vjps) if on_tape else None)
 
-    PRIMITIVES[name] = operation
-    return operation
+        PRIMITIVES[name] = operation
+        return operation
+
+    return lift
 
 
 def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Node | None]]:

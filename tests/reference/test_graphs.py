@@ -169,7 +169,7 @@ def test_replay_is_eager_bit_for_bit(graph, dtype):
         return {"y": values[-1].array * 1.0, "total": result.array, **found}
 
     with threadpool_limits(1):
-        replay = Replay(capture(step, inputs), **inputs)
+        replay = Replay(capture(step, inputs))
         for scale in (1.0, -0.7):
             changed = {name: np.asarray(value * scale, dtype) for name, value in inputs.items()}
             eager = step(NUMPY, **changed)

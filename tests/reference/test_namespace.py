@@ -47,7 +47,7 @@ def test_everything_goes_through_the_namespace(name):
         return network.gradients(xp, **arrays)
 
     program = capture(step, {"weights": weights, **given}, xp)
-    found = Replay(program, xp, weights=weights, **given).run()
+    found = Replay(program, xp).run(weights=weights, **given)
     expected = network.gradients(NUMPY, weights, **given)
     np.testing.assert_array_equal(found["gradient"], expected["gradient"])
     assert {"matmul", "add", "asarray", "zeros"} <= asked

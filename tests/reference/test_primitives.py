@@ -70,7 +70,7 @@ WRONG = {
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_the_checker_sees_a_wrong_gradient(fault):
-    wrong = primitive("wrong", WRONG[fault])
+    wrong = primitive("wrong")(WRONG[fault])
     try:
         with pytest.raises(AssertionError):
             check_gradient(wrong, (normal(3, 4), normal(3, 4, seed=2)))
@@ -82,14 +82,14 @@ def test_the_checker_sees_a_gradient_at_the_wrong_place():
     def shifted(xp, x):
         return x * x, lambda g: np.roll(2 * g * x, 1)
 
-    wrong = primitive("wrong", shifted)
+    wrong = primitive("wrong")(shifted)
     del PRIMITIVES["wrong"]
     with pytest.raises(AssertionError):
         check_gradient(wrong, (normal(5),))
 
 
 def test_the_checker_passes_a_right_gradient():
-    right = primitive("right", lambda xp, x: (x * x, lambda g: 2 * g * x))
+    right = primitive("right")(lambda xp, x: (x * x, lambda g: 2 * g * x))
     del PRIMITIVES["right"]
     check_gradient(right, (normal(5),))
 

@@ -166,8 +166,8 @@ def test_elementwise_results_overwrite_what_is_dead():
 
 def test_inputs_and_constants_are_never_overwritten():
     x = X.copy()
-    replay = Replay(program_of(lambda xp, x: {"y": xp.exp(x * 2.0)}, x=x), x=x)
-    replay.run()
+    replay = Replay(program_of(lambda xp, x: {"y": xp.exp(x * 2.0)}, x=x))
+    replay.run(x=x)
     replay.run()
     np.testing.assert_array_equal(x, X)
     assert not replay.plan.in_place.keys() & replay.program.fixed
@@ -179,8 +179,8 @@ def test_an_operand_is_not_overwritten_while_another_view_of_it_is_read():
         return {"z": y + y.T}
 
     x = np.arange(9.0).reshape(3, 3)
-    replay = Replay(program_of(function, x=x), x=x)
-    np.testing.assert_array_equal(replay.run()["z"], x @ x + (x @ x).T)
+    replay = Replay(program_of(function, x=x))
+    np.testing.assert_array_equal(replay.run(x=x)["z"], x @ x + (x @ x).T)
 
 
 def test_packed_parts_are_computed_in_their_place():
@@ -188,10 +188,10 @@ def test_packed_parts_are_computed_in_their_place():
         return {"all": xp.pack(x @ x, xp.sum(x @ x, axis=0)) * 2.0}
 
     x = np.arange(9.0).reshape(3, 3)
-    replay = Replay(program_of(function, x=x), x=x)
+    replay = Replay(program_of(function, x=x))
     assert len(replay.plan.packed) == 1
     expected = np.concatenate([(x @ x).ravel(), (x @ x).sum(0)]) * 2
-    np.testing.assert_array_equal(replay.run()["all"], expected)
+    np.testing.assert_array_equal(replay.run(x=x)["all"], expected)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ def test_parts_that_cannot_lie_in_the_vector_are_copied(parts):
     from impls.reference.instructions import NUMPY
 
     eager = function(NUMPY, x)
-    replay = Replay(program_of(function, x=x), x=x)
+    replay = Replay(program_of(function, x=x))
     for _ in range(2):
-        for name, value in replay.run().items():
+        for name, value in replay.run(x=x).items():
             np.testing.assert_array_equal(value, eager[name])
 
 
