@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BATCHES, SAMPLE_SECONDS = 8, 0.06
+SETTLE_SECONDS = 0.15
+"""Between turns: threads of OpenBLAS and OpenMP that are out of work spin for a while before they
+sleep, on the very cores where the next contestant runs. Without it two threads mean little."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 Samples = dict[str, list[float]]
@@ -52,6 +55,7 @@ class _Worker:
     def seconds(self, batch: int, steps: int) -> float:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        time.sleep(SETTLE_SECONDS)
         print(batch, steps, file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
@@ -71,6 +75,7 @@ def serve(name: str) -> None:
     for line in sys.stdin:
         batch, steps = map(int, line.split())
         run = runs.get(batch) or runs.setdefault(batch, _contestant(name, batch))
+        run(3)  # the machine has been elsewhere: caches and threads come back untimed
         begin = time.perf_counter()
         run(steps)
         print(time.perf_counter() - begin, file=answers, flush=True)
