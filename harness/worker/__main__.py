@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.records import Status
+from harness.worker.measure import settle
 from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Prepare, Reply
 from harness.worker.session import Diverged, Session
 
@@ -49,10 +50,14 @@ def serve(channel: Connection) -> None:
     if not isinstance(request, Prepare):
         raise ValueError("a worker must be prepared first")
     session = Session(request)
-    send(channel, session.prepared)
-    while not isinstance(request, Finish):
+    reply: Reply = session.prepared
+    while True:
+        settle()
+        send(channel, reply)
+        if isinstance(request, Finish):
+            return
         request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
-        send(channel, session.answer(request))
+        reply = session.answer(request)
 
 
 def send(channel: Connection, reply: Reply) -> None:

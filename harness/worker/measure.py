@@ -14,6 +14,7 @@ from harness.records import Memory, PhaseRecord, Sample
 from harness.worker.counters import PeakRSS, read_counters
 
 MIN_WARMUP_CALLS, MAX_WARMUP_CALLS = 10, 2000
+QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.01, 1.0
 
 
 def iteration(adapter: Adapter, phase: Phase) -> Callable[[Any], Any]:
@@ -76,6 +77,8 @@ def take_sample(
 ) -> tuple[Sample, Any]:
     """One sample from the shared start, synchronised once, at its end; and its last handle."""
     run = iteration(adapter, phase)
+    # Others ran meanwhile: threads wake and caches fill off the clock.
+    run(batches[0])
     adapter.reset()
     adapter.synchronize()
     before = read_counters()
@@ -96,3 +99,18 @@ def take_sample(
         steal_seconds=spent.steal_seconds,
     )
     return sample, handle
+
+
+def settle() -> None:
+    """Return when no thread of this process works any more, at the latest after SETTLE_LIMIT.
+
+    A turn ends here: threads that are out of work spin before they sleep (OpenBLAS about 100 ms,
+    OpenMP about 10 ms), on the very cores where the next worker is timed.
+    """
+    limit = time.perf_counter() + SETTLE_LIMIT
+    while True:
+        wall, cpu = time.perf_counter(), time.process_time()
+        time.sleep(LOOK_SECONDS)
+        quiet = time.process_time() - cpu < QUIET_SHARE * (time.perf_counter() - wall)
+        if quiet or time.perf_counter() > limit:
+            return
