@@ -12,14 +12,12 @@ from typing import Any
 
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from impls.reference.instructions import CONSTANTS, NUMPY, Array, Namespace
+from impls.reference.instructions import CONSTANTS, NUMPY, Array, Xp
 from impls.reference.program import Instruction, Program, ProgramError, Slot, check
 
 
 def capture(
-    function: Callable[..., Mapping[str, Array]],
-    inputs: Mapping[str, Array],
-    xp: Namespace = NUMPY,
+    function: Callable[..., Mapping[str, Array]], inputs: Mapping[str, Array], xp: Xp = NUMPY
 ) -> Program:
     """The checked program of one call `function(xp, **inputs)`, which returns its outputs by name.
 
@@ -45,7 +43,7 @@ def capture(
 class Recorder:
     """The array namespace that computes through `base` and keeps the list of what it did."""
 
-    def __init__(self, base: Namespace) -> None:
+    def __init__(self, base: Xp) -> None:
         self.base = base
         self.slots: list[Slot] = []
         self.constants: dict[int, Array] = {}

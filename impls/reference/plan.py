@@ -17,6 +17,7 @@ from impls.reference.instructions import ELEMENTWISE, VIEWS
 from impls.reference.program import Program, ProgramError
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+Spans = dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Plan:
 
 
 def plan(program: Program) -> Plan:
-    """Plan the memory of a checked program, and verify the plan."""
+    """The verified memory plan of a checked program."""
     last = _last_reads(program)
     views = {it.output for it in program.instructions if it.operation in VIEWS}
     home, in_place = _homes(program, last, views)
@@ -53,13 +54,11 @@ def plan(program: Program) -> Plan:
     return made
 
 
-def fit(
-    sizes: Mapping[int, int], lifetimes: Mapping[int, tuple[int, int]]
-) -> tuple[dict[int, int], int]:
-    """Byte offsets such that what lives at the same time never overlaps, and their total.
+def fit(sizes: Mapping[int, int], lifetimes: Spans) -> tuple[dict[int, int], int]:
+    """Byte offsets such that what lives at one time, both ends included, lies apart; their total.
 
-    Lifetimes include both ends. Largest first, each at the lowest offset that is free throughout
-    its life: greedy by size (Pisarchyk & Lee 2020), seldom far above the lower bound.
+    Largest first, each at the lowest offset that is free throughout its life: greedy by size
+    (Pisarchyk & Lee 2020), seldom far above the lower bound.
     """
     offsets: dict[int, int] = {}
     for item in sorted(sizes, key=lambda each: -sizes[each]):
@@ -125,11 +124,9 @@ def _homes(program: Program, last: list[int], views: set[int]) -> tuple[list[int
     return home, in_place
 
 
-def _parts(
-    program: Program, home: list[int], last: list[int], views: set[int]
-) -> dict[int, tuple[int, int]]:
+def _parts(program: Program, home: list[int], last: list[int], views: set[int]) -> Spans:
     """Homes that can be computed in the vector that they are packed into: in which, and where."""
-    parts: dict[int, tuple[int, int]] = {}
+    parts: Spans = {}
     for number, instruction in enumerate(program.instructions):
         if instruction.operation != "pack":
             continue
@@ -146,10 +143,10 @@ def _parts(
     return parts
 
 
-def _lifetimes(program: Program, home: list[int], last: list[int]) -> dict[int, tuple[int, int]]:
+def _lifetimes(program: Program, home: list[int], last: list[int]) -> Spans:
     """The first and the last instruction that need each home in the arena; state lives always."""
     written = {instruction.output: n for n, instruction in enumerate(program.instructions)}
-    lifetimes: dict[int, tuple[int, int]] = {}
+    lifetimes: Spans = {}
     for slot, its_home in enumerate(home):
         if its_home not in program.fixed:
             born = written.get(slot, -1)
@@ -184,13 +181,11 @@ def verify(program: Program, plan: Plan) -> None:
         elif out not in plan.packed:
             clash = touched(out, instruction.inputs) - {plan.in_place.get(out)}
             if clash or plan.home[out] in program.fixed:
-                raise ProgramError(
-                    f"{name} writes over slots {sorted(clash)} that it may not touch"
-                )
+                raise ProgramError(f"{name} writes over {sorted(clash)}, which it may not touch")
             intact -= touched(out, intact)
         intact.add(out)
     for name, (before, after) in program.state.items():
         read(f"the next {name}", [after])
         if plan.home[after] != before:
             intact = intact - touched(before, intact) | {before}
-    read("the end", [slot for name, slot in program.outputs.items() if name not in program.inputs])
+    read("the end", program.results.values())

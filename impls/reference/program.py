@@ -65,6 +65,11 @@ class Program:
         return {n: (self.inputs[n], slot) for n, slot in self.outputs.items() if n in self.inputs}
 
     @cached_property
+    def results(self) -> dict[str, int]:
+        """Name → slot of every output that is no state."""
+        return {name: slot for name, slot in self.outputs.items() if name not in self.inputs}
+
+    @cached_property
     def fixed(self) -> frozenset[int]:
         """Slots that no run may write: constants, and inputs that are no state."""
         state = {before for before, _ in self.state.values()}
@@ -72,10 +77,8 @@ class Program:
 
 
 def check(program: Program) -> None:
-    """Raise ProgramError unless the program is well formed.
-
-    Every slot is written once and before it is read, shapes and dtypes follow from the operands,
-    one floating dtype reigns, and every next state fits the state that it replaces.
+    """Raise ProgramError unless every slot is written once, before it is read, and as its operands
+    tell, with one floating dtype throughout, and every next state fits the one that it replaces.
     """
     slots, defined = program.slots, {*program.inputs.values(), *program.constants}
     for number, instruction in enumerate(program.instructions):
@@ -104,16 +107,14 @@ def check(program: Program) -> None:
 def _result(instruction: Instruction, operands: list[Slot]) -> tuple[Shape, np.dtype[Any]]:
     """Shape and dtype of a result, tried out on operands that cost as little as possible."""
     function = getattr(NUMPY, instruction.operation)
-    shapes = [operand.shape for operand in operands]
+    shapes, dtypes = [it.shape for it in operands], [it.dtype for it in operands]
     if instruction.operation in ELEMENTWISE | {"where"}:
-        ones = [np.ones((), operand.dtype) for operand in operands]
-        return np.broadcast_shapes(*shapes), function(*ones).dtype
+        return np.broadcast_shapes(*shapes), function(*(np.ones((), it) for it in dtypes)).dtype
     if instruction.operation == "matmul":
         x, y = shapes
         if x[-1] != y[-2]:
             raise ValueError(f"matrix product of {x} and {y}")
         shapes = [(*x[:-1], 0), (*y[:-2], 0, y[-1])]  # sums of nothing
-    dtypes = [operand.dtype for operand in operands]
     zeros = [np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True)]
     result = function(*zeros, **instruction.static)
     return result.shape, result.dtype

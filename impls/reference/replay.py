@@ -19,8 +19,7 @@ OUT_BY_POSITION = UFUNCS - {"maximum", "minimum"}  # faster than by keyword; the
 class Replay:
     """A program bound to its memory: a flat list of calls that allocate nothing.
 
-    `state` maps the names of the program's state to arrays that every run updates in place. They
-    start at zero, as do the inputs that are not fed.
+    `state` maps names to arrays that every run updates in place; they start at zero.
     """
 
     def __init__(self, program: Program, xp: Namespace = NUMPY) -> None:
@@ -39,21 +38,19 @@ class Replay:
             if self.plan.home[after] != before:
                 copy = xp.library.copyto, (self._array(before), self._array(after))
                 self._calls[len(program.instructions) + before] = copy
-        outputs = {name: self._array(slot) for name, slot in program.outputs.items()}
-        self.state = {name: self._array(slots[0]) for name, slots in program.state.items()}
-        self._results = {name: outputs[name] for name in outputs.keys() - self.state.keys()}
+        self.state = {name: self._array(before) for name, (before, _) in program.state.items()}
 
     def run(self, **inputs: Array | float) -> Mapping[str, Array]:
-        """Run once; an input that is not given keeps its last value.
+        """Run once and return all outputs but the state, in arrays that the next run writes over.
 
-        Returns the outputs but for the state, in arrays that the next run writes over. Raises
-        ProgramError for an array of another shape, dtype or layout than was captured.
+        An input that is not given keeps its last value, zero at first. Raises ProgramError for an
+        array of another shape, dtype or layout than was captured.
         """
         for name, value in inputs.items():
             self._feed(name, value)
         for function, arguments in self._calls.values():
             function(*arguments)
-        return self._results
+        return {name: self._array(slot) for name, slot in self.program.results.items()}
 
     def _feed(self, name: str, value: Any) -> None:
         slot = self.program.inputs.get(name, -1)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -84,14 +83,16 @@ def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Nod
     """The namespace, arrays and nodes of an operation's inputs, after the checks."""
     namespaces, dtypes, arrays, nodes = set(), set(), [], []
     for each in inputs:
+        array, node = each, None
         if isinstance(each, Tensor):
+            array, node = each.array, each.node
             namespaces.add(each.xp)
-            if each.array.dtype.kind == "f":
-                dtypes.add(each.array.dtype)
+            if array.dtype.kind == "f":
+                dtypes.add(array.dtype)
         elif not isinstance(each, (int, float)):
             raise TypeError(f"{name} takes tensors and numbers, not {type(each).__name__}")
-        arrays.append(each.array if isinstance(each, Tensor) else each)
-        nodes.append(each.node if isinstance(each, Tensor) else None)
+        arrays.append(array)
+        nodes.append(node)
     if len(dtypes) > 1:
         raise TypeError(f"{name} of {' and '.join(map(str, dtypes))}: cast one of them first")
     if len(namespaces) != 1:
@@ -132,7 +133,7 @@ def _newest_first(end: Node) -> list[Node]:
         fresh = {parent for parent in stack.pop().parents if parent is not None} - seen
         seen |= fresh
         stack.extend(fresh)
-    return sorted(seen, key=attrgetter("number"), reverse=True)
+    return sorted(seen, key=lambda node: node.number, reverse=True)
 
 
 def _unbroadcast(xp: Xp, g: Array, shape: tuple[int, ...]) -> Array:

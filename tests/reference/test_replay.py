@@ -12,6 +12,7 @@ from harness.adapter import Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter, capture_task
+from impls.reference.capture import capture
 from impls.reference.explain import explain, least_bytes
 from impls.reference.program import ProgramError
 from impls.reference.replay import Replay
@@ -155,3 +156,11 @@ def test_an_input_may_be_changed_in_its_place():
     inputs["inputs"][...] = 1.0
     inputs["weights"][...] = 0.5
     assert (replay.run()["outputs"] != first).all()
+
+
+def test_an_output_that_is_a_view_of_an_input_follows_it():
+    program = capture(lambda xp, x: {"y": x.T, "z": x * 2.0}, {"x": np.zeros((2, 3))})
+    replay = Replay(program)
+    for _ in range(2):
+        x = np.random.default_rng().random((2, 3))
+        np.testing.assert_array_equal(replay.run(x=x)["y"], x.T)
