@@ -12,7 +12,7 @@ import harness as package
 from tests.test_cli import ROOT, harness
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("README.md"))]
 COMMAND = re.compile(r"^python -m harness (?P<words>[^#\n]+)", re.MULTILINE)
 COMMANDS = [
     (document.name, match["words"].strip())
