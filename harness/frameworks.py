@@ -14,9 +14,17 @@ from harness.errors import UsageError, unknown
 
 
 def frameworks() -> dict[str, Framework]:
-    """Every framework with a folder, by name; installed or not."""
+    """Every framework with a folder, by name; installed or not. Raises UsageError for a folder
+    that declares none."""
     names = sorted(module.name for module in pkgutil.iter_modules(impls.__path__) if module.ispkg)
-    return {name: importlib.import_module(f"impls.{name}").FRAMEWORK for name in names}
+    return {name: _declared(name) for name in names}
+
+
+def _declared(name: str) -> Framework:
+    declared = getattr(importlib.import_module(f"impls.{name}"), "FRAMEWORK", None)
+    if not isinstance(declared, Framework):
+        raise UsageError(f"impls/{name}/__init__.py declares no FRAMEWORK")
+    return declared
 
 
 def version(framework: Framework) -> str | None:

@@ -75,9 +75,10 @@ def not_won(leader: str, rivals: Mapping[str, Pair | None]) -> str:
     tied = [it for it in pairs if it.verdict == "cannot tell"]
     blocks = f"{min(it.speed.n for it in tied)} blocks"
     if len(tied) > 1:
-        names = listed([leader, *(it.baseline for it in tied)])
-        return f"No winner: {blocks} cannot tell {names} apart."
+        others = listed([it.baseline for it in tied])
+        # Of the others nothing is said: they may well differ from one another.
+        return f"No winner: {blocks} cannot tell {leader} from {others}."
     return (
-        f"No winner: {blocks} cannot tell {leader} and {tied[0].baseline} apart; "
+        f"No winner: {blocks} cannot tell {leader} from {tied[0].baseline}; "
         f"the first is {ratio(tied[0].speed)} as fast."
     )
