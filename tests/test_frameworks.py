@@ -48,7 +48,7 @@ def test_a_folder_is_all_that_a_framework_needs(further):
 def test_a_folder_that_declares_nothing_is_named(further):
     (further / "mine_not").mkdir()
     (further / "mine_not" / "__init__.py").write_text("")
-    with pytest.raises(UsageError, match="mine_not/__init__.py declares no FRAMEWORK"):
+    with pytest.raises(UsageError, match=r"mine_not/__init__\.py declares no FRAMEWORK"):
         frameworks()
 
 
