@@ -9,19 +9,18 @@ import typer
 from harness.cli import app
 from harness.errors import HarnessError
 
-INTERRUPTED = 130
-
 
 def main() -> None:
-    """Run a command; every foreseen failure is one line on standard error and an exit code."""
+    """Run a command; every foreseen failure is one line on standard error and an exit code.
+
+    An interrupt ends with exit code 130, which Typer gives it.
+    """
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except HarnessError as error:
         _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         _fail(f"{error.format_message()} (--help shows the way)", error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted", INTERRUPTED)
     sys.exit(code or 0)
 
 

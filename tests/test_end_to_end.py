@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
 from harness.frameworks import frameworks, version
 from harness.runs.store import FILE, open_existing
-from tests.test_cli import harness
+from tests.test_cli import ROOT, harness
 
 INSTALLED = [name for name, framework in frameworks().items() if version(framework)]
 
@@ -118,3 +122,37 @@ def test_a_framework_that_fails_is_reported_and_the_exit_code_says_so(tmp_path):
     assert "SIGSEGV" in told.stdout
     assert told.stderr.splitlines()[-1].startswith("error: 1 of 2 trials did not end well")
     assert list(tmp_path.glob("*/report.html"))
+
+
+def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_path):
+    from tests.runs.test_process import FAULTS
+
+    words = ["run", "-t", "digits-mlp", "-f", "faulty:fine", "--blocks", "500", "--seeds", "0"]
+    words += ["--verbose", "-o", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTS)}
+    first = subprocess.Popen(
+        [sys.executable, "-u", "-m", "harness", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    while "block 1/500" not in first.stdout.readline():
+        assert first.poll() is None
+    second = harness(*words, SAMESTEP_IMPLS=str(FAULTS))
+    assert second.returncode == 2
+    assert "another run is writing here" in second.stderr
+    first.send_signal(signal.SIGINT)
+    told, error = first.communicate()
+    assert first.returncode == 130
+    assert "Traceback" not in error
+    assert "Ended: interrupted" in told
+    assert list(tmp_path.glob("*/report.html"))
+    with open_existing(tmp_path) as store:
+        (name,) = store.runs()
+        run = store.load(name)
+    assert run.stopped_by == "interrupted"
+    assert run.records[0].status == "ok"
+    assert {it.status for it in run.records} <= {"ok", "interrupted"}
+    assert not list(tmp_path.glob("*/scratch"))
