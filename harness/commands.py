@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.summary import summarise
-from harness.errors import CellsFailed, UsageError
+from harness.errors import CellsFailed, DataError, UsageError
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
@@ -151,7 +151,6 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
 def verify(name: str | None, data_dir: Path | None) -> None:
     """Print the state of every file; raises DataError if one that is there is broken."""
-    from harness.errors import DataError
     from harness.tasks import fetch as fetching
 
     directory = data_directory(data_dir)

@@ -149,7 +149,10 @@ class _BlockRun:
     def _sample(self, trial: _Trial, phase: Phase, round_: int, turn: int) -> None:
         self._tell("sampling", trial.setup)
         request = TakeSample(phase=phase, round=round_, turn=turn)
-        limit = TURN_LIMIT + PATIENCE * self._block.sample_seconds
+        prepared = next(it for it in trial.phases() if it.phase == phase)
+        # One iteration more than is timed: the first wakes the worker.
+        expected = (prepared.iterations + 1) * max(prepared.warmup)
+        limit = TURN_LIMIT + PATIENCE * expected
         reply = self._ask(trial, request, Sampled, limit)
         if reply is not None:
             trial.samples.setdefault(phase, []).append(reply.sample)

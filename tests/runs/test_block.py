@@ -117,6 +117,23 @@ def test_an_interrupt_ends_all_workers_and_leaves_a_record_of_each():
     assert all(worker.closed for worker in stage.workers.values())
 
 
+def test_a_slow_step_is_given_time_before_it_counts_as_a_hang():
+    limits = []
+
+    class Slow(FakeWorker):
+        def request(self, request, limit):
+            reply = super().request(request, limit)
+            if request.ask == "prepare":
+                slow = [it.model_copy(update={"warmup": (90.0,)}) for it in reply.phases]
+                return reply.model_copy(update={"phases": tuple(slow)})
+            if request.ask == "sample":
+                limits.append(limit)
+            return reply
+
+    run_block(block(SETUPS[0]), lambda asked, trial: Slow(asked, []), Ledger())
+    assert min(limits) > 51 * 90
+
+
 def test_progress_grows_to_one():
     shares = run(Stage()).shares
     assert shares == sorted(shares)
