@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from harness.adapter import Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from impls.reference.adapter import Adapter, capture_task
+from impls.reference.adapter import Adapter, capture_task, rule_of
 from impls.reference.capture import capture
 from impls.reference.explain import explain, least_bytes
 from impls.reference.program import ProgramError
@@ -73,10 +73,14 @@ def replay_of(name="digits-mlp", phase="train", rows=32, dtype="float32"):
     return replay, inputs
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "mnist-mlp", "article-keras", "cancer-binary"])
-def test_a_thousand_steps_allocate_no_array(name):
-    task = CATALOGUE[name]
-    replay, _ = replay_of(name)
+SMALL = [it for it in TASKS if it.parameters * it.batch < 30e6]
+"""Tasks whose thousand steps take seconds."""
+
+
+@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
+def test_a_thousand_steps_allocate_no_array(task):
+    replay, _ = replay_of(task.name, rows=task.batch)
+    scalars = rule_of(task.optimizer).scalars(1)
     staged = [
         {"inputs": inputs, "targets": targets.astype(np.int64 if targets.ndim == 1 else np.float32)}
         for inputs, targets in batches(task, 4)
@@ -86,7 +90,7 @@ def test_a_thousand_steps_allocate_no_array(name):
 
     def run(steps):
         for step in range(steps):
-            replay.run(**staged[step % 4], rate=1e-3, epsilon=1e-8)
+            replay.run(**staged[step % 4], **scalars)
 
     run(10)
     tracemalloc.start()
