@@ -7,6 +7,9 @@ A framework is a folder `impls/<name>/` with two files:
 - `adapter.py` holds `Adapter`, a class with the methods of the Protocol below. It is imported only
   inside a worker process, whose environment already carries the thread counts.
 
+A framework that also takes part in the idiomatic lane adds `idiom.py` with `Idiom`, an adapter that
+brings its own input pipeline and its own training loop.
+
 Weights and slots travel as NumPy arrays under canonical names and in canonical shape:
 `layer0.weight` is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its
 name as the task's optimizer lists it. All knowledge of the framework (GPU, threads, tracing,
@@ -15,7 +18,7 @@ allocators) stays behind this interface.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,12 +36,25 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True)
+class Own:
+    """One mode of the idiomatic lane: what its experts write, in one line.
+
+    `stock` says why its update formula is not the task's, where it is not: such a mode is held to
+    the wider tolerance of the class `stock`.
+    """
+
+    line: str
+    stock: str = ""
+
+
+@dataclass(frozen=True)
 class Framework:
     """What is known of a framework without importing it.
 
     `distributions` are the names under which pip may have installed it, the first one found gives
     the version; `environment` is set before a worker starts; `modes` maps a mode to one line, the
-    first mode is the default; `color` is its fixed colour in every figure.
+    first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
+    in every figure.
     """
 
     title: str
@@ -48,6 +64,7 @@ class Framework:
     color: str
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)
+    idioms: Mapping[str, Own] = field(default_factory=dict)
 
     @property
     def default_mode(self) -> str:
@@ -126,5 +143,42 @@ class Adapter(Protocol):
     def device_memory(self) -> DeviceMemory | None:
         """Peaks since the reset, or None where the framework keeps no count for this device."""
 
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        """Peak bytes of all tensors that live while `run` runs, by the framework's own account.
+
+        Weights, slots and staged batches count too. None where the framework keeps no account.
+        Asked once, of a fresh adapter, in a process that nobody times.
+        """
+
+    def tensor(self, values: Array) -> Any:
+        """A matrix on the device, in the cell's dtype (off the clock)."""
+
+    def product(self, left: Any, right: Any) -> Any:
+        """The matrix product of two tensors, computed as the model's layers do; not waited for."""
+
     def settings(self) -> dict[str, Setting]:
-        """What the framework says that it really runs with: threads, precision, traces, …"""
+        """What the framework really runs with, read back from it: threads, precision, traces, …
+
+        Names that every framework shares are in `harness.settings`.
+        """
+
+
+class Idiom(Adapter, Protocol):
+    """A task as experts of the framework write it: its own pipeline, loop and optimizer.
+
+    The rows, their order, the first weights and the loss stay the task's. `train_step` is one
+    update of that same optimizer on a staged batch, as the loop itself makes it.
+    """
+
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
+        """The framework's own input pipeline (off the clock): batch k holds the rows `order[k]`.
+
+        `inputs` and `targets` are all training rows as in `stage`; `order` is (steps, batch) int64.
+        """
+
+    def fit(self, loader: Any, steps: int) -> Any:
+        """So many updates in the framework's own loop, from the loader's first batch on, and from
+        the first again after the last; returns a handle to the loss it reports."""
+
+    def infer(self, loader: Any, steps: int) -> Any:
+        """So many inference batches, in the same order; returns a handle to the last outputs."""

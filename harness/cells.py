@@ -12,17 +12,26 @@ from pydantic import Field
 
 from harness.tasks.frozen import Frozen
 
-Phase = Literal["train", "predict"]
-Lane = Literal["identical"]
+Phase = Literal["train", "predict", "train-latency", "predict-latency"]
+Lane = Literal["identical", "idiomatic"]
 Dtype = Literal["float32", "float64"]
 Device = Annotated[str, Field(pattern=r"^(cpu|gpu:\d{1,2})$")]
 
-PHASES: tuple[Phase, ...] = ("train", "predict")
+THROUGHPUT: tuple[Phase, ...] = ("train", "predict")
+"""Many iterations a sample, synchronised at its end."""
+LATENCY: tuple[Phase, ...] = ("train-latency", "predict-latency")
+"""Every iteration timed by itself; `predict-latency` takes one example at a time."""
+PHASES = THROUGHPUT + LATENCY
+LANES: tuple[Lane, ...] = ("identical", "idiomatic")
 DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 
 
 class Setup(Frozen):
-    """A task in one framework and mode, on one device, with so many threads, in one dtype."""
+    """A task in one framework and mode, on one device, with so many threads, in one dtype.
+
+    A `twin` is the same setup once more under another name: compared with itself, it shows the
+    noise of a run. It takes part in no ranking.
+    """
 
     task: str
     digest: str
@@ -32,16 +41,22 @@ class Setup(Frozen):
     device: Device = "cpu"
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     dtype: Dtype = "float32"
+    twin: bool = False
 
     @property
     def label(self) -> str:
         """Framework and mode as users write them, e.g. `pytorch:eager`."""
-        return f"{self.framework}:{self.mode}"
+        return f"{self.framework}:{self.mode}{' again' if self.twin else ''}"
 
     @property
-    def arena(self) -> tuple[str, str, str, str, int, str]:
-        """What two setups must share to be compared: all but framework and mode."""
-        return (self.task, self.digest, self.lane, self.device, self.threads, self.dtype)
+    def arena(self) -> tuple[str, str, str, int, str]:
+        """What setups share that take turns in one block: all but framework, mode and lane."""
+        return (self.task, self.digest, self.device, self.threads, self.dtype)
+
+    @property
+    def ranking(self) -> tuple[str, str, str, int, str, str]:
+        """What setups share that may be ranked against each other: their arena and their lane."""
+        return (*self.arena, self.lane)
 
     @property
     def id(self) -> str:
@@ -54,6 +69,7 @@ class Setup(Frozen):
                 self.device,
                 f"t{self.threads}",
                 self.dtype,
+                *(("twin",) if self.twin else ()),
             )
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from harness.cells import DTYPES, PHASES
+from harness.cells import DTYPES, THROUGHPUT
 from harness.errors import UsageError, unknown
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
@@ -27,7 +27,7 @@ def explain(
     known = known_tasks(task_file)
     for what, word, choices in (
         ("task", name, known),
-        ("phase", phase, PHASES),
+        ("phase", phase, THROUGHPUT),
         ("dtype", dtype, DTYPES),
     ):
         if word not in choices:

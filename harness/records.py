@@ -2,20 +2,24 @@
 
 Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
 1: first version.
+2: noise, loss and single readings of a sample; settings before and after; limits of the device;
+   whether a worker started alone; certificates.
 """
 
 from __future__ import annotations
 
+import statistics
 from typing import Any, Literal
 
 from pydantic import Field
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
+from harness.certificates import Certificate
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal[
     "ok",
@@ -35,7 +39,9 @@ class Sample(Frozen):
     """One timed reading over `iterations` iterations, synchronised at its end.
 
     `turn` is the worker's place in the round's order; the noise counters are those of the worker
-    while it was timed, `steal` is the whole machine's.
+    while it was timed; `steal_seconds` and `pressure_seconds` (the time in which some task waited
+    for a core) are the whole machine's, `load` is its one-minute load average. `loss` is the last
+    loss of a training sample. A latency phase keeps the `readings` of its single iterations.
     """
 
     round: int
@@ -46,9 +52,16 @@ class Sample(Frozen):
     voluntary_switches: int
     involuntary_switches: int
     steal_seconds: float | None = None
+    pressure_seconds: float | None = None
+    load: float | None = None
+    loss: float | None = None
+    readings: tuple[float, ...] = ()
 
     @property
     def step_seconds(self) -> float:
+        """Seconds per iteration; of a latency phase the median of its readings."""
+        if self.readings:
+            return statistics.median(self.readings)
         return self.seconds / self.iterations
 
 
@@ -94,8 +107,28 @@ class Quality(Frozen):
     epochs: tuple[Epoch, ...]
 
 
+class Limits(Frozen):
+    """What the device could do at best, measured in the same worker after its last sample.
+
+    `matmul_error` is the largest error of a product against float64, relative to the largest
+    entry; `peak_flops` is the rate of a large product, in FLOP/s; `product_seconds` is the time of
+    the bare matrix products of one iteration, by phase; `flushes_denormals` says whether a
+    denormal result became zero.
+    """
+
+    matmul_error: float | None = None
+    peak_flops: float | None = None
+    product_seconds: dict[Phase, float] = Field(default_factory=dict)
+    flushes_denormals: bool | None = None
+
+
 class Record(Frozen):
-    """One execution of a setup in one fresh process."""
+    """One execution of a setup in one fresh process.
+
+    `alone` says whether nothing else ran while it started: only then do its import, build and
+    first calls count. `settings` were read back after the last turn, `settings_before` after the
+    warm-up.
+    """
 
     schema_version: int = SCHEMA_VERSION
     trial: str
@@ -105,11 +138,14 @@ class Record(Frozen):
     status: Status
     error: str | None = None
     stderr_tail: str = ""
+    alone: bool = True
     import_seconds: float | None = None
     build_seconds: float | None = None
     phases: tuple[PhaseRecord, ...] = ()
     quality: Quality | None = None
     settings: dict[str, Setting] = Field(default_factory=dict)
+    settings_before: dict[str, Setting] = Field(default_factory=dict)
+    limits: Limits | None = None
 
     def phase(self, phase: Phase) -> PhaseRecord | None:
         return next((it for it in self.phases if it.phase == phase), None)
@@ -139,7 +175,8 @@ class RunInfo(Frozen):
 class Run(Frozen):
     """A run as it stands in the store: what was planned, and every record so far.
 
-    `stopped_by` is the rule that ended it, None while it goes on or if it was killed.
+    `certificates` are those that its setups had when it began, passed or not. `stopped_by` is the
+    rule that ended it, None while it goes on or if it was killed.
     """
 
     info: RunInfo
@@ -147,3 +184,4 @@ class Run(Frozen):
     records: tuple[Record, ...]
     stopped_by: str | None
     seconds: float | None
+    certificates: tuple[Certificate, ...] = ()

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.cells import PHASES, Phase, Setup
+from harness.cells import THROUGHPUT, Phase, Setup
 from harness.records import (
     Epoch,
     Memory,
@@ -178,7 +178,7 @@ def measured(
     noise: float = 0.01,
     drift: float = 0.05,
     speed: float = 1.25,
-    phases: Sequence[Phase] = PHASES,
+    phases: Sequence[Phase] = THROUGHPUT,
     trains: bool = True,
     seed: int = 0,
     **setup: Any,

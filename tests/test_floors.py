@@ -15,6 +15,8 @@ FLOORS = (
     ("harness.adapter", 1),
     ("harness.frameworks", 1),
     ("harness.cells", 1),
+    ("harness.certificates", 1),
+    ("harness.settings", 1),
     ("harness.records", 1),
     ("harness.analysis", 2),
     ("harness.worker", 2),

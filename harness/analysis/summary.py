@@ -19,8 +19,8 @@ from harness.tasks.spec import Task
 BASELINE = "pytorch:eager"
 """The baseline of ratios where it takes part; else the first setup of the arena by name."""
 
-Arena = tuple[str, str, str, str, int, str]
-"""`Setup.arena`: task and digest come first."""
+Arena = tuple[str, str, str, int, str, str]
+"""`Setup.ranking`: task and digest come first."""
 
 
 class CellRow(Frozen):
@@ -89,8 +89,8 @@ def summarise(tasks: Iterable[Task], records: Sequence[Record]) -> Summary:
     known = {(task.name, task.digest): task for task in tasks}
     arenas: dict[Arena, dict[Setup, dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        if record.status == "ok":
-            arenas[record.setup.arena][record.setup][record.block] = record
+        if record.status == "ok" and not record.setup.twin:
+            arenas[record.setup.ranking][record.setup][record.block] = record
     order = list(known)
     tables: list[Table] = []
     qualities: list[QualityTable] = []

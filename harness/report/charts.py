@@ -236,7 +236,7 @@ def _arenas(summary: Summary) -> list[list[Table]]:
     """The tables of each arena together: its phases, in order."""
     arenas: dict[tuple[object, ...], list[Table]] = {}
     for table in summary.tables:
-        arenas.setdefault(table.rows[0].cell.setup.arena, []).append(table)
+        arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
     return list(arenas.values())
 
 

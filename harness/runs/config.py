@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.cells import PHASES, Dtype, Phase
+from harness.cells import THROUGHPUT, Dtype, Phase
 from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
@@ -26,7 +26,7 @@ class RunConfig(Frozen):
     settings: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()
     modes: Literal["default", "all"] = "default"
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = PHASES
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = THROUGHPUT
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu",)
     threads: tuple[Annotated[int, Field(ge=1)], ...] = ()
     dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float32",)

@@ -8,48 +8,23 @@ whatever was acknowledged through a kill of the runner.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
 
 from harness.cells import Setup
+from harness.certificates import Certificate
 from harness.errors import StoreError, UsageError, unknown
-from harness.records import SCHEMA_VERSION, Record, Run, RunInfo, Sample
+from harness.records import Record, Run, RunInfo, Sample
+from harness.runs.schema import check, make, upgrade, version
 from harness.tasks.spec import Task
 
 FILE = "samestep.sqlite"
-APPLICATION_ID = 0x73616D65  # "same": tells our file from anyone else's
-SCHEMA = """
-CREATE TABLE runs (
-    run TEXT PRIMARY KEY, created REAL NOT NULL, info TEXT NOT NULL
-) STRICT;
-CREATE TABLE tasks (
-    run TEXT NOT NULL REFERENCES runs, digest TEXT NOT NULL, spec TEXT NOT NULL,
-    PRIMARY KEY (run, digest)
-) STRICT;
-CREATE TABLE started (
-    trial TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs, block INTEGER NOT NULL,
-    attempt INTEGER NOT NULL, setup TEXT NOT NULL, at REAL NOT NULL
-) STRICT;
-CREATE TABLE ended (
-    trial TEXT PRIMARY KEY REFERENCES started, status TEXT NOT NULL, record TEXT NOT NULL,
-    at REAL NOT NULL
-) STRICT;
-CREATE TABLE samples (
-    trial TEXT NOT NULL REFERENCES ended, phase TEXT NOT NULL, round INTEGER NOT NULL,
-    turn INTEGER NOT NULL, iterations INTEGER NOT NULL, seconds REAL NOT NULL,
-    cpu_seconds REAL NOT NULL, voluntary_switches INTEGER NOT NULL,
-    involuntary_switches INTEGER NOT NULL, steal_seconds REAL,
-    PRIMARY KEY (trial, phase, round)
-) STRICT;
-CREATE TABLE stops (
-    run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
-) STRICT;
-"""
-TABLES = ("runs", "tasks", "started", "ended", "samples", "stops")
+SAMPLE = tuple(Sample.model_fields)
 BUSY_SECONDS = 30.0
 
 
@@ -88,7 +63,7 @@ class Store:
         bare = [phase.model_copy(update={"samples": ()}) for phase in record.phases]
         text = record.model_copy(update={"phases": tuple(bare)}).model_dump_json()
         rows = [
-            (record.trial, phase.phase, *(getattr(sample, name) for name in Sample.model_fields))
+            (record.trial, phase.phase, *_columns(sample))
             for phase in record.phases
             for sample in phase.samples
         ]
@@ -98,7 +73,8 @@ class Store:
                 (record.trial, record.status, text, time.time()),
             )
             self._connection.executemany(
-                f"INSERT INTO samples VALUES (?, ?, {', '.join('?' * len(Sample.model_fields))})",
+                f"INSERT INTO samples (trial, phase, {', '.join(SAMPLE)}) "
+                f"VALUES (?, ?, {', '.join('?' * len(SAMPLE))})",
                 rows,
             )
 
@@ -107,6 +83,30 @@ class Store:
         with self._writing():
             self._connection.execute(
                 "INSERT INTO stops VALUES (?, ?, ?, ?)", (run, rule, seconds, time.time())
+            )
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Keep the outcome of a proof; of several with one key the latest counts."""
+        with self._writing():
+            self._connection.execute(
+                "INSERT INTO certificates (key, certificate, at) VALUES (?, ?, ?)",
+                (certificate.key, certificate.model_dump_json(), time.time()),
+            )
+
+    def certificate(self, key: str) -> Certificate | None:
+        """The latest certificate with this key."""
+        row = self._connection.execute(
+            "SELECT certificate FROM certificates WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
+        ).fetchone()
+        return Certificate.model_validate_json(row[0]) if row else None
+
+    def relate(self, run: str, keys: Iterable[str]) -> None:
+        """Note that a run relied on the latest certificates with these keys."""
+        with self._writing():
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO proven SELECT ?, max(id) FROM certificates WHERE key = ? "
+                "HAVING max(id) IS NOT NULL",
+                [(run, key) for key in keys],
             )
 
     @contextlib.contextmanager
@@ -144,7 +144,20 @@ class Store:
             records=tuple(_last_attempts(self._records(name))),
             stopped_by=stops[-1][0] if stops else None,
             seconds=sum(seconds for _, seconds in stops) if stops else None,
+            certificates=tuple(self._certificates(name)),
         )
+
+    def _certificates(self, run: str) -> Iterator[Certificate]:
+        if version(self._connection) < 2:
+            return
+        rows = self._connection.execute(
+            "SELECT c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
+            "WHERE p.run = ? ORDER BY c.id",
+            (run,),
+        )
+        # A later proof of the same setup, in a resumed run, replaces the earlier one.
+        found = (Certificate.model_validate_json(text) for (text,) in rows)
+        yield from {it.setup: it for it in found}.values()
 
     def _records(self, run: str) -> Iterator[Record]:
         samples = self._samples(run)
@@ -173,14 +186,18 @@ class Store:
 
     def _samples(self, run: str) -> dict[tuple[str, str], list[Sample]]:
         samples: dict[tuple[str, str], list[Sample]] = {}
-        names = list(Sample.model_fields)
+        # A store of schema 1 that is only read has fewer columns.
+        there = {row[1] for row in self._connection.execute("PRAGMA table_info(samples)")}
+        names = [name for name in SAMPLE if name in there]
         rows = self._connection.execute(
             f"SELECT trial, phase, {', '.join(names)} FROM samples JOIN started USING (trial) "
             "WHERE run = ? ORDER BY trial, phase, round",
             (run,),
         )
         for trial, phase, *values in rows:
-            sample = Sample.model_validate(dict(zip(names, values, strict=True)))
+            fields = dict(zip(names, values, strict=True))
+            fields["readings"] = json.loads(fields.get("readings") or "[]")
+            sample = Sample.model_validate(fields)
             samples.setdefault((trial, phase), []).append(sample)
         return samples
 
@@ -208,11 +225,13 @@ def create(directory: Path) -> Store:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                _make_schema(connection, path)
+            if version(connection) == 0:
+                make(connection, path)
+            check(connection, path)
+            if version(connection) == 1:
+                upgrade(connection)
     except (OSError, sqlite3.Error, filelock.Timeout) as error:
         raise StoreError(f"{path}: {error}") from error
-    _check(connection, path)
     return Store(connection)
 
 
@@ -223,34 +242,14 @@ def open_existing(directory: Path) -> Store:
         raise UsageError(f"{directory}: no results here; make some with: python -m harness run")
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        _check(connection, path)
+        check(connection, path)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     return Store(connection)
 
 
-def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StoreError(f"{path}: a database, but not one of samestep's")
-    guards = "".join(
-        f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} "
-        "BEGIN SELECT RAISE(ABORT, 'rows of the store are never changed'); END;"
-        for table in TABLES
-        for verb in ("UPDATE", "DELETE")
-    )
-    connection.executescript(
-        f"BEGIN; {SCHEMA} {guards} PRAGMA application_id = {APPLICATION_ID};"
-        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    identity = connection.execute("PRAGMA application_id").fetchone()[0]
-    schema = connection.execute("PRAGMA user_version").fetchone()[0]
-    if identity != APPLICATION_ID:
-        raise StoreError(f"{path}: a database, but not one of samestep's")
-    if schema > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: written by a newer samestep (schema {schema}; this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade to read it"
-        )
+def _columns(sample: Sample) -> list[object]:
+    """A sample's values in the order of `SAMPLE`; its readings as JSON, if it has any."""
+    values = sample.model_dump()
+    values["readings"] = json.dumps(sample.readings) if sample.readings else None
+    return [values[name] for name in SAMPLE]

@@ -88,7 +88,7 @@ def test_seeds_beyond_the_blocks_get_blocks_of_their_own():
         ({"threads": [64]}, "threads 64: this machine has 2 cores to use"),
         ({"threads": [0]}, "threads.0: Input should be greater than or equal to 1 (got 0)"),
         ({"dtypes": ["float16"]}, "dtypes.0: Input should be 'float32' or 'float64'"),
-        ({"phases": ["fit"]}, "phases.0: Input should be 'train' or 'predict'"),
+        ({"phases": ["fit"]}, "phases.0: Input should be 'train', 'predict'"),
         ({"preset": "quik"}, "unknown preset 'quik'; did you mean 'quick'?"),
         ({"blocks": 0}, "blocks: Input should be greater than or equal to 1 (got 0)"),
         ({"seeds": -1}, "seeds: Input should be greater than or equal to 0 (got -1)"),

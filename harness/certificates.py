@@ -1,0 +1,72 @@
+"""`Certificate`: what was shown of a setup's sameness with the reference, and what was not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.adapter import Setting
+from harness.cells import Phase, Setup
+from harness.tasks.frozen import Frozen
+
+Tolerance = Literal["exact", "stock"]
+"""`exact` follows the task's formulas to rounding; `stock` is a framework's own variant of them."""
+
+
+class Divergence(Frozen):
+    """The largest differences from the reference at one step, each relative to its tensor's scale.
+
+    `logits` and `gradients` are those at the weights before the step, `loss` the one that the step
+    returned, `weights` and `slots` those after it. None where a step was not asked for it.
+    """
+
+    step: int
+    loss: float | None = None
+    logits: float | None = None
+    gradients: float | None = None
+    weights: float | None = None
+    slots: float | None = None
+
+
+class Finding(Frozen):
+    """What one check found; `detail` says where a failed one failed first, and by how much."""
+
+    check: str
+    ok: bool
+    detail: str = ""
+
+
+class Certificate(Frozen):
+    """The outcome of one proof. `key` changes with anything that could change the outcome.
+
+    `code` is a hash over the adapter's files and everything that the proof rests on; `steps` were
+    compared, on batches of `rows` rows, from the shared start of `seed`. `logical_peak` is in
+    bytes, by phase, None where the framework keeps no account; `made` is an ISO time.
+    """
+
+    key: str
+    setup: Setup
+    framework_version: str
+    code: str
+    machine: str
+    made: str
+    tolerance: Tolerance
+    seed: int
+    steps: int
+    rows: int
+    seconds: float
+    findings: tuple[Finding, ...]
+    divergence: tuple[Divergence, ...] = ()
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
+
+    @property
+    def proven(self) -> bool:
+        """Whether something was checked and every check passed."""
+        return bool(self.findings) and all(it.ok for it in self.findings)
+
+    @property
+    def failure(self) -> Finding | None:
+        """The first check that did not pass."""
+        return next((it for it in self.findings if not it.ok), None)

@@ -1,0 +1,102 @@
+"""The tables of the store, how a new one is made and an old one brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.records import SCHEMA_VERSION
+
+APPLICATION_ID = 0x73616D65  # "same": tells our file from anyone else's
+SCHEMA = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, created REAL NOT NULL, info TEXT NOT NULL
+) STRICT;
+CREATE TABLE tasks (
+    run TEXT NOT NULL REFERENCES runs, digest TEXT NOT NULL, spec TEXT NOT NULL,
+    PRIMARY KEY (run, digest)
+) STRICT;
+CREATE TABLE started (
+    trial TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs, block INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, setup TEXT NOT NULL, at REAL NOT NULL
+) STRICT;
+CREATE TABLE ended (
+    trial TEXT PRIMARY KEY REFERENCES started, status TEXT NOT NULL, record TEXT NOT NULL,
+    at REAL NOT NULL
+) STRICT;
+CREATE TABLE samples (
+    trial TEXT NOT NULL REFERENCES ended, phase TEXT NOT NULL, round INTEGER NOT NULL,
+    turn INTEGER NOT NULL, iterations INTEGER NOT NULL, seconds REAL NOT NULL,
+    cpu_seconds REAL NOT NULL, voluntary_switches INTEGER NOT NULL,
+    involuntary_switches INTEGER NOT NULL, steal_seconds REAL,
+    pressure_seconds REAL, load REAL, loss REAL, readings TEXT,
+    PRIMARY KEY (trial, phase, round)
+) STRICT;
+CREATE TABLE stops (
+    run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
+) STRICT;
+"""
+# A proof outlives the run that asked for it: `proven` says which certificates a run had.
+PROOFS = """
+CREATE TABLE certificates (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, certificate TEXT NOT NULL, at REAL NOT NULL
+) STRICT;
+CREATE INDEX certificates_by_key ON certificates (key);
+CREATE TABLE proven (
+    run TEXT NOT NULL REFERENCES runs, certificate INTEGER NOT NULL REFERENCES certificates,
+    PRIMARY KEY (run, certificate)
+) STRICT;
+"""
+TABLES = ("runs", "tasks", "started", "ended", "samples", "stops")
+PROOF_TABLES = ("certificates", "proven")
+# What schema 1 lacks in the table of samples.
+ADDED = ("pressure_seconds REAL", "load REAL", "loss REAL", "readings TEXT")
+
+
+def make(connection: sqlite3.Connection, path: Path) -> None:
+    """Lay out a new store; raises StoreError in somebody else's database."""
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(f"{path}: a database, but not one of samestep's")
+    connection.executescript(
+        f"BEGIN; {SCHEMA} {PROOFS} {_guards(TABLES + PROOF_TABLES)}"
+        f"PRAGMA application_id = {APPLICATION_ID};"
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """From schema 1: more is known of a sample, and proofs are kept."""
+    added = "".join(f"ALTER TABLE samples ADD COLUMN {column};" for column in ADDED)
+    connection.executescript(
+        f"BEGIN; {added} {PROOFS} {_guards(PROOF_TABLES)}"
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
+
+
+def _guards(tables: Iterable[str]) -> str:
+    return "".join(
+        f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} "
+        "BEGIN SELECT RAISE(ABORT, 'rows of the store are never changed'); END;"
+        for table in tables
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The schema of an open database; 0 before one is made."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError for a database that is not ours, or newer than we are."""
+    identity = connection.execute("PRAGMA application_id").fetchone()[0]
+    schema = version(connection)
+    if identity != APPLICATION_ID:
+        raise StoreError(f"{path}: a database, but not one of samestep's")
+    if schema > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: written by a newer samestep (schema {schema}; this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade to read it"
+        )
