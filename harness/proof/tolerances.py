@@ -1,0 +1,52 @@
+"""How far a framework may be from the float64 reference, and over how many steps.
+
+Every difference is relative to the largest entry of the reference's tensor. The bounds follow from
+rounding, they are not fitted to a framework:
+
+- A gradient of these nets is a chain of sums of up to some thousand products, each rounded to
+  ε = 2⁻⁵³ ≈ 1.1e-16 or 2⁻²⁴ ≈ 6e-8. Errors of n random roundings grow as √n·ε: about 1e-14 and
+  6e-6. One step is held to 1e-12 and 1e-5.
+- Along a trajectory the errors of the steps add up, and an optimizer that divides by the size of
+  the gradient magnifies those of small gradients. Two correct float64 programs stay within 4e-15
+  of each other in the loss over 1000 steps; 1e-9 over 100 steps leaves room for every weight.
+- In float32 the difference stays near 1e-7 until a ReLU near its kink takes the other side; from
+  then on it grows without bound (0.1 at step 1000 for two correct programs). So trajectories are
+  compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
+
+An idiomatic mode that keeps its framework's stock formula cannot follow the task's: it is held to
+`stock`, in which only what comes before the first update is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.cells import Dtype
+from harness.certificates import Tolerance
+
+STOCK_TRAJECTORY = 1e-2
+"""Stock Adam of Keras: 1.5e-4 in the loss at step 10, and more in the weights."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`one_step` bounds logits, loss and gradients before the first update, `trajectory` bounds
+    everything else, over `steps` steps."""
+
+    one_step: float
+    trajectory: float
+    steps: int
+
+
+LIMITS: dict[tuple[Tolerance, Dtype], Limits] = {
+    ("exact", "float64"): Limits(1e-12, 1e-9, 100),
+    ("exact", "float32"): Limits(1e-5, 1e-5, 10),
+    ("stock", "float64"): Limits(1e-12, STOCK_TRAJECTORY, 10),
+    ("stock", "float32"): Limits(1e-5, STOCK_TRAJECTORY, 10),
+}
+QUICK_STEPS = 10
+"""What a run's own proof takes at the most."""
+
+
+def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
+    return LIMITS[tolerance, dtype]
