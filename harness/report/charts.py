@@ -19,7 +19,7 @@ from harness.report.inert import line
 from harness.report.looks import Look, Places, label, look
 from harness.report.sections import PEAKS, STAGES, counted_peaks, stage_times
 
-SectionName = Literal["speed", "quality", "phases", "memory"]
+SectionName = Literal["speed", "quality", "phases", "memory", "sameness"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
+    """Curves over a linear axis; `log` makes the upward one logarithmic."""
+
     title: str
     axis: str
     unit: Unit
@@ -68,6 +70,8 @@ class Curves:
     up_unit: Unit
     curves: tuple[Curve, ...]
     target: float | None = None
+    target_name: str = "target"
+    log: bool = False
 
 
 @dataclass(frozen=True)

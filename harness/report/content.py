@@ -71,8 +71,6 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Content:
-    """`sameness` is what was shown of it, sentence by sentence; empty says nothing either way."""
-
     title: str
     question: str
     byline: str
@@ -81,8 +79,8 @@ class Content:
     quality: tuple[Section, ...]
     phases: tuple[Section, ...]
     memory: tuple[Section, ...]
+    sameness: tuple[Section, ...]
     troubles: tuple[Trouble, ...]
     unavailable: tuple[tuple[str, str], ...]
     method: tuple[tuple[str, str], ...]
     repeat: Repeat
-    sameness: tuple[str, ...] = ()

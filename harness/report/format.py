@@ -20,7 +20,9 @@ SAME = "1 ×"
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
-Unit = Literal["examples/s", "seconds", "bytes", "accuracy", "error", "epoch"]
+Unit = Literal[
+    "examples/s", "seconds", "bytes", "accuracy", "error", "epoch", "step", "relative difference"
+]
 """What an axis counts."""
 
 
@@ -97,6 +99,8 @@ def span(low: int, high: int, noun: str) -> str:
 
 def tick(value: float, unit: Unit) -> str:
     """A round number on an axis, e.g. `20,000`, `10 ms`, `95 %`."""
+    if unit == "relative difference":
+        return f"{value:.0e}".replace("e-0", "e-")
     if value == 0 and unit != "accuracy":
         return "0"
     if unit == "seconds" or unit == "bytes":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.adapter import Framework
 from harness.analysis.quality import QualityTable
 from harness.analysis.summary import Summary, Table
-from harness.cells import Setup
+from harness.cells import Lane, Setup
 from harness.frameworks import frameworks
 from harness.report.inert import line
 
@@ -36,9 +36,15 @@ def look(setup: Setup) -> Look:
     """The colour is the framework's, marker and dashes are the mode's."""
     framework = _known().get(setup.framework)
     color = framework.color if framework else UNKNOWN_COLOR
-    modes = list(framework.modes) if framework else []
+    own = framework.idioms if framework and setup.lane == "idiomatic" else None
+    modes = list(own if own is not None else framework.modes) if framework else []
     place = modes.index(setup.mode) if setup.mode in modes else 0
     return Look(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
+
+
+def lane_mark(lane: Lane) -> str:
+    """What tells the idiomatic lane in headings; the identical one is what nobody need name."""
+    return "" if lane == "identical" else f", {lane}"
 
 
 def label(setup: Setup) -> str:

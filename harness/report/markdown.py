@@ -25,14 +25,12 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
     if not content.speed and not content.quality:
         yield "No trial ended well, so there is nothing to compare."
     yield "\n".join(f"- **{prose(name)}:** {prose(text)}" for name, text in content.facts)
-    if content.sameness:
-        yield "## Sameness"
-        yield from (prose(it) for it in content.sameness)
     for title, name, sections in (
         ("Speed", "speed", content.speed),
         ("Quality", "quality", content.quality),
         ("Phase times", "phases", content.phases),
         ("Memory", "memory", content.memory),
+        ("Sameness", "sameness", content.sameness),
     ):
         if sections:
             yield f"## {title}"

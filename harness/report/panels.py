@@ -108,7 +108,7 @@ def _dots_scale(panel: Dots, wide: float) -> Scale | None:
 def _ticks(drawn: Sketch, scale: Scale, tall: float, unit: fmt.Unit) -> None:
     """Grid lines with as many labels below as have room beside each other."""
     for count in (5, 4, 3, 2, 1):
-        values = scale.ticks(count, integer=unit == "epoch")
+        values = scale.ticks(count, integer=unit in ("epoch", "step"))
         labels = [(scale.at(it), fmt.tick(it, unit)) for it in values]
         if all(
             right - left > (width(a, SMALL) + width(b, SMALL)) / 2 + 0.1
@@ -139,7 +139,8 @@ def _mark(drawn: Sketch, mark: Mark, y: float, scale: Scale) -> None:
 def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float) -> None:
     points = [it for curve in panel.curves for it in curve.points]
     heights = [y for _, y in points] + ([] if panel.target is None else [panel.target])
-    over, up = _span([x for x, _ in points], wide), _span(heights, tall)
+    over = _span([x for x, _ in points], wide)
+    up = _log_span(heights, tall) if panel.log else _span(heights, tall)
     _ticks(drawn, over, tall, panel.unit)
     for tick in up.ticks(5):
         y = tall - up.at(tick)
@@ -162,7 +163,7 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float) -> None:
         drawn.curve(points, curve.look, 1.4 + 2.6 * rest)
     if panel.target is not None:
         ends = [it.points[-1][1] for it in medians]
-        _target(drawn, panel.target, ends, tall - up.at(panel.target), wide)
+        _target(drawn, panel, ends, tall - up.at(panel.target), wide)
 
 
 def _span(values: Sequence[float], length: float) -> Scale:
@@ -171,13 +172,22 @@ def _span(values: Sequence[float], length: float) -> Scale:
     return Scale(low - room, high + room, length)
 
 
-def _target(drawn: Sketch, target: float, ends: Sequence[float], y: float, wide: float) -> None:
+def _log_span(values: Sequence[float], length: float) -> Scale:
+    return Scale(min(values) / 3, max(values) * 3, length, log=True)
+
+
+def _target(drawn: Sketch, panel: Curves, ends: Sequence[float], y: float, wide: float) -> None:
+    assert panel.target is not None
     dash = 0.06
     for n in range(int(wide / dash / 2) + 1):
         x = 2 * n * dash
         drawn.line([(x, y), (min(x + dash, wide), y)], INK, 1)
     # On the side where the curves do not end.
-    below = sum(end > target for end in ends) * 2 > len(ends)
+    below = sum(end > panel.target for end in ends) * 2 > len(ends)
     drawn.text(
-        wide, y + (0.05 if below else -0.05), "target", ha="right", va="top" if below else "bottom"
+        wide,
+        y + (0.05 if below else -0.05),
+        panel.target_name,
+        ha="right",
+        va="top" if below else "bottom",
     )

@@ -25,6 +25,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     """
     # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
     from harness.report.charts import make_charts
+    from harness.report.divergence import divergence_chart
     from harness.report.figures import draw
     from harness.report.markdown import render_markdown
     from harness.report.page import render_page
@@ -32,7 +33,8 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
     summary = summarise(run.tasks, run.records)
     content = make_content(run, summary)
-    drawings = draw(make_charts(summary))
+    divergence = divergence_chart(run.certificates)
+    drawings = draw([*make_charts(summary), *([divergence] if divergence else [])])
     files = {
         "report.html": render_page(content, drawings),
         "report.md": render_markdown(content, drawings),

@@ -1,0 +1,102 @@
+"""What the proof showed: certificates and effective settings as sections, divergence as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.certificates import Certificate, Divergence
+from harness.records import Run
+from harness.report import format as fmt
+from harness.report.content import Column, Grid, Section, Value
+from harness.report.inert import line
+from harness.report.looks import label, lane_mark, place
+
+KINDS = ("loss", "logits", "gradients", "weights", "slots")
+NAME = Column("framework:mode", "name")
+
+
+def sections(run: Run) -> tuple[Section, ...]:
+    """One section an arena and lane: every setup's certificate, and what it rests on."""
+    return tuple(
+        _section(certificates, number)
+        for number, certificates in enumerate(grouped(run.certificates), start=1)
+    )
+
+
+def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
+    """Certificates whose setups may be ranked against each other, together."""
+    groups: dict[tuple[object, ...], list[Certificate]] = {}
+    for it in sorted(certificates, key=lambda it: it.setup.label):
+        groups.setdefault(it.setup.ranking, []).append(it)
+    return list(groups.values())
+
+
+def worst(divergence: Iterable[Divergence], kind: str) -> float | None:
+    """The largest difference of one kind over all steps; None where it was never compared."""
+    found = [value for it in divergence if (value := getattr(it, kind)) is not None]
+    return max(found, default=None)
+
+
+def largest(step: Divergence) -> float | None:
+    """The largest difference of any kind at one step."""
+    found = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
+    return max(found, default=None)
+
+
+def difference(value: float | None) -> str:
+    """A relative difference, e.g. `3.1e-16`; exactly none is `0`."""
+    if value is None:
+        return fmt.NONE
+    return f"{value:.1e}" if value else "0"
+
+
+def _section(certificates: Sequence[Certificate], number: int) -> Section:
+    setup = certificates[0].setup
+    columns = (
+        NAME,
+        Column("outcome", "text"),
+        Column("steps"),
+        Column("rows"),
+        *(Column(kind) for kind in KINDS),
+        Column("tolerance", "text"),
+    )
+    failed = [it for it in certificates if not it.proven]
+    return Section(
+        anchor=f"sameness-{number}",
+        task=line(setup.task),
+        phase=f"proof{lane_mark(setup.lane)}",
+        place=place(setup),
+        lead=sentence(certificates),
+        grid=Grid(columns, tuple(_row(it) for it in certificates)),
+        notes=tuple(f"{label(it.setup)}: {_why(it)}." for it in failed),
+    )
+
+
+def _row(certificate: Certificate) -> tuple[Value, ...]:
+    return (
+        Value(label(certificate.setup)),
+        Value("proven" if certificate.proven else "not proven"),
+        Value(str(certificate.steps)),
+        Value(str(certificate.rows)),
+        *(Value(difference(worst(certificate.divergence, kind))) for kind in KINDS),
+        Value(certificate.tolerance),
+    )
+
+
+def _why(certificate: Certificate) -> str:
+    failure = certificate.failure
+    if failure is None:
+        return "nothing was checked"
+    return line(f"{failure.check}: {failure.detail}" if failure.detail else failure.check)
+
+
+def sentence(certificates: Sequence[Certificate]) -> str:
+    """Who is proven, and how far from the reference the farthest of them went."""
+    proven = [it for it in certificates if it.proven]
+    if not proven:
+        return "None of these is shown to compute the same thing, so none is ranked."
+    far = [value for it in proven for step in it.divergence if (value := largest(step)) is not None]
+    over = fmt.span(min(it.steps for it in proven), max(it.steps for it in proven), "step")
+    bound = f", and no tensor of theirs left the reference by more than {difference(max(far))}"
+    who = "All" if len(proven) == len(certificates) else f"{len(proven)} of {len(certificates)}"
+    return f"{who} are proven over {over}{bound if far else ''}."
