@@ -1,0 +1,197 @@
+"""Faults that right numbers do not show: resets, work left undone, threads, memory, the clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from harness.adapter import Array, DeviceMemory, State
+from harness.proof.planted.fault import Planted, fault
+from harness.proof.planted.tasks import DIGITS
+
+# Resets.
+
+
+@fault("reset-slots", "reset forgets the slots", DIGITS, "reset")
+class ResetSlots(Planted):
+    def reset(self) -> None:
+        kept = {name: it.copy() for name, it in self._state.items() if name != "weights"}
+        super().reset()
+        for name, values in kept.items():
+            self._state[name][...] = values
+
+
+@fault("reset-count", "reset forgets the step count", DIGITS, "reset")
+class ResetCount(Planted):
+    def reset(self) -> None:
+        steps = getattr(self, "_steps", 0)
+        super().reset()
+        self._steps = steps
+
+
+@fault("reset-weights", "reset leaves the weights as they are", DIGITS, "reset")
+class ResetWeights(Planted):
+    _begun = False
+
+    def reset(self) -> None:
+        kept = self._state["weights"].copy()
+        super().reset()
+        if self._begun:
+            self._state["weights"][...] = kept
+        self._begun = True
+
+
+# Work that is done only while somebody looks.
+
+
+@fault("iterations-fewer", "runs fewer iterations than claimed", DIGITS, "unwatched")
+class IterationsFewer(Planted):
+    """Of the steps between two looks only the first is taken."""
+
+    _watched = True
+    _last: Any = None
+
+    def train_step(self, batch: Any) -> Any:
+        if self._watched:
+            self._watched, self._last = False, super().train_step(batch)
+        return self._last
+
+    def state(self) -> State:
+        self._watched = True
+        return super().state()
+
+    def reset(self) -> None:
+        self._watched = True
+        super().reset()
+
+
+@fault("handle-overwritten", "the next step writes over a loss", DIGITS, "unwatched")
+class HandleOverwritten(Planted):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._loss = np.zeros((), self._options.dtype)
+
+    def train_step(self, batch: Any) -> Any:
+        self._loss[...] = super().train_step(batch)
+        return self._loss
+
+
+# The clock.
+
+
+@fault("synchronize", "synchronize returns before the device is done", DIGITS, "synchronize")
+class Asynchronous(Planted):
+    """A device with a queue and a time of its own; every result is waited for, but not here."""
+
+    SECONDS = 0.005
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._queue = ThreadPoolExecutor(1)
+
+    def _submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
+        def work() -> Any:
+            time.sleep(self.SECONDS)
+            return function(batch)
+
+        return self._queue.submit(work)
+
+    def train_step(self, batch: Any) -> Any:
+        return self._submit(super().train_step, batch)
+
+    def predict(self, batch: Any) -> Any:
+        return self._submit(super().predict, batch)
+
+    def to_numpy(self, handle: Any) -> Array:
+        return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
+
+    def _finish(self) -> None:
+        self._queue.submit(int).result()
+
+    def state(self) -> State:
+        self._finish()
+        return super().state()
+
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        self._finish()
+        return super().gradients(batch)
+
+    def reset(self) -> None:
+        if hasattr(self, "_queue"):
+            self._finish()
+        super().reset()
+
+
+# Threads and memory.
+
+
+@fault("threads", "works with more threads than it says", DIGITS, "threads")
+class MoreThreads(Planted):
+    WORKERS = 2 * (os.cpu_count() or 1)
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._pool = ThreadPoolExecutor(self.WORKERS)
+        self._matrix = np.ones((256, 256))
+
+    def _busy(self, run: Callable[[Any], Any], batch: Any) -> Any:
+        helpers = [self._pool.submit(self._help) for _ in range(self.WORKERS)]
+        result = run(batch)
+        for helper in helpers:
+            helper.result()
+        return result
+
+    def _help(self) -> None:
+        for _ in range(4):
+            np.exp(self._matrix)  # without the interpreter's lock
+
+    def train_step(self, batch: Any) -> Any:
+        return self._busy(super().train_step, batch)
+
+    def predict(self, batch: Any) -> Any:
+        return self._busy(super().predict, batch)
+
+
+@fault("memory-zero", "a device memory counter that reports 0", DIGITS, "memory")
+class MemoryZero(Planted):
+    def device_memory(self) -> DeviceMemory:
+        return DeviceMemory(peak_allocated=0, peak_reserved=0)
+
+
+@fault("logical-zero", "a count of tensors that reports 0", DIGITS, "memory")
+class LogicalZero(Planted):
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        run()
+        return 0
+
+
+# The framework's own loop.
+
+
+@fault("fit-short", "fit takes one step fewer than it is asked for", DIGITS, "fit", idiomatic=True)
+class FitShort(Planted):
+    def fit(self, loader: Any, steps: int) -> Any:
+        return super().fit(loader, max(1, steps - 1))
+
+
+@fault("batch-dropped", "the loader drops the last batch", DIGITS, "fit", idiomatic=True)
+class BatchDropped(Planted):
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
+        return super().loader(inputs, targets, order[:-1])
+
+
+@fault("loader-shuffles", "the loader shuffles once more", DIGITS, "fit", idiomatic=True)
+class LoaderShuffles(Planted):
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
+        return super().loader(inputs, targets, np.random.default_rng(0).permutation(order))
+
+
+@fault("infer-repeats", "infer repeats its first batch", DIGITS, "infer", idiomatic=True)
+class InferRepeats(Planted):
+    def infer(self, loader: Any, steps: int) -> Any:
+        return super().infer(loader[:1], steps)
