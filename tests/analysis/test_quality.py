@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.quality import quality_table
 from harness.analysis.summary import summarise
-from tests.builders import ERROR_TASK, TASK, make_quality, make_record, make_setup, make_task
+from tests.builders import (
+    ERROR_TASK,
+    TASK,
+    make_failure,
+    make_quality,
+    make_record,
+    make_setup,
+    make_task,
+)
 
 
 def trained(task, *curves, label="pytorch:eager", seconds=0.5):
@@ -88,3 +97,93 @@ def test_the_curve_is_the_median_over_seeds():
 def test_all_trainings_of_all_setups_are_listed():
     summary = summarise([TASK], [*trained(TASK, [0.1], [0.2]), *trained(TASK, [0.3], label="x:y")])
     assert [it.final for it in summary.trainings] == [0.1, 0.2, 0.3]
+
+
+def diverged(seed, *curve, block=None, label="pytorch:eager"):
+    """A training that ended in NaN after the epochs given."""
+    quality = make_quality(curve, seed) if curve else None
+    block = seed if block is None else block
+    return make_failure(make_setup(TASK, label), block, "diverged", quality=quality)
+
+
+def by_setup(records):
+    setups = {}
+    for it in records:
+        setups.setdefault(it.setup, []).append(it)
+    return setups
+
+
+def table_of(records, lost):
+    return quality_table(TASK, by_setup(records), lost)
+
+
+def test_a_training_that_diverged_counts_as_not_reached():
+    good = [0.5, 0.97]
+    row = table_of(trained(TASK, good), [diverged(1, 0.3), diverged(2, 0.2)]).rows[0]
+    assert row.diverged == (1, 2)
+    assert (row.reached, row.to_target.n, row.seconds_to_target) == (1, 3, None)
+    assert row.final == 0.97
+
+
+def test_one_that_diverged_at_once_has_the_seed_of_its_block():
+    theirs = trained(TASK, [0.9], [0.9], label="x:y")
+    records = [*trained(TASK, [0.97]), *theirs]
+    table = table_of(records, [diverged(None, block=1), diverged(None, block=7)])
+    assert [row.diverged for row in table.rows] == [(1,), ()]
+    assert (table.pairs[0].verdict, table.pairs[0].seeds) == ("cannot tell", (0,))
+
+
+def test_a_seed_that_was_trained_after_all_did_not_diverge():
+    row = table_of(trained(TASK, [0.97]), [diverged(0, 0.2)]).rows[0]
+    assert row.diverged == ()
+
+
+def test_pairs_stand_against_the_baseline():
+    records = [
+        *trained(TASK, [0.95], [0.96], [0.94]),
+        *trained(TASK, [0.95], [0.96], [0.94], label="x:y"),
+        *trained(TASK, [0.55], [0.56], [0.54], label="broken:one"),
+    ]
+    table = quality_table(TASK, by_setup(records), baseline="x:y")
+    assert table.baseline == "x:y"
+    assert [(it.label, it.verdict) for it in table.pairs] == [
+        ("broken:one", "differs"),
+        ("pytorch:eager", "equivalent"),
+    ]
+    assert quality_table(TASK, by_setup(records), baseline="gone").baseline == "broken:one"
+
+
+def test_the_final_value_has_an_interval_over_seeds():
+    row = only(TASK, trained(TASK, [0.90], [0.92], [0.94])).rows[0]
+    assert row.final == row.final_interval.estimate == 0.92
+    assert row.final_interval.low < 0.9 < 0.94 < row.final_interval.high
+    assert row.final_interval.method == "student-t"
+    alone = only(TASK, trained(TASK, [0.9])).rows[0]
+    assert alone.final_interval.low is None
+
+
+def test_without_a_target_there_is_no_time_to_it():
+    task = make_task("aimless", target=None)
+    assert only(task, trained(task, [1.0])).rows[0].to_target is None
+
+
+def test_bands_hold_every_seed_while_there_are_few():
+    bands = only(TASK, trained(TASK, [0.1, 0.4], [0.2, 0.5], [0.3, 0.9])).rows[0].bands
+    assert [(it.epoch, it.low, it.quality, it.high) for it in bands] == [
+        (1, 0.1, 0.2, 0.3),
+        (2, 0.4, 0.5, 0.9),
+    ]
+    assert [it.seconds for it in bands] == [0.5, 1.0]
+    assert not bands[0].quartiles
+
+
+def test_bands_of_many_seeds_are_quartiles():
+    bands = only(TASK, trained(TASK, *([it / 10] for it in range(1, 10)))).rows[0].bands
+    assert bands[0].quartiles
+    assert (bands[0].low, bands[0].quality, bands[0].high) == pytest.approx((0.3, 0.5, 0.7))
+
+
+def test_bands_end_where_the_shortest_training_does():
+    row = only(TASK, trained(TASK, [0.1, 0.4, 0.6], [0.2, 0.5])).rows[0]
+    assert [it.epoch for it in row.bands] == [1, 2]
+    assert row.final == pytest.approx(0.55)

@@ -1,0 +1,94 @@
+"""Intervals of quantities that may be zero or negative: differences, drifts, quality."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Not scipy.stats, which takes half a second to import.
+from scipy import special
+
+from harness.analysis.intervals import CONFIDENCE, Interval, median_interval
+
+
+def signed_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, of: str = "blocks"
+) -> Interval:
+    """The median of any finite numbers with its interval; `of` names what they are one for each.
+
+    As `median_interval`, but Student's t for 2 to 5 values stands on the values themselves, since
+    they may have no logarithm. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    n, middle = len(values), statistics.median(values)
+    if n == 1:
+        reason = f"one of the {of} says nothing of the spread"
+        return Interval(estimate=middle, low=None, high=None, n=1, method="none", reason=reason)
+    if ranks := order_ranks(n, confidence):
+        ordered = sorted(values)
+        low, high = ordered[ranks[0] - 1], ordered[ranks[1] - 1]
+        return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
+    mean = student(values)
+    half = mean.half_width(confidence)
+    # With so few values the median may lie outside the interval of the mean.
+    return Interval(
+        estimate=middle,
+        low=min(mean.center - half, middle),
+        high=max(mean.center + half, middle),
+        n=n,
+        method="student-t",
+        reason=f"too few {of} for order statistics",
+    )
+
+
+@functools.cache
+def order_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
+    """Ranks (from 1) of the two ordered values of n that enclose the median; None if none do.
+
+    Read off `median_interval` over 1 to n, so that there is one rule for order statistics.
+    """
+    ranks = median_interval([float(it) for it in range(1, n + 1)], confidence)
+    if ranks.method != "order-statistic" or ranks.low is None or ranks.high is None:
+        return None
+    return round(ranks.low), round(ranks.high)
+
+
+class Student(NamedTuple):
+    """The mean of `n` values and its standard error, at least 2 of them."""
+
+    center: float
+    error: float
+    n: int
+
+    def half_width(self, confidence: float = CONFIDENCE) -> float:
+        """Half the width of Student's interval of the mean."""
+        return float(special.stdtrit(self.n - 1, (1 + confidence) / 2)) * self.error
+
+    def p_value(self, center: float = 0.0) -> float:
+        """Two-sided: how surprising the mean is if the true one were `center`."""
+        distance = abs(self.center - center)
+        if self.error == 0:
+            return 1.0 if distance == 0 else 0.0
+        return 2 * float(special.stdtr(self.n - 1, -distance / self.error))
+
+    def within(self, margin: float, level: float = 0.05) -> bool:
+        """Two one-sided t tests, each at `level`, that the mean lies within ± margin.
+
+        The same as the interval at 1 − 2·level inside it (Schuirmann 1987).
+        """
+        return abs(self.center) + self.half_width(1 - 2 * level) < margin
+
+
+def student(values: Sequence[float], resolution: float = 0.0) -> Student:
+    """Mean and standard error of at least 2 values.
+
+    `resolution` is the grid on which they can lie: their deviation is taken to be at least that of
+    rounding to it, resolution/√12 (Sheppard 1898), for equal values on a coarse grid are not
+    certainty.
+    """
+    deviation = max(statistics.stdev(values), resolution / math.sqrt(12))
+    return Student(statistics.fmean(values), deviation / math.sqrt(len(values)), len(values))

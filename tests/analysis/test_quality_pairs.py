@@ -1,0 +1,188 @@
+"""Quality seed by seed: equivalent, different, or not to be told; and Holm's correction."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.analysis.quality_pairs import MARGINS, holm, quality_pairs
+from tests.builders import ERROR_TASK, TASK
+
+BASE = {0: 0.950, 1: 0.960, 2: 0.955, 3: 0.952, 4: 0.958}
+GRID = 1 / TASK.data.shape.test
+
+
+def only(finals, base=None, task=TASK):
+    (pair,) = quality_pairs(task, {"ours": finals, "base": base or BASE}, "base")
+    return pair
+
+
+def shifted(by, noise=(0, 0, 0, 0, 0), base=None):
+    values = (base or BASE).items()
+    return {seed: value + by + noise[seed % len(noise)] for seed, value in values}
+
+
+def test_the_same_values_are_equivalent_but_not_certain():
+    pair = only(BASE)
+    assert pair.verdict == "equivalent"
+    assert pair.difference.estimate == 0
+    # Equal values on the grid of test rows: the interval keeps the width of rounding to it.
+    half = stats.t.ppf(0.975, 4) * GRID / math.sqrt(12) / math.sqrt(5)
+    assert pair.difference.high == pytest.approx(half)
+    assert pair.difference.low == pytest.approx(-half)
+
+
+def test_a_difference_by_hand():
+    noise = (0.010, -0.004, 0.006, 0.000, 0.008)
+    pair = only(shifted(0.02, noise))
+    mean, error = statistics.fmean(noise) + 0.02, statistics.stdev(noise) / math.sqrt(5)
+    low, high = stats.t.interval(0.95, 4, mean, error)
+    assert pair.difference.estimate == pytest.approx(0.024)
+    assert (pair.difference.low, pair.difference.high) == pytest.approx((low, high))
+    assert pair.p == pytest.approx(stats.ttest_1samp([0.02 + it for it in noise], 0).pvalue)
+    assert (pair.verdict, pair.seeds) == ("differs", (0, 1, 2, 3, 4))
+
+
+def test_two_one_sided_tests_by_hand():
+    """At the edge of the margin the verdict turns where both one-sided p values do."""
+    noise = [0.003, -0.003, 0.002, -0.002, 0.0]
+    verdicts = set()
+    for by in (0.0, 0.001, 0.002, 0.0025, 0.003, 0.004):
+        values = [by + it for it in noise]
+        above = stats.ttest_1samp(values, -0.005, alternative="greater").pvalue
+        below = stats.ttest_1samp(values, 0.005, alternative="less").pvalue
+        verdict = only(shifted(by, noise)).verdict
+        assert (verdict == "equivalent") == (max(above, below) < 0.05)
+        verdicts.add(verdict)
+    assert len(verdicts) > 1
+
+
+def test_a_real_difference_within_the_margin_is_equivalent():
+    base = dict.fromkeys(range(30), 0.95)
+    ours = {seed: 0.952 + 0.0005 * (-1) ** seed for seed in base}
+    pair = only(ours, base)
+    assert pair.p < 0.05
+    assert pair.verdict == "equivalent"
+
+
+def test_few_noisy_seeds_cannot_tell():
+    assert only(shifted(0.0, (0.03, -0.03, 0.02, -0.02, 0.0))).verdict == "cannot tell"
+
+
+def test_two_seeds_that_differ_by_one_row_each_are_no_difference():
+    pair = only({0: 0.9 + GRID, 1: 0.9 + GRID}, {0: 0.9, 1: 0.9})
+    assert pair.verdict == "cannot tell"
+    assert pair.difference.low < 0 < pair.difference.high
+
+
+def test_one_seed_has_a_difference_and_no_interval():
+    pair = only({0: 0.97}, {0: 0.95})
+    assert (pair.verdict, pair.p) == ("cannot tell", None)
+    assert pair.difference.estimate == pytest.approx(0.02)
+    assert pair.difference.low is None
+    assert "one seed" in pair.reason
+
+
+def test_no_seed_in_common():
+    pair = only({7: 0.9})
+    assert (pair.verdict, pair.difference, pair.reason) == (
+        "cannot tell",
+        None,
+        "no seed in common",
+    )
+
+
+def test_seeds_that_only_one_has_are_left_out():
+    pair = only({**BASE, 9: 0.1})
+    assert pair.seeds == (0, 1, 2, 3, 4)
+    assert pair.verdict == "equivalent"
+
+
+def test_where_one_of_two_diverged_they_are_not_equivalent():
+    pair = only({**BASE, 4: None})
+    assert (pair.verdict, pair.seeds) == ("cannot tell", (0, 1, 2, 3))
+    assert "seed 4" in pair.reason
+    both = only({**BASE, 4: None}, {**BASE, 4: None})
+    assert both.verdict == "equivalent"
+    assert only(dict.fromkeys(BASE), BASE).difference is None
+
+
+def test_errors_are_compared_by_their_ratio():
+    base = {0: 0.50, 1: 0.40, 2: 0.60}
+    ours = {seed: value * 1.2 for seed, value in base.items()}
+    pair = only(ours, base, ERROR_TASK)
+    assert pair.relative
+    assert pair.difference.estimate == pytest.approx(0.2)
+    assert pair.verdict == "differs"
+    close = only({seed: value * 1.01 for seed, value in base.items()}, base, ERROR_TASK)
+    assert close.verdict == "equivalent"
+
+
+def test_the_margin_of_errors_is_the_same_up_and_down():
+    base = {0: 1.0, 1: 1.0, 2: 1.0}
+    assert MARGINS["mse"] == 0.05
+    for factor, verdict in ((1.049, "equivalent"), (1.051, "differs")):
+        for ours in (factor, 1 / factor):
+            assert only(dict.fromkeys(base, ours), base, ERROR_TASK).verdict == verdict
+
+
+def test_an_error_of_zero_has_no_ratio():
+    pair = only({0: 0.0, 1: 0.1}, {0: 0.1, 1: 0.1}, ERROR_TASK)
+    assert (pair.verdict, pair.difference) == ("cannot tell", None)
+    assert "no ratio" in pair.reason
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_lies_between_no_correction_and_bonferroni(p_values):
+    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
+        assert raw <= adjusted <= min(1.0, len(p_values) * raw) + 1e-12
+
+
+@given(
+    st.dictionaries(st.integers(0, 5), st.none() | st.floats(0, 1), max_size=6),
+    st.dictionaries(st.integers(0, 5), st.none() | st.floats(0, 1), max_size=6),
+    st.sampled_from([TASK, ERROR_TASK]),
+)
+def test_any_values_get_a_verdict_with_its_grounds(ours, theirs, task):
+    pair = only(ours, theirs or {0: 0.5}, task)
+    if pair.difference and pair.difference.low is not None:
+        assert pair.difference.low <= pair.difference.estimate <= pair.difference.high
+    else:
+        assert pair.verdict == "cannot tell"
+        assert pair.reason
+    if pair.verdict == "equivalent":
+        assert abs(pair.difference.estimate) < 0.06
+
+
+@pytest.mark.parametrize("rows", [3, 7])
+def test_equal_setups_differ_no_more_often_than_claimed(rows):
+    """Seven setups that differ by noise alone: a table with any `differs` in 5 % at most."""
+    rng = random.Random(rows)
+    repeats, wrong = 400, 0
+    for _ in range(repeats):
+        finals = {
+            str(row): {seed: 0.9 + rng.gauss(0, 0.02) for seed in range(4)} for row in range(rows)
+        }
+        wrong += any(it.verdict == "differs" for it in quality_pairs(TASK, finals, "0"))
+    assert wrong / repeats <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_a_difference_at_the_margin_is_called_equivalent_no_more_often_than_claimed():
+    rng = random.Random(1)
+    repeats, wrong = 1000, 0
+    for _ in range(repeats):
+        ours = {seed: 0.905 + rng.gauss(0, 0.002) for seed in range(5)}
+        wrong += only(ours, dict.fromkeys(range(5), 0.9)).verdict == "equivalent"
+    assert wrong / repeats <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
