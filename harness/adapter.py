@@ -18,7 +18,7 @@ allocators) stays behind this interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,7 +54,8 @@ class Framework:
     `distributions` are the names under which pip may have installed it, the first one found gives
     the version; `environment` is set before a worker starts; `modes` maps a mode to one line, the
     first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
-    in every figure.
+    in every figure. `caches` are the environment variables that name the folders in which it keeps
+    what it compiled.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Framework:
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)
     idioms: Mapping[str, Own] = field(default_factory=dict)
+    caches: tuple[str, ...] = ()
 
     @property
     def default_mode(self) -> str:
@@ -95,6 +97,12 @@ class DeviceMemory:
 
     peak_allocated: int
     peak_reserved: int | None
+
+
+def common(values: Iterable[str]) -> str:
+    """What several things have in common: their one value, or `mixed: ` and all of them."""
+    distinct = sorted(set(values))
+    return distinct[0] if len(distinct) == 1 else f"mixed: {', '.join(distinct)}"
 
 
 class Adapter(Protocol):
@@ -147,7 +155,8 @@ class Adapter(Protocol):
         """Peak bytes of all tensors that live while `run` runs, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.
-        Asked once, of a fresh adapter, in a process that nobody times.
+        Asked once, of a fresh adapter, in a process that nobody times. `run` is called twice and
+        counted the second time: tracing and compiling are no part of a step.
         """
 
     def tensor(self, values: Array) -> Any:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (its name in the field)
+from torch import Tensor
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import PROBABILITY_FLOOR, Task
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.tasks.spec import Task
 from harness.tasks.start import Start
+from impls.pytorch.building import LOSSES, build_model, stock_optimizer, stock_slots
+from impls.pytorch.memory import allocation_peak, bytes_alive
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -34,27 +28,32 @@ class Adapter:
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         torch.set_num_threads(options.threads)
+        # The default, but some containers turn TF32 on from outside.
+        torch.set_float32_matmul_precision("highest")
         self._device = _device(options.device)
         self._dtype = DTYPES[options.dtype]
         self._targets = self._dtype if task.data.shape.kind != "classes" else torch.int64
         self._mode = options.mode
 
-        self._model = _model(task).to(self._device, self._dtype)
-        # PyTorch stores a weight as (out, in), the shared start as (in, out).
+        self._model = build_model(task).to(self._device, self._dtype)
+        # PyTorch stores a weight as (out, in), the shared start as (in, out). NumPy's, so that no
+        # account of the framework's memory contains the harness's copy.
         self._start = [
-            torch.tensor(values.T, dtype=self._dtype, device=self._device)
-            for values in start.weights.values()
+            np.ascontiguousarray(values.T, options.dtype) for values in start.weights.values()
         ]
         self._names = list(start.weights)
         self._parameters = list(self._model.parameters())
-        self._optimizer = _optimizer(task.optimizer, self._parameters)
-        self._slots = dict(zip(task.optimizer.slots, _stock_slots(task.optimizer), strict=True))
+        self._optimizer = self._optimizer_of(task)
+        self._slots = dict(zip(task.optimizer.slots, stock_slots(task.optimizer), strict=True))
         self._forward: Callable[[Tensor], Tensor] = self._model
         self._loss: Callable[[Tensor, Tensor], Tensor] = self._loss_of(task)
         if options.mode == "compile":
             self._forward = torch.compile(self._model)
             self._loss = torch.compile(self._loss)
         self.reset()
+
+    def _optimizer_of(self, task: Task) -> torch.optim.Optimizer:
+        return stock_optimizer(task.optimizer, self._parameters)
 
     def _loss_of(self, task: Task) -> Callable[[Tensor, Tensor], Tensor]:
         model, criterion = self._model, LOSSES[task.loss]
@@ -73,7 +72,7 @@ class Adapter:
     @torch.no_grad()
     def reset(self) -> None:
         for parameter, values in zip(self._parameters, self._start, strict=True):
-            parameter.copy_(values)
+            parameter.copy_(torch.from_numpy(values))
             parameter.grad = None
         # In place, so that the first step after a reset allocates no more than any other.
         for slots in self._optimizer.state.values():
@@ -131,13 +130,40 @@ class Adapter:
             torch.cuda.max_memory_reserved(self._device),
         )
 
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        """The second of two runs is counted: slots are there and everything is compiled.
+
+        On the CPU the profiler tells every allocation, but no release of what was there before;
+        gradients are therefore dropped first, as each step does anyway.
+        """
+        run()
+        self._optimizer.zero_grad()
+        if self._device.type == "cpu":
+            return bytes_alive(self._device) + allocation_peak(run)
+        self.synchronize()
+        torch.cuda.reset_peak_memory_stats(self._device)
+        run()
+        self.synchronize()
+        return torch.cuda.max_memory_allocated(self._device)
+
+    def tensor(self, values: Array) -> Tensor:
+        return torch.tensor(values, dtype=self._dtype, device=self._device)
+
+    @torch.no_grad()
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        return left @ right
+
     def settings(self) -> dict[str, Setting]:
+        onednn = torch.backends.mkldnn
         settings: dict[str, Setting] = {
             "threads": torch.get_num_threads(),
-            "dtype": str(self._parameters[0].dtype).removeprefix("torch."),
-            "device": str(self._parameters[0].device),
+            "inter_op_threads": torch.get_num_interop_threads(),
+            "dtype": common(str(it.dtype).removeprefix("torch.") for it in self._parameters),
+            "device": _name(self.tensor(np.zeros((1, 1))).device),
+            "devices_of_weights": common(_name(it.device) for it in self._parameters),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "onednn": torch.backends.mkldnn.is_available(),
+            "onednn": onednn.is_available() and onednn.enabled,
+            "compile": "inductor" if self._mode == "compile" else None,
         }
         if self._device.type == "cuda":
             settings["gpu"] = torch.cuda.get_device_name(self._device)
@@ -158,52 +184,6 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _model(task: Task) -> nn.Sequential:
-    def modules() -> Iterator[nn.Module]:
-        for index, (fan_in, fan_out) in enumerate(task.layers):
-            yield nn.Linear(fan_in, fan_out)
-            if index < len(task.layers) - 1:
-                yield ACTIVATIONS[task.model.activation]()
-        if task.model.output == "softmax":
-            yield nn.Softmax(dim=1)
-
-    return nn.Sequential(*modules())
-
-
-def _cross_entropy_of_probabilities(probabilities: Tensor, targets: Tensor) -> Tensor:
-    clipped = probabilities.clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return F.nll_loss(clipped.log(), targets)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": F.cross_entropy,
-    "cross-entropy-of-probabilities": _cross_entropy_of_probabilities,
-    "mse": F.mse_loss,
-    "binary-cross-entropy": F.binary_cross_entropy_with_logits,
-}
-
-
-def _optimizer(
-    spec: SGD | Adam | AdamW | RMSprop, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """The stock optimizers: at these arguments they are the task's formulas exactly."""
-    lr = spec.learning_rate
-    if isinstance(spec, SGD):
-        return torch.optim.SGD(parameters, lr, momentum=spec.momentum, nesterov=spec.nesterov)
-    if isinstance(spec, RMSprop):
-        return torch.optim.RMSprop(parameters, lr, alpha=spec.rho, eps=spec.epsilon)
-    betas = (spec.beta1, spec.beta2)
-    if isinstance(spec, AdamW):
-        return torch.optim.AdamW(
-            parameters, lr, betas=betas, eps=spec.epsilon, weight_decay=spec.weight_decay
-        )
-    return torch.optim.Adam(parameters, lr, betas=betas, eps=spec.epsilon)
-
-
-def _stock_slots(spec: SGD | Adam | AdamW | RMSprop) -> tuple[str, ...]:
-    """PyTorch's own names for the task's slots, in the same order."""
-    if isinstance(spec, SGD):
-        return ("momentum_buffer",) if spec.momentum else ()
-    if isinstance(spec, RMSprop):
-        return ("square_avg",)
-    return ("exp_avg", "exp_avg_sq")
+def _name(device: torch.device) -> str:
+    """What the harness calls a device."""
+    return f"gpu:{device.index}" if device.type == "cuda" else device.type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
 from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.reference import optim
 from impls.reference.capture import capture
 from impls.reference.instructions import NUMPY, Namespace
+from impls.reference.memory import traced_peak
 from impls.reference.network import Network, update
 from impls.reference.program import Program
 from impls.reference.replay import Replay
@@ -37,7 +39,7 @@ class Adapter:
         self._options = options
         self._classes = task.layers[-1][1] if task.data.shape.kind == "classes" else None
         self._network = network_of(task)
-        self._rule = rule_of(task.optimizer)
+        self._rule = self._rule_of(task)
         self._start = {
             name: start.weights[name].astype(options.dtype) for name in self._network.shapes
         }
@@ -51,6 +53,9 @@ class Adapter:
         self._update = partial(update, self._rule)
         self._replays: dict[tuple[str, int], Replay] = {}
         self.reset()
+
+    def _rule_of(self, task: Task) -> optim.UpdateRule:
+        return rule_of(task.optimizer)
 
     def stage(self, inputs: Array, targets: Array) -> Batch:
         """Raises ValueError for a class index that the model has no output for."""
@@ -144,13 +149,34 @@ class Adapter:
     def device_memory(self) -> DeviceMemory | None:
         return None
 
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        """The second of two runs is counted, when everything is captured."""
+        if self._options.device != "cpu":
+            return None  # CuPy's memory pool keeps no peak
+        run()
+        held = [*self._state.values(), *(it.memory for it in self._replays.values())]
+        return traced_peak(run, held)
+
+    def tensor(self, values: Array) -> Any:
+        return self._array(np.array(values, self._options.dtype))
+
+    def product(self, left: Any, right: Any) -> Any:
+        return self._xp.library.matmul(left, right)
+
     def settings(self) -> dict[str, Setting]:
         pools = threadpoolctl.threadpool_info()
+        blas = [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
         settings: dict[str, Setting] = {
-            "threads": max((pool["num_threads"] for pool in pools), default=1),
-            "dtype": str(self._state["weights"].dtype),
-            "device": self._options.device,
+            "threads": max(blas, default=1),
+            "dtype": common(str(it.dtype) for it in self._state.values()),
+            "device": _name(self.tensor(np.zeros((1, 1)))),
+            "devices_of_weights": common(_name(it) for it in self._state.values()),
+            "compile": "replay" if self._options.mode == "replay" else None,
+            "train_traces": sum(name != "predict" for name, _ in self._replays),
+            "predict_traces": sum(name == "predict" for name, _ in self._replays),
         }
+        if self._options.device != "cpu":
+            settings["tf32"] = os.environ.get("CUPY_TF32") == "1"
         for (name, rows), replay in self._replays.items():
             of_rows = f"_{rows}" if rows else ""
             settings[f"{name}{of_rows}_instructions"] = len(replay.program.instructions)
@@ -209,3 +235,8 @@ def _namespace(device: str) -> Namespace:
         raise Unsupported(f"CuPy sees {count} GPU(s); there is no {device}")
     cupy.cuda.Device(index).use()
     return Namespace(cupy)
+
+
+def _name(array: Any) -> str:
+    """What the harness calls the device where an array lies."""
+    return "cpu" if isinstance(array, np.ndarray) else f"gpu:{array.device.id}"

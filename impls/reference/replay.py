@@ -26,7 +26,7 @@ class Replay:
         self.program = program
         self.plan = plan(program)
         self._xp = xp
-        self._memory = _aligned(xp, self.plan.arena_bytes)
+        self.memory = _aligned(xp, self.plan.arena_bytes)
         self._arrays: dict[int, Array] = dict(program.constants)
         self._calls: dict[int, Call] = {}
         self._readers: dict[int, list[int]] = {}
@@ -95,7 +95,7 @@ class Replay:
         if number in self.program.fixed:
             zero = self._xp.library.zeros((), slot.dtype)
             return self._xp.library.broadcast_to(zero, slot.shape) if slot.shape else zero
-        flat = self._memory[start : start + slot.nbytes].view(slot.dtype)
+        flat = self.memory[start : start + slot.nbytes].view(slot.dtype)
         back = sorted(range(len(slot.order)), key=slot.order.__getitem__)
         return flat.reshape([slot.shape[axis] for axis in slot.order]).transpose(back)
 

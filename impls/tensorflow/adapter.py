@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported
-from harness.tasks.spec import PROBABILITY_FLOOR, Task
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.tasks.spec import Task
 from harness.tasks.start import Start
+from impls.tensorflow.building import LOSSES, build_model
 from impls.tensorflow.optimizers import exact
 
 
@@ -28,9 +28,12 @@ class Adapter:
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+        # On by default, on GPUs that have it; float32 means float32 here.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
         keras.config.set_floatx(options.dtype)
         keras.config.set_dtype_policy(options.dtype)
         self._device = _device(options.device)
+        self._on_cpu = options.device == "cpu"
         self._dtype = options.dtype
         self._targets = options.dtype if task.data.shape.kind != "classes" else "int64"
         self._mode = options.mode
@@ -39,16 +42,26 @@ class Adapter:
         with tf.device(self._device):
             self._start = [values.astype(options.dtype) for values in start.weights.values()]
             self._names = list(start.weights)
-            self._model = _model(task)
-            self._optimizer = exact(task.optimizer)
+            self._model = build_model(task)
+            self._optimizer = self._optimizer_of(task)
             self._optimizer.build(self._model.trainable_variables)
-        self._slots = dict(zip(task.optimizer.slots, self._optimizer.slots(), strict=True))
+        self._slots = dict(zip(task.optimizer.slots, self._slot_variables(), strict=True))
 
         compiled = self._compiled if options.mode != "eager" else lambda function: function
         self._train = compiled(self._train_eagerly)
         self._predict = compiled(lambda inputs: self._model(inputs, training=False))
         self._gradients = compiled(lambda *batch: self._loss_and_gradients(*batch)[1])
+        # Only XLA brings kernels of its own; a graph calls the same one as `matmul` by itself.
+        matmul = tf.linalg.matmul
+        self._product = self._compiled(matmul) if options.mode == "xla" else matmul
         self.reset()
+
+    def _optimizer_of(self, task: Task) -> Any:
+        return exact(task.optimizer)
+
+    def _slot_variables(self) -> Sequence[Sequence[Any]]:
+        """The optimizer's slots, in the order of the task's slot names."""
+        return self._optimizer.slots()
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, jit_compile=self._mode == "xla", autograph=False)
@@ -69,13 +82,23 @@ class Adapter:
     def stage(self, inputs: Array, targets: Array) -> Batch:
         with tf.device(self._device):
             return Batch(
-                tf.identity(tf.convert_to_tensor(np.asarray(inputs, self._dtype))),
-                tf.identity(tf.convert_to_tensor(np.asarray(targets, self._targets))),
+                self._owned(np.asarray(inputs, self._dtype)),
+                self._owned(np.asarray(targets, self._targets)),
             )
 
+    def _owned(self, values: Array) -> tf.Tensor:
+        """A tensor in TensorFlow's own memory.
+
+        On the CPU it would otherwise lie in NumPy's wherever that happens to be aligned: uncounted,
+        and copied by the first step that writes to it.
+        """
+        tensor = tf.convert_to_tensor(values)
+        return tf.raw_ops.DeepCopy(x=tensor) if self._on_cpu else tf.identity(tensor)
+
     def reset(self) -> None:
-        for variable, values in zip(self._variables(), self._start, strict=True):
-            variable.assign(values)
+        with tf.device(self._device):
+            for variable, values in zip(self._variables(), self._start, strict=True):
+                variable.assign(self._owned(values))
         for variable in self._optimizer.variables:
             # The learning rate is one of the optimizer's variables; it stays.
             if variable is not self._optimizer._learning_rate:
@@ -107,30 +130,59 @@ class Adapter:
 
     def synchronize(self) -> None:
         # On the CPU, TensorFlow returns only when it is done.
-        if self._device != "/CPU:0":
+        if not self._on_cpu:
             tf.test.experimental.sync_devices()
 
     def reset_device_memory(self) -> None:
-        if self._device != "/CPU:0":
+        if not self._on_cpu:
             tf.config.experimental.reset_memory_stats(self._device.strip("/"))
 
     def device_memory(self) -> DeviceMemory | None:
-        if self._device == "/CPU:0":
+        if self._on_cpu:
             return None
         info = tf.config.experimental.get_memory_info(self._device.strip("/"))
         return DeviceMemory(info["peak"], None)
 
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        """The second of two runs is counted, when everything is traced.
+
+        None with XLA on the CPU, whose temporaries TensorFlow does not count, and for builds whose
+        allocator on the CPU keeps no account (those without oneDNN).
+        """
+        device = self._device.strip("/")
+        if self._on_cpu and self._mode == "xla":
+            return None
+        run()
+        self.synchronize()
+        try:
+            tf.config.experimental.reset_memory_stats(device)
+        except ValueError:
+            return None
+        run()
+        self.synchronize()
+        return tf.config.experimental.get_memory_info(device)["peak"] or None
+
+    def tensor(self, values: Array) -> tf.Tensor:
+        with tf.device(self._device):
+            return self._owned(np.asarray(values, self._dtype))
+
+    def product(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        return self._product(left, right)
+
     def settings(self) -> dict[str, Setting]:
-        first = self._variables()[0]
+        weights = self._variables()
         settings: dict[str, Setting] = {
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-            "dtype": first.dtype.name,
-            "device": first.device,
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+            "dtype": common(it.dtype.name for it in weights),
+            "device": _name(self.tensor(np.zeros((1, 1))).device),
+            "devices_of_weights": common(_name(it.device) for it in weights),
+            "onednn": _onednn(),
             "xla": self._mode == "xla",
+            "compile": None if self._mode == "eager" else "tf.function",
         }
-        if self._device != "/CPU:0":
+        if not self._on_cpu:
+            settings["gpu"] = self._device
             settings["tf32"] = tf.config.experimental.tensor_float_32_execution_enabled()
         if self._mode != "eager":
             settings["train_traces"] = self._train.experimental_get_tracing_count()
@@ -148,46 +200,16 @@ def _device(name: str) -> str:
     return f"/GPU:{index}"
 
 
-def _model(task: Task) -> keras.Sequential:
-    model = keras.Sequential([keras.Input((task.widths[0],))])
-    for width in task.model.hidden:
-        model.add(keras.layers.Dense(width, activation=ACTIVATIONS[task.model.activation]))
-    model.add(keras.layers.Dense(task.widths[-1], activation=OUTPUTS[task.model.output]))
-    return model
+def _name(device: str) -> str:
+    """What the harness calls a device that TensorFlow calls `/job:…/device:GPU:0`."""
+    kind, index = device.split(":")[-2:]
+    return f"gpu:{index}" if kind == "GPU" else kind.lower()
 
 
-def _cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
-
-
-def _cross_entropy_of_probabilities(targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    clipped = tf.clip_by_value(probabilities, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return -tf.reduce_mean(tf.math.log(tf.gather(clipped, targets, axis=1, batch_dims=1)))
-
-
-def _mse(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.math.squared_difference(outputs, targets))
-
-
-def _binary_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
-
-
-def _gelu(x: tf.Tensor) -> tf.Tensor:
-    # tf.nn.gelu takes √2 through float32 even in float64, which costs half of the digits.
-    return 0.5 * x * (1 + tf.math.erf(x * math.sqrt(0.5)))
-
-
-ACTIVATIONS = {
-    "relu": tf.nn.relu,
-    "tanh": tf.nn.tanh,
-    "sigmoid": tf.nn.sigmoid,
-    "gelu": _gelu,
-}
-OUTPUTS = {"identity": None, "softmax": tf.nn.softmax}
-LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "cross-entropy": _cross_entropy,
-    "cross-entropy-of-probabilities": _cross_entropy_of_probabilities,
-    "mse": _mse,
-    "binary-cross-entropy": _binary_cross_entropy,
-}
+def _onednn() -> bool | None:
+    """Whether oneDNN's kernels are compiled in and on; None where this build does not say."""
+    try:
+        port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
+        return bool(port.IsMklEnabled())
+    except (ImportError, AttributeError):
+        return None

@@ -75,5 +75,14 @@ class Adapter:
     def device_memory(self):
         return None
 
+    def logical_peak(self, run):
+        return None
+
+    def tensor(self, values):
+        return np.asarray(values)
+
+    def product(self, left, right):
+        return left @ right
+
     def settings(self):
         return {"mode": self._mode}
