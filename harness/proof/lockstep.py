@@ -1,0 +1,129 @@
+"""Two adapters in lock step: the same batches, and every tensor of every step compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.adapter import Adapter, Array, State
+from harness.cells import Dtype, Lane
+from harness.certificates import Divergence, Finding
+from harness.proof.compare import Difference, compare
+from harness.proof.drive import Rows, Seen, watched_step
+from harness.proof.tolerances import Limits
+from harness.tasks.start import Start
+
+QUANTITIES = ("logits", "loss", "gradients", "weights", "slots")
+"""What is compared at every step, in the order in which a step makes them."""
+BEFORE_UPDATE = QUANTITIES[:3]
+
+Place = tuple[int, str]
+"""A step, counted from 1, and a quantity."""
+
+
+@dataclass
+class LockStep:
+    """What was found along the way; of the examined adapter itself the losses, and its `states`
+    after the steps that were asked for."""
+
+    divergence: list[Divergence] = field(default_factory=list)
+    found: dict[Place, Difference] = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
+    losses: list[Array] = field(default_factory=list)
+
+    def excess(self, bounds: Limits) -> dict[Place, Difference]:
+        """Every place where the difference is more than its limit, the earliest first."""
+        return {it: diff for it, diff in self.found.items() if diff.size > limit_at(it, bounds)}
+
+
+def limit_at(place: Place, bounds: Limits) -> float:
+    step, quantity = place
+    early = step == 1 and quantity in BEFORE_UPDATE
+    return bounds.one_step if early else bounds.trajectory
+
+
+def run(
+    adapter: Adapter,
+    truth: Adapter,
+    lane: Lane,
+    dtype: Dtype,
+    batches: Sequence[Rows],
+    keep: Collection[int] = (),
+) -> LockStep:
+    """Take both through the batches, and stop early only where nothing can be compared any more.
+
+    `keep` names the steps after which the examined adapter's state is kept.
+    """
+    lock = LockStep()
+    for step, batch in enumerate(batches, 1):
+        seen = watched_step(adapter, lane, batch)
+        found = differences(seen, watched_step(truth, "identical", batch), dtype)
+        lock.found |= {(step, quantity): it for quantity, it in found.items()}
+        sizes = {name: it.size if math.isfinite(it.size) else None for name, it in found.items()}
+        lock.divergence.append(Divergence(step=step, **sizes))
+        lock.losses.append(seen.loss["loss"])
+        if step in keep:
+            lock.states[step] = State(seen.weights, seen.slots)
+        if any(it.reason for it in found.values()):
+            break
+    return lock
+
+
+def differences(seen: Seen, true: Seen, dtype: Dtype) -> dict[str, Difference]:
+    """By quantity; of slots only where the task's optimizer or the framework's has any."""
+    mine, theirs = seen._asdict(), true._asdict()
+    return {
+        quantity: compare(
+            mine[quantity],
+            theirs[quantity],
+            # A loop of its own may report its loss as a plain number.
+            None if quantity == "loss" else dtype,
+        )
+        for quantity in QUANTITIES
+        if quantity != "slots" or theirs["slots"] or mine["slots"]
+    }
+
+
+def at_the_start(adapter: Adapter, truth: Adapter, start: Start, dtype: Dtype) -> Difference:
+    """Weights must be the shared start's, rounded to the dtype, and slots zero: to the bit."""
+    state = adapter.state()
+    expected = {name: it.astype(dtype) for name, it in start.weights.items()}
+    worst = compare(state.weights, expected, dtype)
+    zeros: Mapping[str, Array] = {
+        name: np.zeros_like(it) for name, it in truth.state().slots.items()
+    }
+    if zeros or state.slots:
+        worst = max(worst, compare(state.slots, zeros, dtype), key=lambda it: it.size)
+    return worst
+
+
+def findings(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> tuple[Finding, ...]:
+    """One a quantity. `excused` says what rounding alone can make at a place of excess."""
+    return tuple(
+        _finding(quantity, lock, bounds, excused)
+        for quantity in QUANTITIES
+        if any(name == quantity for _, name in lock.found)
+    )
+
+
+def _finding(
+    quantity: str, lock: LockStep, bounds: Limits, excused: Mapping[Place, float]
+) -> Finding:
+    excess = {it: diff for it, diff in lock.excess(bounds).items() if it[1] == quantity}
+    for place, diff in excess.items():
+        if diff.size > excused.get(place, 0.0):
+            return Finding(
+                check=quantity,
+                ok=False,
+                detail=f"step {place[0]}, {diff}, more than {limit_at(place, bounds):.0e}",
+            )
+    own = {it: diff for it, diff in lock.found.items() if it[1] == quantity}
+    (step, _), worst = max(own.items(), key=lambda it: it[1].size)
+    detail = f"at most {worst.size:.1e} ({worst.tensor}, step {step})"
+    if excess:
+        made = excused[step, quantity]
+        detail += f"; rounding the start to float32 makes up to {made:.1e} there"
+    return Finding(check=quantity, ok=True, detail=detail)
