@@ -1,52 +1,41 @@
-"""Ratios of two setups that took turns in the same blocks, and what may be said of them."""
+"""Ratios of two setups that took turns in the same blocks."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Collection, Mapping
 
-from harness.analysis.intervals import Interval, median_interval
+from harness.analysis.verdicts import Pair, evidence
 from harness.cells import Phase
 from harness.records import Record
-from harness.tasks.frozen import Frozen
 
-Verdict = Literal["faster", "slower", "cannot tell"]
+BASELINE = "pytorch:eager"
+"""The baseline of ratios where it takes part; else the first setup by name."""
+
 Blocks = Mapping[int, Record]
 """One setup's records by block, good ones only."""
+Steps = Mapping[int, Mapping[int, float]]
+"""Seconds per iteration of one setup in one phase, by block and round."""
 
 
-class Pair(Frozen):
-    """How many times as fast one setup is as another; above 1 it is faster."""
-
-    label: str
-    baseline: str
-    speed: Interval
-    verdict: Verdict
+def baseline_of(labels: Collection[str]) -> str:
+    """The label that ratios are taken to; raises ValueError where there is none at all."""
+    return BASELINE if BASELINE in labels else min(labels)
 
 
 def compare(label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phase) -> Pair | None:
-    """The pair's speed ratio over the blocks that both finished; None where there is none."""
-    ratios = [
-        math.exp(-log_ratio)
-        for block in sorted(ours.keys() & theirs.keys())
-        if (log_ratio := block_log_ratio(ours[block], theirs[block], phase)) is not None
-    ]
-    if not ratios:
-        return None
-    speed = median_interval(ratios)
-    return Pair(label=label, baseline=baseline, speed=speed, verdict=verdict(speed))
+    """The pair's speed ratio over the blocks that both finished; None where there is none.
+
+    Its verdict is that of a pair by itself: see `verdicts.judged` for one of many.
+    """
+    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
+    return evidence(label, baseline, list(logs.values())) if logs else None
 
 
-def block_log_ratio(ours: Record, theirs: Record, phase: Phase) -> float | None:
-    """Median over rounds of log(our step time ÷ theirs); None without a round in common."""
-    our_steps, their_steps = step_times(ours, phase), step_times(theirs, phase)
-    logs = [
-        math.log(our_steps[round_] / their_steps[round_])
-        for round_ in our_steps.keys() & their_steps.keys()
-    ]
-    return statistics.median(logs) if logs else None
+def steps(blocks: Blocks, phase: Phase) -> Steps:
+    """The step times of the blocks that have any."""
+    return {block: it for block, record in blocks.items() if (it := step_times(record, phase))}
 
 
 def step_times(record: Record, phase: Phase) -> dict[int, float]:
@@ -55,10 +44,20 @@ def step_times(record: Record, phase: Phase) -> dict[int, float]:
     return {it.round: it.step_seconds for it in measured.samples} if measured else {}
 
 
-def verdict(speed: Interval) -> Verdict:
-    """What the interval of a speed ratio allows one to say."""
-    if speed.low is None or speed.high is None:
-        return "cannot tell"
-    if speed.low > 1:
-        return "faster"
-    return "slower" if speed.high < 1 else "cannot tell"
+def log_ratios(ours: Steps, theirs: Steps) -> dict[int, float]:
+    """By block in common: log(their step time ÷ ours), above 0 where ours is faster."""
+    return {
+        block: -ratio
+        for block in sorted(ours.keys() & theirs.keys())
+        if (ratio := _median_log(ours[block], theirs[block])) is not None
+    }
+
+
+def block_log_ratio(ours: Record, theirs: Record, phase: Phase) -> float | None:
+    """Median over rounds of log(our step time ÷ theirs); None without a round in common."""
+    return _median_log(step_times(ours, phase), step_times(theirs, phase))
+
+
+def _median_log(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:
+    logs = [math.log(ours[round_] / theirs[round_]) for round_ in ours.keys() & theirs.keys()]
+    return statistics.median(logs) if logs else None

@@ -7,17 +7,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.analysis import words
-from harness.analysis.compare import Blocks, Pair, compare, step_times
+from harness.analysis.compare import BASELINE, Blocks, compare, step_times
 from harness.analysis.intervals import Interval, median_interval
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
+from harness.analysis.verdicts import Pair
 from harness.cells import PHASES, Cell, Phase, Setup
 from harness.records import Memory, PhaseRecord, Record
 from harness.tasks.costs import flops
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
-BASELINE = "pytorch:eager"
-"""The baseline of ratios where it takes part; else the first setup of the arena by name."""
+__all__ = ["BASELINE", "CellRow", "Failure", "Summary", "Table", "summarise"]
 
 Arena = tuple[str, str, str, int, str, str]
 """`Setup.ranking`: task and digest come first."""

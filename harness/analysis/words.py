@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.compare import Pair
 from harness.analysis.intervals import Interval
+from harness.analysis.verdicts import Pair
 
 DIGITS = 3
 """Significant digits of every measured number that is shown."""
@@ -72,7 +72,7 @@ def not_won(leader: str, rivals: Mapping[str, Pair | None]) -> str:
             f"No winner: {leader} has the shortest median step, "
             f"yet {contrary[0].baseline} was faster in the blocks that they share."
         )
-    tied = [it for it in pairs if it.verdict == "cannot tell"]
+    tied = [it for it in pairs if it.verdict in ("cannot tell", "equivalent")]
     blocks = f"{min(it.speed.n for it in tied)} blocks"
     if len(tied) > 1:
         others = listed([it.baseline for it in tied])
