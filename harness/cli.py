@@ -60,7 +60,13 @@ def run(
             "-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"
         ),
     ] = None,
-    phase: Annotated[list[str] | None, typer.Option(help="train or predict.")] = None,
+    lane: Annotated[
+        list[str] | None,
+        typer.Option(help="identical (the default), idiomatic or both: whose loop is timed."),
+    ] = None,
+    phase: Annotated[
+        list[str] | None, typer.Option(help="train, predict or latency (or a glob).")
+    ] = None,
     device: Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads of each worker.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float32 or float64.")] = None,
@@ -71,7 +77,16 @@ def run(
     preset: Annotated[
         str | None, typer.Option(help="quick (the default), standard or full.")
     ] = None,
-    blocks: Annotated[int | None, typer.Option(help="Fresh starts of every setup.")] = None,
+    blocks: Annotated[
+        int | None, typer.Option(help="Fresh starts of every setup; the most, with a precision.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Stop when every ratio is known so well, such as 2%.", metavar="SHARE"),
+    ] = None,
+    twin: Annotated[
+        bool, typer.Option("--twin/--no-twin", help="One setup twice: what is noise?")
+    ] = True,
     budget: Annotated[
         str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
     ] = None,
@@ -94,12 +109,15 @@ def run(
         "preset": preset,
         "tasks": task,
         "frameworks": framework,
+        "lanes": lane,
         "phases": phase,
         "devices": device,
         "threads": threads,
         "dtypes": dtype,
         "settings": set_,
         "blocks": blocks,
+        "precision": precision,
+        "twin": None if twin else False,
         "budget": budget,
         "seeds": seeds,
         "data_dir": str(data_dir) if data_dir else None,

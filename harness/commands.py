@@ -19,7 +19,7 @@ from harness.runs import runner
 from harness.runs.config import RunConfig, parse_seconds, resolve
 from harness.runs.engines import LocalEngine
 from harness.runs.plan import Plan, make_plan
-from harness.runs.schedule import Clock, order
+from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
 from harness.tasks.datasets import data_directory
 
@@ -62,7 +62,7 @@ def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: st
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
             with displays[shown](console, plan.tasks) as display:
-                engine = LocalEngine(folder / "logs")
+                engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
                 _run_blocks(runner.Runner(plan, name, store, engine, data, display), done)
         return store.load(name)
 
@@ -100,18 +100,24 @@ def _print_unavailable(plan: Plan, console: Console) -> None:
 
 
 def _print_plan(plan: Plan, console: Console) -> None:
-    clock, seeds = Clock(plan.config), plan.config.seeds
+    config = plan.config
     for arena in plan.arenas:
         setup = arena.setups[0]
         where = f"{setup.device}, {setup.threads} threads, {setup.dtype}"
         names = ", ".join(it.label for it in arena.setups)
         console.print(Text(f"{arena.task.name} ({where}): {names}"), soft_wrap=True)
-    total = sum(clock.expected(arena, number < seeds) for number, arena in order(plan))
-    phases = " and ".join(plan.config.phases)
-    console.print(f"{plan.blocks} blocks each, {phases}, {seeds} full training(s) of each setup")
-    console.print(f"about {total:.0f} s; a rough guess before anything has run")
-    if plan.config.budget:
-        console.print(f"budget: {plan.config.budget:.0f} s")
+    many = f"at most {config.blocks}" if config.precision else f"{config.blocks}"
+    phases = ", ".join(config.phases)
+    console.print(
+        Text(f"{many} blocks each, {phases}; {config.seeds} full training(s) of each setup"),
+        soft_wrap=True,
+    )
+    if config.precision:
+        least = config.least_blocks
+        console.print(f"until ratios are known to ±{100 * config.precision:.3g} %, after {least} at least")
+    console.print(f"about {planned_seconds(plan):.0f} s; a rough guess before anything has run")
+    if config.budget:
+        console.print(f"budget: {config.budget:.0f} s")
     _print_unavailable(plan, console)
 
 

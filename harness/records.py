@@ -126,8 +126,8 @@ class Record(Frozen):
     """One execution of a setup in one fresh process.
 
     `alone` says whether nothing else ran while it started: only then do its import, build and
-    first calls count. `settings` were read back after the last turn, `settings_before` after the
-    warm-up.
+    first calls count; `cold`, whether it filled an empty compile cache. `settings` were read back
+    after the last sample, `settings_before` after the warm-up.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -139,6 +139,7 @@ class Record(Frozen):
     error: str | None = None
     stderr_tail: str = ""
     alone: bool = True
+    cold: bool = False
     import_seconds: float | None = None
     build_seconds: float | None = None
     phases: tuple[PhaseRecord, ...] = ()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.cells import Phase, Setup
-from harness.records import Epoch, PhaseRecord, Record, Sample
+from harness.records import Epoch, Limits, PhaseRecord, Record, Sample
 from harness.runs.block import Block, Step
 from harness.runs.process import WorkerFailed
 from harness.tasks.catalogue import CATALOGUE
 from harness.worker.messages import (
     Finish,
     Finished,
+    Load,
+    Loaded,
     Prepare,
     Prepared,
     Reply,
@@ -43,6 +45,7 @@ def block(*setups: Setup, **fields: object) -> Block:
         "rounds": 3,
         "seed": 0,
         "trains": True,
+        "alone": True,
         "data": "nowhere",
         "sample_seconds": 0.05,
         "warmup_seconds": 0.3,
@@ -51,7 +54,12 @@ def block(*setups: Setup, **fields: object) -> Block:
 
 
 class FakeWorker:
-    """Answers from `step_seconds`; `fails` maps a kind of request to how it fails."""
+    """Answers from `step_seconds`; `fails` maps a kind of request to how it fails.
+
+    The journal holds what was asked and, under the reply's own name, when it was answered.
+    """
+
+    cold = False
 
     def __init__(
         self,
@@ -64,38 +72,56 @@ class FakeWorker:
         self._journal = journal
         self._step_seconds = step_seconds
         self._fails = fails or {}
+        self._phases: tuple[Phase, ...] = ()
+        self._asked: Request | None = None
         self.closed = False
 
-    def request(self, request: Request, limit: float) -> Reply:
+    def ask(self, request: Request, limit: float) -> None:
         assert limit > 0
         assert not self.closed
+        assert self._asked is None, "asked again before it had answered"
+        self._asked = request
         self._journal.append((request.ask, self._setup.label))
+
+    def answer(self) -> Reply:
+        request, self._asked = self._asked, None
+        assert request is not None
         if request.ask in self._fails:
             raise self._fails[request.ask]
+        reply = self.reply(request)
+        self._journal.append((reply.answer, self._setup.label))
+        return reply
+
+    def reply(self, request: Request) -> Reply:
         match request:
-            case Prepare(phases=phases):
-                return Prepared(
-                    import_seconds=1.0,
-                    build_seconds=0.5,
-                    phases=tuple(self._prepared(phase) for phase in phases),
-                )
+            case Load(phases=phases):
+                self._phases = phases
+                loaded = tuple(self._phase(phase, warmup=(), iterations=0) for phase in phases)
+                return Loaded(import_seconds=1.0, build_seconds=0.5, phases=loaded)
+            case Prepare():
+                prepared = tuple(self._phase(phase) for phase in self._phases)
+                return Prepared(phases=prepared, settings={"threads": self._setup.threads})
             case TakeSample(phase=phase, round=round_, turn=turn):
                 return Sampled(sample=self._sample(phase, round_, turn))
             case TrainEpoch(epoch=epoch):
                 quality = 0.9 + 0.005 * min(epoch, 15)
                 return Trained(epoch=Epoch(epoch=epoch, seconds=2.0, loss=0.1, quality=quality))
-            case Finish():
-                return Finished(settings={"threads": self._setup.threads})
+            case Finish(limits=limits):
+                return Finished(
+                    settings={"threads": self._setup.threads},
+                    limits=Limits(peak_flops=1e11) if limits else None,
+                )
 
-    def _prepared(self, phase: Phase) -> PhaseRecord:
-        return PhaseRecord(
-            phase=phase,
-            first_call=0.2,
-            second_call=0.002,
-            warmup=(0.0012, 0.0011, 0.001),
-            iterations=50,
-            staged_batches=8,
-        )
+    def _phase(self, phase: Phase, **fields: object) -> PhaseRecord:
+        content: dict[str, object] = {
+            "phase": phase,
+            "first_call": 0.2,
+            "second_call": 0.002,
+            "warmup": (0.0012, 0.0011, 0.001),
+            "iterations": 50,
+            "staged_batches": 8,
+        }
+        return PhaseRecord.model_validate(content | fields)
 
     def _sample(self, phase: Phase, round_: int, turn: int) -> Sample:
         seconds = 50 * self._step_seconds(phase, round_)

@@ -59,6 +59,9 @@ class Plain:
         if record.status not in ("ok", "interrupted"):
             self._print(f"{record.setup.id}: {record.status}: {record.error}")
 
+    def note(self, text: str) -> None:
+        self._print(text)
+
     def _summary(self) -> Summary:
         return summarise(self._tasks, self._records)
 
@@ -70,6 +73,9 @@ class Silent(Plain):
     """For `--quiet`: failures only."""
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
+        return
+
+    def note(self, text: str) -> None:
         return
 
 

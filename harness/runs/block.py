@@ -1,23 +1,27 @@
 """A block: one trial of every setup of an arena, alive side by side, taking turns.
 
-While one worker works the others wait, and so does the runner. The order is drawn anew for the
-start of the workers and for every round, so that no setup always follows the same other.
+While one worker works the others wait, and so does the runner. Only the starts of blocks that are
+not `alone` overlap: nothing is timed there that counts. The order is drawn anew for the start of
+the workers and for every round, so that no setup always follows the same other.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from harness.cells import Phase, Setup
-from harness.records import Epoch, PhaseRecord, Quality, Record, Sample, Status
+from harness.records import Record, Status
 from harness.runs.process import Worker, WorkerFailed
+from harness.runs.trial import Trial
 from harness.tasks.spec import Task
 from harness.worker.messages import (
     Finish,
     Finished,
+    Load,
+    Loaded,
     Prepare,
     Prepared,
     Request,
@@ -27,7 +31,7 @@ from harness.worker.messages import (
     TrainEpoch,
 )
 
-PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 60.0, 60.0
+LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 60.0
 PATIENCE = 20.0
 """A turn that takes this many times what the warm-up promised is a hang."""
 
@@ -37,7 +41,9 @@ class Block:
     """What to run: `phases` are sampled for `rounds` rounds; `trains` adds a full training.
 
     `number` counts from 0 within the arena; `name` is unique in the store. The seed makes the
-    shared start and, with the name, the order of turns.
+    shared start and, with the name, the order of turns. Of a block that is `alone` the workers
+    start one after the other, and measure the limits of the device before they end; a twin is
+    never trained.
     """
 
     name: str
@@ -49,12 +55,13 @@ class Block:
     rounds: int
     seed: int
     trains: bool
+    alone: bool
     data: str
     sample_seconds: float
     warmup_seconds: float
 
 
-Step = Literal["starting", "sampling", "training", "done"]
+Step = Literal["starting", "warming up", "sampling", "training", "finishing", "done"]
 
 
 class Observer(Protocol):
@@ -68,30 +75,11 @@ class Observer(Protocol):
         """`done` is the share of the block's turns taken, 0 to 1."""
 
 
-R = TypeVar("R", Prepared, Sampled, Trained, Finished)
+R = TypeVar("R", Loaded, Prepared, Sampled, Trained, Finished)
 T = TypeVar("T")
 
 Launch = Callable[[Setup, str], Worker]
 """Starts a worker for a setup and a trial's name; raises WorkerFailed."""
-
-
-@dataclass
-class _Trial:
-    """What has been measured of one setup so far."""
-
-    name: str
-    setup: Setup
-    worker: Worker | None = None
-    prepared: Prepared | None = None
-    samples: dict[Phase, list[Sample]] = field(default_factory=dict)
-    epochs: list[Epoch] = field(default_factory=list)
-
-    def phases(self) -> tuple[PhaseRecord, ...]:
-        """The prepared phases with the samples taken so far."""
-        return tuple(
-            phase.model_copy(update={"samples": tuple(self.samples.get(phase.phase, ()))})
-            for phase in (self.prepared.phases if self.prepared else ())
-        )
 
 
 class _BlockRun:
@@ -100,21 +88,26 @@ class _BlockRun:
         self._launch = launch
         self._observer = observer
         self._random = random.Random(f"{block.name}/{block.seed}")
-        self._alive: list[_Trial] = []
+        self._alive: list[Trial] = []
         self._taken = 0
         epochs = block.task.epochs if block.trains else 0
-        self._turns = len(block.setups) * (1 + block.rounds * len(block.phases) + epochs)
+        self._turns = len(block.setups) * (3 + block.rounds * len(block.phases))
+        self._turns += epochs * sum(not it.twin for it in block.setups)
 
     def run(self) -> None:
+        block = self._block
         try:
-            for setup in self._shuffled(self._block.setups):
-                self._start(setup)
-            for round_ in range(self._block.rounds):
-                for phase in self._block.phases:
+            order = self._shuffled(block.setups)
+            for together in [[it] for it in order] if block.alone else [order]:
+                self._load(together)
+            for trial in self._shuffled(self._alive):
+                self._prepare(trial)
+            for round_ in range(block.rounds):
+                for phase in block.phases:
                     for turn, trial in enumerate(self._shuffled(self._alive)):
                         self._sample(trial, phase, round_, turn)
-            for epoch in range(self._block.task.epochs if self._block.trains else 0):
-                for trial in self._shuffled(self._alive):
+            for epoch in range(block.task.epochs if block.trains else 0):
+                for trial in self._shuffled(it for it in self._alive if not it.setup.twin):
                     self._train(trial, epoch)
             for trial in list(self._alive):
                 self._finish(trial)
@@ -122,11 +115,17 @@ class _BlockRun:
             for trial in list(self._alive):
                 self._end(trial, "interrupted", "the run ended before the trial did")
             raise
-        self._observer.progress(self._block, "done", None, 1.0)
+        self._observer.progress(block, "done", None, 1.0)
 
-    def _start(self, setup: Setup) -> None:
+    def _load(self, setups: Iterable[Setup]) -> None:
+        """Start workers, all of them before the first is waited for."""
+        started = [trial for setup in setups if (trial := self._start(setup))]
+        for trial in started:
+            trial.loaded = self._answer(trial, Loaded, "load")
+
+    def _start(self, setup: Setup) -> Trial | None:
         block = self._block
-        trial = _Trial(f"{block.name}/{setup.id}", setup)
+        trial = Trial(f"{block.name}/{setup.id}", setup)
         self._alive.append(trial)
         self._observer.started(trial.name, block, setup)
         self._tell("starting", setup)
@@ -134,22 +133,23 @@ class _BlockRun:
             trial.worker = self._launch(setup, trial.name)
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
-            return
-        request = Prepare(
-            task=block.task,
-            setup=setup,
-            seed=block.seed,
-            phases=block.phases,
-            data=block.data,
-            sample_seconds=block.sample_seconds,
-            warmup_seconds=block.warmup_seconds,
+            return None
+        request = Load(
+            task=block.task, setup=setup, seed=block.seed, phases=block.phases, data=block.data
         )
+        trial.worker.ask(request, LOAD_LIMIT)
+        return trial
+
+    def _prepare(self, trial: Trial) -> None:
+        self._tell("warming up", trial.setup)
+        block = self._block
+        request = Prepare(sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds)
         trial.prepared = self._ask(trial, request, Prepared, PREPARE_LIMIT)
 
-    def _sample(self, trial: _Trial, phase: Phase, round_: int, turn: int) -> None:
+    def _sample(self, trial: Trial, phase: Phase, round_: int, turn: int) -> None:
         self._tell("sampling", trial.setup)
         request = TakeSample(phase=phase, round=round_, turn=turn)
-        prepared = next(it for it in trial.phases() if it.phase == phase)
+        prepared = trial.phase(phase)
         # One iteration more than is timed: the first wakes the worker.
         expected = (prepared.iterations + 1) * max(prepared.warmup)
         limit = TURN_LIMIT + PATIENCE * expected
@@ -157,63 +157,60 @@ class _BlockRun:
         if reply is not None:
             trial.samples.setdefault(phase, []).append(reply.sample)
 
-    def _train(self, trial: _Trial, epoch: int) -> None:
+    def _train(self, trial: Trial, epoch: int) -> None:
         self._tell("training", trial.setup)
         reply = self._ask(trial, TrainEpoch(epoch=epoch), Trained, self._epoch_limit(trial))
         if reply is not None:
             trial.epochs.append(reply.epoch)
 
-    def _epoch_limit(self, trial: _Trial) -> float:
+    def _epoch_limit(self, trial: Trial) -> float:
         if trial.epochs:
             expected = trial.epochs[-1].seconds
-        elif trial.prepared and trial.prepared.phases:
-            slowest = max(max(phase.warmup) for phase in trial.prepared.phases)
-            expected = self._block.task.steps_per_epoch * slowest
         else:
-            expected = PREPARE_LIMIT
+            slowest = trial.slowest_step()
+            steps = self._block.task.steps_per_epoch
+            expected = PREPARE_LIMIT if slowest is None else steps * slowest
         return TURN_LIMIT + PATIENCE * expected
 
-    def _finish(self, trial: _Trial) -> None:
-        reply = self._ask(trial, Finish(), Finished, FINISH_LIMIT)
-        if reply is not None:
-            self._end(trial, "ok", None, reply)
+    def _finish(self, trial: Trial) -> None:
+        self._tell("finishing", trial.setup)
+        # The device's limits are the same in every block and for both of two twins.
+        limits = self._block.alone and bool(self._block.phases) and not trial.setup.twin
+        trial.finished = self._ask(trial, Finish(limits=limits), Finished, FINISH_LIMIT)
+        if trial.finished is not None:
+            self._end(trial, "ok", None)
 
-    def _ask(self, trial: _Trial, request: Request, expected: type[R], limit: float) -> R | None:
+    def _ask(self, trial: Trial, request: Request, expected: type[R], limit: float) -> R | None:
         """The reply, or None if the worker failed: then its trial is over."""
         assert trial.worker is not None
+        trial.worker.ask(request, limit)
+        return self._answer(trial, expected, request.ask)
+
+    def _answer(self, trial: Trial, expected: type[R], asked: str) -> R | None:
+        assert trial.worker is not None
         try:
-            reply = trial.worker.request(request, limit)
+            reply = trial.worker.answer()
             if not isinstance(reply, expected):
-                raise WorkerFailed("failed", f"answered {reply.answer!r} to {request.ask!r}")
+                raise WorkerFailed("failed", f"answered {reply.answer!r} to {asked!r}")
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
         self._taken += 1
         return reply
 
-    def _end(
-        self, trial: _Trial, status: Status, error: str | None, finished: Finished | None = None
-    ) -> None:
+    def _end(self, trial: Trial, status: Status, error: str | None) -> None:
+        block = self._block
         self._alive.remove(trial)
-        tail = ""
         if trial.worker is not None:
             trial.worker.close()
-            tail = trial.worker.stderr_tail() if status != "ok" else ""
-        prepared, epochs = trial.prepared, tuple(trial.epochs)
         self._observer.ended(
-            Record(
-                trial=trial.name,
-                block=self._block.number,
-                attempt=self._block.attempt,
-                setup=trial.setup,
-                status=status,
-                error=error,
-                stderr_tail=tail,
-                import_seconds=prepared.import_seconds if prepared else None,
-                build_seconds=prepared.build_seconds if prepared else None,
-                phases=trial.phases(),
-                quality=Quality(seed=self._block.seed, epochs=epochs) if epochs else None,
-                settings=finished.settings if finished else {},
+            trial.record(
+                status,
+                error,
+                block=block.number,
+                attempt=block.attempt,
+                alone=block.alone,
+                seed=block.seed,
             )
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.cells import THROUGHPUT, Dtype, Phase
+from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
 from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
@@ -18,6 +20,11 @@ class RunConfig(Frozen):
 
     An empty `frameworks` means every installed one; `seeds` full trainings are made of every
     setup, with seeds 0, 1, …; `budget` is in seconds.
+
+    `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
+    0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
+    known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
+    one setup of every arena takes part twice.
     """
 
     preset: str = "quick"
@@ -26,11 +33,16 @@ class RunConfig(Frozen):
     settings: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()
     modes: Literal["default", "all"] = "default"
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = ("identical",)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = THROUGHPUT
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu",)
     threads: tuple[Annotated[int, Field(ge=1)], ...] = ()
     dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float32",)
     blocks: Annotated[int, Field(ge=1, le=10_000)]
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    least_blocks: Annotated[int, Field(ge=1, le=10_000)] = 8
+    repeat_noisy: bool = True
+    twin: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.05
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3
@@ -41,22 +53,35 @@ class RunConfig(Frozen):
 
 Content = dict[str, Any]
 
+MOST_BLOCKS = 24
+"""Where a precision is asked for and no number of blocks."""
 PRESETS: dict[str, Content] = {
-    "quick": {"tasks": ("digits-mlp",), "blocks": 6, "rounds": 10, "seeds": 1},
+    "quick": {"tasks": ("digits-mlp",), "blocks": 9, "rounds": 7, "seeds": 1},
     "standard": {
         "tasks": ("digits-mlp", "mnist-mlp", "mnist-wide", "deep-narrow", "cancer-binary"),
         "modes": "all",
-        "blocks": 8,
-        "rounds": 12,
+        "phases": PHASES,
+        "blocks": MOST_BLOCKS,
+        "precision": 0.02,
+        "rounds": 10,
         "seeds": 3,
         "budget": 3600.0,
     },
-    "full": {"tasks": ("*",), "modes": "all", "blocks": 16, "rounds": 15, "seeds": 5},
+    "full": {
+        "tasks": ("*",),
+        "modes": "all",
+        "lanes": LANES,
+        "phases": PHASES,
+        "blocks": 2 * MOST_BLOCKS,
+        "precision": 0.02,
+        "rounds": 12,
+        "seeds": 5,
+    },
 }
 PRESET_HELP = {
     "quick": "one embedded task, each framework's default mode, about two minutes",
-    "standard": "five tasks, every mode, three seeds, at most an hour",
-    "full": "the whole catalogue, every mode, five seeds, hours",
+    "standard": "five tasks, every mode, ratios to ±2 %, three seeds, at most an hour",
+    "full": "the whole catalogue, every mode in both lanes, ratios to ±2 %, five seeds, hours",
 }
 
 
@@ -66,7 +91,11 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     preset = flags.get("preset", content.get("preset", "quick"))
     if preset not in PRESETS:
         raise unknown("preset", str(preset), PRESETS)
-    merged = {"preset": preset, **PRESETS[preset], **content, **flags}
+    given = content | flags
+    merged = {"preset": preset, **PRESETS[preset], **given}
+    if "precision" in given and "blocks" not in given and "precision" not in PRESETS[preset]:
+        merged["blocks"] = MOST_BLOCKS
+    merged |= _spelt_out(merged)
     strange = set(merged) - set(RunConfig.model_fields)
     if strange:
         raise UsageError(f"{file}: {unknown('field', min(strange), RunConfig.model_fields)}")
@@ -75,6 +104,29 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     except ValidationError as error:
         where = f"{file}: " if file and set(content) & {_field(error)} else ""
         raise UsageError(f"{where}{first_problem(error)}") from None
+
+
+def _spelt_out(content: Content) -> Content:
+    """Phases, lanes and precision as users write them, in full; what is unknown stays."""
+    full: Content = {}
+    for name, choices, short in (
+        ("phases", PHASES, {"latency": LATENCY}),
+        ("lanes", LANES, {"both": LANES}),
+    ):
+        words = content.get(name)
+        if isinstance(words, list | tuple) and all(isinstance(it, str) for it in words):
+            found = [it for word in words for it in _matching(word, choices, short)]
+            # In their own order: a first call of a later phase finds the earlier one compiled.
+            full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
+    if isinstance(content.get("precision"), str):
+        full["precision"] = parse_precision(content["precision"])
+    return full
+
+
+def _matching(
+    word: str, choices: Sequence[str], short: Mapping[str, Sequence[str]]
+) -> Sequence[str]:
+    return short.get(word) or fnmatch.filter(choices, word) or [word]
 
 
 def _field(error: ValidationError) -> str:
@@ -93,3 +145,14 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds < 1e8:
         raise UsageError(f"budget {text!r}: must be more than 0 and less than three years")
     return seconds
+
+
+def parse_precision(text: str) -> float:
+    """`2%` or `0.02` as a share; raises UsageError for anything else."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UsageError(f"precision {text!r}: write a share of the ratio, such as 2% or 0.02")
+    return share

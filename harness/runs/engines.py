@@ -16,15 +16,26 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Blocks one by one on this machine; what workers print is kept in `logs`."""
+    """Blocks one by one on this machine; what workers print is kept in `logs`.
 
-    def __init__(self, logs: Path) -> None:
+    In `caches` every setup has a folder for what its framework compiles: empty for its first
+    worker, shared by the later ones.
+    """
+
+    def __init__(self, logs: Path, caches: Path | None = None) -> None:
         self._logs = logs
+        self._caches = caches
 
     def run(self, block: Block, observer: Observer) -> None:
         run_block(block, self._launch, observer)
 
     def _launch(self, setup: Setup, trial: str) -> Worker:
         self._logs.mkdir(parents=True, exist_ok=True)
-        name = "".join(it if it.isalnum() or it in "-._" else "_" for it in trial.split("/", 1)[1])
-        return WorkerProcess(setup, self._logs / f"{name}.log")
+        caches = self._caches / _file_name(setup.id) if self._caches else None
+        return WorkerProcess(
+            setup, self._logs / f"{_file_name(trial.split('/', 1)[1])}.log", caches
+        )
+
+
+def _file_name(name: str) -> str:
+    return "".join(it if it.isalnum() or it in "-._" else "_" for it in name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cells import Setup
+from harness.analysis.compare import baseline_of
+from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
-from harness.frameworks import frameworks, select, version
+from harness.frameworks import contestants, frameworks, version
 from harness.records import Unavailable
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores, gpus
@@ -19,13 +21,21 @@ from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
 from harness.tasks.vary import parse_settings, variants
 
+Contestant = tuple[str, str, Lane]
+"""Framework, mode and lane."""
+
 
 @dataclass(frozen=True)
 class Arena:
-    """One task on one device with so many threads in one dtype: setups that may be compared."""
+    """One task on one device with so many threads in one dtype: setups that take turns."""
 
     task: Task
     setups: tuple[Setup, ...]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What all its setups share: see `Setup.arena`."""
+        return self.setups[0].arena
 
 
 @dataclass(frozen=True)
@@ -41,38 +51,52 @@ class Plan:
     def tasks(self) -> tuple[Task, ...]:
         return tuple({arena.task.digest: arena.task for arena in self.arenas}.values())
 
-    @property
-    def blocks(self) -> int:
-        """Blocks of each arena; a seed beyond the timed blocks has one without timing."""
-        return max(self.config.blocks, self.config.seeds)
-
 
 def make_plan(config: RunConfig) -> Plan:
     """Resolve names to setups. Raises UsageError, with nothing started and nothing written."""
     directory = data_directory(Path(config.data_dir) if config.data_dir else None)
     devices = [_device(name) for name in config.devices]
     threads = [_threads(count) for count in config.threads or (cores(),)]
-    chosen, absent = _frameworks(config)
+    chosen, absent = _contestants(config)
     tasks, lacking = _tasks(config, directory)
     arenas = tuple(
-        Arena(
-            task,
-            tuple(
-                Setup(
-                    task=task.name,
-                    digest=task.digest,
-                    framework=framework,
-                    mode=mode,
-                    device=device,
-                    threads=count,
-                    dtype=dtype,
-                )
-                for framework, mode in chosen
-            ),
-        )
+        Arena(task, _setups(task, device, count, dtype, chosen, config.twin))
         for task, device, count, dtype in itertools.product(tasks, devices, threads, config.dtypes)
     )
     return Plan(config, directory, arenas, (*absent, *lacking))
+
+
+def _setups(
+    task: Task,
+    device: str,
+    threads: int,
+    dtype: Dtype,
+    chosen: Iterable[Contestant],
+    twin: bool,
+) -> tuple[Setup, ...]:
+    """Every lane, and the baseline of the first once more if there is to be a twin."""
+    setups = [
+        Setup(
+            task=task.name,
+            digest=task.digest,
+            framework=framework,
+            mode=mode,
+            lane=lane,
+            device=device,
+            threads=threads,
+            dtype=dtype,
+        )
+        for framework, mode, lane in chosen
+    ]
+    if twin:
+        baseline = _baseline([it for it in setups if it.lane == setups[0].lane])
+        setups.append(baseline.model_copy(update={"twin": True}))
+    return tuple(setups)
+
+
+def _baseline(setups: Sequence[Setup]) -> Setup:
+    label = baseline_of([it.label for it in setups])
+    return next(it for it in setups if it.label == label)
 
 
 def _tasks(config: RunConfig, directory: Path) -> tuple[list[Task], list[Unavailable]]:
@@ -97,20 +121,29 @@ def _tasks(config: RunConfig, directory: Path) -> tuple[list[Task], list[Unavail
     )
 
 
-def _frameworks(config: RunConfig) -> tuple[list[tuple[str, str]], list[Unavailable]]:
+def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]]:
     known = frameworks()
-    chosen = select(config.frameworks, config.modes)
+    chosen = contestants(config.frameworks, config.modes, config.lanes)
+    asked = {name for name, _, _ in contestants(config.frameworks, config.modes, LANES)}
     absent = {
         name: f"not installed; get it with: {known[name].install}"
-        for name in (dict(chosen) if config.frameworks else known)
+        for name in (asked if config.frameworks else known)
         if version(known[name]) is None
     }
-    present = [(name, mode) for name, mode in chosen if name not in absent]
-    if not present:
+    present = [it for it in chosen if it[0] not in absent]
+    if not present and absent:
         name, reason = next(iter(absent.items()))
         raise UsageError(f"framework {name!r} is {reason}")
+    if not present:
+        raise UsageError(f"no framework has a mode in the lane {' or '.join(config.lanes)}")
     return present, [
-        Unavailable(what=f"framework {name}", reason=reason) for name, reason in absent.items()
+        *(Unavailable(what=f"framework {name}", reason=it) for name, it in absent.items()),
+        *(
+            Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
+            for name in sorted(asked - absent.keys())
+            for lane in config.lanes
+            if not known[name].offered(lane)
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -46,8 +47,15 @@ class WorkerFailed(Exception):
 class Worker(Protocol):
     """What a block needs of a worker; tests have one whose times are given."""
 
-    def request(self, request: Request, limit: float) -> Reply:
-        """Ask and wait, asleep, at most `limit` seconds. Raises WorkerFailed."""
+    @property
+    def cold(self) -> bool:
+        """Whether it found its compile cache empty and filled it."""
+
+    def ask(self, request: Request, limit: float) -> None:
+        """Ask and do not wait; `limit` seconds from now its answer is overdue."""
+
+    def answer(self) -> Reply:
+        """Wait, asleep, for the answer to the last request. Raises WorkerFailed."""
 
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error."""
@@ -57,10 +65,16 @@ class Worker(Protocol):
 
 
 class WorkerProcess:
-    """A fresh process group, driven over a socket of its own."""
+    """A fresh process group, driven over a socket of its own.
 
-    def __init__(self, setup: Setup, log: Path) -> None:
+    What its framework compiles is cached in the folder `caches`, which later workers may share.
+    """
+
+    def __init__(self, setup: Setup, log: Path, caches: Path | None = None) -> None:
         self._log = log
+        self._caches = caches
+        self._filled = _has_files(caches)
+        self._asked: tuple[str, float, float] = ("", 0.0, 0.0)
         ours, theirs = socket.socketpair()
         with theirs:
             self._channel = Connection(ours.detach())
@@ -74,7 +88,7 @@ class WorkerProcess:
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         pass_fds=[theirs.fileno()],
-                        env=environment(setup),
+                        env=environment(setup, caches),
                         start_new_session=True,
                     )
             except OSError as error:
@@ -82,18 +96,31 @@ class WorkerProcess:
                 raise WorkerFailed("not-started", str(error)) from None
         self._ended = _watch(self._process.pid)
 
+    @property
+    def cold(self) -> bool:
+        return not self._filled and _has_files(self._caches)
+
     def request(self, request: Request, limit: float) -> Reply:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told below
+        """Ask and wait. Raises WorkerFailed."""
+        self.ask(request, limit)
+        return self.answer()
+
+    def ask(self, request: Request, limit: float) -> None:
+        self._asked = (request.ask, limit, time.monotonic() + limit)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `answer` tells
             self._channel.send_bytes(request.model_dump_json().encode())
+
+    def answer(self) -> Reply:
         # Woken by an answer or by the end of the process, even where a child of the worker
         # still holds the socket.
         waited: list[Any] = [self._channel]
         if self._ended is not None:
             waited.append(self._ended)
-        ready = wait(waited, limit)
+        asked, limit, overdue = self._asked
+        ready = wait(waited, max(0.0, overdue - time.monotonic()))
         if not ready:
             self.close()
-            raise WorkerFailed("hung", f"no answer to '{request.ask}' within {limit:.0f} s")
+            raise WorkerFailed("hung", f"no answer to '{asked}' within {limit:.0f} s")
         reply = self._read()
         if isinstance(reply, Failed):
             raise WorkerFailed(reply.status, reply.error)
@@ -142,16 +169,24 @@ class WorkerProcess:
             self._log.unlink()
 
 
-def environment(setup: Setup) -> Mapping[str, str]:
-    """The worker's environment: thread counts and the device, set before anything is imported."""
+def environment(setup: Setup, caches: Path | None = None) -> Mapping[str, str]:
+    """The worker's environment: thread counts and the device, set before anything is imported,
+    and where its framework keeps what it compiles."""
+    framework = frameworks()[setup.framework]
     variables = dict(os.environ)
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
-    variables |= frameworks()[setup.framework].environment
+    variables |= framework.environment
+    if caches is not None:
+        variables |= {name: str(caches / name) for name in framework.caches}
     paths = [str(ROOT), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
+
+
+def _has_files(folder: Path | None) -> bool:
+    return folder is not None and any(it.is_file() for it in folder.rglob("*"))
 
 
 def _watch(pid: int) -> IO[bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +20,13 @@ from harness.records import Record, RunInfo
 from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.engines import Engine
-from harness.runs.plan import Arena, Plan
-from harness.runs.schedule import Clock, order
+from harness.runs.plan import Plan
+from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
 from harness.tasks.data import Data
 from harness.tasks.datasets import load, write_staged
 
-FINISHED, OUT_OF_TIME, INTERRUPTED = "all blocks done", "budget spent", "interrupted"
+OUT_OF_TIME, INTERRUPTED = "budget spent", "interrupted"
 
 
 class Display(Protocol):
@@ -37,13 +38,24 @@ class Display(Protocol):
 
     def ended(self, record: Record) -> None: ...
 
+    def note(self, text: str) -> None:
+        """Something happened that a reader of the result should know."""
+
 
 @dataclass(frozen=True)
 class Done:
-    """Blocks that a resumed run need not repeat, and how often each was begun."""
+    """Blocks that a resumed run need not repeat, and how often each was begun.
 
-    finished: frozenset[tuple[object, ...]]
-    attempts: dict[tuple[object, ...], int]
+    The keys are an arena's, and a block's number.
+    """
+
+    finished: Mapping[tuple[object, ...], tuple[Record, ...]]
+    attempts: Mapping[tuple[object, ...], int]
+
+    def of(self, arena: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
+        """An arena's finished blocks with their records, in order."""
+        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == arena]
+        return sorted(found, key=lambda it: it[0])
 
 
 def run_name(plan: Plan, taken: list[str]) -> str:
@@ -118,6 +130,8 @@ class Runner:
         self._data = data
         self._display = display
         self._clock = Clock(plan.config)
+        self._courses = courses(plan)
+        self._records: list[Record] = []  # of the block under way
 
     def run(self, done: Done) -> str:
         """Run what is left, and return (and store) the rule that stopped it.
@@ -132,41 +146,52 @@ class Runner:
         return rule
 
     def _blocks(self, done: Done, begin: float) -> str:
-        blocks = [
-            (number, arena)
-            for number, arena in order(self._plan)
-            if (*arena.setups[0].arena, number) not in done.finished
-        ]
-        for index, (number, arena) in enumerate(blocks):
-            left = sum(self._clock.expected(it, self._trains(n)) for n, it in blocks[index:])
-            needed = self._clock.expected(arena, self._trains(number))
-            budget = self._plan.config.budget
-            if index and budget is not None and time.monotonic() - begin + needed > budget:
+        for course in self._courses:
+            for number, records in done.of(course.key):
+                course.learn(number, records)
+        taken, budget = 0, self._plan.config.budget
+        while following_slot := following(self._courses):
+            course, slot = following_slot
+            needed = self._clock.expected(slot)
+            if taken and budget is not None and time.monotonic() - begin + needed > budget:
                 return OUT_OF_TIME
-            block = self._block(number, arena, done)
-            self._display.block(index + 1, len(blocks), block, left)
-            started = time.monotonic()
-            self._engine.run(block, self)
-            self._clock.learn(arena, block.trains, time.monotonic() - started)
-        return FINISHED
+            left = [it for course in self._courses for it in course.left()]
+            seconds = sum(map(self._clock.expected, left))
+            block = self._block(slot, done)
+            self._display.block(taken + 1, taken + len(left), block, seconds)
+            self._run(course, slot, block)
+            taken += 1
+        return verdict(self._courses)
 
-    def _trains(self, number: int) -> bool:
-        return number < self._plan.config.seeds
+    def _run(self, course: Course, slot: Slot, block: Block) -> None:
+        self._records = []
+        started = time.monotonic()
+        self._engine.run(block, self)
+        self._clock.learn(slot, time.monotonic() - started)
+        added, reached = course.added, course.reached
+        course.learn(slot.number, self._records)
+        where = f"{block.task.name}, block {slot.number}"
+        if why := course.noise(slot.number):
+            also = "one is added" if course.added > added else "no more are added"
+            self._display.note(f"{where} was noisy: {why}; it counts, and {also}")
+        if course.reached and not reached:
+            self._display.note(f"{where}: precision reached, no more are timed")
 
-    def _block(self, number: int, arena: Arena, done: Done) -> Block:
-        config = self._plan.config
-        attempt = done.attempts.get((*arena.setups[0].arena, number), 0) + 1
+    def _block(self, slot: Slot, done: Done) -> Block:
+        config, task, number = self._plan.config, slot.arena.task, slot.number
+        attempt = done.attempts.get((*slot.arena.key, number), 0) + 1
         return Block(
             name=f"{self._name}/b{number:03}.{attempt}",
             number=number,
             attempt=attempt,
-            task=arena.task,
-            setups=arena.setups,
-            phases=config.phases if number < config.blocks else (),
+            task=task,
+            setups=slot.setups,
+            phases=config.phases if slot.timed else (),
             rounds=config.rounds,
             seed=number,
-            trains=self._trains(number),
-            data=str(self._data[arena.task.data]),
+            trains=slot.trains,
+            alone=slot.alone,
+            data=str(self._data[task.data]),
             sample_seconds=config.sample_seconds,
             warmup_seconds=config.warmup_seconds,
         )
@@ -176,6 +201,7 @@ class Runner:
 
     def ended(self, record: Record) -> None:
         self._store.end(record)
+        self._records.append(record)
         self._display.ended(record)
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
@@ -184,11 +210,14 @@ class Runner:
 
 def finished_blocks(records: tuple[Record, ...]) -> Done:
     """What a resumed run has already: blocks in which no trial was interrupted."""
-    attempts: dict[tuple[object, ...], int] = {}
-    cut: set[tuple[object, ...]] = set()
+    blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
-        key = (*record.setup.arena, record.block)
-        attempts[key] = max(record.attempt, attempts.get(key, 0))
-        if record.status == "interrupted":
-            cut.add(key)
-    return Done(frozenset(attempts.keys() - cut), attempts)
+        blocks[*record.setup.arena, record.block].append(record)
+    return Done(
+        finished={
+            key: tuple(of_block)
+            for key, of_block in blocks.items()
+            if all(it.status != "interrupted" for it in of_block)
+        },
+        attempts={key: max(it.attempt for it in of_block) for key, of_block in blocks.items()},
+    )

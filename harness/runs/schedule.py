@@ -4,24 +4,132 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.cells import Setup
+from harness.records import Record
 from harness.runs.config import RunConfig
+from harness.runs.machine import cores
 from harness.runs.plan import Arena, Plan
 from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
+
+ALONE_EVERY = 3
+"""In blocks 0, 3, 6, … workers start one after the other, so that their starts can be timed."""
+MOST_ADDED = 3
+"""One block is added for noise to so many planned ones, at most."""
+FINISHED, REACHED = "all blocks done", "precision reached"
 
 # Rough figures for a first estimate only; after one block the run's own times take over.
 START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 2e10, 0.5e-3
 
 
-def order(plan: Plan) -> Iterator[tuple[int, Arena]]:
-    """(block number, arena): one block of every arena before the second of any, so that a budget
-    that ends early has cut all of them alike."""
-    for number in range(plan.blocks):
-        for arena in plan.arenas:
-            yield number, arena
+@dataclass(frozen=True)
+class Slot:
+    """One block of an arena that is still to come: `timed`, or for its full training only."""
+
+    arena: Arena
+    number: int
+    timed: bool
+    trains: bool
+
+    @property
+    def alone(self) -> bool:
+        return self.number % ALONE_EVERY == 0
+
+    @property
+    def setups(self) -> tuple[Setup, ...]:
+        """A twin has nothing to do where nothing is timed."""
+        return tuple(it for it in self.arena.setups if self.timed or not it.twin)
+
+
+try:  # TEMPORARY until they are there
+    from harness.analysis.noise import block_noise, noisy
+    from harness.analysis.stopping import standing
+except ImportError:
+
+    def block_noise(records):  # type: ignore
+        return None
+
+    def noisy(noise):  # type: ignore
+        return ""
+
+    def standing(records, **rest):  # type: ignore
+        from types import SimpleNamespace
+
+        return SimpleNamespace(reached=False)
+
+
+class Course:
+    """An arena's way through its blocks, by the rules that the configuration declares.
+
+    What is left depends on nothing but the records so far, so that a resumed run goes on as it
+    would have.
+    """
+
+    def __init__(self, arena: Arena, config: RunConfig) -> None:
+        self._arena = arena
+        self._config = config
+        self._done: dict[int, Sequence[Record]] = {}
+        self._noise: dict[int, str] = {}
+        self.reached = False
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self._arena.key
+
+    def learn(self, number: int, records: Sequence[Record]) -> None:
+        """A block is done."""
+        config = self._config
+        self._done[number] = records
+        self._noise[number] = noisy(block_noise(records)) if config.repeat_noisy else ""
+        if config.precision is not None:
+            so_far = [it for block in self._done.values() for it in block]
+            self.reached = standing(
+                so_far, precision=config.precision, least_blocks=config.least_blocks
+            ).reached
+
+    def noise(self, number: int) -> str:
+        """Why a block that is done counts as noisy; empty if it does not."""
+        return self._noise[number]
+
+    @property
+    def added(self) -> int:
+        """Blocks added for noisy ones, as far as the rule allows."""
+        return min(self._config.blocks // MOST_ADDED, sum(map(bool, self._noise.values())))
+
+    def left(self) -> list[Slot]:
+        """What is still to be run, in order."""
+        config = self._config
+        planned = max(config.blocks, config.seeds)
+        slots = []
+        for number in range(planned + self.added):
+            # A seed beyond the timed blocks has one without timing; added blocks follow those.
+            timed = not self.reached and (number < config.blocks or number >= planned)
+            slot = Slot(self._arena, number, timed, trains=number < config.seeds)
+            if number not in self._done and (slot.timed or slot.trains):
+                slots.append(slot)
+        return slots
+
+
+def courses(plan: Plan) -> list[Course]:
+    return [Course(arena, plan.config) for arena in plan.arenas]
+
+
+def following(all_courses: Iterable[Course]) -> tuple[Course, Slot] | None:
+    """What runs next: one block of every arena before the second of any, so that a budget that
+    ends early has cut all of them alike."""
+    waiting = [(course, left[0]) for course in all_courses if (left := course.left())]
+    return min(waiting, key=lambda it: it[1].number, default=None)
+
+
+def verdict(all_courses: Sequence[Course]) -> str:
+    """The rule that ended a run in which nothing is left."""
+    reached = sum(course.reached for course in all_courses)
+    if reached in (0, len(all_courses)):
+        return REACHED if reached else FINISHED
+    return f"{REACHED} in {reached} of {len(all_courses)} comparisons, {FINISHED} in the others"
 
 
 class Clock:
@@ -29,37 +137,48 @@ class Clock:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._timed: Mapping[tuple[object, ...], list[float]] = defaultdict(list)
+        # By arena; the slots differ in what they are for.
+        self._timed: Mapping[tuple[object, ...], list[tuple[Slot, float]]] = defaultdict(list)
 
-    def learn(self, arena: Arena, trains: bool, seconds: float) -> None:
-        self._timed[_key(arena, trains)].append(seconds)
+    def learn(self, slot: Slot, seconds: float) -> None:
+        self._timed[slot.arena.key].append((slot, seconds))
 
-    def expected(self, arena: Arena, trains: bool) -> float:
-        """Seconds that a block of the arena will take."""
-        own = self._timed.get(_key(arena, trains))
-        if own:
-            return statistics.fmean(own)
-        other = self._timed.get(_key(arena, not trains))
-        if other:
-            extra = sum(_training_seconds(arena.task) for _ in arena.setups)
-            return max(0.0, statistics.fmean(other) + (extra if trains else -extra))
-        return sum(self._guess(arena.task, setup, trains) for setup in arena.setups)
+    def expected(self, slot: Slot) -> float:
+        """Seconds that a block will take."""
+        known = self._timed.get(slot.arena.key, [])
+        alike = [seconds for other, seconds in known if _kind(other) == _kind(slot)]
+        if alike:
+            return statistics.fmean(alike)
+        guess = self._guess(slot)
+        if not known:
+            return guess
+        # By how much the guesses for other kinds of blocks were wrong.
+        return guess * statistics.fmean(seconds / self._guess(other) for other, seconds in known)
 
-    def _guess(self, task: Task, setup: Setup, trains: bool) -> float:
-        config = self._config
+    def _guess(self, slot: Slot) -> float:
+        config, task = self._config, slot.arena.task
+        workers = len(slot.setups)
+        starts = workers if slot.alone else max(1.0, workers / cores())
+        trained = sum(not it.twin for it in slot.setups) if slot.trains else 0
         step = _step_seconds(task)
         turns = config.rounds * max(config.sample_seconds, step)
         measured = len(config.phases) * (turns + max(config.warmup_seconds, 10 * step))
-        return START_SECONDS + measured + (_training_seconds(task) if trains else 0)
+        return (
+            START_SECONDS * starts
+            + (workers * measured if slot.timed else 0)
+            + trained * task.epochs * task.steps_per_epoch * step
+        )
 
 
-def _key(arena: Arena, trains: bool) -> tuple[object, ...]:
-    return (*arena.setups[0].arena, trains)
+def _kind(slot: Slot) -> tuple[bool, bool, bool]:
+    return (slot.alone, slot.timed, slot.trains)
 
 
 def _step_seconds(task: Task) -> float:
     return train_flops(task) / FLOPS_PER_SECOND + STEP_OVERHEAD
 
 
-def _training_seconds(task: Task) -> float:
-    return task.epochs * task.steps_per_epoch * _step_seconds(task)
+def planned_seconds(plan: Plan) -> float:
+    """A guess before anything has run: of all blocks, though a precision may need fewer."""
+    clock = Clock(plan.config)
+    return sum(clock.expected(slot) for course in courses(plan) for slot in course.left())

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.records import Status
-from harness.worker.measure import settle
-from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Prepare, Reply
-from harness.worker.session import Diverged, Session
+from harness.worker.measure import Diverged, OtherWork, settle
+from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply
+from harness.worker.session import Session
 
 PR_SET_PDEATHSIG = 1
 
@@ -47,10 +47,10 @@ def die_with(parent: int) -> None:
 
 def serve(channel: Connection) -> None:
     request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
-    if not isinstance(request, Prepare):
-        raise ValueError("a worker must be prepared first")
+    if not isinstance(request, Load):
+        raise ValueError("a worker must be loaded first")
     session = Session(request)
-    reply: Reply = session.prepared
+    reply: Reply = session.loaded
     while True:
         settle()
         send(channel, reply)
@@ -77,7 +77,7 @@ def _status(error: BaseException) -> Status:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, Unsupported | Diverged):
+    if isinstance(error, Unsupported | Diverged | OtherWork):
         return text[:500]
     return f"{type(error).__name__}: {text}"[:500]
 

@@ -16,28 +16,46 @@ PROC = Path("/proc")
 
 
 class Counters(NamedTuple):
-    """CPU time and context switches of this process and its threads; steal of the machine."""
+    """What this process and its threads used, and what the whole machine lost meanwhile."""
 
     cpu_seconds: float
     voluntary_switches: int
     involuntary_switches: int
     steal_seconds: float | None
+    pressure_seconds: float | None
 
-    def since(self, before: Counters) -> Counters:
-        steal = None
-        if self.steal_seconds is not None and before.steal_seconds is not None:
-            steal = self.steal_seconds - before.steal_seconds
+
+class Watch:
+    """Counts from its making to `spent`. The machine's own counters cost CPU time to read: they
+    are read outside the stretch in which this process is counted."""
+
+    def __init__(self) -> None:
+        self._steal, self._pressure = _steal_seconds(), _pressure_seconds()
+        self._usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._cpu = time.process_time()
+
+    def spent(self) -> Counters:
+        cpu = time.process_time() - self._cpu
+        usage = resource.getrusage(resource.RUSAGE_SELF)
         return Counters(
-            self.cpu_seconds - before.cpu_seconds,
-            self.voluntary_switches - before.voluntary_switches,
-            self.involuntary_switches - before.involuntary_switches,
-            steal,
+            cpu,
+            usage.ru_nvcsw - self._usage.ru_nvcsw,
+            usage.ru_nivcsw - self._usage.ru_nivcsw,
+            _since(self._steal, _steal_seconds()),
+            _since(self._pressure, _pressure_seconds()),
         )
 
 
-def read_counters() -> Counters:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Counters(time.process_time(), usage.ru_nvcsw, usage.ru_nivcsw, _steal_seconds())
+def load() -> float | None:
+    """Processes that run or wait to, averaged over a minute; None where it is not told."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def _since(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _steal_seconds() -> float | None:
@@ -49,17 +67,29 @@ def _steal_seconds() -> float | None:
         return None
 
 
-class PeakRSS:
-    """High-water mark of resident memory since `reset`, from the kernel's VmHWM.
+def _pressure_seconds() -> float | None:
+    """Time in which some task had to wait for a core; None where the kernel does not count it."""
+    try:
+        some = (PROC / "pressure" / "cpu").read_text(encoding="ascii").split("\n", 1)[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError):
+        return None
 
-    `ru_maxrss` would not do: it is inherited through fork and exec, so that a small child of a
-    large parent reports the parent's size.
+
+class PeakRSS:
+    """High-water mark of resident memory while it is open, from the kernel's VmHWM.
+
+    It may be opened again: what was allocated before and stayed counts on. `ru_maxrss` would not
+    do: it is inherited through fork and exec, so that a small child of a large parent reports the
+    parent's size.
     """
 
     def __init__(self) -> None:
         self._base: int | None = None
+        self._kept = 0
+        self._incremental: int | None = 0
 
-    def reset(self) -> None:
+    def open(self) -> None:
         self._base = None
         _give_back_free_memory()
         try:
@@ -68,12 +98,21 @@ class PeakRSS:
             return  # not resettable here: the incremental peak is unknown, never 0
         self._base = psutil.Process().memory_info().rss
 
+    def close(self) -> None:
+        peak, base = self.total(), self._base
+        if peak is None or base is None or self._incremental is None:
+            self._incremental = None
+            return
+        self._incremental = max(self._incremental, self._kept + peak - base)
+        _give_back_free_memory()
+        self._kept += max(0, psutil.Process().memory_info().rss - base)
+
     def incremental(self) -> int | None:
-        """Bytes above the size at the last reset; None where it could not be reset."""
-        peak = self.total()
-        return None if peak is None or self._base is None else max(0, peak - self._base)
+        """Bytes above the size when first opened; None where the mark could not be reset."""
+        return self._incremental
 
     def total(self) -> int | None:
+        """The mark itself: of the whole process, since it was last reset."""
         try:
             status = (PROC / "self" / "status").read_text(encoding="ascii", errors="replace")
         except OSError:

@@ -16,6 +16,7 @@ from harness.tasks.start import Start
 PORTION_BYTES = 16 * 2**20
 """Staged at once: enough to outlast caches, little enough for any device."""
 TEST_ROWS = 2000
+SINGLE_EXAMPLES = 64
 
 
 def batches_at_once(task: Task) -> int:
@@ -27,6 +28,12 @@ def batches_at_once(task: Task) -> int:
 def sample_batches(adapter: Adapter, task: Task, start: Start, arrays: Arrays) -> list[Any]:
     """The batches that every sample cycles through: the first ones of epoch 0."""
     return _staged(adapter, arrays, start.epoch_order(0)[: batches_at_once(task)])
+
+
+def single_examples(adapter: Adapter, start: Start, arrays: Arrays) -> list[Any]:
+    """Batches of one row each: the first rows of epoch 0."""
+    rows = start.epoch_order(0).ravel()[:SINGLE_EXAMPLES]
+    return _staged(adapter, arrays, rows[:, None])
 
 
 def epoch_portions(

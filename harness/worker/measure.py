@@ -2,103 +2,178 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from harness.adapter import Adapter
+from harness.adapter import Adapter, DeviceMemory
 from harness.cells import Phase
 from harness.records import Memory, PhaseRecord, Sample
-from harness.worker.counters import PeakRSS, read_counters
+from harness.worker.counters import PeakRSS, Watch, load
+from harness.worker.loops import Loop
 
-MIN_WARMUP_CALLS, MAX_WARMUP_CALLS = 10, 2000
+MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 10, 2000
 QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.01, 1.0
+ROUNDING = {"float32": 1e-5, "float64": 1e-9}
+"""By how much losses of the same steps may differ: what the proof of sameness allows over its
+first steps."""
+STEPS_TO_DOUBLE = 40
+"""How fast such a difference may grow: in a thousand steps of the networks measured it grew by a
+factor of a million, which is a doubling every 45 to 50 steps."""
+SMALL_LOSS = 0.1
+"""Of smaller losses the difference counts in this scale: rounding is that of the logits."""
 
 
-def iteration(adapter: Adapter, phase: Phase) -> Callable[[Any], Any]:
-    """What one iteration of a phase calls, with a staged batch."""
-    return {"train": adapter.train_step, "predict": adapter.predict}[phase]
+class Diverged(Exception):
+    """The loss became NaN or infinite."""
 
 
-def prepare_phase(
-    adapter: Adapter,
-    phase: Phase,
-    batches: Sequence[Any],
-    sample_seconds: float,
-    warmup_seconds: float,
-) -> PhaseRecord:
-    """First and second call, warm-up with every reading kept, and the number of iterations.
+class OtherWork(Exception):
+    """A sample did not do what the sample before it did, from the same start."""
 
-    Memory peaks are those of these calls: they hold everything that a steady step needs.
+
+class PhaseRun:
+    """One phase of one worker: `first_calls`, then `warm_up`, then samples.
+
+    Memory peaks are those of first calls and warm-up: they hold everything that a steady step
+    needs.
     """
-    run = iteration(adapter, phase)
-    adapter.reset()
-    adapter.synchronize()
-    peak = PeakRSS()
-    peak.reset()
-    adapter.reset_device_memory()
 
-    def timed(batch: Any) -> float:
-        begin = time.perf_counter()
-        run(batch)
+    def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
+        self._adapter = adapter
+        self._loop = loop
+        self._dtype = dtype
+        self._peak = PeakRSS()
+        self._total: int | None = None
+        self._device: DeviceMemory | None = None
+        self._loss: float | None = None
+        self.record = PhaseRecord(
+            phase=phase,
+            first_call=0.0,
+            second_call=0.0,
+            warmup=(),
+            iterations=0,
+            staged_batches=loop.staged,
+        )
+
+    def first_calls(self) -> None:
+        """The first two iterations, each by itself."""
+        self._open()
+        first, second = self._timed(1, 0), self._timed(1, 1)
+        self._keep(first_call=first, second_call=second)
+
+    def warm_up(self, sample_seconds: float, warmup_seconds: float) -> None:
+        """Warm-up with every reading kept, and the number of iterations of a sample."""
+        self._open()
+        fewest, readings, spent = self._loop.fewest, list[float](), 0.0
+        while len(readings) < MAX_WARMUP_READINGS and (
+            spent < warmup_seconds
+            or (len(readings) < MIN_WARMUP_READINGS and spent < 10 * warmup_seconds)
+        ):
+            seconds = self._timed(fewest, fewest * len(readings))
+            readings.append(seconds / fewest)
+            spent += seconds
+        steady = statistics.median(readings[len(readings) // 2 :])
+        fitting = min(round(sample_seconds / steady), self._loop.most or sys.maxsize)
+        self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
+
+    def sample(self, round_: int, turn: int) -> Sample:
+        """One sample from the shared start, synchronised at its end.
+
+        Raises Diverged, and OtherWork if the loss is not that of the samples before.
+        """
+        adapter, loop, iterations = self._adapter, self._loop, self.record.iterations
+        # Others ran meanwhile: threads wake and caches fill off the clock.
+        loop.run(1)
+        adapter.reset()
         adapter.synchronize()
+        watch = Watch()
+        begin = time.perf_counter()
+        ran = loop.run(iterations)
+        adapter.synchronize()
+        seconds = time.perf_counter() - begin
+        spent = watch.spent()
+        return Sample(
+            round=round_,
+            turn=turn,
+            iterations=iterations,
+            seconds=seconds,
+            cpu_seconds=spent.cpu_seconds,
+            voluntary_switches=spent.voluntary_switches,
+            involuntary_switches=spent.involuntary_switches,
+            steal_seconds=spent.steal_seconds,
+            pressure_seconds=spent.pressure_seconds,
+            load=load(),
+            loss=self._checked(ran.handle) if self.record.phase.startswith("train") else None,
+            readings=ran.readings,
+        )
+
+    def _checked(self, handle: object) -> float:
+        loss, iterations = finite_loss(self._adapter, handle), self.record.iterations
+        if self._loss is None:
+            self._loss = loss
+        elif abs(loss - self._loss) > allowed(self._loss, loss, iterations, self._dtype):
+            raise OtherWork(
+                f"a sample did other work than the one before: after {iterations} steps from the "
+                f"same start the loss was {loss:.9g}, not {self._loss:.9g}"
+            )
+        return loss
+
+    def _timed(self, iterations: int, offset: int) -> float:
+        begin = time.perf_counter()
+        self._loop.run(iterations, offset)
+        self._adapter.synchronize()
         return time.perf_counter() - begin
 
-    cycle = itertools.cycle(batches)
-    first, second = timed(next(cycle)), timed(next(cycle))
-    warmup: list[float] = []
-    while len(warmup) < MAX_WARMUP_CALLS and (
-        sum(warmup) < warmup_seconds
-        or (len(warmup) < MIN_WARMUP_CALLS and sum(warmup) < 10 * warmup_seconds)
-    ):
-        warmup.append(timed(next(cycle)))
-    steady = statistics.median(warmup[len(warmup) // 2 :])
-    device = adapter.device_memory()
-    return PhaseRecord(
-        phase=phase,
-        first_call=first,
-        second_call=second,
-        warmup=tuple(warmup),
-        iterations=max(1, round(sample_seconds / steady)),
-        staged_batches=len(batches),
-        memory=Memory(
-            incremental_peak_rss=peak.incremental(),
-            total_peak_rss=peak.total(),
-            device_peak_allocated=device.peak_allocated if device else None,
-            device_peak_reserved=device.peak_reserved if device else None,
-        ),
+    def _open(self) -> None:
+        self._adapter.reset()
+        self._adapter.synchronize()
+        self._peak.open()
+        self._adapter.reset_device_memory()
+
+    def _keep(self, **fields: object) -> None:
+        self._device = _larger(self._device, self._adapter.device_memory())
+        self._total = _largest(self._total, self._peak.total())
+        self._peak.close()
+        memory = Memory(
+            incremental_peak_rss=self._peak.incremental(),
+            total_peak_rss=self._total,
+            device_peak_allocated=self._device.peak_allocated if self._device else None,
+            device_peak_reserved=self._device.peak_reserved if self._device else None,
+        )
+        self.record = self.record.model_copy(update={**fields, "memory": memory})
+
+
+def finite_loss(adapter: Adapter, handle: object) -> float:
+    """The loss behind a handle; raises Diverged."""
+    loss = float(adapter.to_numpy(handle))
+    if not math.isfinite(loss):
+        raise Diverged(f"the training loss became {loss}")
+    return loss
+
+
+def allowed(one: float, other: float, steps: int, dtype: str) -> float:
+    """How far two losses of so many steps from one start may lie apart.
+
+    Sums of floating-point numbers may be added in another order each time; from there on the
+    difference grows with every step, until such a comparison says nothing any more.
+    """
+    growth = math.exp2(min(steps / STEPS_TO_DOUBLE, 60))
+    return ROUNDING[dtype] * growth * max(abs(one), abs(other), SMALL_LOSS)
+
+
+def _larger(one: DeviceMemory | None, other: DeviceMemory | None) -> DeviceMemory | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return DeviceMemory(
+        max(one.peak_allocated, other.peak_allocated),
+        _largest(one.peak_reserved, other.peak_reserved),
     )
 
 
-def take_sample(
-    adapter: Adapter, phase: Phase, batches: Sequence[Any], iterations: int, round_: int, turn: int
-) -> tuple[Sample, Any]:
-    """One sample from the shared start, synchronised once, at its end; and its last handle."""
-    run = iteration(adapter, phase)
-    # Others ran meanwhile: threads wake and caches fill off the clock.
-    run(batches[0])
-    adapter.reset()
-    adapter.synchronize()
-    before = read_counters()
-    begin = time.perf_counter()
-    for batch in itertools.islice(itertools.cycle(batches), iterations):
-        handle = run(batch)
-    adapter.synchronize()
-    seconds = time.perf_counter() - begin
-    spent = read_counters().since(before)
-    sample = Sample(
-        round=round_,
-        turn=turn,
-        iterations=iterations,
-        seconds=seconds,
-        cpu_seconds=spent.cpu_seconds,
-        voluntary_switches=spent.voluntary_switches,
-        involuntary_switches=spent.involuntary_switches,
-        steal_seconds=spent.steal_seconds,
-    )
-    return sample, handle
+def _largest(*counts: int | None) -> int | None:
+    return max((it for it in counts if it is not None), default=None)
 
 
 def settle() -> None:

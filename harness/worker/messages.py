@@ -8,23 +8,29 @@ from pydantic import Field, TypeAdapter
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
-from harness.records import Epoch, PhaseRecord, Sample, Status
+from harness.records import Epoch, Limits, PhaseRecord, Sample, Status
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
 
-class Prepare(Frozen):
-    """Import, build, then first calls, warm-up and calibration of every phase.
+class Load(Frozen):
+    """Import, build, stage, then the first and second call of every phase.
 
-    `data` is the folder of staged arrays; a sample is calibrated to last `sample_seconds`.
+    `data` is the folder of staged arrays.
     """
 
-    ask: Literal["prepare"] = "prepare"
+    ask: Literal["load"] = "load"
     task: Task
     setup: Setup
     seed: int
     phases: tuple[Phase, ...]
     data: str
+
+
+class Prepare(Frozen):
+    """Warm-up and calibration of every phase: a sample is to last `sample_seconds`."""
+
+    ask: Literal["prepare"] = "prepare"
     sample_seconds: float
     warmup_seconds: float
 
@@ -46,16 +52,27 @@ class TrainEpoch(Frozen):
 
 
 class Finish(Frozen):
-    """Read back the settings and exit."""
+    """Read back the settings, measure the limits of the device if asked to, and exit."""
 
     ask: Literal["finish"] = "finish"
+    limits: bool = False
 
 
-class Prepared(Frozen):
-    answer: Literal["prepared"] = "prepared"
+class Loaded(Frozen):
+    """Phases with their first calls; their warm-up is still to come."""
+
+    answer: Literal["loaded"] = "loaded"
     import_seconds: float
     build_seconds: float
     phases: tuple[PhaseRecord, ...]
+
+
+class Prepared(Frozen):
+    """The same phases, ready for samples, and the settings before the first of them."""
+
+    answer: Literal["prepared"] = "prepared"
+    phases: tuple[PhaseRecord, ...]
+    settings: dict[str, Setting]
 
 
 class Sampled(Frozen):
@@ -71,6 +88,7 @@ class Trained(Frozen):
 class Finished(Frozen):
     answer: Literal["finished"] = "finished"
     settings: dict[str, Setting]
+    limits: Limits | None = None
 
 
 class Failed(Frozen):
@@ -81,8 +99,8 @@ class Failed(Frozen):
     error: str
 
 
-Request = Prepare | TakeSample | TrainEpoch | Finish
-Reply = Prepared | Sampled | Trained | Finished | Failed
+Request = Load | Prepare | TakeSample | TrainEpoch | Finish
+Reply = Loaded | Prepared | Sampled | Trained | Finished | Failed
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="ask")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="answer")])

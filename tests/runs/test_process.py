@@ -10,14 +10,14 @@ import psutil
 import pytest
 
 import impls
-from harness.cells import Setup
+from harness.cells import LATENCY, PHASES, Setup
 from harness.runs import block as blocks
 from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
 from harness.tasks.data import Known
 from harness.tasks.datasets import load, write_staged
-from harness.worker.messages import Finish, Prepare, TakeSample
+from harness.worker.messages import Finish, Load, Prepare, TakeSample
 from tests.fakes import TASK, Ledger, block, setup
 
 FAULTS = Path(__file__).parents[1] / "impls"
@@ -83,12 +83,13 @@ def test_each_fault_has_a_status_and_the_others_go_on(staged, tmp_path, mode, st
         assert "Traceback" in records[f"faulty:{mode}"].stderr_tail
 
 
-def test_a_hang_is_ended_with_its_children(staged, tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "PREPARE_LIMIT", 3.0)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_hang_is_ended_with_its_children(staged, tmp_path, monkeypatch, alone):
+    monkeypatch.setattr(blocks, "LOAD_LIMIT", 3.0)
     before = {it.pid for it in psutil.process_iter()}
-    records = run(staged, tmp_path, "hang", "fine", trains=False)
+    records = run(staged, tmp_path, "hang", "fine", trains=False, alone=alone)
     assert records["faulty:hang"].status == "hung"
-    assert records["faulty:hang"].error == "no answer to 'prepare' within 3 s"
+    assert records["faulty:hang"].error == "no answer to 'load' within 3 s"
     assert records["faulty:fine"].status == "ok"
     left = [it for it in psutil.process_iter(["cmdline"]) if it.pid not in before]
     assert not [it for it in left if "time.sleep(600)" in " ".join(it.info["cmdline"] or ())]
@@ -108,23 +109,19 @@ def test_a_worker_that_cannot_be_started(staged, tmp_path, monkeypatch):
     assert "no-such-python" in (record.error or "")
 
 
-def prepare(staged, asked: Setup) -> Prepare:
-    return Prepare(
-        task=TASK,
-        setup=asked,
-        seed=0,
-        phases=("train",),
-        data=str(staged),
-        sample_seconds=0.4,
-        warmup_seconds=0.01,
-    )
+def load_of(staged, asked: Setup) -> Load:
+    return Load(task=TASK, setup=asked, seed=0, phases=("train",), data=str(staged))
+
+
+PREPARE = Prepare(sample_seconds=0.4, warmup_seconds=0.01)
 
 
 def test_the_runner_sleeps_while_a_worker_takes_its_sample(staged, tmp_path):
     asked = setup("faulty", "fine")
     worker = WorkerProcess(asked, tmp_path / "log")
     try:
-        worker.request(prepare(staged, asked), 60)
+        worker.request(load_of(staged, asked), 60)
+        worker.request(PREPARE, 60)
         cpu, wall = time.process_time(), time.perf_counter()
         for round_ in range(3):
             worker.request(TakeSample(phase="train", round=round_, turn=0), 60)
@@ -140,7 +137,7 @@ def test_a_worker_dies_with_its_runner(staged, tmp_path):
     if pid == 0:  # a runner of its own, which is killed before it could end its worker
         worker = WorkerProcess(asked, tmp_path / "log")
         (tmp_path / "pid").write_text(str(worker._process.pid))
-        worker.request(prepare(staged, asked), 60)
+        worker.request(load_of(staged, asked), 60)
         os._exit(0)
     os.waitpid(pid, 0)
     worker_pid = int((tmp_path / "pid").read_text())
@@ -151,7 +148,86 @@ def test_a_worker_dies_with_its_runner(staged, tmp_path):
     pytest.fail("the worker outlived its runner")
 
 
-def test_finish_before_prepare_is_a_typed_failure(tmp_path):
+def test_workers_load_side_by_side(staged, tmp_path):
+    workers = [WorkerProcess(setup("faulty", "slow"), tmp_path / f"log{it}") for it in range(3)]
+    begin = time.perf_counter()
+    try:
+        for worker in workers:
+            worker.ask(load_of(staged, setup("faulty", "slow")), 60)
+        replies = [worker.answer() for worker in workers]
+        took = time.perf_counter() - begin
+    finally:
+        for worker in workers:
+            worker.close()
+    assert sum(it.build_seconds for it in replies) > took  # each sleeps for a while
+
+
+def test_an_answer_that_came_in_time_counts_though_it_is_fetched_late(staged, tmp_path):
+    worker = WorkerProcess(setup("faulty", "fine"), tmp_path / "log")
+    try:
+        worker.ask(load_of(staged, setup("faulty", "fine")), 30)
+        worker._asked = ("load", 30, time.monotonic() - 1)
+        for _ in range(200):
+            if worker._channel.poll():
+                break
+            time.sleep(0.05)
+        assert worker.answer().answer == "loaded"
+    finally:
+        worker.close()
+
+
+def test_the_first_worker_of_a_setup_fills_its_cache_and_later_ones_find_it(staged, tmp_path):
+    def cold(name):
+        ledger = Ledger()
+        given = {"name": name, "data": str(staged), "rounds": 1, "trains": False}
+        fast = {"sample_seconds": 0.001, "warmup_seconds": 0.001}
+        setups = [setup("faulty", "compiling"), setup("faulty", "fine")]
+        engine = LocalEngine(tmp_path / "logs", tmp_path / "caches")
+        engine.run(block(*setups, **given, **fast), ledger)
+        assert {it.status for it in ledger.records} == {"ok"}
+        return {record.setup.mode: record.cold for record in ledger.records}
+
+    assert cold("a-run/b000.1") == {"compiling": True, "fine": False}
+    assert cold("a-run/b001.1") == {"compiling": False, "fine": False}
+
+
+def test_a_sample_that_did_other_work_fails_its_trial(staged, tmp_path):
+    records = run(staged, tmp_path, "lazy", "fine", trains=False)
+    assert records["faulty:lazy"].status == "failed"
+    assert (records["faulty:lazy"].error or "").startswith("a sample did other work than the one")
+    assert records["faulty:fine"].status == "ok"
+
+
+def test_both_lanes_and_every_phase_in_real_processes(staged, tmp_path):
+    asked = block(
+        setup("faulty", "fine"),
+        setup("faulty", "fine", lane="idiomatic"),
+        phases=PHASES,
+        data=str(staged),
+        rounds=2,
+        sample_seconds=0.01,
+        warmup_seconds=0.01,
+    )
+    ledger = Ledger()
+    LocalEngine(tmp_path / "logs").run(asked, ledger)
+    assert {it.status for it in ledger.records} == {"ok"}
+    for record in ledger.records:
+        assert [it.phase for it in record.phases] == list(PHASES)
+        assert record.settings_before == record.settings
+        assert record.quality is not None
+        assert len(record.quality.epochs) == TASK.epochs
+        for phase in record.phases:
+            readings = {len(it.readings) for it in phase.samples}
+            assert readings == ({phase.iterations} if phase.phase in LATENCY else {0})
+            losses = {it.loss for it in phase.samples}
+            assert losses == ({1.0} if phase.phase.startswith("train") else {None})
+    own = next(it for it in ledger.records if it.setup.lane == "idiomatic")
+    train = own.phase("train")
+    assert train is not None
+    assert train.iterations >= min(TASK.steps_per_epoch, 64)
+
+
+def test_finish_before_load_is_a_typed_failure(tmp_path):
     worker = WorkerProcess(setup("faulty", "fine"), tmp_path / "log")
     with pytest.raises(WorkerFailed) as failure:
         worker.request(Finish(), 60)

@@ -1,6 +1,6 @@
 """A framework that computes nothing and fails on request, in a real process."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Own
 
 FRAMEWORK = Framework(
     title="Faulty",
@@ -18,7 +18,12 @@ FRAMEWORK = Framework(
         "diverge": "a NaN loss from the second epoch on",
         "greedy": "MemoryError in a training step",
         "noisy": "megabytes of binary on both outputs",
+        "lazy": "does not go back to the start",
+        "slow": "takes its time to build",
+        "compiling": "writes what it compiles into its cache",
     },
+    idioms={"fine": Own("a loop of its own")},
     color="#000000",
     devices=("cpu",),
+    caches=("FAULTY_CACHE",),
 )

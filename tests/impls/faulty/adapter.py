@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,12 @@ class Adapter:
             raise ValueError("two\nlines")
         if options.mode == "unsupported":
             raise Unsupported("not on a Monday")
+        if options.mode == "slow":
+            time.sleep(0.5)
+        if options.mode == "compiling" and "FAULTY_CACHE" in os.environ:
+            cache = Path(os.environ["FAULTY_CACHE"])
+            cache.mkdir(parents=True, exist_ok=True)
+            (cache / "program").write_text("compiled")
         if options.mode == "noisy":
             for output in (sys.stdout, sys.stderr):
                 output.buffer.write(bytes(range(256)) * 8192)
@@ -34,7 +41,8 @@ class Adapter:
         return len(inputs)
 
     def reset(self):
-        self._steps = 0
+        if self._mode != "lazy":
+            self._steps = 0
 
     def train_step(self, batch):
         self._steps += 1
@@ -51,6 +59,8 @@ class Adapter:
                 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
                 time.sleep(600)
         time.sleep(0.0002)
+        if self._mode == "lazy":
+            return 1 / self._steps
         return float("nan") if self._mode == "diverge" and self._steps > 60 else 1.0
 
     def predict(self, batch):

@@ -1,0 +1,70 @@
+"""A trial: one execution of a setup in one process, and what has been measured of it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.cells import Phase, Setup
+from harness.records import Epoch, PhaseRecord, Quality, Record, Sample, Status
+from harness.runs.process import Worker
+from harness.worker.messages import Finished, Loaded, Prepared
+
+
+@dataclass
+class Trial:
+    name: str
+    setup: Setup
+    worker: Worker | None = None
+    loaded: Loaded | None = None
+    prepared: Prepared | None = None
+    samples: dict[Phase, list[Sample]] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
+    finished: Finished | None = None
+
+    def phases(self) -> tuple[PhaseRecord, ...]:
+        """The phases as far as they came, with the samples taken so far."""
+        known = self.prepared or self.loaded
+        return tuple(
+            phase.model_copy(update={"samples": tuple(self.samples.get(phase.phase, ()))})
+            for phase in (known.phases if known else ())
+        )
+
+    def phase(self, phase: Phase) -> PhaseRecord:
+        """A prepared phase."""
+        assert self.prepared is not None
+        return next(it for it in self.prepared.phases if it.phase == phase)
+
+    def slowest_step(self) -> float | None:
+        """The longest reading of any warm-up in seconds; None without a phase."""
+        phases = self.prepared.phases if self.prepared else ()
+        return max((max(phase.warmup) for phase in phases), default=None)
+
+    def record(
+        self,
+        status: Status,
+        error: str | None,
+        *,
+        block: int,
+        attempt: int,
+        alone: bool,
+        seed: int,
+    ) -> Record:
+        failed = status != "ok" and self.worker is not None
+        return Record(
+            trial=self.name,
+            block=block,
+            attempt=attempt,
+            setup=self.setup,
+            status=status,
+            error=error,
+            stderr_tail=self.worker.stderr_tail() if self.worker and failed else "",
+            alone=alone,
+            cold=self.worker is not None and self.worker.cold,
+            import_seconds=self.loaded.import_seconds if self.loaded else None,
+            build_seconds=self.loaded.build_seconds if self.loaded else None,
+            phases=self.phases(),
+            quality=Quality(seed=seed, epochs=tuple(self.epochs)) if self.epochs else None,
+            settings=self.finished.settings if self.finished else {},
+            settings_before=self.prepared.settings if self.prepared else {},
+            limits=self.finished.limits if self.finished else None,
+        )

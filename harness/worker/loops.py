@@ -1,0 +1,139 @@
+"""What a sample of each phase runs: the harness's own loop, a framework's, or step by step."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+from harness.adapter import Adapter, Idiom
+from harness.cells import Lane, Phase
+from harness.tasks.datasets import Arrays
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+from harness.worker import feed
+
+FEWEST_OF_OWN = 64
+"""Updates in one call of a framework's own loop: an epoch if it is shorter. Its callbacks and
+iterators begin anew with every call, as they do with every epoch of its users."""
+MOST_READINGS = 1000
+"""Of one sample of a latency phase."""
+
+
+class Ran(NamedTuple):
+    """A handle to the last loss or outputs, and the times of single iterations if taken."""
+
+    handle: Any
+    readings: tuple[float, ...] = ()
+
+
+class Loop(Protocol):
+    """`fewest` iterations are worth timing at once, and `most` belong into one sample."""
+
+    @property
+    def staged(self) -> int:
+        """How many different batches it goes through."""
+
+    @property
+    def fewest(self) -> int: ...
+
+    @property
+    def most(self) -> int | None: ...
+
+    def run(self, iterations: int, offset: int = 0) -> Ran:
+        """So many iterations, not waited for, over batches in turn from the one at `offset`."""
+
+
+class StepLoop:
+    """The harness's own loop: one call of the adapter after the other over staged batches."""
+
+    fewest, most = 1, None
+
+    def __init__(self, step: Callable[[Any], Any], batches: Sequence[Any]) -> None:
+        self._step = step
+        self._batches = batches
+        self.staged = len(batches)
+
+    def run(self, iterations: int, offset: int = 0) -> Ran:
+        step, first = self._step, offset % self.staged
+        for batch in itertools.islice(itertools.cycle(self._batches), first, first + iterations):
+            handle = step(batch)
+        return Ran(handle)
+
+
+class LatencyLoop:
+    """One iteration at a time, each synchronised and timed by itself."""
+
+    fewest, most = 1, MOST_READINGS
+
+    def __init__(
+        self,
+        step: Callable[[Any], Any],
+        batches: Sequence[Any],
+        synchronize: Callable[[], None],
+    ) -> None:
+        self._step = step
+        self._batches = batches
+        self._synchronize = synchronize
+        self.staged = len(batches)
+
+    def run(self, iterations: int, offset: int = 0) -> Ran:
+        readings: list[float] = []
+        step, synchronize, first = self._step, self._synchronize, offset % self.staged
+        for batch in itertools.islice(itertools.cycle(self._batches), first, first + iterations):
+            begin = time.perf_counter()
+            handle = step(batch)
+            synchronize()
+            readings.append(time.perf_counter() - begin)
+        return Ran(handle, tuple(readings))
+
+
+class OwnLoop:
+    """The framework's own loop over its own input pipeline; it always begins at the first batch."""
+
+    most = None
+
+    def __init__(self, run: Callable[[Any, int], Any], loader: Any, steps: int) -> None:
+        self._run = run
+        self._loader = loader
+        self.staged = steps
+        self.fewest = min(steps, FEWEST_OF_OWN)
+
+    def run(self, iterations: int, offset: int = 0) -> Ran:
+        return Ran(self._run(self._loader, iterations))
+
+
+def make_loops(
+    adapter: Adapter | Idiom,
+    lane: Lane,
+    phases: Sequence[Phase],
+    task: Task,
+    start: Start,
+    arrays: Arrays,
+) -> dict[Phase, Loop]:
+    """A loop for every phase, its batches staged; of the idiomatic lane the adapter is an Idiom."""
+
+    @functools.cache
+    def batches() -> list[Any]:
+        return feed.sample_batches(adapter, task, start, arrays)
+
+    @functools.cache
+    def loader() -> Any:
+        order = start.epoch_order(0)
+        return cast(Idiom, adapter).loader(arrays.x_train, arrays.y_train, order)
+
+    def loop(phase: Phase) -> Loop:
+        step = adapter.train_step if phase.startswith("train") else adapter.predict
+        if phase == "predict-latency":
+            examples = feed.single_examples(adapter, start, arrays)
+            return LatencyLoop(step, examples, adapter.synchronize)
+        if phase == "train-latency":
+            return LatencyLoop(step, batches(), adapter.synchronize)
+        if lane == "identical":
+            return StepLoop(step, batches())
+        own = cast(Idiom, adapter)
+        return OwnLoop(own.fit if phase == "train" else own.infer, loader(), task.steps_per_epoch)
+
+    return {phase: loop(phase) for phase in phases}
