@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from harness.adapter import Adapter
+from harness.proof.demand import Demand
 
 BURST_SECONDS = 0.03
 MOST_ITERATIONS = 4096
@@ -15,15 +16,16 @@ LATE_SHARE = 0.2
 """Of the time that a burst took in all. A device that has done its work hands over a tensor in the
 time that it takes to hand it over again; one that has not makes the first wait for the rest."""
 HALF_A_THREAD = 0.5
-"""CPU time ÷ wall time of n busy threads is at most n, waiting with open eyes included. One thread
-more makes it n + 1; half of one is for whoever hands the work over."""
+"""n busy threads ask for n cores at the most, waiting with open eyes included. One thread more makes
+it n + 1; half of one is for whoever hands the work over."""
 
 
 class Burst(NamedTuple):
-    """`late` is the time that only the first look at the result took, `seconds` all of it."""
+    """`late` is the time that only the first look at the result took, `seconds` all of it;
+    `asked_seconds` is what all threads together asked for of a core."""
 
     seconds: float
-    cpu_seconds: float
+    asked_seconds: float
     late: float
 
     @property
@@ -32,7 +34,7 @@ class Burst(NamedTuple):
 
     @property
     def threads(self) -> float:
-        return self.cpu_seconds / self.seconds
+        return self.asked_seconds / self.seconds
 
 
 def bursts(
@@ -52,15 +54,15 @@ def bursts(
 def _burst(
     adapter: Adapter, work: Callable[[int], Any], look: Callable[[Any], Any], iterations: int
 ) -> Burst:
-    cpu, begin = time.process_time(), time.perf_counter()
+    demand, begin = Demand(), time.perf_counter()
     handle = work(iterations)
     adapter.synchronize()
     done = time.perf_counter()
     look(handle)
-    looked, cpu = time.perf_counter(), time.process_time() - cpu
+    looked, asked = time.perf_counter(), demand.seconds()
     look(handle)
     again = time.perf_counter()
-    return Burst(looked - begin, cpu, (looked - done) - (again - looked))
+    return Burst(looked - begin, asked, (looked - done) - (again - looked))
 
 
 def ends_late(taken: tuple[Burst, ...]) -> str:
@@ -74,8 +76,8 @@ def ends_late(taken: tuple[Burst, ...]) -> str:
 
 def too_many_threads(taken: tuple[Burst, ...], asked: int) -> str:
     """Why more threads than asked for must have worked; empty where not. The second largest
-    counts: once may be chance, and on a busy machine not every burst gets the cores."""
+    counts: once may be chance."""
     most = sorted(burst.threads for burst in taken)[-2]
     if most <= asked + HALF_A_THREAD:
         return ""
-    return f"CPU time was {most:.1f} times wall time; {asked} thread(s) were asked for"
+    return f"{most:.1f} threads were at work on the average; {asked} asked for"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -132,7 +131,7 @@ class Asynchronous(Planted):
 
 @fault("threads", "works with more threads than it says", DIGITS, "threads")
 class MoreThreads(Planted):
-    WORKERS = 2 * (os.cpu_count() or 1)
+    WORKERS = 2
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -147,7 +146,7 @@ class MoreThreads(Planted):
         return result
 
     def _help(self) -> None:
-        for _ in range(4):
+        for _ in range(20):
             np.exp(self._matrix)  # without the interpreter's lock
 
     def train_step(self, batch: Any) -> Any:
@@ -182,7 +181,7 @@ class FitShort(Planted):
 @fault("batch-dropped", "the loader drops the last batch", DIGITS, "fit", idiomatic=True)
 class BatchDropped(Planted):
     def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
-        return super().loader(inputs, targets, order[:-1])
+        return super().loader(inputs, targets, order[:-1] if len(order) > 1 else order)
 
 
 @fault("loader-shuffles", "the loader shuffles once more", DIGITS, "fit", idiomatic=True)

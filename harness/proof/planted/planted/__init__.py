@@ -11,6 +11,6 @@ FRAMEWORK = Framework(
     | {name: it.line for name, it in FAULTS.items() if not it.idiomatic},
     color="#000000",
     devices=("cpu",),
-    idioms={"nothing-fits": Own("the reference in a loop of its own")}
+    idioms={"nothing-own": Own("the reference in a loop of its own")}
     | {name: Own(it.line) for name, it in FAULTS.items() if it.idiomatic},
 )
