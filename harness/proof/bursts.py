@@ -16,8 +16,8 @@ LATE_SHARE = 0.2
 """Of the time that a burst took in all. A device that has done its work hands over a tensor in the
 time that it takes to hand it over again; one that has not makes the first wait for the rest."""
 HALF_A_THREAD = 0.5
-"""n busy threads ask for n cores at the most, waiting with open eyes included. One thread more makes
-it n + 1; half of one is for whoever hands the work over."""
+"""n busy threads ask for n cores at the most, waiting with open eyes included. One thread more
+makes it n + 1; half of one is for whoever hands the work over."""
 
 
 class Burst(NamedTuple):

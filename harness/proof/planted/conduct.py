@@ -131,7 +131,7 @@ class Asynchronous(Planted):
 
 @fault("threads", "works with more threads than it says", DIGITS, "threads")
 class MoreThreads(Planted):
-    WORKERS = 2
+    WORKERS = 3
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
