@@ -30,6 +30,7 @@ class Fault:
     A part is a subclass of the reference's adapter, network or update rule, or a function from the
     task that is asked for to the one that is done. `check` is the check that must catch it;
     `unseen` says why a proof in float32 need not, which is held to ten steps and wider tolerances.
+    A fault that is `measured` shows in no proof: the worker that measures must notice it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Fault:
     part: Callable[..., Any]
     unseen: str = ""
     idiomatic: bool = False
+    measured: bool = False
 
     def build(self, task: Task, start: Start, options: Options) -> Planted:
         part = self.part
@@ -54,15 +56,13 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(
-    name: str, line: str, task: Task, check: str, *, unseen: str = "", idiomatic: bool = False
-) -> Callable[[Part], Part]:
+def fault(name: str, line: str, task: Task, check: str, **more: Any) -> Callable[[Part], Part]:
     """Enter a part into the table: `@fault("labels-shifted", "labels shifted by one", …)`."""
 
     def plant(part: Part) -> Part:
         if name in FAULTS:
             raise ValueError(f"two faults are called {name!r}")
-        FAULTS[name] = Fault(name, line, task, check, part, unseen, idiomatic)
+        FAULTS[name] = Fault(name, line, task, check, part, **more)
         return part
 
     return plant

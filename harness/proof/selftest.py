@@ -1,0 +1,156 @@
+"""The self-test: the proof must catch every planted fault, and let pass what has none.
+
+Here is what is to be tried and how an outcome is judged; `harness.proof.trying` tries it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import impls
+from harness.cells import DTYPES, Dtype, Lane, Setup
+from harness.certificates import SUPPORTED, Finding
+from harness.frameworks import frameworks, version
+from harness.proof.planted import tasks
+from harness.proof.planted.fault import Fault
+from harness.proof.planted.table import FAULTS
+from harness.tasks.spec import Task
+
+PLANTED = Path(__file__).parent / "planted"
+"""Plays the part of `impls`, with one framework in it."""
+VARIABLE = "SAMESTEP_IMPLS"
+TASKS = (
+    tasks.DIGITS,
+    tasks.DIABETES,
+    tasks.ADAMW,
+    tasks.CANCER,
+    tasks.GELU,
+    tasks.RMSPROP,
+    tasks.AUTOENCODER,
+)
+"""On which the unmodified adapters are proved: one for each seed, in turn."""
+
+Outcome = Literal[
+    "caught", "unseen", "passed", "unsupported", "escaped", "by another", "false alarm"
+]
+GOOD: tuple[Outcome, ...] = ("caught", "unseen", "passed", "unsupported")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One trial of the self-test; without a fault it must pass."""
+
+    task: Task
+    setup: Setup
+    seed: int = 0
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of a case; `failed` are the checks that did not pass.
+
+    - caught: the check that must catch the fault did
+    - unseen: nothing failed in float32, and the table says why nothing need
+    - passed: there is no fault, and none was found
+    - unsupported: the framework says that it cannot do this
+    - escaped, by another, false alarm: the proof itself is at fault; `by another` means that
+      something noticed, but not the check that is there for this fault
+    """
+
+    case: Case
+    outcome: Outcome
+    failed: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        return self.outcome in GOOD
+
+
+def judge(case: Case, findings: Iterable[Finding]) -> Judgement:
+    """Raises ValueError for a trial in which nothing was checked."""
+    all_found = tuple(findings)
+    if not all_found:
+        raise ValueError(f"{case.setup.id}: nothing was checked")
+    failed = tuple(it for it in all_found if not it.ok)
+    return Judgement(case, _outcome(case, [it.check for it in failed]), failed)
+
+
+def _outcome(case: Case, failed: Sequence[str]) -> Outcome:
+    fault = case.fault
+    if fault is None:
+        if SUPPORTED in failed:
+            return "unsupported"
+        return "false alarm" if failed else "passed"
+    if failed:
+        return "caught" if fault.check in failed else "by another"
+    return "unseen" if fault.unseen and case.setup.dtype == "float32" else "escaped"
+
+
+@contextlib.contextmanager
+def planted() -> Iterator[None]:
+    """With the framework `planted` among the others, here and in processes started meanwhile."""
+    before, folder = os.environ.get(VARIABLE), str(PLANTED)
+    os.environ[VARIABLE] = os.pathsep.join(filter(None, (before, folder)))
+    impls.__path__.append(folder)
+    try:
+        yield
+    finally:
+        impls.__path__.remove(folder)
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def faulty(faults: Iterable[Fault] = FAULTS.values()) -> list[Case]:
+    """Every planted fault in both dtypes; what only a worker can notice in float32."""
+    return [
+        _case(it.task, "planted", it.name, "idiomatic" if it.idiomatic else "identical", dtype, it)
+        for it in faults
+        for dtype in (("float32",) if it.measured else DTYPES)
+    ]
+
+
+def unmodified(seeds: int) -> list[Case]:
+    """Every mode of every framework that is installed, each seed on the task whose turn it is.
+
+    Where `planted` is among them, the seams without a fault are one more framework.
+    """
+    return [
+        _case(TASKS[seed % len(TASKS)], name, mode, lane, dtype, seed=seed)
+        for seed in range(seeds)
+        for name, mode, lane in _modes()
+        for dtype in DTYPES
+    ]
+
+
+def _modes() -> Iterator[tuple[str, str, Lane]]:
+    for name, framework in frameworks().items():
+        if version(framework) is not None:
+            for mode in framework.modes:
+                if mode not in FAULTS:
+                    yield name, mode, "identical"
+            for mode in framework.idioms:
+                if mode not in FAULTS:
+                    yield name, mode, "idiomatic"
+
+
+def _case(
+    task: Task,
+    framework: str,
+    mode: str,
+    lane: Lane,
+    dtype: Dtype,
+    fault: Fault | None = None,
+    seed: int = 0,
+) -> Case:
+    setup = Setup(
+        task=task.name, digest=task.digest, framework=framework, mode=mode, lane=lane, dtype=dtype
+    )
+    return Case(task, setup, seed, fault)
