@@ -17,7 +17,8 @@ import numpy as np
 from harness.adapter import Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from harness.worker.measure import prepare_phase, take_sample
+from harness.worker.loops import StepLoop
+from harness.worker.measure import PhaseRun
 
 TASK = CATALOGUE["mnist-mlp"]
 BATCHES, SAMPLE_SECONDS = 32, 0.15
@@ -39,15 +40,17 @@ def pairs(framework: str, mode: str, count: int, threads: int) -> list[tuple[flo
     implementation = importlib.import_module(f"impls.{framework}.adapter").Adapter
     adapter = implementation(TASK, start, Options(mode, "cpu", threads, "float32"))
     staged = [adapter.stage(*batch) for batch in batches]
-    steps = prepare_phase(adapter, "train", staged, SAMPLE_SECONDS, 0.5).iterations
+    phase = PhaseRun(adapter, "train", StepLoop(adapter.train_step, staged), "float32")
+    phase.first_calls()
+    phase.warm_up(SAMPLE_SECONDS, 0.5)
+    steps = phase.record.iterations
     weights = [values.astype(np.float32) for values in start.weights.values()]
     reset, run = LOOPS[framework](weights, batches)
     reset()
     run(steps)
 
     def by_harness() -> float:
-        sample, _ = take_sample(adapter, "train", staged, steps, 0, 0)
-        return sample.step_seconds
+        return phase.sample(0, 0).step_seconds
 
     def by_hand() -> float:
         run(1)  # as the harness does: threads wake and caches fill off the clock

@@ -104,7 +104,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
     for arena in plan.arenas:
         setup = arena.setups[0]
         where = f"{setup.device}, {setup.threads} threads, {setup.dtype}"
-        names = ", ".join(it.label for it in arena.setups)
+        names = ", ".join(
+            it.label if it.lane == "identical" else f"{it.label} ({it.lane})" for it in arena.setups
+        )
         console.print(Text(f"{arena.task.name} ({where}): {names}"), soft_wrap=True)
     many = f"at most {config.blocks}" if config.precision else f"{config.blocks}"
     phases = ", ".join(config.phases)

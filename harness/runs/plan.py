@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.analysis.compare import baseline_of
 from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
-from harness.frameworks import contestants, frameworks, version
+from harness.frameworks import contestants, frameworks, modes_of, version
 from harness.records import Unavailable
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores, gpus
@@ -142,7 +142,7 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
             Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
             for name in sorted(asked - absent.keys())
             for lane in config.lanes
-            if not known[name].offered(lane)
+            if not modes_of(known[name], lane)
         ),
     ]
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +112,10 @@ def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
 
 
 class Runner:
-    """Runs the blocks of a plan; also the observer that keeps what they measure."""
+    """Runs the blocks of a plan; also the observer that keeps what they measure.
+
+    No block is made for the sake of `unranked` setups' ratios alone.
+    """
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class Runner:
         engine: Engine,
         data: Mapping[Data, Path],
         display: Display,
+        unranked: Collection[Setup] = frozenset(),
     ) -> None:
         self._plan = plan
         self._name = name
@@ -130,7 +134,7 @@ class Runner:
         self._data = data
         self._display = display
         self._clock = Clock(plan.config)
-        self._courses = courses(plan)
+        self._courses = courses(plan, unranked)
         self._records: list[Record] = []  # of the block under way
 
     def run(self, done: Done) -> str:

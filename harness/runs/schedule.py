@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.noise import block_noise, noisy
+from harness.analysis.stopping import standing
 from harness.cells import Setup
 from harness.records import Record
 from harness.runs.config import RunConfig
@@ -44,33 +46,19 @@ class Slot:
         return tuple(it for it in self.arena.setups if self.timed or not it.twin)
 
 
-try:  # TEMPORARY until they are there
-    from harness.analysis.noise import block_noise, noisy
-    from harness.analysis.stopping import standing
-except ImportError:
-
-    def block_noise(records):  # type: ignore
-        return None
-
-    def noisy(noise):  # type: ignore
-        return ""
-
-    def standing(records, **rest):  # type: ignore
-        from types import SimpleNamespace
-
-        return SimpleNamespace(reached=False)
-
-
 class Course:
     """An arena's way through its blocks, by the rules that the configuration declares.
 
     What is left depends on nothing but the records so far, so that a resumed run goes on as it
-    would have.
+    would have. For the ratios of `unranked` setups no precision is waited for.
     """
 
-    def __init__(self, arena: Arena, config: RunConfig) -> None:
+    def __init__(
+        self, arena: Arena, config: RunConfig, unranked: Collection[Setup] = frozenset()
+    ) -> None:
         self._arena = arena
         self._config = config
+        self._unranked = unranked
         self._done: dict[int, Sequence[Record]] = {}
         self._noise: dict[int, str] = {}
         self.reached = False
@@ -85,10 +73,20 @@ class Course:
         self._done[number] = records
         self._noise[number] = noisy(block_noise(records)) if config.repeat_noisy else ""
         if config.precision is not None:
-            so_far = [it for block in self._done.values() for it in block]
+            so_far = [
+                record
+                for block in sorted(self._done)
+                for record in self._done[block]
+                if record.setup not in self._unranked
+            ]
             self.reached = standing(
                 so_far, precision=config.precision, least_blocks=config.least_blocks
             ).reached
+
+    @property
+    def done(self) -> int:
+        """Blocks so far."""
+        return len(self._done)
 
     def noise(self, number: int) -> str:
         """Why a block that is done counts as noisy; empty if it does not."""
@@ -113,8 +111,8 @@ class Course:
         return slots
 
 
-def courses(plan: Plan) -> list[Course]:
-    return [Course(arena, plan.config) for arena in plan.arenas]
+def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Course]:
+    return [Course(arena, plan.config, unranked) for arena in plan.arenas]
 
 
 def following(all_courses: Iterable[Course]) -> tuple[Course, Slot] | None:

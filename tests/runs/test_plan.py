@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
+from hypothesis import given, strategies
 
 import harness.runs.plan as planning
+from harness.cells import LANES as ALL_LANES
+from harness.cells import PHASES
 from harness.errors import DataError, UsageError
-from harness.runs.config import PRESETS, parse_seconds, resolve
+from harness.frameworks import frameworks
+from harness.runs.config import MOST_BLOCKS, PRESETS, parse_precision, parse_seconds, resolve
 from harness.runs.plan import make_plan
 
 
@@ -40,7 +47,7 @@ def test_globs_modes_sweeps_and_products():
         threads=[1, 2],
     )
     assert len(made.arenas) == 2 * 2 * 2
-    assert {len(arena.setups) for arena in made.arenas} == {4}
+    assert {len(arena.setups) for arena in made.arenas} == {4 + 1}
     assert {arena.task.batch_size for arena in made.arenas} == {32, 64}
     assert len(made.tasks) == 2
 
@@ -70,9 +77,90 @@ def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
         plan(frameworks=["tensorflow"])
 
 
-def test_seeds_beyond_the_blocks_get_blocks_of_their_own():
-    assert plan(blocks=2, seeds=5).blocks == 5
-    assert plan(blocks=6, seeds=1).blocks == 6
+def twins(made):
+    return [it.label for arena in made.arenas for it in arena.setups if it.twin]
+
+
+def test_in_each_arena_the_baseline_enters_twice():
+    assert twins(plan(dtypes=["float32", "float64"])) == ["pytorch:eager again"] * 2
+    assert twins(plan(frameworks=["reference:replay"])) == ["reference:replay again"]
+    assert twins(plan(frameworks=["tensorflow:*"])) == ["tensorflow:eager again"]
+    assert twins(plan(twin=False)) == []
+    assert all(len(set(arena.setups)) == len(arena.setups) for arena in plan().arenas)
+
+
+def test_both_lanes_share_an_arena_and_its_one_twin(lanes):
+    (arena,) = plan(lanes=["both"]).arenas
+    by_lane = {lane: {it.framework for it in arena.setups if it.lane == lane} for lane in ALL_LANES}
+    assert by_lane["identical"] == {"pytorch", "tensorflow", "reference"}
+    assert by_lane["idiomatic"] == {"pytorch", "tensorflow"}
+    assert [(it.lane, it.twin) for it in arena.setups if it.twin] == [("identical", True)]
+    assert len({it.arena for it in arena.setups}) == 1
+
+
+def test_what_has_no_mode_in_a_lane_is_left_out_of_it(lanes):
+    made = plan(lanes=["idiomatic"])
+    assert {it.lane for it in made.arenas[0].setups} == {"idiomatic"}
+    (left_out,) = made.unavailable
+    assert left_out.what == "framework reference"
+    assert "no mode in the idiomatic lane" in left_out.reason
+    with pytest.raises(UsageError, match="no mode in the lane idiomatic"):
+        plan(lanes=["idiomatic"], frameworks=["reference"])
+
+
+@pytest.fixture
+def lanes(monkeypatch):
+    """The reference has no idiomatic mode."""
+    known = frameworks()
+    known["reference"] = dataclasses.replace(known["reference"], idioms={})
+    monkeypatch.setattr("harness.frameworks.frameworks", lambda: known)
+    monkeypatch.setattr(planning, "frameworks", lambda: known)
+
+
+@pytest.mark.parametrize(
+    ("flags", "phases"),
+    [
+        ({}, ("train", "predict")),
+        ({"phases": ["latency"]}, ("train-latency", "predict-latency")),
+        ({"phases": ["latency", "train"]}, ("train", "train-latency", "predict-latency")),
+        ({"phases": ["predict*", "predict"]}, ("predict", "predict-latency")),
+        ({"preset": "standard"}, PHASES),
+    ],
+)
+def test_phases_stand_in_their_order_whatever_is_asked(flags, phases):
+    assert resolve(None, flags).phases == phases
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        (["both"], ("identical", "idiomatic")),
+        (["idiomatic"], ("idiomatic",)),
+        (["id*"], ("identical", "idiomatic")),
+        (["idiomatic", "identical"], ("identical", "idiomatic")),
+    ],
+)
+def test_lanes(words, chosen):
+    assert resolve(None, {"lanes": words}).lanes == chosen
+
+
+def test_a_precision_needs_room_for_blocks():
+    assert resolve(None, {}).precision is None
+    config = resolve(None, {"precision": "5%"})
+    assert (config.precision, config.blocks) == (0.05, MOST_BLOCKS)
+    assert resolve(None, {"precision": "5%", "blocks": 12}).blocks == 12
+    assert resolve(None, {"precision": 0.05, "preset": "full"}).blocks > MOST_BLOCKS
+
+
+@pytest.mark.parametrize("text", ["", "%", "2", "0", "0%", "-1%", "100%", "nan", "inf", "fine"])
+def test_bad_precisions(text):
+    with pytest.raises(UsageError, match=r"such as 2% or 0\.02"):
+        parse_precision(text)
+
+
+@given(strategies.floats(0.01, 99))
+def test_a_precision_may_be_written_in_two_ways(percent):
+    assert math.isclose(parse_precision(f"{percent}%"), parse_precision(f"{percent / 100}"))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +177,10 @@ def test_seeds_beyond_the_blocks_get_blocks_of_their_own():
         ({"threads": [0]}, "threads.0: Input should be greater than or equal to 1 (got 0)"),
         ({"dtypes": ["float16"]}, "dtypes.0: Input should be 'float32' or 'float64'"),
         ({"phases": ["fit"]}, "phases.0: Input should be 'train', 'predict'"),
+        ({"lanes": ["own"]}, "lanes.0: Input should be 'identical' or 'idiomatic' (got 'own')"),
+        ({"lanes": []}, "lanes: Tuple should have at least 1 item"),
+        ({"precision": "two"}, "precision 'two': write a share of the ratio, such as 2% or 0.02"),
+        ({"precision": 2.0}, "precision: Input should be less than 1 (got 2.0)"),
         ({"preset": "quik"}, "unknown preset 'quik'; did you mean 'quick'?"),
         ({"blocks": 0}, "blocks: Input should be greater than or equal to 1 (got 0)"),
         ({"seeds": -1}, "seeds: Input should be greater than or equal to 0 (got -1)"),

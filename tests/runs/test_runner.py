@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from harness.cells import Setup
@@ -13,18 +15,24 @@ from harness.runs.plan import Arena, Plan
 from harness.runs.store import create
 from harness.tasks.data import Known, Teacher
 from harness.tasks.spec import Task
+from harness.worker.messages import Sampled
 from tests.fakes import TASK, FakeWorker, setup
 
 OTHER = TASK.model_copy(update={"name": "other", "batch_size": 16})
 
 
 class FakeEngine:
-    """Runs blocks with fake workers; stops the runner at a given block."""
+    """Runs blocks with fake workers; stops the runner at a given block.
 
-    def __init__(self, clock, stop_at: int | None = None) -> None:
+    `steps` are the seconds of a step, by block, framework and round.
+    """
+
+    def __init__(self, clock, stop_at: int | None = None, steps=None, worker=FakeWorker) -> None:
         self.blocks: list[Block] = []
         self._clock = clock
         self._stop_at = stop_at
+        self._steps = steps or (lambda number, framework, round_: 1e-3)
+        self._worker = worker
 
     def run(self, block, observer) -> None:
         self.blocks.append(block)
@@ -35,10 +43,22 @@ class FakeEngine:
                 raise KeyboardInterrupt
 
             run_block(block, launch, observer)
-        run_block(block, lambda asked, trial: FakeWorker(asked, []), observer)
+        run_block(block, lambda asked, trial: self._launch(block.number, asked), observer)
+
+    def _launch(self, number, asked):
+        def seconds(phase, round_):
+            return self._steps(number, asked.framework, round_)
+
+        return self._worker(asked, [], seconds)
 
 
 class Quiet:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
     def block(self, number, of, block, seconds_left):
         assert number <= of
         assert seconds_left > 0
@@ -59,27 +79,29 @@ def clock(monkeypatch):
     return Clock
 
 
-def plan(tmp_path, **flags) -> Plan:
+def plan(tmp_path, tasks=(TASK, OTHER), **flags) -> Plan:
     config = resolve(None, {"blocks": 3, "seeds": 1, **flags})
+    setups = [setup("pytorch"), setup("tensorflow", "graph")]
+    setups += [setup("pytorch", twin=True)] if config.twin else []
     arenas = tuple(
         Arena(
             task,
             tuple(
                 Setup.model_validate(it.model_dump() | {"task": task.name, "digest": task.digest})
-                for it in (setup("pytorch"), setup("tensorflow", "graph"))
+                for it in setups
             ),
         )
-        for task in (TASK, OTHER)
+        for task in tasks
     )
     return Plan(config, tmp_path, arenas, ())
 
 
-def start(plan, store, engine, tmp_path, done=None, name="a-run"):
+def start(plan, store, engine, tmp_path, done=None, name="a-run", display=None):
     if done is None:
         store.add_run(runner.make_info(plan, name), plan.tasks)
         done = runner.finished_blocks(())
     data = {TASK.data: tmp_path}
-    return runner.Runner(plan, name, store, engine, data, Quiet()).run(done)
+    return runner.Runner(plan, name, store, engine, data, display or Quiet()).run(done)
 
 
 def test_one_block_of_every_arena_before_the_second_of_any(tmp_path, clock):
@@ -91,7 +113,7 @@ def test_one_block_of_every_arena_before_the_second_of_any(tmp_path, clock):
         (number, task.name) for number in range(3) for task in (TASK, OTHER)
     ]
     assert [it.trains for it in engine.blocks] == [True, True, False, False, False, False]
-    assert len(loaded.records) == 3 * 2 * 2
+    assert len(loaded.records) == 3 * 2 * 3
     assert {it.status for it in loaded.records} == {"ok"}
     assert loaded.stopped_by == "all blocks done"
     assert loaded.seconds == 60.0
@@ -138,7 +160,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(tmp_path, clock):
     assert len(first.blocks) + len(second.blocks) == 6 + 1
     assert second.blocks[0].attempt == 2
     assert {it.status for it in whole.records} == {"ok"}
-    assert len({(it.setup, it.block) for it in whole.records}) == len(whole.records) == 12
+    assert len({(it.setup, it.block) for it in whole.records}) == len(whole.records) == 18
 
 
 def test_a_results_directory_is_held_by_one_run(tmp_path):
@@ -175,3 +197,74 @@ def test_data_that_cannot_be_read_leaves_nothing_behind(tmp_path):
     with pytest.raises(UsageError), runner.staged_data(made, tmp_path / "scratch"):
         pytest.fail("there is no MNIST here")
     assert list(tmp_path.iterdir()) == []
+
+
+def steady(number, framework, round_):
+    """TensorFlow takes twice as long, and neither is ever quite the same."""
+    wave = 1 + 0.002 * math.sin(7 * number + 3 * round_ + len(framework))
+    return wave * (2e-3 if framework == "tensorflow" else 1e-3)
+
+
+class Waiting(FakeWorker):
+    """On a machine where others want the cores as well."""
+
+    def reply(self, request):
+        reply = super().reply(request)
+        if isinstance(reply, Sampled):
+            told = {"pressure_seconds": 0.6 * reply.sample.seconds}
+            return Sampled(sample=reply.sample.model_copy(update=told))
+        return reply
+
+
+def test_a_run_ends_when_every_ratio_is_known_well_enough(tmp_path, clock):
+    engine, display = FakeEngine(clock, steps=steady), Quiet()
+    made = plan(tmp_path, tasks=(TASK,), blocks=24, precision="2%")
+    with create(tmp_path) as store:
+        assert start(made, store, engine, tmp_path, display=display) == "precision reached"
+        loaded = store.load("a-run")
+    assert loaded.stopped_by == "precision reached"
+    assert 8 <= len(engine.blocks) < 12
+    assert [it.split(": ")[1] for it in display.notes] == ["precision reached, no more are timed"]
+
+
+def test_noisy_blocks_are_kept_and_others_added(tmp_path, clock):
+    engine, display = FakeEngine(clock, worker=Waiting), Quiet()
+    made = plan(tmp_path, tasks=(TASK,), blocks=6, seeds=0)
+    with create(tmp_path) as store:
+        assert start(made, store, engine, tmp_path, display=display) == "all blocks done"
+        loaded = store.load("a-run")
+    assert [it.number for it in engine.blocks] == list(range(6 + 2))
+    assert len(loaded.records) == 3 * 8
+    assert [it.rpartition(" and ")[2] for it in display.notes] == (
+        ["one is added"] * 2 + ["no more are added"] * 6
+    )
+
+
+@pytest.mark.parametrize("stop_at", [2, 7, 9])
+@pytest.mark.parametrize("worker", [FakeWorker, Waiting])
+def test_a_resumed_run_ends_where_it_would_have(tmp_path, clock, stop_at, worker):
+    made = plan(tmp_path, tasks=(TASK,), blocks=9, precision="0.1%", seeds=2)
+    whole = FakeEngine(clock, steps=steady, worker=worker)
+    first = FakeEngine(clock, stop_at=stop_at, steps=steady, worker=worker)
+    second = FakeEngine(clock, steps=steady, worker=worker)
+    with create(tmp_path) as store:
+        rule = start(made, store, whole, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            start(made, store, first, tmp_path, name="cut")
+        done = runner.finished_blocks(store.load("cut").records)
+        assert start(made, store, second, tmp_path, done, name="cut") == rule
+        ends = [store.load(name).records for name in ("a-run", "cut")]
+    assert {(it.block, it.setup.id) for it in ends[0]} == {
+        (it.block, it.setup.id) for it in ends[1]
+    }
+    assert len(first.blocks) + len(second.blocks) == len(whole.blocks) + 1
+
+
+def test_a_finished_run_that_is_resumed_runs_nothing(tmp_path, clock):
+    made = plan(tmp_path, tasks=(TASK,), blocks=24, precision="2%")
+    again = FakeEngine(clock)
+    with create(tmp_path) as store:
+        start(made, store, FakeEngine(clock, steps=steady), tmp_path)
+        done = runner.finished_blocks(store.load("a-run").records)
+        assert start(made, store, again, tmp_path, done) == "precision reached"
+    assert again.blocks == []

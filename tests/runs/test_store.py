@@ -70,7 +70,7 @@ def test_a_trial_without_its_terminal_row_is_interrupted(store):
     store.start("a-run", "a-run/b000.1/x", 0, 1, SETUPS[0])
     (record,) = store.load("a-run").records
     assert record.status == "interrupted"
-    assert finished_blocks((record,)).finished == frozenset()
+    assert finished_blocks((record,)).finished == {}
 
 
 def test_of_a_block_begun_again_only_the_last_attempt_counts(store):
