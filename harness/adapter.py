@@ -54,8 +54,9 @@ class Framework:
     `distributions` are the names under which pip may have installed it, the first one found gives
     the version; `environment` is set before a worker starts; `modes` maps a mode to one line, the
     first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
-    in every figure. `caches` are the environment variables that name the folders in which it keeps
-    what it compiled.
+    in every figure. `accounting` is added to the environment of a process that asks for logical
+    peaks, before it makes its first tensor. `caches` are the environment variables that name the
+    folders in which it keeps what it compiled.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Framework:
     color: str
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)
+    accounting: Mapping[str, str] = field(default_factory=dict)
     idioms: Mapping[str, Own] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
 

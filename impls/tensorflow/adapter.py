@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -146,21 +147,30 @@ class Adapter:
     def logical_peak(self, run: Callable[[], Any]) -> int | None:
         """The second of two runs is counted, when everything is traced.
 
-        None with XLA on the CPU, whose temporaries TensorFlow does not count, and for builds whose
-        allocator on the CPU keeps no account (those without oneDNN).
+        On the CPU only one of TensorFlow's allocators counts every tensor, and it must be chosen
+        before the first one is made: by the environment in the framework's `accounting`. None
+        with any other.
         """
         device = self._device.strip("/")
-        if self._on_cpu and self._mode == "xla":
-            return None
         run()
         self.synchronize()
+        gc.collect()
+        if not self._counts(device):
+            return None
+        tf.config.experimental.reset_memory_stats(device)
+        run()
+        self.synchronize()
+        return tf.config.experimental.get_memory_info(device)["peak"]
+
+    def _counts(self, device: str) -> bool:
+        """Whether the device's allocator has an account, and a small tensor shows up in it."""
         try:
-            tf.config.experimental.reset_memory_stats(device)
+            before = tf.config.experimental.get_memory_info(device)["current"]
         except ValueError:
-            return None
-        run()
-        self.synchronize()
-        return tf.config.experimental.get_memory_info(device)["peak"] or None
+            return False
+        small = self.tensor(np.zeros(256))
+        after = tf.config.experimental.get_memory_info(device)["current"]
+        return after - before >= small.shape[0] * small.dtype.size
 
     def tensor(self, values: Array) -> tf.Tensor:
         with tf.device(self._device):
