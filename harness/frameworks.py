@@ -6,10 +6,11 @@ import fnmatch
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import impls
 from harness.adapter import Framework
+from harness.cells import Lane
 from harness.errors import UsageError, unknown
 
 
@@ -37,33 +38,66 @@ def version(framework: Framework) -> str | None:
     return None
 
 
-def select(patterns: Iterable[str], modes: str = "default") -> list[tuple[str, str]]:
-    """(framework, mode) for every pattern `NAME[:MODE]`, both of which may be globs.
+def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
+    """The modes that a framework offers in a lane, each with one line, the default first."""
+    if lane == "identical":
+        return dict(framework.modes)
+    return {mode: own.line for mode, own in framework.idioms.items()}
 
-    Without a mode, `modes` decides: `default` takes a framework's first mode, `all` every one.
-    Without any pattern, every framework that is installed. Raises UsageError for a name or mode
-    that does not exist.
+
+def select(
+    patterns: Iterable[str], modes: str = "default", lane: Lane = "identical"
+) -> list[tuple[str, str]]:
+    """(framework, mode) in one lane, for every pattern; see `contestants`."""
+    return [(name, mode) for name, mode, _ in contestants(patterns, modes, (lane,))]
+
+
+def contestants(
+    patterns: Iterable[str], modes: str = "default", lanes: Iterable[Lane] = ("identical",)
+) -> list[tuple[str, str, Lane]]:
+    """(framework, mode, lane) for every pattern `NAME[:MODE]`, both of which may be globs.
+
+    Without a mode, `modes` decides: `default` takes a framework's first mode in a lane, `all` every
+    one. Without any pattern, every framework that is installed. What a lane does not offer is left
+    out of it; raises UsageError for a pattern that fits nothing in any of the lanes.
     """
-    known = frameworks()
+    known, lanes = frameworks(), tuple(lanes)
     asked = list(patterns) or [name for name, it in known.items() if version(it) is not None]
-    chosen: dict[tuple[str, str], None] = {}
+    chosen: dict[tuple[str, str, Lane], None] = {}
     for pattern in asked:
-        name_pattern, _, mode_pattern = pattern.partition(":")
-        names = fnmatch.filter(known, name_pattern)
-        if not names:
-            raise unknown("framework", name_pattern, known)
-        for name in names:
-            for mode in _modes(known[name], pattern, mode_pattern, modes):
-                chosen[name, mode] = None
-    return list(chosen)
+        found = [
+            (name, mode, lane)
+            for lane in lanes
+            for name in _names(known, pattern)
+            for mode in _fitting(tuple(modes_of(known[name], lane)), pattern, modes)
+        ]
+        if not found and patterns:
+            raise _nothing(known, pattern, lanes)
+        chosen |= dict.fromkeys(found)
+    return sorted(chosen, key=lambda it: lanes.index(it[2]))
 
 
-def _modes(framework: Framework, pattern: str, mode_pattern: str, modes: str) -> list[str]:
-    if pattern.endswith(":"):
+def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
+    names = fnmatch.filter(known, pattern.partition(":")[0])
+    if not names:
+        raise unknown("framework", pattern.partition(":")[0], known)
+    return names
+
+
+def _fitting(offered: Sequence[str], pattern: str, modes: str) -> Sequence[str]:
+    _, colon, mode = pattern.partition(":")
+    if colon and not mode:
         raise UsageError(f"framework {pattern!r}: a mode must follow the colon")
-    if not mode_pattern:
-        return list(framework.modes) if modes == "all" else [framework.default_mode]
-    found = fnmatch.filter(framework.modes, mode_pattern)
-    if not found:
-        raise unknown(f"mode of {framework.title}", mode_pattern, framework.modes)
-    return found
+    if colon:
+        return fnmatch.filter(offered, mode)
+    return offered if modes == "all" else offered[:1]
+
+
+def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]) -> UsageError:
+    name, _, mode = pattern.partition(":")
+    names = _names(known, pattern)
+    offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
+    if not offered:
+        return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
+    what = f"mode of {known[name].title}" if name in known else f"mode of {name!r}"
+    return unknown(what, mode, sorted(offered))

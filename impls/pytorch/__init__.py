@@ -1,6 +1,6 @@
 """PyTorch: a dynamic graph, run as written (`eager`) or compiled by TorchInductor (`compile`)."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Own
 
 FRAMEWORK = Framework(
     title="PyTorch",
@@ -10,5 +10,10 @@ FRAMEWORK = Framework(
         "eager": "the graph is rebuilt at every step",
         "compile": "forward, loss and backward compiled by torch.compile",
     },
+    idioms={
+        "compile": Own("DataLoader, fused optimizer, torch.compile"),
+        "eager": Own("DataLoader and fused optimizer, nothing compiled"),
+    },
     color="#D55E00",
+    caches=("TORCHINDUCTOR_CACHE_DIR",),
 )

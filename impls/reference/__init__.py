@@ -1,6 +1,6 @@
 """The reference: NumPy with a tape of its own (`eager`), or one captured step (`replay`)."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Own
 
 FRAMEWORK = Framework(
     title="NumPy reference",
@@ -10,5 +10,6 @@ FRAMEWORK = Framework(
         "replay": "one step captured as a flat program, run in memory that is allocated once",
         "eager": "the tape is rebuilt at every step",
     },
+    idioms={"replay": Own("one captured step, fed by rows gathered by index")},
     color="#009E73",
 )

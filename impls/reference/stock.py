@@ -1,0 +1,62 @@
+"""The reference with Keras' stock update formulas: the truth for a mode that keeps them.
+
+Such a mode cannot be held to the task's formulas closely: docs/decisions.md derives how far apart
+they are. Held to its own it can be as closely as any other, so that every other fault still shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
+from harness.tasks.spec import Task
+from impls.reference import adapter, optim
+from impls.reference.instructions import Array, Xp
+
+
+def through_float32(constant: float) -> float:
+    """A constant as Keras casts it, whatever the dtype of the weights."""
+    return float(np.float32(constant))
+
+
+@dataclass(frozen=True)
+class StockAdam(optim.Adam):
+    """ε added to √v before the bias correction: lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m / (√v + ε).
+
+    The order of Kingma & Ba (2015), end of Section 2, with one ε̂ for all steps. The powers of β are
+    those of its float32; the averages m and v take it as it is.
+    """
+
+    def scalars(self, step: int) -> dict[str, float]:
+        beta1, beta2 = through_float32(self.beta1), through_float32(self.beta2)
+        powers = optim.Adam(self.learning_rate, beta1, beta2)
+        return {"rate": powers.scalars(step)["rate"], "epsilon": self.epsilon}
+
+
+@dataclass(frozen=True)
+class StockRMSprop(optim.RMSprop):
+    """ε inside the root: lr · g / √(s + ε)."""
+
+    def update(self, xp: Xp, g: Array, w: Array, s: Array) -> tuple[Array, ...]:
+        s = self.rho * s + (1 - self.rho) * (g * g)
+        return w - self.learning_rate * g / xp.sqrt(s + self.epsilon), s
+
+
+class Adapter(adapter.Adapter):
+    """See `harness.adapter.Adapter`; weights, loss and slots as the task has them."""
+
+    def _rule_of(self, task: Task) -> optim.UpdateRule:
+        return stock_rule_of(task.optimizer)
+
+
+def stock_rule_of(spec: SGD | Adam | AdamW | RMSprop) -> optim.UpdateRule:
+    fields = spec.model_dump(exclude={"name"})
+    if isinstance(spec, SGD):
+        return optim.SGD(**fields | {"momentum": through_float32(spec.momentum)})
+    if isinstance(spec, RMSprop):
+        return StockRMSprop(**fields)
+    if isinstance(spec, AdamW):
+        fields["weight_decay"] = through_float32(spec.weight_decay)
+    return StockAdam(**fields)

@@ -1,0 +1,124 @@
+"""The idiomatic lane: own loop, own pipeline, stock optimizer, and still the same task.
+
+Each framework runs in a process of its own. A mode that keeps its framework's stock formulas is
+held to them as closely as others are to the task's; the tolerances are those of test_adapters.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.frameworks import frameworks, modes_of, version
+from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
+from impls.reference.adapter import rule_of
+from impls.reference.instructions import NUMPY
+from impls.reference.stock import stock_rule_of
+from tests.test_adapters import FEW, GRADIENT_TOLERANCE, ROOT, TOLERANCE
+
+IDIOMS = [(name, mode) for name, it in frameworks().items() for mode in modes_of(it, "idiomatic")]
+COMPILED = {("pytorch", "compile")}  # slow: a few tasks, in one dtype
+STEPS = {"float64": 12, "float32": 10}
+ALIKE = ("relu-sgd",)  # where the stock formula is the task's
+
+
+def test_each_framework_takes_part():
+    assert {"pytorch", "tensorflow", "reference"} <= {name for name, _ in IDIOMS}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("framework", "mode"), IDIOMS, ids=lambda it: str(it))
+def test_an_idiom_takes_the_very_steps(tmp_path, framework, mode, dtype):
+    known = frameworks()[framework]
+    if version(known) is None:
+        pytest.skip(f"{framework} is not installed")
+    if (framework, mode) in COMPILED and dtype == "float32":
+        pytest.skip("compiled in float64 only")
+    names = FEW if (framework, mode) in COMPILED or dtype == "float32" else ()
+    file = tmp_path / "found.json"
+    words = [framework, mode, dtype, str(STEPS[dtype]), str(file), *names]
+    command = [sys.executable, "-W", "error::UserWarning", "-m", "tests.idioms", *words]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-3000:]
+    found = json.loads(file.read_text())
+    assert found.keys() >= set(FEW)
+    for task, it in found.items():
+        try:
+            check(it, dtype, bool(known.idioms[mode].stock), task)
+        except AssertionError as error:
+            raise AssertionError(f"{task}: {error}") from error
+
+
+def check(found, dtype, stock, task):
+    assert found["begins"] is True
+    assert found["begins again"] is True
+    for what, size in found["worst"].items():
+        limits = GRADIENT_TOLERANCE if what == "gradients" else TOLERANCE
+        assert size <= limits[dtype], what
+    assert found["at once"] <= GRADIENT_TOLERANCE[dtype]
+    assert found["train_step"] <= GRADIENT_TOLERANCE[dtype]
+    assert found["infer"] <= GRADIENT_TOLERANCE[dtype]
+    assert any(
+        math.isclose(found["loss"], found[which], rel_tol=TOLERANCE[dtype])
+        for which in ("last loss", "mean loss")
+    )
+    assert found["settings"] == found["settings after"], "something was traced or built anew"
+    assert found["settings"]["dtype"] == dtype
+    assert found["settings"]["loader"]
+    if dtype == "float64":
+        far = stock and task not in ALIKE
+        assert (found["from the task"] > TOLERANCE[dtype]) == far, "stock, and yet the task's own"
+
+
+def test_an_idiom_of_its_own_formula_says_so_and_no_other():
+    assert {
+        name for name, it in frameworks().items() if any(o.stock for o in it.idioms.values())
+    } == {"tensorflow"}
+
+
+@given(
+    gradient=st.floats(1e-14, 1e3),
+    step=st.integers(1, 10_000),
+    epsilon=st.floats(1e-10, 1e-3),
+)
+def test_how_far_stock_adam_may_be_from_the_tasks(gradient, step, epsilon):
+    """With m̂ = g and v̂ = g²: the derivation in docs/decisions.md, and its bound for any g."""
+    task = Adam(learning_rate=1.0, epsilon=epsilon)
+    m, v = (1 - task.beta1**step) * gradient, (1 - task.beta2**step) * gradient**2
+    # One step back, so that the step to come ends at these averages.
+    m = (m - (1 - task.beta1) * gradient) / task.beta1
+    v = max(0.0, (v - (1 - task.beta2) * gradient**2) / task.beta2)
+
+    def update(rule) -> float:
+        arrays = [np.array([it]) for it in (gradient, 0.0, m, v)]
+        return -float(rule.update(NUMPY, *arrays, **rule.scalars(step))[0][0])
+
+    ours, stock = update(rule_of(task)), update(stock_rule_of(task))
+    k = 1 / math.sqrt(1 - task.beta2**step)
+    x = gradient / epsilon
+    # β₂ through float32 moves √(1 − β₂ᵗ) by at most 6.5e-6 of itself, β₁ the other by 2.4e-7.
+    slack = 7e-6
+    assert ours - stock == pytest.approx(x * (k - 1) / ((x + 1) * (x + k)), abs=slack)
+    assert abs(ours - stock) <= (math.sqrt(k) - 1) / (math.sqrt(k) + 1) + slack
+
+
+def test_other_stock_rules_differ_by_constants_in_float32_only():
+    gradient = np.array([1e-3, 0.5, -2.0])
+    for task in (SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), AdamW(), RMSprop()):
+        ours, stock = rule_of(task), stock_rule_of(task)
+        state = [np.full(3, 0.1), *(np.full(3, 0.2) for _ in ours.slots)]
+        scalars = ours.scalars(100_000), stock.scalars(100_000)  # √(1 − β₂ᵗ) is 1
+        pair = [
+            rule.update(NUMPY, gradient, *state, **given)
+            for rule, given in zip((ours, stock), scalars, strict=True)
+        ]
+        for mine, theirs in zip(*pair, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-7)
+            assert (task.name != "sgd") or not np.array_equal(mine, theirs)
