@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,9 +61,8 @@ def _proved(
         claim(it.task, it.setup, quick=False, seed=it.seed).request(data[it.task.data], LIMIT): it
         for it in cases
     }
-    with contextlib.closing(prove_all(list(asked), launch, provers)) as done:
-        for request, proved in done:
-            yield judge(asked[request], proved.findings)
+    for request, proved in prove_all(list(asked), launch, provers):
+        yield judge(asked[request], proved.findings)
 
 
 def _measured(case: Case, data: Path, log: Path) -> tuple[Finding, ...]:

@@ -128,7 +128,8 @@ class Planted(reference.Adapter):
     ) -> None:
         super().__init__(task, start, replace(options, mode="eager"))
         self._network = self.variant(network)
-        if rule is not None:
+        # Of the same optimizer: who counts the memory of inference asks for a task without slots.
+        if rule is not None and issubclass(rule, type(self._rule)):
             self._rule = rule(**task.optimizer.model_dump(exclude={"name"}))
             self._update = partial(update, self._rule)
 
