@@ -165,6 +165,18 @@ def info() -> None:
 
 
 @app.command()
+def selftest(
+    seeds: Annotated[
+        int, typer.Option(min=0, max=1000, help="Starts of every framework without a fault.")
+    ] = 2,
+) -> None:
+    """Plant faults and see whether the proof of sameness notices them, and nothing else."""
+    from harness import selftesting
+
+    selftesting.selftest(seeds)
+
+
+@app.command()
 def explain(
     task: str,
     phase: Annotated[str, typer.Option(help="train or predict.")] = "train",

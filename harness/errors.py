@@ -37,6 +37,12 @@ class StoreError(HarnessError):
     exit_code = 4
 
 
+class SelftestFailed(HarnessError):
+    """A planted fault escaped the proof, or the proof found one where there is none."""
+
+    exit_code = 5
+
+
 class CellsFailed(HarnessError):
     """The run is complete and its report written, but not every trial ended well."""
 
