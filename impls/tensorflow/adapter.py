@@ -52,9 +52,6 @@ class Adapter:
         self._train = compiled(self._train_eagerly)
         self._predict = compiled(lambda inputs: self._model(inputs, training=False))
         self._gradients = compiled(lambda *batch: self._loss_and_gradients(*batch)[1])
-        # Only XLA brings kernels of its own; a graph calls the same one as `matmul` by itself.
-        matmul = tf.linalg.matmul
-        self._product = self._compiled(matmul) if options.mode == "xla" else matmul
         self.reset()
 
     def _optimizer_of(self, task: Task) -> Any:
@@ -177,7 +174,9 @@ class Adapter:
             return self._owned(np.asarray(values, self._dtype))
 
     def product(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        return self._product(left, right)
+        # The kernel that layers call. XLA has its own, but a call of a compiled function would
+        # cost more than most products.
+        return tf.linalg.matmul(left, right)
 
     def settings(self) -> dict[str, Setting]:
         weights = self._variables()
