@@ -49,6 +49,11 @@ class Setup(Frozen):
         return f"{self.framework}:{self.mode}{' again' if self.twin else ''}"
 
     @property
+    def original(self) -> Setup:
+        """The setup that a twin is a twin of; itself where it is none."""
+        return self.model_copy(update={"twin": False}) if self.twin else self
+
+    @property
     def arena(self) -> tuple[str, str, str, int, str]:
         """What setups share that take turns in one block: all but framework, mode and lane."""
         return (self.task, self.digest, self.device, self.threads, self.dtype)

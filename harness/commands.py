@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.analysis.summary import summarise
+from harness.analysis.summary import summarise_run
 from harness.errors import CellsFailed, DataError, UsageError
+from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
@@ -78,7 +79,7 @@ def _run_blocks(blocks: runner.Runner, done: runner.Done) -> None:
 def _finish(finished: Run, output: Path, console: Console) -> None:
     folder = output / finished.info.name
     write_report(finished, folder)
-    render(finished, summarise(finished.tasks, finished.records), console)
+    render(finished, summarise_run(finished, default_modes()), console)
     console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)
     if finished.stopped_by == runner.INTERRUPTED:
         raise KeyboardInterrupt
@@ -116,7 +117,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
     )
     if config.precision:
         least = config.least_blocks
-        console.print(f"until ratios are known to ±{100 * config.precision:.3g} %, after {least} at least")
+        console.print(
+            f"until ratios are known to ±{100 * config.precision:.3g} %, after {least} at least"
+        )
     console.print(f"about {planned_seconds(plan):.0f} s; a rough guess before anything has run")
     if config.budget:
         console.print(f"budget: {config.budget:.0f} s")
@@ -136,7 +139,7 @@ def show(name: str | None, output: Path) -> None:
     """Print the result of a stored run."""
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    render(stored, summarise(stored.tasks, stored.records), Console())
+    render(stored, summarise_run(stored, default_modes()), Console())
 
 
 def _named(name: str | None, store: Store) -> str:

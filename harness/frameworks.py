@@ -28,6 +28,11 @@ def _declared(name: str) -> Framework:
     return declared
 
 
+def default_modes() -> dict[str, str]:
+    """The default mode of every framework, by name."""
+    return {name: it.default_mode for name, it in frameworks().items()}
+
+
 def version(framework: Framework) -> str | None:
     """The installed version, or None where it is not installed."""
     for distribution in framework.distributions:

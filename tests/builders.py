@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.cells import THROUGHPUT, Phase, Setup
+from harness.certificates import Certificate, Divergence, Finding
 from harness.records import (
     Epoch,
     Memory,
@@ -128,6 +129,40 @@ def make_failure(setup: Setup, block: int = 0, status: str = "crashed", **change
     return Record(**(content | changes))
 
 
+def make_certificate(setup: Setup, failed: str | None = None, **changes: Any) -> Certificate:
+    """A certificate that passed, or one whose check of gradients failed with the detail given."""
+    findings = [
+        Finding(check="weights", ok=True),
+        Finding(check="gradients", ok=failed is None, detail=failed or ""),
+    ]
+    content: dict[str, Any] = {
+        "key": f"key of {setup.original.id}",
+        "setup": setup.original,
+        "framework_version": "1.0",
+        "code": "0" * 16,
+        "machine": "x86_64",
+        "made": "2026-01-02T03:04:05Z",
+        "tolerance": "exact",
+        "seed": 0,
+        "steps": 10,
+        "rows": 32,
+        "seconds": 0.5,
+        "findings": tuple(findings),
+        "divergence": tuple(
+            Divergence(step=step, loss=9e-8, logits=8e-8, gradients=2e-7, weights=1e-7)
+            for step in range(10)
+        ),
+    }
+    return Certificate(**(content | changes))
+
+
+def certified(records: Iterable[Record]) -> tuple[Certificate, ...]:
+    """Passing certificates of every setup that the records have."""
+    return tuple(
+        make_certificate(it) for it in dict.fromkeys(record.setup.original for record in records)
+    )
+
+
 def make_info(**changes: Any) -> RunInfo:
     content: dict[str, Any] = {
         "name": "2026-01-02-fast-fox",
@@ -158,14 +193,17 @@ def make_run(
     stopped_by: str | None = "all blocks done",
     unavailable: Sequence[Unavailable] = (),
     seconds: float | None = 98.2,
+    certificates: Sequence[Certificate] | None = None,
     **info: Any,
 ) -> Run:
+    """A run whose setups are all proven, unless certificates are given."""
     return Run(
         info=make_info(unavailable=tuple(unavailable), **info),
         tasks=tuple(tasks),
         records=tuple(records),
         stopped_by=stopped_by,
         seconds=seconds,
+        certificates=certified(records) if certificates is None else tuple(certificates),
     )
 
 
@@ -173,7 +211,7 @@ def measured(
     tasks: Sequence[Task] = (TASK,),
     labels: Sequence[str] = LABELS,
     *,
-    blocks: int = 6,
+    blocks: int = 9,
     rounds: int = 7,
     noise: float = 0.01,
     drift: float = 0.05,

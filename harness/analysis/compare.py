@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
-from harness.analysis.verdicts import Pair, evidence
-from harness.cells import Phase
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence
+from harness.cells import PHASES, Phase, Setup
 from harness.records import Record
 
 BASELINE = "pytorch:eager"
@@ -17,6 +19,31 @@ Blocks = Mapping[int, Record]
 """One setup's records by block, good ones only."""
 Steps = Mapping[int, Mapping[int, float]]
 """Seconds per iteration of one setup in one phase, by block and round."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All good trials of one setup, its step times read once."""
+
+    setup: Setup
+    blocks: Blocks
+    steps: Mapping[Phase, Steps]
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self.blocks.values())
+
+
+def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
+    """Every setup that ended a trial well, twins included, in the order of the records."""
+    blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
+    for record in records:
+        if record.status == "ok":
+            blocks[record.setup][record.block] = record
+    return {
+        setup: Entry(setup, own, {phase: steps(own, phase) for phase in PHASES})
+        for setup, own in blocks.items()
+    }
 
 
 def baseline_of(labels: Collection[str]) -> str:
@@ -31,6 +58,14 @@ def compare(label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phas
     """
     logs = log_ratios(steps(ours, phase), steps(theirs, phase))
     return evidence(label, baseline, list(logs.values())) if logs else None
+
+
+def pair_of(ours: Entry, theirs: Entry, phase: Phase, margin: float = LEAST_MARGIN) -> Pair | None:
+    """The same of two entries under their labels, with equivalence meaning within `margin`."""
+    logs = log_ratios(ours.steps[phase], theirs.steps[phase])
+    if not logs:
+        return None
+    return evidence(ours.setup.label, theirs.setup.label, list(logs.values()), margin)
 
 
 def steps(blocks: Blocks, phase: Phase) -> Steps:

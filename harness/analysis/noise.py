@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from harness.analysis.compare import compare
+from harness.analysis.compare import Entry, baseline_of, log_ratios, pair_of
 from harness.analysis.intervals import Interval, half_width
-from harness.cells import PHASES, Phase, Setup
+from harness.analysis.verdicts import LEAST_MARGIN, Pair
+from harness.cells import LANES, PHASES, Lane, Phase, Setup
 from harness.records import Record, Sample
 from harness.tasks.frozen import Frozen
 
@@ -30,13 +32,7 @@ class Floor(Frozen):
     interval excludes 1.
     """
 
-    task: str
-    digest: str
-    device: str
-    threads: int
-    dtype: str
-    lane: str
-    label: str
+    setup: Setup
     phase: Phase
     speed: Interval
     floor: float | None
@@ -80,44 +76,95 @@ class BlockNoise(Frozen):
 class Strip(Frozen):
     """How a pair's ratio drifted: by block, its logarithm minus the median over blocks."""
 
+    lane: Lane
+    phase: Phase
     label: str
     baseline: str
-    phase: Phase
     points: tuple[tuple[int, float], ...]
 
 
-def floors(records: Iterable[Record]) -> tuple[Floor, ...]:
-    """The A/A pair of every arena that has one, in every phase that both of them measured."""
-    blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
+class SetupNoise(Frozen):
+    """One worker's turns, all blocks and phases together."""
+
+    setup: Setup
+    turns: TurnNoise
+
+
+class ArenaNoise(Frozen):
+    """Everything that a run knows of its noise while one arena was measured."""
+
+    task: str
+    digest: str
+    device: str
+    threads: int
+    dtype: str
+    floors: tuple[Floor, ...]
+    blocks: tuple[BlockNoise, ...]
+    setups: tuple[SetupNoise, ...]
+    strips: tuple[Strip, ...]
+
+    def floors_of(self, phase: Phase) -> tuple[Floor, ...]:
+        return tuple(it for it in self.floors if it.phase == phase)
+
+
+def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> ArenaNoise:
+    """The noise of one arena, all its records and all its good ones given.
+
+    The strips show every setup against its lane's baseline, and every twin against its original.
+    """
+    blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
-        if record.status == "ok":
-            blocks[record.setup][record.block] = record
-    found = []
-    for twin in (it for it in blocks if it.twin):
-        original = twin.model_copy(update={"twin": False})
-        for phase in PHASES:
-            pair = compare(
-                twin.label, blocks[twin], original.label, blocks.get(original, {}), phase
-            )
-            if pair is None:
-                continue
-            found.append(
-                Floor(
-                    task=twin.task,
-                    digest=twin.digest,
-                    device=twin.device,
-                    threads=twin.threads,
-                    dtype=twin.dtype,
-                    lane=twin.lane,
-                    label=original.label,
-                    phase=phase,
-                    speed=pair.speed,
-                    floor=half_width(pair.speed),
-                    bound=pair.hidden,
-                    false_alarm=pair.excludes_one,
-                )
-            )
-    return tuple(found)
+        blocks[record.block].append(record)
+    setup = records[0].setup
+    return ArenaNoise(
+        task=setup.task,
+        digest=setup.digest,
+        device=setup.device,
+        threads=setup.threads,
+        dtype=setup.dtype,
+        floors=floors(entries),
+        blocks=tuple(block_noise(blocks[it]) for it in sorted(blocks)),
+        setups=tuple(
+            SetupNoise(setup=it.setup, turns=turns)
+            for it in entries.values()
+            if (turns := turn_noise([sample for record in it.records for sample in _of(record)]))
+        ),
+        strips=tuple(_strips(entries)),
+    )
+
+
+def floors(entries: Mapping[Setup, Entry]) -> tuple[Floor, ...]:
+    """The A/A pair of every twin, in every phase that it and its original measured together."""
+    twins = [
+        (it, original)
+        for it in entries.values()
+        if it.setup.twin and (original := entries.get(it.setup.original))
+    ]
+    return tuple(
+        _floor(original.setup, phase, pair)
+        for twin, original in twins
+        for phase in PHASES
+        if (pair := pair_of(twin, original, phase))
+    )
+
+
+def margin(found: Iterable[Floor]) -> float:
+    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is more.
+
+    A run that sees 3 % between a setup and itself cannot claim that two differ by less.
+    """
+    return max([LEAST_MARGIN, *(it.bound for it in found if it.bound is not None)])
+
+
+def _floor(setup: Setup, phase: Phase, pair: Pair) -> Floor:
+    return Floor(
+        setup=setup,
+        phase=phase,
+        speed=pair.speed,
+        floor=half_width(pair.speed),
+        bound=pair.hidden,
+        false_alarm=pair.excludes_one,
+    )
 
 
 def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
@@ -140,11 +187,7 @@ def block_noise(records: Sequence[Record]) -> BlockNoise:
     """The noise of one block, all its trials given; raises ValueError for any other number."""
     if len({it.block for it in records}) != 1:
         raise ValueError("the records of one block, please")
-    turns = [
-        it
-        for record in records
-        if (it := turn_noise([sample for phase in record.phases for sample in phase.samples]))
-    ]
+    turns = [it for record in records if (it := turn_noise(list(_of(record))))]
 
     def median(count: Callable[[TurnNoise], float | None]) -> float | None:
         counted = [value for it in turns if (value := count(it)) is not None]
@@ -177,17 +220,38 @@ def noisy(block: BlockNoise) -> str:
     return " and ".join(said)
 
 
-def strip(label: str, baseline: str, phase: Phase, logs: dict[int, float]) -> Strip | None:
-    """The drift of a pair with these logarithms of block ratios; None for no block."""
+def strip(ours: Entry, theirs: Entry, phase: Phase) -> Strip | None:
+    """The drift of a pair's ratio; None where they share no block."""
+    logs = log_ratios(ours.steps[phase], theirs.steps[phase])
     if not logs:
         return None
     middle = statistics.median(logs.values())
     return Strip(
-        label=label,
-        baseline=baseline,
+        lane=ours.setup.lane,
         phase=phase,
-        points=tuple((block, logs[block] - middle) for block in sorted(logs)),
+        label=ours.setup.label,
+        baseline=theirs.setup.label,
+        points=tuple((block, log - middle) for block, log in logs.items()),
     )
+
+
+def _strips(entries: Mapping[Setup, Entry]) -> Iterator[Strip]:
+    for lane, phase in itertools.product(LANES, PHASES):
+        timed = {
+            it.setup.label: it
+            for it in entries.values()
+            if it.setup.lane == lane and it.steps[phase]
+        }
+        names = [label for label, it in timed.items() if not it.setup.twin]
+        for label, ours in sorted(timed.items()):
+            against = ours.setup.original.label if ours.setup.twin else baseline_of(names)
+            if against != label and against in timed:
+                found = strip(ours, timed[against], phase)
+                yield from [found] if found else []
+
+
+def _of(record: Record) -> Iterator[Sample]:
+    return (sample for phase in record.phases for sample in phase.samples)
 
 
 def _share(

@@ -152,9 +152,19 @@ def least_blocks_for(rows: int) -> int:
     return math.ceil(1 + math.log2(rows / LEVEL)) if rows else 0
 
 
+def percent(share: float) -> str:
+    """A bound in percent with two digits, rounded up so that it stays one: 0.0132 is `1.4 %`."""
+    if share <= 0:
+        return "0 %"
+    places = max(0, 1 - math.floor(math.log10(100 * share)))
+    # What a float adds far behind the comma is no reason to round up.
+    scaled = round(100 * share * 10**places, 6)
+    return f"{math.ceil(scaled) / 10**places:g} %"
+
+
 def _verdict(pair: Pair, differ: float, agree: float, family: int) -> tuple[Verdict, str]:
     """Equivalence first: a difference below δ is none, however surely it is there."""
-    within = f"{100 * pair.margin:.2g} %"
+    within = percent(pair.margin)
     if agree <= LEVEL:
         hidden = pair.hidden
         wider = hidden is not None and hidden > pair.margin

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from harness.analysis.intervals import Interval
-from harness.analysis.verdicts import Pair
+from harness.analysis.stopping import Standing
+from harness.analysis.verdicts import Pair, percent
 
 DIGITS = 3
 """Significant digits of every measured number that is shown."""
@@ -45,25 +46,121 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def won(winner: str, rivals: Mapping[str, Pair | None]) -> str:
-    """The sentence for a cell that is faster than every rival."""
+def pair_sentence(pair: Pair) -> str:
+    """What may be said of one pair, e.g. `a:x is 1.31 × (1.28–1.34) as fast as b:y`."""
+    who = f"{pair.label} and {pair.baseline}"
+    if pair.verdict == "not ranked":
+        return f"{who} are not ranked: {pair.reason}"
+    if pair.verdict == "equivalent":
+        return f"{who}: {verdict_words(pair)}"
+    if pair.verdict == "cannot tell":
+        return f"cannot tell {pair.label} from {pair.baseline}: {doubt(pair)}"
+    return f"{pair.label} is {ratio(pair.speed)} as fast as {pair.baseline}"
+
+
+def verdict_words(pair: Pair) -> str:
+    """A verdict with what bounds it, e.g. `no difference larger than 2 %`."""
+    if pair.verdict == "equivalent":
+        why = f" ({pair.reason})" if pair.reason else ""
+        return f"no difference larger than {percent(pair.margin)}{why}"
+    if pair.verdict == "cannot tell":
+        return f"cannot tell: {doubt(pair)}"
+    return f"{pair.verdict}: {pair.reason}" if pair.reason else pair.verdict
+
+
+def doubt(pair: Pair) -> str:
+    """Why a pair's verdict is `cannot tell`."""
+    if pair.reason or pair.hidden is None:
+        return pair.reason or pair.speed.reason
+    return f"this run's noise hides anything below {percent(pair.hidden)}"
+
+
+def floor_sentence(label: str, floor: float | None, bound: float | None, alarm: bool) -> str:
+    """What an A/A pair shows: the smallest effect that the run could have shown."""
+    if floor is None or bound is None:
+        return f"{label} against itself: one block says nothing of the spread"
+    if alarm:
+        return (
+            f"{label} against itself differs by up to {percent(bound)}, a false alarm: "
+            "smaller differences count as none"
+        )
+    return f"{label} against itself: effects below {percent(floor)} would not have shown"
+
+
+def stop_sentence(standing: Standing, rule: str) -> str:
+    """The rule that stopped an arena, its blocks, and the width where the target was not met."""
+    blocks = f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}"
+    target = percent(standing.precision)
+    widest = standing.widest
+    if standing.reached:
+        known = f": every ratio is known to ±{target}" if widest else ""
+        return f"{blocks}, {rule}{known}"
+    if widest is None:
+        return f"{blocks}, {rule}"
+    name = f"{widest.label} ÷ {widest.baseline} ({widest.phase})"
+    if widest.half_width is None:
+        return f"{blocks}, {rule}: {name} has no interval"
+    if widest.half_width > standing.precision:
+        return f"{blocks}, {rule}: {name} is known to ±{percent(widest.half_width)}, not ±{target}"
+    return f"{blocks}, {rule}: within ±{target}, but not yet for two blocks running"
+
+
+def aggregate_sentence(
+    label: str, baseline: str, speed: Interval, phase: str, tasks: Sequence[str]
+) -> str:
+    """A geometric mean over tasks in one sentence."""
+    return (
+        f"Over {len(tasks)} tasks {label} is {ratio(speed)} as fast as {baseline} "
+        f"({phase}, geometric mean)."
+    )
+
+
+def ranking(
+    leader: str | None, rivals: Mapping[str, Pair | None], won: bool, back: Pair | None, others: int
+) -> str:
+    """Who is the fastest of a table, or why nobody is.
+
+    `leader` is the winner, or else the setup with the shortest median step among those that are
+    ranked, None where there is none; `rivals` are the others that are, each with the pair in which
+    the leader is compared with it, None where the two share no block. `back` is the row that takes
+    the win back; `others` is the number of setups that are not ranked.
+    """
+    left_out = ""
+    if others and leader:
+        left_out = f" {others} setup{' is' if others == 1 else 's are'} not ranked."
+    if leader is None:
+        return "No winner: nothing here may be ranked."
+    if back:
+        return _taken_back(leader, back) + left_out
+    return (_won if won else _not_won)(leader, rivals, bool(others)) + left_out
+
+
+def _won(winner: str, rivals: Mapping[str, Pair | None], _: bool) -> str:
     closest = min((it for it in rivals.values() if it), key=lambda it: it.speed.estimate)
     others = "the next, " if len(rivals) > 1 else ""
     return f"{winner} is the fastest: {ratio(closest.speed)} as fast as {others}{closest.baseline}."
 
 
-def not_won(leader: str, rivals: Mapping[str, Pair | None]) -> str:
-    """The sentence where no cell is faster than every other one, and why that is so.
+def _taken_back(winner: str, row: Pair) -> str:
+    other = row.baseline if row.label == winner else row.label
+    return (
+        f"No winner: {winner} is faster than each of the others by itself, but over {row.family} "
+        f"rows that is not enough to tell it from {other}."
+    )
 
-    `rivals` are the other cells, each with the pair in which `leader`, whose median step is the
-    shortest, is compared with it; None where the two share no block.
-    """
+
+def _not_won(leader: str, rivals: Mapping[str, Pair | None], others: bool) -> str:
     if not rivals:
+        if others:
+            return f"{leader} is the only setup here that may be ranked."
         return f"{leader} ran alone: there is nothing to compare it with."
     strangers = [label for label, it in rivals.items() if it is None]
     if strangers:
         return f"No winner: {leader} shares no block with {listed(strangers)}."
     pairs = [it for it in rivals.values() if it]
+    apart = [it for it in pairs if it.verdict == "not ranked"]
+    if apart:
+        return f"No winner: {pair_sentence(apart[0])}."
     if all(it.speed.low is None for it in pairs):
         return "No winner: one block says nothing of the spread, so there is no interval."
     contrary = [it for it in pairs if it.verdict == "slower"]
@@ -72,13 +169,19 @@ def not_won(leader: str, rivals: Mapping[str, Pair | None]) -> str:
             f"No winner: {leader} has the shortest median step, "
             f"yet {contrary[0].baseline} was faster in the blocks that they share."
         )
-    tied = [it for it in pairs if it.verdict in ("cannot tell", "equivalent")]
-    blocks = f"{min(it.speed.n for it in tied)} blocks"
-    if len(tied) > 1:
-        others = listed([it.baseline for it in tied])
+    return _tied(leader, [it for it in pairs if it.verdict != "faster"])
+
+
+def _tied(leader: str, tied: Sequence[Pair]) -> str:
+    names = listed([it.baseline for it in tied])
+    if all(it.verdict == "equivalent" for it in tied):
         # Of the others nothing is said: they may well differ from one another.
-        return f"No winner: {blocks} cannot tell {leader} from {others}."
+        within = percent(max(it.margin for it in tied))
+        return f"No winner: between {leader} and {names} is no difference larger than {within}."
+    blocks = f"{min(it.n for it in tied)} blocks"
+    if len(tied) > 1:
+        return f"No winner: {blocks} cannot tell {leader} from {names}."
     return (
-        f"No winner: {blocks} cannot tell {leader} from {tied[0].baseline}; "
-        f"the first is {ratio(tied[0].speed)} as fast."
+        f"No winner: {blocks} cannot tell {leader} from {names}; "
+        f"the first is {ratio(tied[0].speed)} as fast, and {doubt(tied[0])}."
     )

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.summary import Summary, summarise
+from harness.analysis.summary import Summary, summarise_run
+from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.compose import make_content
 
@@ -31,7 +32,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     from harness.report.page import render_page
     from harness.report.table import frame, training_frame
 
-    summary = summarise(run.tasks, run.records)
+    summary = summarise_run(run, default_modes())
     content = make_content(run, summary)
     divergence = divergence_chart(run.certificates)
     drawings = draw([*make_charts(summary), *([divergence] if divergence else [])])

@@ -11,6 +11,7 @@ from tests.builders import (
     ERROR_TASK,
     LABELS,
     TASK,
+    certified,
     make_failure,
     make_record,
     make_setup,
@@ -19,7 +20,7 @@ from tests.builders import (
 )
 
 
-def steady(label, step, blocks=range(6), **setup):
+def steady(label, step, blocks=range(9), **setup):
     """Records whose every step takes `step` seconds."""
     return [
         make_record(make_setup(label=label, **setup), block, {"train": [step] * 3})
@@ -28,7 +29,8 @@ def steady(label, step, blocks=range(6), **setup):
 
 
 def only_table(*records):
-    tables = summarise([TASK], [it for some in records for it in some]).tables
+    every = [it for some in records for it in some]
+    tables = summarise([TASK], every, certified(every)).tables
     assert len(tables) == 1
     return tables[0]
 

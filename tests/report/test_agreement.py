@@ -106,7 +106,7 @@ def test_terminal_shows_the_numbers_of_the_csv(written, rows):
 def test_final_qualities_agree(written):
     table = pd.read_csv(written.directory / "trainings.csv")
     last = table.groupby(["task", "framework", "mode", "seed"], sort=False).last().reset_index()
-    assert len(last) == 2 * 3 * 6
+    assert len(last) == 2 * 3 * 9
     pages = Page(written.text("report.html")).tables
     shown_markdown = [it for grid in markdown_tables(written.text("report.md")) for it in grid]
     for (task, framework, mode), seeds in last.groupby(["task", "framework", "mode"]):
@@ -115,7 +115,7 @@ def test_final_qualities_agree(written):
         values = [fmt.quality(it, metric) for it in seeds.sort_values("seed")["quality"]]
         expected = [f"{framework}:{mode}", *values, fmt.quality(seeds["quality"].median(), metric)]
         for found in (pages[f"Quality: {task}, {kind}"], shown_markdown):
-            assert expected in [[words(it) for it in cells[:8]] for cells in found]
+            assert expected in [[words(it) for it in cells[:11]] for cells in found]
 
 
 def test_the_sentences_agree(written):

@@ -38,7 +38,7 @@ def test_ids_are_unique_and_every_link_has_its_target(page):
 
 def test_figures_have_text_alternatives(page):
     figures = [it for tag, it in page.tags if tag == "svg"]
-    assert len(figures) == 4
+    assert len(figures) == 5
     assert all(it["role"] == "img" and len(it["aria-label"]) > 50 for it in figures)
 
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.analysis.summary import summarise
+from harness.analysis.summary import summarise_run
 from harness.records import Unavailable
 from harness.report.terminal import render
 from tests.builders import (
@@ -24,7 +24,7 @@ from tests.builders import (
 
 def shown(run, width=80, **console):
     out = Console(file=io.StringIO(), width=width, **console)
-    render(run, summarise(run.tasks, run.records), out)
+    render(run, summarise_run(run), out)
     return out.file.getvalue()
 
 
@@ -38,7 +38,7 @@ def test_everything_fits(width, speed):
 
 
 def test_every_row_of_the_usual_case_takes_one_line():
-    text = shown(make_run(measured(blocks=6, noise=0.02)))
+    text = shown(make_run(measured(blocks=9, noise=0.02)))
     rows = [
         it for it in text.splitlines() if it.startswith(("pytorch:eager ", "tensorflow:graph "))
     ]
@@ -47,7 +47,7 @@ def test_every_row_of_the_usual_case_takes_one_line():
 
 def test_names_the_winner_or_says_that_there_is_none():
     assert "pytorch:eager is the fastest: 1." in shown(make_run(measured()))
-    assert "No winner: 6 blocks cannot tell" in shown(make_run(measured(speed=1.0, noise=0.05)))
+    assert "No winner: 9 blocks cannot tell" in shown(make_run(measured(speed=1.0, noise=0.05)))
 
 
 def test_quality_lines():

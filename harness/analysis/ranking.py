@@ -1,0 +1,89 @@
+"""Who may be ranked, and who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from harness.analysis.compare import Entry
+from harness.analysis.settings import disqualified, own_faults
+from harness.analysis.verdicts import Pair
+from harness.cells import Setup
+from harness.certificates import Certificate
+
+
+class Eligibility:
+    """Which entries of one run may be ranked: those that are proven and ran as they were asked."""
+
+    def __init__(self, certificates: Iterable[Certificate]) -> None:
+        # The last one counts: a run's certificates stand in the order in which they were made.
+        self._certificates = {it.setup.original: it for it in certificates}
+        self._faults: dict[Setup, tuple[str, ...]] = {}
+        self._between: dict[tuple[Setup, Setup], str] = {}
+
+    def proof(self, setup: Setup) -> str:
+        """Why a setup counts as unproven; empty where its certificate says that it is the same."""
+        certificate = self._certificates.get(setup.original)
+        if certificate is None:
+            return "not proven: no certificate"
+        if certificate.proven:
+            return ""
+        failure = certificate.failure
+        if failure is None:
+            return "not proven: nothing was checked"
+        return f"not proven: {failure.detail or failure.check}"
+
+    def faults(self, entry: Entry) -> tuple[str, ...]:
+        """Settings that are not what was asked for, or that changed while it was timed."""
+        if entry.setup not in self._faults:
+            self._faults[entry.setup] = own_faults(entry.records)
+        return self._faults[entry.setup]
+
+    def of_setup(self, entry: Entry) -> str:
+        """Why an entry is not ranked at all; empty where it may be."""
+        return self.proof(entry.setup) or "; ".join(self.faults(entry))
+
+    def of_pair(self, ours: Entry, theirs: Entry) -> str:
+        """Why two entries are not ranked against each other; empty where they may be."""
+        own = self.of_setup(ours)
+        if own:
+            return own
+        other = self.of_setup(theirs)
+        if other:
+            return f"{theirs.setup.label} is {_not_ranked(other)}"
+        key = (ours.setup, theirs.setup)
+        if key not in self._between:
+            self._between[key] = "; ".join(disqualified(ours.records, theirs.records))
+        return self._between[key]
+
+
+def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> str | None:
+    """The label that is faster than every other one, if there is one and another to beat.
+
+    Every comparison must say "faster" by itself: an intersection of tests needs no correction.
+    """
+
+    def beats(label: str, other: str) -> bool:
+        it = pair(label, other)
+        return it is not None and it.verdict == "faster"
+
+    if len(labels) < 2:
+        return None
+    return next(
+        (it for it in labels if all(beats(it, other) for other in labels if other != it)), None
+    )
+
+
+def taken_back(label: str, baseline: str, rows: Iterable[Pair]) -> Pair | None:
+    """A row that takes back what its winner claims, where there is one.
+
+    Rows are corrected for their number and the winner is not, so that a close one may beat every
+    other and yet not be told from the baseline in its own row. No table says both.
+    """
+    ranked = [it for it in rows if it.verdict != "not ranked"]
+    if label == baseline:
+        return next((it for it in ranked if it.verdict != "slower"), None)
+    return next((it for it in ranked if it.label == label and it.verdict != "faster"), None)
+
+
+def _not_ranked(reason: str) -> str:
+    return reason if reason.startswith("not proven") else f"not ranked: {reason}"

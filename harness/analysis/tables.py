@@ -1,0 +1,95 @@
+"""One phase of one lane of one arena: rows that may be compared, their ratios, and who wins."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from harness.analysis import words
+from harness.analysis.compare import Entry, baseline_of, pair_of
+from harness.analysis.noise import Floor, margin
+from harness.analysis.ranking import Eligibility, taken_back, winner
+from harness.analysis.rows import CellRow, cell_row
+from harness.analysis.verdicts import Pair, judged
+from harness.cells import Lane, Phase
+from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Task
+
+
+class Table(Frozen):
+    """One phase of one lane of one arena: the cells that may be compared, and who wins.
+
+    Rows stand fastest first, those that are not ranked after all others. `pairs` are the ratios to
+    the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
+    is none. `floors` are the A/A pairs of the arena in this phase. `winner` is the label of the
+    setup that is faster than every other one that is ranked, or None; `sentence` says the same in
+    words.
+    """
+
+    task: Task
+    phase: Phase
+    lane: Lane
+    device: str
+    threads: int
+    dtype: str
+    baseline: str
+    margin: float
+    floors: tuple[Floor, ...]
+    rows: tuple[CellRow, ...]
+    pairs: tuple[Pair, ...]
+    winner: str | None
+    sentence: str
+
+
+def make_table(
+    task: Task,
+    phase: Phase,
+    entries: Iterable[Entry],
+    eligibility: Eligibility,
+    floors: tuple[Floor, ...] = (),
+) -> Table | None:
+    """The table of one phase and lane; None where nothing was timed in it."""
+    timed = {it.setup.label: it for it in entries if it.steps[phase]}
+    if not timed:
+        return None
+    rows = {
+        label: cell_row(task, it, phase, eligibility.proof(it.setup), eligibility.faults(it))
+        for label, it in timed.items()
+    }
+    labels = sorted(rows, key=lambda it: (rows[it].unranked != "", rows[it].step.estimate, it))
+    ranked = [it for it in labels if not rows[it].unranked]
+    baseline = baseline_of(ranked or labels)
+    delta = margin(floors)
+
+    @functools.cache
+    def pair(label: str, other: str) -> Pair | None:
+        """Of two setups, judged by itself."""
+        ours, theirs = timed[label], timed[other]
+        found = pair_of(ours, theirs, phase, delta)
+        reason = eligibility.of_pair(ours, theirs)
+        return judged([found], {label: reason})[0] if found and reason else found
+
+    to_baseline = [it for label in labels if label != baseline and (it := pair(label, baseline))]
+    pairs = judged(
+        to_baseline, {it.label: it.reason for it in to_baseline if it.verdict == "not ranked"}
+    )
+    best = winner(ranked, pair)
+    back = taken_back(best, baseline, pairs) if best else None
+    leader = best or next(iter(ranked), None)
+    rivals = {it: pair(leader, it) for it in ranked if it != leader} if leader else {}
+    setup = timed[labels[0]].setup
+    return Table(
+        task=task,
+        phase=phase,
+        lane=setup.lane,
+        device=setup.device,
+        threads=setup.threads,
+        dtype=setup.dtype,
+        baseline=baseline,
+        margin=delta,
+        floors=floors,
+        rows=tuple(rows[label] for label in labels),
+        pairs=pairs,
+        winner=None if back else best,
+        sentence=words.ranking(leader, rivals, best is not None, back, len(labels) - len(ranked)),
+    )
