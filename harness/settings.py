@@ -53,9 +53,14 @@ PRECISIONS: tuple[tuple[str, float], ...] = (
 """Classes of matrix products and the error below which a product belongs to them; see below."""
 
 
+def shared_name(name: str) -> str:
+    """A name without its number: a worker counts the libraries it finds (`blas_0`, `blas_1`)."""
+    return "blas" if name.startswith("blas_") else name
+
+
 def meaning(name: str) -> Meaning | None:
-    """What a setting means; a worker numbers the libraries that it finds (`blas_0`, `blas_1`)."""
-    return SETTINGS.get("blas" if name.startswith("blas_") else name)
+    """What a setting means; None for one that only some framework knows."""
+    return SETTINGS.get(shared_name(name))
 
 
 def precision_class(error: float) -> str:

@@ -68,8 +68,10 @@ def flops(task: Task, phase: str) -> int:
     return sum(product.flops for product in products(task, phase))
 
 
-def least_bytes(task: Task, phase: str, dtype: str) -> int:
+def least_bytes(task: Task, phase: str, dtype: str, rows: int | None = None) -> int:
     """Bytes that one iteration of a phase needs at once, however cleverly it is arranged.
+
+    `rows` is the number of examples, those of the phase by default.
 
     It is taken that a matrix product is written to an array of its own, and that no weight changes
     before all gradients are there. With P weights in all, pₖ of them (bias included) in layer k of
@@ -83,7 +85,8 @@ def least_bytes(task: Task, phase: str, dtype: str) -> int:
 
     A batch has its targets with it in training: class indices of 8 bytes, or B·w_L values.
     """
-    rows, widths, size = rows_of(task, phase), task.widths, ITEM_BYTES[dtype]
+    rows = rows_of(task, phase) if rows is None else rows
+    widths, size = task.widths, ITEM_BYTES[dtype]
     batch = rows * widths[0]
     if not phase.startswith("train"):
         inner = [rows * (fan_in + fan_out) for fan_in, fan_out in task.layers[1:]]

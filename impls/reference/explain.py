@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from harness.tasks.costs import least_bytes
 from harness.tasks.spec import Task
 from impls.reference.adapter import capture_task
 from impls.reference.instructions import ELEMENTWISE, VIEWS
@@ -39,8 +38,7 @@ class Explanation:
 
     `fed_bytes` are batch, constants and numbers that are fed; `arena_bytes` hold all else;
     `unshared_bytes` would hold it if every result had memory of its own; `least_bytes` is what the
-    mathematics needs at once: weights, gradients, slots, batch, activations kept for the way back,
-    and one scratch buffer as large as the largest other value.
+    mathematics needs at once.
     """
 
     title: str
@@ -110,24 +108,8 @@ def explain(
         fed_bytes=sum(program.slots[slot].nbytes for slot in program.fixed),
         arena_bytes=planned.arena_bytes,
         unshared_bytes=sum(program.slots[slot].nbytes for slot in own),
-        least_bytes=least_bytes(task, phase, rows, dtype),
+        least_bytes=least_bytes(task, phase, dtype, rows),
     )
-
-
-def least_bytes(task: Task, phase: str, rows: int, dtype: str) -> int:
-    """What the mathematics of an iteration needs at once; see `Explanation`.
-
-    For a prediction: weights, batch, and the inputs and outputs of the layer with most of them.
-    """
-    widths, size = task.widths, np.dtype(dtype).itemsize
-    if phase == "predict":
-        layers = [rows * (a + b) for a, b in task.layers[1:]] or [rows * widths[-1]]
-        return size * (task.parameters + rows * widths[0] + max(layers))
-    vectors = task.parameters * (2 + len(task.optimizer.slots))
-    scratch = max(task.parameters, rows * max(widths[1:]))
-    labels = task.data.shape.kind == "classes"
-    targets = rows * (8 if labels else widths[-1] * size)
-    return size * (vectors + rows * sum(widths) + scratch) + targets
 
 
 def _rows(program: Program, planned: Plan) -> tuple[Row, ...]:

@@ -37,7 +37,7 @@ def test_totals():
     told = explain(MNIST)
     assert told.peak_bytes == told.arena_bytes + told.fed_bytes
     assert told.peak_bytes < told.unshared_bytes
-    assert told.peak_bytes <= 1.15 * told.least_bytes
+    assert told.least_bytes <= told.peak_bytes <= 1.25 * told.least_bytes
     biases = 2 * 32 * (64 + 64 + 10)  # their sums over the batch, as products with ones
     products = sum(row.flops for row in told.rows if row.operation == "matmul")
     assert products == train_flops(MNIST) + biases

@@ -1,0 +1,155 @@
+"""Effective settings: whether cells ran as they were asked and alike, from their records alone.
+
+Records of stores that kept no settings are silent: they disqualify nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.adapter import Setting
+from harness.records import Record
+from harness.settings import (
+    DENORMALS,
+    DEVICE,
+    DTYPE,
+    MUST_AGREE,
+    PRECISION,
+    PRECISIONS,
+    SETTINGS,
+    THREADS,
+    WEIGHTS,
+    meaning,
+    precision_class,
+    shared_name,
+)
+from harness.tasks.frozen import Frozen
+
+Values = Mapping[str, tuple[Setting, ...]]
+"""Every value that a setting had in some records, by name; None is no value."""
+
+
+class SettingRow(Frozen):
+    """One setting in several cells, by label; None where a cell does not have it.
+
+    `differs` compares the cells that have it. Where it `must_agree`, they are not ranked against
+    each other if it differs.
+    """
+
+    name: str
+    meaning: str
+    values: dict[str, Setting]
+    differs: bool
+    must_agree: bool
+
+
+def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
+    """Why a setup may not be ranked at all, a sentence each; empty where it may.
+
+    It ran otherwise than asked, or a setting changed while it was timed.
+    """
+    return tuple(dict.fromkeys(text for record in records for _, text in _faults(record)))
+
+
+def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
+    """Why two setups may not be ranked against each other, a sentence each; empty where they may.
+
+    That is either's own faults, and settings in which all ranked cells must agree.
+    """
+    own = [own_faults(ours), own_faults(theirs)]
+    told = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
+    one, other = _values(ours), _values(theirs)
+    between = tuple(
+        f"{name}: {_text(one[name])} in {ours[0].setup.label}, "
+        f"{_text(other[name])} in {theirs[0].setup.label}"
+        for name in MUST_AGREE
+        if name not in told and name in one and name in other and one[name] != other[name]
+    )
+    return (*own[0], *own[1], *between)
+
+
+def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, ...]:
+    """Every setting of every label: the shared names in their order, then those of one framework.
+
+    Values that changed from block to block stand together, as `1 / 2`.
+    """
+    found = {label: _values(of_label) for label, of_label in records.items()}
+    names = dict.fromkeys(name for values in found.values() for name in values)
+    place = {name: number for number, name in enumerate(SETTINGS)}
+    ordered = sorted(names, key=lambda it: place.get(shared_name(it), len(place)))
+    return tuple(_row(name, found) for name in ordered)
+
+
+def effective(record: Record) -> dict[str, Setting]:
+    """What a record's worker ran with: what its framework told and what was measured."""
+    settings = dict(record.settings)
+    if record.limits and record.limits.matmul_error is not None:
+        settings[PRECISION] = precision_class(record.limits.matmul_error)
+    if record.limits and record.limits.flushes_denormals is not None:
+        settings[DENORMALS] = record.limits.flushes_denormals
+    return settings
+
+
+def _faults(record: Record) -> Iterator[tuple[str, str]]:
+    """The settings in which one record is at fault, each with its sentence."""
+    if not record.settings:
+        return
+    setup, settings = record.setup, effective(record)
+    asked = {THREADS: setup.threads, DTYPE: setup.dtype, DEVICE: setup.device}
+    for name, wanted in (*asked.items(), (WEIGHTS, setup.device)):
+        if settings.get(name) not in (None, wanted):
+            yield name, f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
+    precision = settings.get(PRECISION)
+    # In the idiomatic lane less precision may be an expert's choice: cells need only agree in it.
+    if setup.lane == "identical" and precision is not None and _coarser(precision, setup.dtype):
+        assert record.limits
+        yield (
+            PRECISION,
+            f"{setup.label} multiplies matrices with {precision} precision (error "
+            f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked",
+        )
+    for name, before in record.settings_before.items():
+        known, after = meaning(name), record.settings.get(name)
+        if known and known.constant and name in record.settings and after != before:
+            yield (
+                name,
+                f"{setup.label} changed {name} while it was timed: {_text((before,))} before, "
+                f"{_text((after,))} after",
+            )
+
+
+def _coarser(precision: Setting, asked: str) -> bool:
+    classes = [name for name, _ in PRECISIONS]
+    return precision not in classes[: classes.index(asked) + 1]
+
+
+def _values(records: Iterable[Record]) -> Values:
+    """Empty values are left out; one that only differs from block to block has several."""
+    values: dict[str, dict[Setting, None]] = {}
+    for record in records:
+        for name, value in effective(record).items():
+            if value is not None:
+                values.setdefault(name, {})[value] = None
+    return {name: tuple(sorted(them, key=str)) for name, them in values.items()}
+
+
+def _row(name: str, found: Mapping[str, Values]) -> SettingRow:
+    known = meaning(name)
+    given = {label: values[name] for label, values in found.items() if name in values}
+    return SettingRow(
+        name=name,
+        meaning=known.line if known else "",
+        values={label: _one(given.get(label, ())) for label in found},
+        differs=len(set(given.values())) > 1,
+        must_agree=bool(known and known.must_agree),
+    )
+
+
+def _one(values: tuple[Setting, ...]) -> Setting:
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else _text(values)
+
+
+def _text(values: Iterable[Setting]) -> str:
+    return " / ".join("–" if it is None else str(it) for it in values)
