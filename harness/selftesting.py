@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.cells import DTYPES
 from harness.errors import SelftestFailed
-from harness.proof.selftest import Case, Judgement, faulty, planted, unmodified
+from harness.proof.selftest import Case, Judgement, faulty, planted, sampled, unmodified
 from harness.proof.trying import tried
 from harness.runs.machine import cores
 
@@ -27,7 +27,7 @@ def selftest(seeds: int) -> None:
     """
     console = Console()
     with planted():
-        judgements = _tried([*faulty(), *unmodified(seeds)], console)
+        judgements = _tried([*faulty(), sampled(), *unmodified(seeds)], console)
     faults = [it for it in judgements if it.case.fault]
     others = [it for it in judgements if not it.case.fault]
     console.print(_faults(faults))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import impls
-from harness.cells import DTYPES, Dtype, Lane, Setup
+from harness.cells import DTYPES, LANES, Dtype, Lane, Setup
 from harness.certificates import SUPPORTED, Finding
 from harness.frameworks import frameworks, version
 from harness.proof.planted import tasks
@@ -43,12 +43,16 @@ GOOD: tuple[Outcome, ...] = ("caught", "unseen", "passed", "unsupported")
 
 @dataclass(frozen=True)
 class Case:
-    """One trial of the self-test; without a fault it must pass."""
+    """One trial of the self-test; without a fault it must pass.
+
+    A case that is `measured` is not proved but sampled, by a worker as a run has it.
+    """
 
     task: Task
     setup: Setup
     seed: int = 0
     fault: Fault | None = None
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,9 @@ def planted() -> Iterator[None]:
 def faulty(faults: Iterable[Fault] = FAULTS.values()) -> list[Case]:
     """Every planted fault in both dtypes; what only a worker can notice in float32."""
     return [
-        _case(it.task, "planted", it.name, "idiomatic" if it.idiomatic else "identical", dtype, it)
+        Case(it.task, _setup(it.task, "planted", it.name, lane, dtype), 0, it, it.measured)
         for it in faults
+        for lane in (LANES[it.idiomatic],)
         for dtype in (("float32",) if it.measured else DTYPES)
     ]
 
@@ -120,14 +125,21 @@ def faulty(faults: Iterable[Fault] = FAULTS.values()) -> list[Case]:
 def unmodified(seeds: int) -> list[Case]:
     """Every mode of every framework that is installed, each seed on the task whose turn it is.
 
-    Where `planted` is among them, the seams without a fault are one more framework.
+    Where `planted` is among them, its seams without a fault are one more framework.
     """
     return [
-        _case(TASKS[seed % len(TASKS)], name, mode, lane, dtype, seed=seed)
+        Case(task, _setup(task, name, mode, lane, dtype), seed)
         for seed in range(seeds)
+        for task in (TASKS[seed % len(TASKS)],)
         for name, mode, lane in _modes()
         for dtype in DTYPES
     ]
+
+
+def sampled() -> Case:
+    """The seams without a fault, in the hands of a worker."""
+    task = tasks.DIGITS
+    return Case(task, _setup(task, "planted", "nothing", "identical", "float32"), measured=True)
 
 
 def _modes() -> Iterator[tuple[str, str, Lane]]:
@@ -141,16 +153,7 @@ def _modes() -> Iterator[tuple[str, str, Lane]]:
                     yield name, mode, "idiomatic"
 
 
-def _case(
-    task: Task,
-    framework: str,
-    mode: str,
-    lane: Lane,
-    dtype: Dtype,
-    fault: Fault | None = None,
-    seed: int = 0,
-) -> Case:
-    setup = Setup(
+def _setup(task: Task, framework: str, mode: str, lane: Lane, dtype: Dtype) -> Setup:
+    return Setup(
         task=task.name, digest=task.digest, framework=framework, mode=mode, lane=lane, dtype=dtype
     )
-    return Case(task, setup, seed, fault)

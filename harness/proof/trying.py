@@ -7,23 +7,23 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.cells import Setup
+from harness.analysis.settings import own_faults
+from harness.cells import THROUGHPUT, Setup
 from harness.certificates import Finding
 from harness.proof.certify import claim
 from harness.proof.pool import prove_all
 from harness.proof.process import Prover
 from harness.proof.selftest import Case, Judgement, judge
-from harness.runs.process import WorkerFailed, WorkerProcess
+from harness.records import Record
+from harness.runs.block import Block, Step
+from harness.runs.engines import LocalEngine
 from harness.tasks.data import Data
 from harness.tasks.datasets import load, write_staged
-from harness.worker.messages import Finish, Load, Prepare, TakeSample
 
 LIMIT = 120.0
 """Seconds for one proof: a mode that compiles may take a minute on a busy machine."""
 ROUNDS = 6
 SAMPLE_SECONDS = 0.01
-SAMPLE_LIMIT = 5.0
-"""Such a sample hangs if it takes this long."""
 
 
 def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
@@ -31,13 +31,9 @@ def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
     with tempfile.TemporaryDirectory(prefix="samestep-") as name:
         folder = Path(name)
         data = _staged(cases, folder)
-        yield from _proved([it for it in cases if not _is_measured(it)], data, folder, provers)
-        for case in filter(_is_measured, cases):
-            yield judge(case, _measured(case, data[case.task.data], folder / "worker.log"))
-
-
-def _is_measured(case: Case) -> bool:
-    return case.fault is not None and case.fault.measured
+        yield from _proved([it for it in cases if not it.measured], data, folder, provers)
+        for case in (it for it in cases if it.measured):
+            yield judge(case, _measured(case, data[case.task.data], folder / "logs"))
 
 
 def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
@@ -65,24 +61,49 @@ def _proved(
         yield judge(asked[request], proved.findings)
 
 
-def _measured(case: Case, data: Path, log: Path) -> tuple[Finding, ...]:
-    """What a worker notices in some samples of a training."""
-    worker = WorkerProcess(case.setup, log)
-    try:
-        worker.request(
-            Load(
-                task=case.task, setup=case.setup, seed=case.seed, phases=("train",), data=str(data)
-            ),
-            LIMIT,
-        )
-        worker.request(Prepare(sample_seconds=SAMPLE_SECONDS, warmup_seconds=SAMPLE_SECONDS), LIMIT)
-        for round_ in range(ROUNDS):
-            worker.request(TakeSample(phase="train", round=round_, turn=0), SAMPLE_LIMIT)
-        worker.request(Finish(), LIMIT)
-    except WorkerFailed as failure:
-        # The worker's own check has no status of its own.
-        check = "sample" if failure.error.startswith("a sample did other work") else failure.status
-        return (Finding(check=check, ok=False, detail=failure.error),)
-    finally:
-        worker.close()
-    return (Finding(check="sample", ok=True),)
+def _measured(case: Case, data: Path, logs: Path) -> list[Finding]:
+    """What is noticed of a worker in a block of its own."""
+    block = Block(
+        name="selftest/b0",
+        number=0,
+        attempt=1,
+        task=case.task,
+        setups=(case.setup,),
+        phases=THROUGHPUT,
+        rounds=ROUNDS,
+        seed=case.seed,
+        trains=False,
+        alone=True,
+        data=str(data),
+        sample_seconds=SAMPLE_SECONDS,
+        warmup_seconds=SAMPLE_SECONDS,
+    )
+    keeper = Keeper()
+    LocalEngine(logs).run(block, keeper)
+    (record,) = keeper.records
+    # The worker's own check has no status of its own.
+    other_work = record.status == "failed" and "did other work" in (record.error or "")
+    return [
+        Finding(
+            check="sample" if other_work or record.status == "ok" else record.status,
+            ok=record.status == "ok",
+            detail=record.error or "",
+        ),
+        *(Finding(check="settings", ok=False, detail=why) for why in own_faults(keeper.records)),
+    ]
+
+
+class Keeper:
+    """Keeps the records of a block."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def started(self, trial: str, block: Block, setup: Setup) -> None:
+        pass
+
+    def ended(self, record: Record) -> None:
+        self.records.append(record)
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
+        pass

@@ -169,45 +169,6 @@ class LogicalZero(Planted):
         return 0
 
 
-# What only a longer life shows: the worker looks at every sample.
-
-
-@fault(
-    "samples-shorter", "later samples run fewer steps than claimed", DIGITS, "sample", measured=True
-)
-class SamplesShorter(Planted):
-    """From the sixth reset on every second step is left out."""
-
-    _resets = 0
-    _last: Any = None
-
-    def reset(self) -> None:
-        super().reset()
-        self._resets += 1
-
-    def train_step(self, batch: Any) -> Any:
-        if self._resets < 6 or self._last is None:
-            self._last = super().train_step(batch)
-            return self._last
-        last, self._last = self._last, None
-        return last
-
-
-@fault("loss-infinite", "the loss overflows in a later sample", DIGITS, "diverged", measured=True)
-class LossInfinite(SamplesShorter):
-    def train_step(self, batch: Any) -> Any:
-        loss = Planted.train_step(self, batch)
-        return loss if self._resets < 6 else loss * np.inf
-
-
-@fault("sample-hangs", "a later sample never ends", DIGITS, "hung", measured=True)
-class SampleHangs(SamplesShorter):
-    def train_step(self, batch: Any) -> Any:
-        if self._resets >= 6:
-            time.sleep(3600)
-        return Planted.train_step(self, batch)
-
-
 # The framework's own loop.
 
 
