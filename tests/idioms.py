@@ -1,4 +1,4 @@
-"""`python -m tests.idioms FRAMEWORK MODE DTYPE STEPS FILE [TASK ...]`: see `examined`.
+"""`python -m tests.idioms FRAMEWORK MODE DEVICE DTYPE STEPS FILE [TASK ...]`: see `examined`.
 
 The truth is the reference in float64; for a mode that keeps its framework's stock formulas it is
 the reference with those. Differences are relative to the largest entry of each tensor.
@@ -24,11 +24,13 @@ ROWS = 64
 EXACT = Options("eager", "cpu", 1, "float64")
 
 
-def examined(framework: str, mode: str, dtype: str, steps: int, task) -> dict[str, object]:
+def examined(
+    framework: str, mode: str, device: str, dtype: str, steps: int, task
+) -> dict[str, object]:
     start = make_start(task, 3)
     threads = 1 if dtype == "float64" else 2  # pipelines may work ahead where there are two
     idiom = importlib.import_module(f"impls.{framework}.idiom").Idiom(
-        task, start, Options(mode, "cpu", threads, dtype)
+        task, start, Options(mode, device, threads, dtype)
     )
     keeps_its_own = frameworks()[framework].idioms[mode].stock
     truth = (stock if keeps_its_own else adapter).Adapter(task, start, EXACT)
@@ -148,9 +150,9 @@ def difference(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    framework, mode, dtype, steps, file, *names = sys.argv[1:]
+    framework, mode, device, dtype, steps, file, *names = sys.argv[1:]
     found = {
-        task.name: examined(framework, mode, dtype, int(steps), task)
+        task.name: examined(framework, mode, device, dtype, int(steps), task)
         for task in TASKS
         if not names or task.name in names
     }

@@ -9,7 +9,7 @@ import pytest
 
 import impls
 from harness.errors import UsageError
-from harness.frameworks import frameworks, select, version
+from harness.frameworks import contestants, frameworks, modes_of, select, version
 from tests.test_cli import ROOT
 
 ENGINE = """
@@ -60,6 +60,44 @@ def test_globs_and_modes():
     assert select(["pytorch", "pytorch:eager"]) == [("pytorch", "eager")]
     installed = {name for name, framework in frameworks().items() if version(framework)}
     assert {name for name, _ in select([])} == installed
+
+
+def test_each_lane_has_modes_of_its_own():
+    known = frameworks()
+    assert modes_of(known["tensorflow"], "identical") == known["tensorflow"].modes
+    assert list(modes_of(known["tensorflow"], "idiomatic")) == ["fit"]
+    assert select(["pytorch"], lane="idiomatic") == [("pytorch", "compile")]
+    assert select(["pytorch"], "all", "idiomatic") == [("pytorch", "compile"), ("pytorch", "eager")]
+
+
+def test_a_pattern_need_fit_one_of_the_lanes_only():
+    lanes = ("identical", "idiomatic")
+    assert contestants(["tensorflow:graph", "pytorch:eager", "reference"], lanes=lanes) == [
+        ("tensorflow", "graph", "identical"),
+        ("pytorch", "eager", "identical"),
+        ("reference", "replay", "identical"),
+        ("pytorch", "eager", "idiomatic"),
+        ("reference", "replay", "idiomatic"),
+    ]
+    assert contestants(["*:compile"]) == [("pytorch", "compile", "identical")]
+    with pytest.raises(UsageError, match="unknown mode of TensorFlow 'graph'; choose from: fit"):
+        contestants(["tensorflow:graph"], lanes=("idiomatic",))
+    with pytest.raises(UsageError, match="unknown mode of PyTorch 'eagre'; did you mean 'eager'"):
+        contestants(["pytorch:eagre"], lanes=lanes)
+    with pytest.raises(UsageError, match="a mode must follow the colon"):
+        contestants(["pytorch:"], lanes=lanes)
+
+
+def test_a_framework_without_idioms_takes_no_part_in_their_lane(further):
+    (further / "mine").mkdir()
+    (further / "mine" / "__init__.py").write_text(ENGINE)
+    assert contestants(["mine"], lanes=("identical", "idiomatic")) == [
+        ("mine", "only", "identical")
+    ]
+    assert "mine" not in {name for name, _ in select([], lane="idiomatic")}
+    assert "mine" not in {name for name, _ in select(["*"], lane="idiomatic")}
+    with pytest.raises(UsageError, match="'mine' has no mode in the lane idiomatic"):
+        select(["mine"], lane="idiomatic")
 
 
 def test_our_tensorflow_folder_does_not_shadow_the_real_one():

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.frameworks import frameworks, modes_of, version
+from harness.runs.machine import gpus
 from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
 from impls.reference.adapter import rule_of
 from impls.reference.instructions import NUMPY
@@ -36,14 +37,25 @@ def test_each_framework_takes_part():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("framework", "mode"), IDIOMS, ids=lambda it: str(it))
 def test_an_idiom_takes_the_very_steps(tmp_path, framework, mode, dtype):
+    if (framework, mode) in COMPILED and dtype == "float32":
+        pytest.skip("compiled in float64 only")
+    few = (framework, mode) in COMPILED or dtype == "float32"
+    prove(tmp_path / "found.json", framework, mode, "cpu", dtype, *(FEW if few else ()))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not gpus(), reason="no GPU found on this machine")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("framework", "mode"), IDIOMS, ids=lambda it: str(it))
+def test_on_a_gpu_too(tmp_path, framework, mode, dtype):
+    prove(tmp_path / "found.json", framework, mode, "gpu:0", dtype, *FEW)
+
+
+def prove(file, framework, mode, device, dtype, *names):
     known = frameworks()[framework]
     if version(known) is None:
         pytest.skip(f"{framework} is not installed")
-    if (framework, mode) in COMPILED and dtype == "float32":
-        pytest.skip("compiled in float64 only")
-    names = FEW if (framework, mode) in COMPILED or dtype == "float32" else ()
-    file = tmp_path / "found.json"
-    words = [framework, mode, dtype, str(STEPS[dtype]), str(file), *names]
+    words = [framework, mode, device, dtype, str(STEPS[dtype]), str(file), *names]
     command = [sys.executable, "-W", "error::UserWarning", "-m", "tests.idioms", *words]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr[-3000:]
