@@ -12,7 +12,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.words import listed
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report import sameness, sections
+from harness.report import idioms, noise, sameness, sections
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
@@ -38,6 +38,9 @@ def make_content(run: Run, summary: Summary) -> Content:
         phases=tuple(sections.phases(it, n, places) for n, it in enumerate(summary.tables, 1)),
         memory=tuple(sections.memory(it, n, places) for n, it in enumerate(summary.tables, 1)),
         sameness=sameness.sections(run),
+        idioms=idioms.gain_sections(summary.idioms),
+        means=idioms.aggregate_sections(summary.aggregates),
+        noise=noise.sections(summary.noise),
         troubles=troubles(summary),
         unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
         method=_method(),

@@ -27,10 +27,13 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
     yield "\n".join(f"- **{prose(name)}:** {prose(text)}" for name, text in content.facts)
     for title, name, sections in (
         ("Speed", "speed", content.speed),
+        ("Idiom", "idioms", content.idioms),
+        ("Over all tasks", "means", content.means),
         ("Quality", "quality", content.quality),
         ("Phase times", "phases", content.phases),
         ("Memory", "memory", content.memory),
         ("Sameness", "sameness", content.sameness),
+        ("Noise", "noise", content.noise),
     ):
         if sections:
             yield f"## {title}"

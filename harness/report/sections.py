@@ -39,7 +39,7 @@ def speed(table: Table, number: int, places: Places, *, probes: bool = True) -> 
         place=places.differing(table),
         lead=line(table.sentence),
         grid=Grid(columns, rows),
-        notes=(*(_probes(table) if probes else ()), *_reasons(table)),
+        notes=(*(_probes(table) if probes else ()), *_unranked(table), *_reasons(table)),
     )
 
 
@@ -51,6 +51,8 @@ def _speed_row(table: Table, row: CellRow) -> tuple[Value, ...]:
         ratio, judged = Value(fmt.SAME), Value("baseline")
     elif pair is not None:
         ratio, judged = Value(*fmt.ratio_interval(pair.speed)), Value(pair.verdict)
+    if row.unranked:
+        judged = Value("not ranked")
     return (
         Value(label(row.cell.setup), "fastest" if name == table.winner else ""),
         Value(*fmt.number_interval(row.examples_per_second)),
@@ -67,6 +69,18 @@ def _speed_row(table: Table, row: CellRow) -> tuple[Value, ...]:
 def _probes(table: Table) -> tuple[str, ...]:
     probes = line(table.task.probes).rstrip(".")
     return (f"Probes {probes}.",) if probes else ()
+
+
+def _unranked(table: Table) -> tuple[str, ...]:
+    """Why rows stand outside the ranking, and why a verdict is not what its interval suggests."""
+    rows = [f"{label(it.cell.setup)}: {line(it.unranked)}." for it in table.rows if it.unranked]
+    told = {it.cell.setup.label for it in table.rows if it.unranked}
+    pairs = [
+        f"{line(it.label)}: {line(it.verdict)}, {line(it.reason)}."
+        for it in table.pairs
+        if it.reason and it.label not in told
+    ]
+    return (*rows, *pairs)
 
 
 def _reasons(table: Table) -> tuple[str, ...]:

@@ -1,0 +1,121 @@
+"""The noise of a run as sections: every setup against itself, and every block's disturbances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis import words
+from harness.analysis.noise import ArenaNoise, BlockNoise, Floor
+from harness.analysis.verdicts import percent
+from harness.report import format as fmt
+from harness.report.content import Column, Grid, Section, Value
+from harness.report.inert import line
+from harness.report.looks import label
+
+
+def sections(noises: Sequence[ArenaNoise]) -> tuple[Section, ...]:
+    """For every arena its noise floor, then its blocks."""
+    found = []
+    for number, noise in enumerate(noises, start=1):
+        if noise.floors:
+            found.append(_floors(noise, number))
+        if any(it.score is not None for it in noise.blocks):
+            found.append(_blocks(noise, number))
+    return tuple(found)
+
+
+def floor_sentences(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
+    """What each A/A pair shows, in a sentence that names its task and phase."""
+    return tuple(
+        f"{line(noise.task)} {it.phase}: "
+        f"{line(words.floor_sentence(it.setup.label, it.floor, it.bound, it.false_alarm))}."
+        for noise in noises
+        for it in noise.floors
+    )
+
+
+def _floors(noise: ArenaNoise, number: int) -> Section:
+    columns = (
+        Column("phase", "text"),
+        Column("framework:mode", "name"),
+        Column("× as fast as itself"),
+        Column("noise floor"),
+        Column("blocks"),
+    )
+    alarms = [it for it in noise.floors if it.false_alarm]
+    lead = (
+        f"{len(alarms)} of {len(noise.floors)} comparisons of a setup with itself gave a false "
+        "alarm; differences within it count as none."
+        if alarms
+        else "No setup differs from itself."
+    )
+    return Section(
+        anchor=f"noise-{number}",
+        task=line(noise.task),
+        phase="A/A",
+        place=_place(noise),
+        lead=lead,
+        grid=Grid(columns, tuple(_floor_row(it) for it in noise.floors)),
+        notes=(
+            "The same setup enters every block twice, under two names. Half the width of the "
+            "interval of its ratio is the noise floor: the smallest effect that this run could "
+            "have shown.",
+        ),
+    )
+
+
+def _floor_row(floor: Floor) -> tuple[Value, ...]:
+    return (
+        Value(floor.phase),
+        Value(label(floor.setup)),
+        Value(*fmt.ratio_interval(floor.speed)),
+        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}"),
+        Value(str(floor.speed.n)),
+    )
+
+
+def _blocks(noise: ArenaNoise, number: int) -> Section:
+    columns = (
+        Column("block"),
+        Column("noise score"),
+        Column("stolen"),
+        Column("pressure"),
+        Column("switches/s"),
+        Column("load"),
+        Column("remark", "text"),
+    )
+    noisy = sum(bool(it.reason) for it in noise.blocks)
+    return Section(
+        anchor=f"blocks-{number}",
+        task=line(noise.task),
+        phase="blocks",
+        place=_place(noise),
+        lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
+        f"{'was' if noisy == 1 else 'were'} noisy."
+        if noisy
+        else "No block was noisy.",
+        grid=Grid(columns, tuple(_block_row(it) for it in noise.blocks)),
+        notes=(
+            "A score above 1 is a noisy block: by a rule declared before the run one more block is "
+            "made for it; both are kept and both count. Stolen is CPU time that the hypervisor "
+            "gave to others, in cores; pressure is the share of the time in which some task waited "
+            "for a core.",
+        ),
+    )
+
+
+def _block_row(block: BlockNoise) -> tuple[Value, ...]:
+    return (
+        Value(str(block.block)),
+        Value(fmt.number(block.score)),
+        Value(fmt.number(block.steal_share)),
+        Value(fmt.whole_percent(block.pressure_share)),
+        Value(fmt.number(block.switches_per_second)),
+        Value(fmt.number(block.load)),
+        Value(line(block.reason)),
+    )
+
+
+def _place(noise: ArenaNoise) -> str:
+    threads = f"{noise.threads} thread" + ("s" if noise.threads != 1 else "")
+    return f"{noise.device}, {threads}, {noise.dtype}"
