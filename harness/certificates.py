@@ -13,6 +13,10 @@ from harness.tasks.frozen import Frozen
 Tolerance = Literal["exact", "stock"]
 """`exact` follows the task's formulas to rounding; `stock` is a framework's own variant of them."""
 
+SUPPORTED, ENDED = "supported", "ended"
+"""Checks that only a certificate of failure has: the framework cannot do what was asked, and the
+proof did not come to its end."""
+
 
 class Divergence(Frozen):
     """The largest differences from the reference at one step, each relative to its tensor's scale.
@@ -70,3 +74,19 @@ class Certificate(Frozen):
     def failure(self) -> Finding | None:
         """The first check that did not pass."""
         return next((it for it in self.findings if not it.ok), None)
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether the framework says that it cannot do what was asked: no fault of anybody's."""
+        return any(it.check == SUPPORTED for it in self.findings)
+
+    @property
+    def worst(self) -> float | None:
+        """The largest difference of any step and quantity; None where nothing was compared."""
+        sizes = [
+            size
+            for step in self.divergence
+            for size in (step.loss, step.logits, step.gradients, step.weights, step.slots)
+            if size is not None
+        ]
+        return max(sizes, default=None)

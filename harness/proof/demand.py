@@ -20,9 +20,10 @@ class Demand:
     def __init__(self) -> None:
         self._cpu, self._asked = time.process_time(), _asked()
 
-    def seconds(self) -> float:
-        """CPU time; or that of the threads that still live and their waiting, if it is more."""
-        return max(time.process_time() - self._cpu, _asked() - self._asked)
+    def seconds(self) -> tuple[float, float]:
+        """CPU time; and with it the waiting, of those threads that still live."""
+        cpu = time.process_time() - self._cpu
+        return cpu, max(cpu, _asked() - self._asked)
 
 
 def _asked() -> float:

@@ -26,6 +26,9 @@ from harness.tasks.start import Start
 STEP_FLOPS = 1e9
 """Floating-point operations of one compared step: larger batches are cut to fewer rows."""
 FEWEST_ROWS = 32
+WEIGHT_STEPS = 2e8
+"""Weights times steps: of larger models fewer steps are compared."""
+FEWEST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def rows_compared(task: Task) -> int:
     """Rows of a compared batch: the task's own unless a step would cost more than STEP_FLOPS."""
     affordable = int(STEP_FLOPS / (6 * task.parameters))
     return min(task.batch, max(FEWEST_ROWS, affordable))
+
+
+def steps_compared(task: Task, steps: int) -> int:
+    """How many of the steps that are asked for can be afforded, FEWEST_STEPS at the least."""
+    return min(steps, max(FEWEST_STEPS, int(WEIGHT_STEPS / task.parameters)))
 
 
 def batches(task: Task, start: Start, arrays: Arrays, rows: int) -> Iterator[Rows]:

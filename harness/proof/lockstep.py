@@ -124,6 +124,5 @@ def _finding(
     (step, _), worst = max(own.items(), key=lambda it: it[1].size)
     detail = f"at most {worst.size:.1e} ({worst.tensor}, step {step})"
     if excess:
-        made = excused[step, quantity]
-        detail += f"; rounding the start to float32 makes up to {made:.1e} there"
+        detail += f", where rounding alone makes up to {excused[step, quantity]:.1e}"
     return Finding(check=quantity, ok=True, detail=detail)

@@ -1,15 +1,15 @@
 """What rounding alone can make of a task: the excuse that a difference in float32 may have.
 
 A float32 program that is right computes the exact result of a slightly different problem
-(Wilkinson's backward error). Most tasks answer a change in the seventh digit with one in the sixth,
-but not all: at a ReLU's kink a unit takes the other side, and Adam divides by the size of a gradient
-however small it is. Then two correct programs differ by more than any fixed limit.
+(Wilkinson's backward error). Most tasks answer a change in the seventh digit with one in the
+sixth, but not all: at a ReLU's kink a unit takes the other side, and Adam divides by the size of a
+gradient however small it is. Then two correct programs differ by more than any fixed limit.
 
-So where a float32 difference is above its limit, the float64 reference is run again beside *shadows*
-of itself, whose first weights differ by as much as the roundings of one forward pass: √n·2⁻²⁴ for
-the n products and sums between an input and an output. What they differ by, the framework may differ
-by as well, at the same step and in the same quantity; nothing else excuses it. In float64 the limits
-hold without this.
+So where a float32 difference is above its limit, the float64 reference is run again beside
+*shadows* of itself, whose first weights differ by as much as the roundings of one forward pass:
+√n·2⁻²⁴ for the n products and sums between an input and an output. What they differ by, the
+framework may differ by as well, at the same step and in the same quantity; nothing else excuses it.
+In float64 the limits hold without this.
 """
 
 from __future__ import annotations

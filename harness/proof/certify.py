@@ -1,0 +1,160 @@
+"""Certificates and their keys: what is proved need not be proved again until anything changes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import harness
+from harness.adapter import Framework
+from harness.cells import Setup
+from harness.certificates import Certificate, Tolerance
+from harness.frameworks import frameworks, version
+from harness.proof.examine import steps_compared
+from harness.proof.messages import Prove, Proved
+from harness.proof.tolerances import QUICK_STEPS, limits
+from harness.runs import machine
+from harness.tasks.spec import Task
+
+KEY_VERSION = 1
+"""Raised when the meaning of a certificate changes."""
+RESTS_ON = ("proof", "tasks", "worker/measure.py", "adapter.py", "certificates.py")
+"""In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
+EXACT = "reference"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is to be shown of a setup: over so many steps from the shared start of a seed."""
+
+    task: Task
+    setup: Setup
+    tolerance: Tolerance
+    steps: int
+    seed: int
+
+    def request(self, data: Path, limit: float) -> Prove:
+        return Prove(
+            task=self.task,
+            setup=self.setup,
+            seed=self.seed,
+            steps=self.steps,
+            tolerance=self.tolerance,
+            data=str(data),
+            limit=limit,
+        )
+
+    def certificate(self, key: str, proved: Proved) -> Certificate:
+        framework = frameworks()[self.setup.framework]
+        return Certificate(
+            key=key,
+            setup=self.setup,
+            framework_version=version(framework) or "",
+            code=code_of(self.setup.framework),
+            machine=machine_of(self.setup.device),
+            made=datetime.now().astimezone().isoformat(timespec="seconds"),
+            tolerance=self.tolerance,
+            seed=self.seed,
+            steps=len(proved.divergence),
+            rows=proved.rows,
+            seconds=proved.seconds,
+            findings=proved.findings,
+            divergence=proved.divergence,
+            settings=proved.settings,
+            logical_peak=proved.logical_peak,
+        )
+
+
+def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0) -> Claim:
+    """The claim for a setup; its twin is the same setup. A quick one takes fewer steps."""
+    tolerance = tolerance_of(setup)
+    steps = limits(tolerance, setup.dtype).steps
+    return Claim(
+        task=task,
+        setup=setup.model_copy(update={"twin": False}),
+        tolerance=tolerance,
+        steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
+        seed=seed,
+    )
+
+
+def tolerance_of(setup: Setup) -> Tolerance:
+    """`stock` for an idiomatic mode that says why its formula is another one."""
+    if setup.lane == "identical":
+        return "exact"
+    return "stock" if frameworks()[setup.framework].idioms[setup.mode].stock else "exact"
+
+
+def key_of(claim: Claim) -> str:
+    """A hash over all that could change the outcome. Name and line of a task do not count."""
+    setup = claim.setup
+    framework = frameworks()[setup.framework]
+    content = {
+        "version": KEY_VERSION,
+        "task": claim.task.digest,
+        "setup": [
+            setup.framework,
+            setup.mode,
+            setup.lane,
+            setup.device,
+            setup.threads,
+            setup.dtype,
+        ],
+        "claim": [claim.tolerance, claim.steps, claim.seed],
+        "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
+        "code": code_of(setup.framework),
+        "machine": machine_of(setup.device),
+        "environment": machine.environment(),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def versions_of(framework: Framework) -> dict[str, str]:
+    """Every distribution of a framework that is installed, and what those need directly."""
+    found: dict[str, str] = {}
+    for name in framework.distributions:
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for it in (name, *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed)):
+            try:
+                found[it] = importlib.metadata.version(it)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def code_of(framework: str) -> str:
+    """A hash over the adapter's files, the reference's, and what of ours the proof rests on."""
+    home = Path(harness.__file__).parent
+    roots = {f"harness/{name}": home / name for name in RESTS_ON}
+    for name in (framework, EXACT):
+        roots[f"impls/{name}"] = Path(importlib.import_module(f"impls.{name}").__path__[0])
+    digest = hashlib.sha256()
+    for name, root in sorted(roots.items()):
+        for path in _files(root):
+            digest.update(f"{name}/{path.relative_to(root)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _files(root: Path) -> Iterable[Path]:
+    if root.is_file():
+        return [root]
+    return sorted(it for it in root.rglob("*") if it.is_file() and "__pycache__" not in it.parts)
+
+
+def machine_of(device: str) -> str:
+    """The processor that computes: rounding differs between instruction sets."""
+    if device == "cpu":
+        return str(machine.fingerprint()["cpu"])
+    return machine.gpus()[int(device.removeprefix("gpu:"))]

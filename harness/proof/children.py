@@ -1,0 +1,100 @@
+"""A function run in a forked child: it may crash, hang or use up memory without harm to others."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import IO, Any
+
+from harness.adapter import Unsupported
+from harness.worker.__main__ import die_with
+
+
+class ChildFailed(Exception):
+    """It ended without an answer; the message says how."""
+
+
+def in_child(function: Callable[[], str], limit: float) -> str:
+    """What `function` returns in a child of this process, which may take `limit` seconds.
+
+    Modules that it imported on the way are imported here too: the next child has them at once.
+    Raises Unsupported if it did, and ChildFailed for any other way not to answer.
+    """
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    child = os.fork()
+    if not child:
+        _live(function, writer, parent)
+    writer.close()
+    try:
+        return _understood(_answer(reader, child, limit))
+    finally:
+        reader.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
+    """The child's whole life; it must not return into its parent's code."""
+    try:
+        die_with(parent)
+        before = set(sys.modules)
+        answer = function()
+        _send(writer, "answer", answer, [it for it in sys.modules if it not in before])
+    except Unsupported as reason:
+        _send(writer, "unsupported", str(reason))
+    except BaseException as error:
+        traceback.print_exc()
+        _send(writer, "failure", " ".join(f"{type(error).__name__}: {error}".split())[:500])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _send(writer: Connection, kind: str, text: str, imported: Sequence[str] = ()) -> None:
+    writer.send_bytes(json.dumps([kind, text, list(imported)]).encode())
+
+
+def _answer(reader: Connection, child: int, limit: float) -> bytes:
+    with open_ended(child) as ended:
+        waited: list[Any] = [reader, *([ended] if ended else [])]
+        if not wait(waited, limit):
+            raise ChildFailed(f"no result within {limit:.0f} s")
+        with contextlib.suppress(EOFError, OSError):
+            if reader.poll(0):
+                return reader.recv_bytes()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    raise ChildFailed(f"its process {how}")
+
+
+def _understood(message: bytes) -> str:
+    kind, text, imported = json.loads(message)
+    for name in imported:
+        with contextlib.suppress(Exception):  # some are made on the fly, and need not be here
+            importlib.import_module(name)
+    if kind == "unsupported":
+        raise Unsupported(text)
+    if kind == "failure":
+        raise ChildFailed(text)
+    return str(text)
+
+
+def open_ended(pid: int) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+    """A file that becomes readable when a process ends, where the system has such (Linux)."""
+    if not hasattr(os, "pidfd_open"):
+        return contextlib.nullcontext()
+    return open(os.pidfd_open(pid), "rb", buffering=0)

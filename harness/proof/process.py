@@ -1,0 +1,47 @@
+"""A prover as its caller sees it: a process of its own that answers, or fails in a typed way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from harness.cells import Setup
+from harness.certificates import ENDED, Finding
+from harness.proof.messages import ANSWER, Prove, Proved
+from harness.runs.process import WorkerFailed, WorkerProcess, environment
+
+PATIENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",
+    "GOMP_SPINCOUNT": "0",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+}
+"""Threads that are out of work sleep at once, and nobody compiles in processes of his own: provers
+work side by side already. No number changes by it."""
+SLACK_SECONDS = 60.0
+"""More than the children of a prover may take: for its own import."""
+
+
+class Prover(WorkerProcess):
+    """Proves setups of one framework, on one device and with one number of threads."""
+
+    module = "harness.proof.prover"
+    replies = ANSWER
+
+    def environment(self, setup: Setup, caches: Path | None) -> Mapping[str, str]:
+        return {**environment(setup, caches), **PATIENT}
+
+    def prove(self, request: Prove) -> Proved:
+        """Raises WorkerFailed where the prover itself is gone: its caller needs a new one."""
+        children = 3
+        return cast(
+            "Proved", self.request(cast("Any", request), children * request.limit + SLACK_SECONDS)
+        )
+
+
+def gone(failure: WorkerFailed) -> Proved:
+    """The outcome of a proof whose prover failed."""
+    finding = Finding(check=ENDED, ok=False, detail=f"the prover {failure.status}: {failure.error}")
+    return Proved(seconds=0.0, findings=(finding,))

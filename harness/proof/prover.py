@@ -1,0 +1,148 @@
+"""`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
+
+A prover imports a framework once and forks a child for every setup, so that each has a process of
+its own without the seconds that an import takes. Nothing of the framework is used before a fork:
+threads, devices and graphs begin in the child.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from harness.adapter import Adapter, Options, Unsupported
+from harness.cells import THROUGHPUT, Phase
+from harness.certificates import ENDED, SUPPORTED, Finding
+from harness.proof.children import ChildFailed, in_child
+from harness.proof.drive import Rows
+from harness.proof.examine import examine
+from harness.proof.messages import PROVE, Prove, Proved
+from harness.proof.peaks import impossible, logical_peak
+from harness.tasks.costs import only_predicting
+from harness.tasks.datasets import open_staged
+from harness.tasks.start import make_start
+from harness.worker.__main__ import die_with
+from harness.worker.messages import MAX_BYTES
+
+TRUTH = "impls.reference.adapter"
+
+
+def main() -> None:
+    die_with(int(sys.argv[2]))
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    channel = Connection(descriptor)
+    while True:
+        try:
+            request = PROVE.validate_json(channel.recv_bytes(MAX_BYTES))
+        except EOFError:
+            return
+        channel.send_bytes(prove(request).model_dump_json().encode())
+
+
+def prove(request: Prove) -> Proved:
+    """Examine in a child, then count each phase's memory in children of their own."""
+    begin = time.monotonic()
+    try:
+        for name in (TRUTH, implementation(request)):
+            importlib.import_module(name)
+        proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
+        if all(it.ok for it in proved.findings):
+            proved = _with_peaks(request, proved)
+    except Unsupported as reason:
+        proved = _ended(SUPPORTED, str(reason))
+    except ChildFailed as failure:
+        proved = _ended(ENDED, str(failure))
+    except Exception as error:  # of the import
+        traceback.print_exc()
+        proved = _ended(ENDED, " ".join(f"{type(error).__name__}: {error}".split())[:500])
+    return proved.model_copy(update={"seconds": time.monotonic() - begin})
+
+
+def implementation(request: Prove) -> str:
+    """The module that has the adapter of a setup."""
+    kind = {"identical": "adapter", "idiomatic": "idiom"}[request.setup.lane]
+    return f"impls.{request.setup.framework}.{kind}"
+
+
+def _built(request: Prove) -> Adapter:
+    module = importlib.import_module(implementation(request))
+    kind: Callable[..., Any] = module.Adapter if request.setup.lane == "identical" else module.Idiom
+    adapter: Adapter = kind(request.task, make_start(request.task, request.seed), _options(request))
+    return adapter
+
+
+def _options(request: Prove) -> Options:
+    setup = request.setup
+    return Options(setup.mode, setup.device, setup.threads, setup.dtype)
+
+
+def _examined(request: Prove) -> str:
+    start = make_start(request.task, request.seed)
+    exact = Options("eager", "cpu", request.setup.threads, "float64")
+    examination = examine(
+        _built(request),
+        importlib.import_module(TRUTH).Adapter(request.task, start, exact),
+        request.task,
+        start,
+        open_staged(Path(request.data)),
+        _options(request),
+        steps=request.steps,
+        tolerance=request.tolerance,
+        lane=request.setup.lane,
+    )
+    return Proved(
+        seconds=0.0,
+        findings=examination.findings,
+        divergence=examination.divergence,
+        rows=examination.rows,
+        settings=examination.settings,
+    ).model_dump_json()
+
+
+def _with_peaks(request: Prove, proved: Proved) -> Proved:
+    """Add logical peaks; one that cannot be true is a failure of the check `memory`."""
+    peaks: dict[Phase, int | None] = {}
+    why = ""
+    for phase in THROUGHPUT:
+        try:
+            told = in_child(partial(_peak, request, phase), request.limit)
+            peaks[phase] = int(told) if told else None
+            why = why or impossible(peaks[phase], request.task, request.setup.dtype)
+        except ChildFailed as failure:
+            why = why or f"counting it for {phase}: {failure}"
+    findings = tuple(
+        Finding(check="memory", ok=False, detail=why) if it.check == "memory" and why else it
+        for it in proved.findings
+    )
+    return proved.model_copy(update={"findings": findings, "logical_peak": peaks})
+
+
+def _peak(request: Prove, phase: Phase) -> str:
+    if phase == "predict":  # who only predicts keeps no slots, whatever an adapter brings along
+        request = request.model_copy(update={"task": only_predicting(request.task)})
+    package = importlib.import_module(f"impls.{request.setup.framework}")
+    os.environ.update(package.FRAMEWORK.accounting)
+    arrays, batch = open_staged(Path(request.data)), request.task.batch
+    rows = make_start(request.task, request.seed).epoch_order(0)[0][:batch]
+    adapter = _built(request)
+    peak = logical_peak(
+        adapter, request.setup.lane, Rows(arrays.x_train[rows], arrays.y_train[rows]), phase
+    )
+    return "" if peak is None else str(peak)
+
+
+def _ended(check: str, detail: str) -> Proved:
+    return Proved(seconds=0.0, findings=(Finding(check=check, ok=False, detail=detail),))
+
+
+if __name__ == "__main__":
+    main()
