@@ -165,6 +165,17 @@ def info() -> None:
 
 
 @app.command()
+def doctor(
+    output: Output = RESULTS,
+    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Is this machine fit to measure on? Five seconds; exit code 7 if it is not."""
+    from harness import doctoring
+
+    doctoring.doctor(output, json_)
+
+
+@app.command()
 def selftest(
     seeds: Annotated[
         int, typer.Option(min=0, max=1000, help="Starts of every framework without a fault.")

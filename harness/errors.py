@@ -49,6 +49,12 @@ class CellsFailed(HarnessError):
     exit_code = 6
 
 
+class CannotTell(HarnessError):
+    """The machine is too noisy, or the evidence too thin, for an answer: neither yes nor no."""
+
+    exit_code = 7
+
+
 def unknown(what: str, word: str, choices: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     known = sorted(choices)

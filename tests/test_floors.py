@@ -25,6 +25,7 @@ FLOORS = (
     ("harness.report", 4),
     ("harness.listing", 5),
     ("harness.explaining", 5),
+    ("harness.doctoring", 5),
     ("harness.selftesting", 5),
     ("harness.commands", 5),
     ("harness.cli", 5),

@@ -1,0 +1,255 @@
+"""The doctor's one reader of /proc, /sys and the operating system's counters.
+
+A fact that this system does not tell is None, never a guess. `root` stands for `/`, so that tests
+can lay out a machine of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from harness.runs.doctor.vitals import Counted, Facts, watched
+
+ROOT = Path("/")
+WATCH_SECONDS = 1.0
+PRESSURES = ("cpu", "memory", "io")
+
+
+def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Facts:
+    """Everything but the probes; asleep for `seconds` to see what others do meanwhile.
+
+    `output` is the results directory, which need not exist.
+    """
+    cpus = usable()
+    before = count(cpus, root)
+    time.sleep(seconds)
+    after = count(cpus, root)
+    memory = psutil.virtual_memory()
+    limits = [it for it in (memory.available, _container_room(root)) if it is not None]
+    directory = next(it for it in (output.resolve(), *output.resolve().parents) if _there(it))
+    return Facts(
+        cores=len(cpus),
+        cores_of_machine=os.cpu_count() or len(cpus),
+        watch=watched(before, after),
+        physical=_physical(cpus, root),
+        virtual=_virtual(root),
+        governors=_governors(cpus, root),
+        turbo=_turbo(root),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        steal_share=after.steal / after.uptime
+        if after.steal is not None and after.uptime
+        else None,
+        overheated=after.overheated,
+        hottest=_hottest(),
+        swap_used=psutil.swap_memory().used,
+        memory=memory.total,
+        room=min(limits),
+        quota=_quota(root),
+        clock=_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
+        or None,
+        peaks_reset=_peaks_reset(root),
+        compiler=_compiler(),
+        disk_free=shutil.disk_usage(directory).free,
+        disk_writable=directory.is_dir() and os.access(directory, os.W_OK),
+        filesystem=_filesystem(directory),
+    )
+
+
+def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
+    """All counters now. The doctor's own time is left out as far as it is known."""
+    own = time.process_time()
+    times = _cpu_times(cpus, root)
+    swap = psutil.swap_memory()
+    return Counted(
+        at=time.perf_counter(),
+        processes={
+            it.pid: (
+                it.info["name"] or "?",
+                it.info["cpu_times"].user + it.info["cpu_times"].system,
+            )
+            for it in psutil.process_iter(["name", "cpu_times"])
+            if it.info["cpu_times"] is not None and it.pid != os.getpid()
+        },
+        busy=times[0] - own if times else None,
+        steal=times[1] if times else None,
+        uptime=times[2] if times else None,
+        swapped=swap.sin + swap.sout,
+        pressure={
+            name: waited
+            for name in PRESSURES
+            if (waited := _waited(root / "proc/pressure" / name)) is not None
+        },
+        throttled=_throttled(root),
+        overheated=_overheated(cpus, root),
+    )
+
+
+def usable() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _cpu_times(cpus: frozenset[int], root: Path) -> tuple[float, float, float] | None:
+    """Busy, stolen and all time of these cores: proc(5), `/proc/stat`."""
+    wanted = {f"cpu{it}" for it in cpus}
+    rows = [line.split() for line in _text(root / "proc/stat").splitlines()]
+    ticks = [[int(it) for it in row[1:]] for row in rows if row and row[0] in wanted]
+    if not ticks or min(map(len, ticks)) < 8:
+        return None
+    second = os.sysconf("SC_CLK_TCK")
+    busy = sum(row[0] + row[1] + row[2] + row[5] + row[6] for row in ticks)
+    stolen, everything = sum(row[7] for row in ticks), sum(sum(row[:8]) for row in ticks)
+    return busy / second, stolen / second, everything / second
+
+
+def _waited(path: Path) -> float | None:
+    """Seconds in which some task waited: the `total` of the line `some`, in microseconds."""
+    for line in _text(path).splitlines():
+        kind, *fields = line.split()
+        total = dict(it.partition("=")[::2] for it in fields).get("total", "")
+        if kind == "some" and total.isdigit():
+            return int(total) / 1e6
+    return None
+
+
+def _cpu_folder(cpu: int, root: Path) -> Path:
+    return root / f"sys/devices/system/cpu/cpu{cpu}"
+
+
+def _physical(cpus: frozenset[int], root: Path) -> int | None:
+    told = {_text(_cpu_folder(it, root) / "topology/thread_siblings_list") for it in cpus}
+    return None if "" in told else len(told)
+
+
+def _virtual(root: Path) -> bool | None:
+    told = _text(root / "proc/cpuinfo")
+    return " hypervisor" in told if "flags" in told else None
+
+
+def _governors(cpus: frozenset[int], root: Path) -> tuple[str, ...]:
+    told = {_text(_cpu_folder(it, root) / "cpufreq/scaling_governor") for it in cpus}
+    return tuple(sorted(told - {""}))
+
+
+def _turbo(root: Path) -> bool | None:
+    """Two drivers tell it, each the other way round."""
+    folder = root / "sys/devices/system/cpu"
+    off, on = _text(folder / "intel_pstate/no_turbo"), _text(folder / "cpufreq/boost")
+    return off == "0" if off else on == "1" if on else None
+
+
+def _overheated(cpus: frozenset[int], root: Path) -> int | None:
+    told = [
+        _text(_cpu_folder(cpu, root) / "thermal_throttle" / f"{what}_throttle_count")
+        for cpu in cpus
+        for what in ("core", "package")
+    ]
+    counts = [int(it) for it in told if it.isdigit()]
+    return sum(counts) if counts else None
+
+
+def _hottest() -> tuple[float, float | None] | None:
+    read_sensors = getattr(psutil, "sensors_temperatures", None)
+    if read_sensors is None:
+        return None
+    sensors = [it for group in read_sensors().values() for it in group]
+    hottest = max(sensors, key=lambda it: it.current, default=None)
+    return None if hottest is None else (hottest.current, hottest.critical or hottest.high)
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of our control group and those above it, of version 1 and of version 2."""
+    top = root / "sys/fs/cgroup"
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        mount = top if not names else top / controller if controller in names.split(",") else None
+        if mount is None:
+            continue
+        # In a container the path may be the host's, of which only the mount itself is there.
+        parts = [it for it in path.split("/") if it] if ".." not in path else []
+        for depth in range(len(parts), -1, -1):
+            yield mount.joinpath(*parts[:depth])
+
+
+def _quota(root: Path) -> float | None:
+    """Cores that the tightest control group allows."""
+    found = []
+    for folder in _groups("cpu", root):
+        words = _text(folder / "cpu.max").split() or [
+            _text(folder / f"cpu.cfs_{it}_us") for it in ("quota", "period")
+        ]
+        if len(words) == 2 and all(it.isdigit() for it in words):
+            found.append(int(words[0]) / int(words[1]))
+    return min(found, default=None)
+
+
+def _throttled(root: Path) -> int | None:
+    told = [_named(folder / "cpu.stat").get("nr_throttled") for folder in _groups("cpu", root)]
+    counts = [it for it in told if it is not None]
+    return sum(counts) if counts else None
+
+
+def _container_room(root: Path) -> int | None:
+    """What the tightest control group leaves, with the file pages that it would give up."""
+    found = []
+    for folder in _groups("memory", root):
+        for limit, usage, cache in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            most, used = _text(folder / limit), _text(folder / usage)
+            if most.isdigit() and used.isdigit():
+                freed = _named(folder / "memory.stat").get(cache, 0)
+                found.append(max(0, int(most) - int(used) + freed))
+    return min(found, default=None)
+
+
+def _peaks_reset(root: Path) -> bool | None:
+    path = root / "proc/self/clear_refs"
+    if not path.exists():
+        return None
+    with contextlib.suppress(OSError):
+        path.write_text("5", encoding="ascii")
+        return True
+    return False
+
+
+def _compiler() -> str | None:
+    """The C++ compiler that `torch.compile` would find: `CXX`, else g++, else clang++."""
+    named = os.environ.get("CXX")
+    return next((it for it in (named, "g++", "clang++") if it and shutil.which(it)), None)
+
+
+def _there(path: Path) -> bool:
+    # Not Path.exists, which raises where a folder above may not be entered.
+    return os.path.exists(path)
+
+
+def _filesystem(directory: Path) -> str | None:
+    mounts = [
+        it for it in psutil.disk_partitions(all=True) if directory.is_relative_to(it.mountpoint)
+    ]
+    nearest = max(mounts, key=lambda it: len(it.mountpoint), default=None)
+    return nearest.fstype if nearest else None
+
+
+def _named(path: Path) -> dict[str, int]:
+    """A file of lines `name number`."""
+    rows = [line.split() for line in _text(path).splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def _text(path: Path) -> str:
+    """A file's text; empty where there is none to be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
