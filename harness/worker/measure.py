@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 import time
 
@@ -13,7 +12,7 @@ from harness.records import Memory, PhaseRecord, Sample
 from harness.worker.counters import PeakRSS, Watch, load
 from harness.worker.loops import Loop
 
-MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 10, 2000
+MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.01, 1.0
 ROUNDING = {"float32": 1e-5, "float64": 1e-9}
 """By how much losses of the same steps may differ: what the proof of sameness allows over its
@@ -74,8 +73,9 @@ class PhaseRun:
             seconds = self._timed(fewest, fewest * len(readings))
             readings.append(seconds / fewest)
             spent += seconds
-        steady = statistics.median(readings[len(readings) // 2 :])
-        fitting = min(round(sample_seconds / steady), self._loop.most or sys.maxsize)
+        # The fastest: a neighbour that comes in bursts must not make all samples of a block short.
+        fastest = min(readings[len(readings) // 2 :])
+        fitting = min(round(sample_seconds / max(fastest, 1e-9)), self._loop.most or sys.maxsize)
         self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
 
     def sample(self, round_: int, turn: int) -> Sample:

@@ -30,6 +30,7 @@ from harness.worker.messages import (
     Trained,
     TrainEpoch,
 )
+from harness.worker.probe import measure_limits
 from harness.worker.training import Training
 
 
@@ -94,12 +95,7 @@ class Session:
     def _read_settings(self) -> dict[str, Setting]:
         return self._adapter.settings() | _process_settings()
 
-    def _limits(self) -> Limits | None:
-        try:  # TEMPORARY until it is there
-            from harness.worker.probe import measure_limits
-        except ImportError:
-            return None
-
+    def _limits(self) -> Limits:
         return measure_limits(self._adapter, self._task, self._dtype, tuple(self._runs))
 
 

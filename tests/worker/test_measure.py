@@ -100,7 +100,7 @@ def test_first_calls_warm_up_and_calibration_are_kept():
     run.warm_up(0.05, 0.02)
     record = run.record
     assert (record.first_call, record.second_call) == (loaded.first_call, loaded.second_call)
-    assert len(record.warmup) >= 10
+    assert len(record.warmup) >= 20
     assert sum(record.warmup) >= 0.02
     assert record.staged_batches == 3
     # About 0.05 s of steps that take a little more than 0.5 ms.
@@ -131,6 +131,19 @@ def test_a_slow_step_is_not_warmed_up_for_ever():
     run = ready(stepping(Counting(0.03), "a"), 0.05, 0.001)
     assert len(run.record.warmup) == 1
     assert run.record.iterations in (1, 2)
+
+
+class Disturbed(Counting):
+    """Two steps of three take forty times as long."""
+
+    def train_step(self, batch):
+        self._seconds = 0.0005 if self.steps % 3 else 0.02
+        return super().train_step(batch)
+
+
+def test_a_neighbour_in_the_warm_up_does_not_make_samples_short():
+    run = ready(stepping(Disturbed()), 0.05, 0.05)
+    assert run.record.iterations > 0.05 / 0.005
 
 
 def test_prediction_has_no_loss():
