@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, ClassVar, Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import harness
 from harness.cells import Setup
@@ -68,7 +68,11 @@ class WorkerProcess:
     """A fresh process group, driven over a socket of its own.
 
     What its framework compiles is cached in the folder `caches`, which later workers may share.
+    A process of another kind has another `module` and other `replies`.
     """
+
+    module: ClassVar[str] = "harness.worker"
+    replies: ClassVar[TypeAdapter[Any]] = REPLY
 
     def __init__(self, setup: Setup, log: Path, caches: Path | None = None) -> None:
         self._log = log
@@ -79,7 +83,7 @@ class WorkerProcess:
         with theirs:
             self._channel = Connection(ours.detach())
             # Safe path (-P): no folder of the user's may shadow a framework.
-            command = [sys.executable, "-P", "-m", "harness.worker"]
+            command = [sys.executable, "-P", "-m", self.module]
             try:
                 with log.open("wb") as output:
                     self._process = subprocess.Popen(
@@ -88,13 +92,16 @@ class WorkerProcess:
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         pass_fds=[theirs.fileno()],
-                        env=environment(setup, caches),
+                        env=self.environment(setup, caches),
                         start_new_session=True,
                     )
             except OSError as error:
                 self._channel.close()
                 raise WorkerFailed("not-started", str(error)) from None
         self._ended = _watch(self._process.pid)
+
+    def environment(self, setup: Setup, caches: Path | None) -> Mapping[str, str]:
+        return environment(setup, caches)
 
     @property
     def cold(self) -> bool:
@@ -129,7 +136,8 @@ class WorkerProcess:
     def _read(self) -> Reply:
         try:
             if self._channel.poll(0):
-                return REPLY.validate_json(self._channel.recv_bytes(MAX_BYTES))
+                reply: Reply = self.replies.validate_json(self._channel.recv_bytes(MAX_BYTES))
+                return reply
         except ValidationError:
             self.close()
             raise WorkerFailed("failed", "the worker sent something that is no answer") from None
