@@ -128,6 +128,52 @@ def run(
     commands.run(given, config, output, manner, dry_run=dry_run, resume=resume)
 
 
+@app.command(name="verify")
+def verify_(
+    task: Annotated[
+        list[str] | None, typer.Option("-t", "--task", help="A task's name, or a glob.")
+    ] = None,
+    framework: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"
+        ),
+    ] = None,
+    lane: Annotated[
+        list[str] | None, typer.Option(help="identical (the default), idiomatic or both.")
+    ] = None,
+    device: Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads of each worker.")] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="float32 or float64 (both, by default).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
+    ] = None,
+    data_dir: DataDir = None,
+    task_file: TaskFile = None,
+    output: Output = RESULTS,
+    fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
+) -> None:
+    """Prove that every framework and mode computes what the float64 reference computes."""
+    from harness import verifying
+
+    flags: dict[str, Any] = {
+        "tasks": task,
+        "frameworks": framework,
+        "lanes": lane,
+        "devices": device,
+        "threads": threads,
+        "dtypes": dtype,
+        "settings": set_,
+        "data_dir": str(data_dir) if data_dir else None,
+        "task_file": str(task_file) if task_file else None,
+    }
+    given = {name: value for name, value in flags.items() if value not in (None, [])}
+    verifying.verify(given, output, fresh=fresh)
+
+
 @app.command(name="list")
 def list_(data_dir: DataDir = None, task_file: TaskFile = None) -> None:
     """Tasks, frameworks with their modes, and presets; and what is unavailable, and why."""

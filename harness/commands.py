@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness import verifying
 from harness.analysis.summary import summarise_run
 from harness.errors import CellsFailed, DataError, UsageError
 from harness.frameworks import default_modes
@@ -57,9 +58,13 @@ def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: st
         folder = output / name
         with runner.staged_data(plan, folder / "scratch") as data:
             done = runner.finished_blocks(store.load(name).records if resume else ())
+            _print_unavailable(plan, console)
+            proofs = verifying.prove_first(
+                plan, store, data, folder, None if manner == "quiet" else console
+            )
             if not resume:
                 store.add_run(runner.make_info(plan, name), plan.tasks)
-            _print_unavailable(plan, console)
+            store.relate(name, proofs)
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
             with displays[shown](console, plan.tasks) as display:

@@ -43,6 +43,12 @@ class SelftestFailed(HarnessError):
     exit_code = 5
 
 
+class NotProven(HarnessError):
+    """A setup was not shown to compute what the reference computes; the table says which."""
+
+    exit_code = 5
+
+
 class CellsFailed(HarnessError):
     """The run is complete and its report written, but not every trial ended well."""
 

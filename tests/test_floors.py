@@ -27,6 +27,7 @@ FLOORS = (
     ("harness.explaining", 5),
     ("harness.doctoring", 5),
     ("harness.selftesting", 5),
+    ("harness.verifying", 5),
     ("harness.commands", 5),
     ("harness.cli", 5),
     ("harness.__main__", 5),
