@@ -39,8 +39,8 @@ class Unsupported(Exception):
 class Own:
     """One mode of the idiomatic lane: what its experts write, in one line.
 
-    `stock` says why its update formula is not the task's, where it is not: such a mode is held to
-    the wider tolerance of the class `stock`.
+    `stock` says why its update formula is not the task's, where it is not: the truth of such a mode
+    is the reference with the stock formula.
     """
 
     line: str

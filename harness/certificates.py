@@ -11,7 +11,7 @@ from harness.cells import Phase, Setup
 from harness.tasks.frozen import Frozen
 
 Tolerance = Literal["exact", "stock"]
-"""`exact` follows the task's formulas to rounding; `stock` is a framework's own variant of them."""
+"""`exact` follows the task's formulas to rounding, `stock` a framework's own variant of them."""
 
 SUPPORTED, ENDED = "supported", "ended"
 """Checks that only a certificate of failure has: the framework cannot do what was asked, and the

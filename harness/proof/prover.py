@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.adapter import Adapter, Options, Unsupported
 from harness.cells import THROUGHPUT, Phase
-from harness.certificates import ENDED, SUPPORTED, Finding
+from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
 from harness.proof.examine import examine
@@ -32,7 +32,11 @@ from harness.tasks.start import make_start
 from harness.worker.__main__ import die_with
 from harness.worker.messages import MAX_BYTES
 
-TRUTH = "impls.reference.adapter"
+TRUTH: Mapping[Tolerance, str] = {
+    "exact": "impls.reference.adapter",
+    "stock": "impls.reference.stock",
+}
+"""The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
 
 
 def main() -> None:
@@ -52,7 +56,7 @@ def prove(request: Prove) -> Proved:
     """Examine in a child, then count each phase's memory in children of their own."""
     begin = time.monotonic()
     try:
-        for name in (TRUTH, implementation(request)):
+        for name in (TRUTH[request.tolerance], implementation(request)):
             importlib.import_module(name)
         proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
         if all(it.ok for it in proved.findings):
@@ -90,7 +94,7 @@ def _examined(request: Prove) -> str:
     exact = Options("eager", "cpu", request.setup.threads, "float64")
     examination = examine(
         _built(request),
-        importlib.import_module(TRUTH).Adapter(request.task, start, exact),
+        importlib.import_module(TRUTH[request.tolerance]).Adapter(request.task, start, exact),
         request.task,
         start,
         open_staged(Path(request.data)),
