@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, Meaning] = {
     TF32: Meaning("whether float32 products may be rounded to TF32", must_agree=True),
     "float32_matmul_precision": Meaning("the framework's own flag for float32 products"),
     "inter_op_threads": Meaning("operations that may run at the same time"),
-    "blas": Meaning("a BLAS or OpenMP library of the process, and its threads", constant=False),
+    "blas": Meaning("BLAS and OpenMP libraries of the process (threads of each)", constant=False),
     "onednn": Meaning("whether oneDNN's kernels are used"),
     "xla": Meaning("whether XLA compiles the step"),
     "compile": Meaning("what runs in place of the step's Python"),
@@ -51,16 +51,6 @@ PRECISIONS: tuple[tuple[str, float], ...] = (
     ("tf32-like", 1.2e-3),
 )
 """Classes of matrix products and the error below which a product belongs to them; see below."""
-
-
-def shared_name(name: str) -> str:
-    """A name without its number: a worker counts the libraries it finds (`blas_0`, `blas_1`)."""
-    return "blas" if name.startswith("blas_") else name
-
-
-def meaning(name: str) -> Meaning | None:
-    """What a setting means; None for one that only some framework knows."""
-    return SETTINGS.get(shared_name(name))
 
 
 def precision_class(error: float) -> str:

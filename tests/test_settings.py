@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.settings import MUST_AGREE, PRECISIONS, SETTINGS, meaning, precision_class
+from harness.settings import MUST_AGREE, PRECISIONS, SETTINGS, precision_class
 
 
 def test_what_must_agree():
@@ -20,11 +20,6 @@ def test_every_name_has_one_line():
         assert it.line, name
         assert "\n" not in it.line
         assert len(it.line) < 80
-
-
-def test_numbered_libraries_share_a_meaning():
-    assert meaning("blas_3") is SETTINGS["blas"]
-    assert meaning("arena_bytes") is None
 
 
 def rounded(values, bits):

@@ -19,9 +19,7 @@ from harness.settings import (
     SETTINGS,
     THREADS,
     WEIGHTS,
-    meaning,
     precision_class,
-    shared_name,
 )
 from harness.tasks.frozen import Frozen
 
@@ -75,9 +73,9 @@ def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, .
     """
     found = {label: _values(of_label) for label, of_label in records.items()}
     names = dict.fromkeys(name for values in found.values() for name in values)
-    place = {name: number for number, name in enumerate(SETTINGS)}
-    ordered = sorted(names, key=lambda it: place.get(shared_name(it), len(place)))
-    return tuple(_row(name, found) for name in ordered)
+    shared = [name for name in SETTINGS if name in names]
+    rest = [name for name in names if name not in SETTINGS]
+    return tuple(_row(name, found) for name in (*shared, *rest))
 
 
 def effective(record: Record) -> dict[str, Setting]:
@@ -109,7 +107,7 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
             f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked",
         )
     for name, before in record.settings_before.items():
-        known, after = meaning(name), record.settings.get(name)
+        known, after = SETTINGS.get(name), record.settings.get(name)
         if known and known.constant and name in record.settings and after != before:
             yield (
                 name,
@@ -134,7 +132,7 @@ def _values(records: Iterable[Record]) -> Values:
 
 
 def _row(name: str, found: Mapping[str, Values]) -> SettingRow:
-    known = meaning(name)
+    known = SETTINGS.get(name)
     given = {label: values[name] for label, values in found.items() if name in values}
     return SettingRow(
         name=name,

@@ -110,7 +110,8 @@ def _implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
 
 def _process_settings() -> dict[str, Setting]:
     """What holds for the process whatever the framework: its BLAS libraries and their threads."""
-    return {
-        f"blas_{index}": f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
-        for index, pool in enumerate(threadpoolctl.threadpool_info())
-    }
+    libraries = sorted(
+        f"{' '.join(filter(None, (it['internal_api'], it['version'])))} ({it['num_threads']})"
+        for it in threadpoolctl.threadpool_info()
+    )
+    return {"blas": ", ".join(libraries) or None}

@@ -121,7 +121,7 @@ def test_what_changes_while_timed(name):
 
 
 def test_what_may_change():
-    assert own_faults(records(blas_0="openblas, 2 threads", before={"blas_0": "mkl"})) == ()
+    assert own_faults(records(blas="openblas, 2 threads", before={"blas": "mkl"})) == ()
     assert own_faults(records(predict_32_arena_bytes=7, before={"predict_32_arena_bytes": 5})) == ()
     appeared = records(train_traces=1)
     appeared = [it.model_copy(update={"settings_before": {}}) for it in appeared]
@@ -148,7 +148,7 @@ def test_side_by_side():
     rows = side_by_side(
         {
             "pytorch:eager": OURS,
-            "tensorflow:graph": records("tensorflow:graph", onednn=False, blas_0="mkl", loader="x"),
+            "tensorflow:graph": records("tensorflow:graph", onednn=False, blas="mkl", loader="x"),
             "reference:eager": [*records(onednn=None), *records(threads=2, onednn=None)],
         }
     )
@@ -167,8 +167,8 @@ def test_side_by_side():
     assert by_name["onednn"].differs
     assert not by_name["onednn"].must_agree
     assert not by_name["dtype"].differs
-    assert not by_name["blas_0"].differs  # only one has it
-    assert by_name["blas_0"].meaning
+    assert not by_name["blas"].differs  # only one has it
+    assert by_name["blas"].meaning
     assert by_name["loader"].meaning == ""
     assert by_name["matmul_precision"].values["pytorch:eager"] == "float32"
     assert side_by_side({}) == ()
