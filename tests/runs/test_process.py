@@ -148,18 +148,15 @@ def test_a_worker_dies_with_its_runner(staged, tmp_path):
     pytest.fail("the worker outlived its runner")
 
 
-def test_workers_load_side_by_side(staged, tmp_path):
-    workers = [WorkerProcess(setup("faulty", "slow"), tmp_path / f"log{it}") for it in range(3)]
-    begin = time.perf_counter()
-    try:
-        for worker in workers:
-            worker.ask(load_of(staged, setup("faulty", "slow")), 60)
-        replies = [worker.answer() for worker in workers]
-        took = time.perf_counter() - begin
-    finally:
-        for worker in workers:
-            worker.close()
-    assert sum(it.build_seconds for it in replies) > took  # each sleeps for a while
+def test_workers_load_side_by_side(staged, tmp_path, monkeypatch):
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    monkeypatch.setenv("FAULTY_MEETING", str(meeting))
+    workers = [setup("faulty", "together", threads=it) for it in (1, 2, 3)]
+    ledger = Ledger()
+    given = {"data": str(staged), "rounds": 1, "trains": False, "warmup_seconds": 0.01}
+    LocalEngine(tmp_path / "logs").run(block(*workers, **given, alone=False), ledger)
+    assert [it.status for it in ledger.records] == ["ok"] * 3
 
 
 def test_an_answer_that_came_in_time_counts_though_it_is_fetched_late(staged, tmp_path):

@@ -242,18 +242,33 @@ def test_what_may_differ_is_symmetric_and_finite(one, other, steps):
     assert 0 < bound < math.inf
 
 
-def test_a_turn_ends_when_no_thread_works_any_more():
-    stop = time.perf_counter() + 0.15
+class FakeTime:
+    """A clock of a process with one thread that spins until a given moment."""
 
-    def spin():
-        while time.perf_counter() < stop:
-            pass
+    def __init__(self, spins_until: float) -> None:
+        self.now = self.cpu = 0.0
+        self._spins_until = spins_until
 
-    spinner = threading.Thread(target=spin)
-    spinner.start()
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return self.cpu
+
+    def sleep(self, seconds: float) -> None:
+        self.cpu += min(seconds, max(0.0, self._spins_until - self.now))
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("spins", "settled"), [(0.0, 0.01), (0.1, 0.11), (0.105, 0.12), (9.0, 1.01)]
+)
+def test_a_turn_ends_when_no_thread_works_any_more(monkeypatch, spins, settled):
+    fake = FakeTime(spins)
+    monkeypatch.setattr(measure, "time", fake)
     settle()
-    assert time.perf_counter() >= stop
-    spinner.join()
+    assert fake.now == pytest.approx(settled, abs=0.011)
+    assert fake.now >= min(spins, measure.SETTLE_LIMIT)
 
 
 def test_a_thread_that_never_rests_does_not_hold_the_turn(monkeypatch):

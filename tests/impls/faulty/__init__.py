@@ -19,7 +19,7 @@ FRAMEWORK = Framework(
         "greedy": "MemoryError in a training step",
         "noisy": "megabytes of binary on both outputs",
         "lazy": "does not go back to the start",
-        "slow": "takes its time to build",
+        "together": "is not built before two others are being built too",
         "compiling": "writes what it compiles into its cache",
     },
     idioms={"fine": Own("a loop of its own")},

@@ -26,8 +26,11 @@ class Adapter:
             raise ValueError("two\nlines")
         if options.mode == "unsupported":
             raise Unsupported("not on a Monday")
-        if options.mode == "slow":
-            time.sleep(0.5)
+        if options.mode == "together":
+            meeting = Path(os.environ["FAULTY_MEETING"])
+            (meeting / str(os.getpid())).touch()
+            while len(list(meeting.iterdir())) < 3:
+                time.sleep(0.01)
         if options.mode == "compiling" and "FAULTY_CACHE" in os.environ:
             cache = Path(os.environ["FAULTY_CACHE"])
             cache.mkdir(parents=True, exist_ok=True)
