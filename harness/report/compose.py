@@ -12,7 +12,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.words import listed
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report import idioms, noise, sameness, sections
+from harness.report import idioms, noise, sameness, sections, settings
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
@@ -38,6 +38,7 @@ def make_content(run: Run, summary: Summary) -> Content:
         phases=tuple(sections.phases(it, n, places) for n, it in enumerate(summary.tables, 1)),
         memory=tuple(sections.memory(it, n, places) for n, it in enumerate(summary.tables, 1)),
         sameness=sameness.sections(run),
+        settings=settings.sections(run),
         idioms=idioms.gain_sections(summary.idioms),
         means=idioms.aggregate_sections(summary.aggregates),
         noise=noise.sections(summary.noise),
@@ -76,6 +77,10 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     blocks = [row.step.n for table in summary.tables for row in table.rows]
     if blocks:
         told.append(("Measured in", fmt.span(min(blocks), max(blocks), "block")))
+    told.append(("Sameness", sameness.fact(run, summary)))
+    floor = noise.fact(summary.noise)
+    if floor:
+        told.append(("Noise floor", floor))
     told.append(("Ended", _ended(run)))
     return tuple(told)
 
@@ -146,9 +151,22 @@ def _method() -> tuple[tuple[str, str], ...]:
             "Interval",
             f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
             "on between two ordered block values (exact, whatever the distribution), with fewer by "
-            "Student’s t on the logarithms, with one block not at all. A verdict is given only "
-            "where the whole interval lies on one side of 1, and a winner is named only where it "
-            "is faster than every other.",
+            "Student’s t on the logarithms, with one block not at all.",
+        ),
+        (
+            "Verdict",
+            "Faster and slower are exact sign tests of the block ratios; equivalent is two "
+            "one-sided ones, that the difference is below δ: 1 %, or what a setup against itself "
+            "could not rule out in this run, whichever is more. Both are corrected over the rows "
+            "of a table (Holm), so that a whole table holds a false answer in at most one of 20 "
+            "runs. Whatever neither test decides is “cannot tell”. A winner is faster than every "
+            "other.",
+        ),
+        (
+            "Ranked",
+            "Only setups whose certificate shows that they compute what the float64 reference "
+            "computes, and whose workers ran with the settings asked for and alike. Others are "
+            "shown with the reason.",
         ),
         (
             "Columns",

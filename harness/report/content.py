@@ -80,6 +80,7 @@ class Content:
     phases: tuple[Section, ...]
     memory: tuple[Section, ...]
     sameness: tuple[Section, ...]
+    settings: tuple[Section, ...]
     idioms: tuple[Section, ...]
     means: tuple[Section, ...]
     noise: tuple[Section, ...]

@@ -19,7 +19,7 @@ def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
     def key(it: Gain) -> tuple[object, ...]:
         return (*it.idiom.arena, it.phase)
 
-    groups = groupby(sorted(gains, key=lambda it: str(key(it))), key)
+    groups = groupby(gains, key)  # they stand in this order
     return tuple(_gains(list(own), number) for number, (_, own) in enumerate(groups, start=1))
 
 
@@ -58,7 +58,7 @@ def aggregate_sections(aggregates: Sequence[Aggregate]) -> tuple[Section, ...]:
     def key(it: Aggregate) -> tuple[object, ...]:
         return (it.device, it.threads, it.dtype, it.lane, it.phase)
 
-    groups = groupby(sorted(aggregates, key=lambda it: str(key(it))), key)
+    groups = groupby(aggregates, key)  # they stand in this order
     return tuple(_means(list(own), number) for number, (_, own) in enumerate(groups, start=1))
 
 

@@ -33,6 +33,7 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
         ("Phase times", "phases", content.phases),
         ("Memory", "memory", content.memory),
         ("Sameness", "sameness", content.sameness),
+        ("Effective settings", "settings", content.settings),
         ("Noise", "noise", content.noise),
     ):
         if sections:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis import words
 from harness.analysis.noise import ArenaNoise, BlockNoise, Floor
 from harness.analysis.verdicts import percent
+from harness.analysis.words import listed
+from harness.cells import PHASES
 from harness.report import format as fmt
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
@@ -24,14 +25,17 @@ def sections(noises: Sequence[ArenaNoise]) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def floor_sentences(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
-    """What each A/A pair shows, in a sentence that names its task and phase."""
-    return tuple(
-        f"{line(noise.task)} {it.phase}: "
-        f"{line(words.floor_sentence(it.setup.label, it.floor, it.bound, it.false_alarm))}."
-        for noise in noises
-        for it in noise.floors
-    )
+def fact(noises: Sequence[ArenaNoise]) -> str:
+    """The noise floors of a run by phase, in one line; empty where nothing ran twice."""
+    floors = [it for noise in noises for it in noise.floors if it.floor is not None]
+    said = []
+    for phase in PHASES:
+        of_phase = [it.floor for it in floors if it.phase == phase and it.floor is not None]
+        if of_phase:
+            low, high = percent(min(of_phase)), percent(max(of_phase))
+            said.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
+    names = listed(sorted({label(it.setup) for it in floors}))
+    return f"{', '.join(said)} ({names} against itself)" if said else ""
 
 
 def _floors(noise: ArenaNoise, number: int) -> Section:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.analysis.summary import Summary
+from harness.analysis.words import listed
 from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
@@ -21,6 +23,17 @@ def sections(run: Run) -> tuple[Section, ...]:
         _section(certificates, number)
         for number, certificates in enumerate(grouped(run.certificates), start=1)
     )
+
+
+def fact(run: Run, summary: Summary) -> str:
+    """How many of the setups that were measured are shown to compute the same, in one line."""
+    measured = {row.cell.setup: row for table in summary.tables for row in table.rows}
+    unproven = sorted(label(setup) for setup, row in measured.items() if row.proof)
+    if not measured:
+        return "nothing was measured"
+    if not unproven:
+        return f"{fmt.count(len(measured), 'setup')} proven against the float64 reference"
+    return f"not proven, so not ranked: {listed(unproven)}"
 
 
 def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:

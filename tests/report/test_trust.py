@@ -1,0 +1,129 @@
+"""The parts of the report that say how far to trust it: noise, settings, idiom, who is ranked."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.summary import summarise_run
+from harness.records import Limits
+from harness.report import idioms, noise, settings
+from harness.report.compose import make_content
+from tests.builders import LABELS, TASK, make_run, make_setup, measured
+
+SAME = {"threads": 1, "dtype": "float32", "device": "cpu"}
+
+
+def told(records, **more):
+    limits = Limits(matmul_error=5e-7, flushes_denormals=False)
+    update = {"settings": SAME | more, "settings_before": SAME | more, "limits": limits}
+    return [it.model_copy(update=update) for it in records]
+
+
+def with_twin(**fields):
+    """Nine blocks of three setups, the first of them twice."""
+    again = [
+        it.model_copy(update={"setup": it.setup.model_copy(update={"twin": True})})
+        for it in measured(labels=LABELS[:1], blocks=9, seed=5, **fields)
+    ]
+    return [*measured(blocks=9, **fields), *again]
+
+
+def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
+    summary = summarise_run(make_run(with_twin()))
+    floors, *_ = noise.sections(summary.noise)
+    assert [row[0].text for row in floors.grid.rows] == ["train", "predict"]
+    assert {row[1].text for row in floors.grid.rows} == {"pytorch:eager"}
+    assert all(row[3].text.startswith("± ") for row in floors.grid.rows)
+    assert floors.lead == "No setup differs from itself."
+    assert "again" not in str([row.cell.setup.label for it in summary.tables for row in it.rows])
+    assert "pytorch:eager against itself" in noise.fact(summary.noise)
+
+
+def test_without_a_twin_there_is_no_noise_floor():
+    summary = summarise_run(make_run(measured()))
+    assert noise.fact(summary.noise) == ""
+    facts = dict(make_content(make_run(measured()), summary).facts)
+    assert "Noise floor" not in facts
+    assert facts["Sameness"] == "3 setups proven against the float64 reference"
+
+
+def test_noisy_blocks_are_named():
+    records = [
+        it.model_copy(
+            update={
+                "phases": tuple(
+                    phase.model_copy(
+                        update={
+                            "samples": tuple(
+                                sample.model_copy(
+                                    update={
+                                        "pressure_seconds": sample.seconds * (it.block == 2),
+                                        "steal_seconds": 0.0,
+                                    }
+                                )
+                                for sample in phase.samples
+                            )
+                        }
+                    )
+                    for phase in it.phases
+                )
+            }
+        )
+        for it in measured()
+    ]
+    (blocks,) = noise.sections(summarise_run(make_run(records)).noise)
+    assert blocks.lead == "1 of 9 blocks was noisy."
+    assert [row[0].text for row in blocks.grid.rows if row[-1].text] == ["2"]
+
+
+def test_an_unproven_setup_is_shown_unranked_with_its_reason():
+    run = make_run(measured())
+    kept = tuple(it for it in run.certificates if it.setup.framework != "reference")
+    run = run.model_copy(update={"certificates": kept})
+    content = make_content(run, summarise_run(run))
+    for section in content.speed:
+        rows = {row[0].text: row for row in section.grid.rows}
+        assert rows["reference:eager"][4].text == "not ranked"
+        assert list(rows)[-1] == "reference:eager"
+        assert "reference:eager: not proven: no certificate." in section.notes
+    assert dict(content.facts)["Sameness"] == "not proven, so not ranked: reference:eager"
+
+
+def test_settings_stand_side_by_side_with_differences_marked():
+    records = [
+        *told(measured(labels=LABELS[:1]), onednn=True),
+        *told(measured(labels=LABELS[1:2]), onednn=False),
+    ]
+    (section,) = settings.sections(make_run(records))
+    rows = {row[0].text: [it.text for it in row[1:4]] for row in section.grid.rows}
+    assert rows["threads"] == ["1", "1", "yes"]
+    assert rows["onednn"] == ["yes", "no", "differs"]
+    assert section.lead == "All agree in what must agree."
+
+
+@pytest.mark.parametrize("name", ["dtype", "threads"])
+def test_settings_that_break_the_ranking_are_named(name):
+    other = {"dtype": "float16", "threads": 7}[name]
+    records = [
+        *told(measured(labels=LABELS[:1])),
+        *told(measured(labels=LABELS[1:2]), **{name: other}),
+    ]
+    run = make_run(records)
+    (section,) = settings.sections(run)
+    assert section.lead == f"They differ in what must agree: {name}."
+    assert {it.verdict for table in summarise_run(run).tables for it in table.pairs} == {
+        "not ranked"
+    }
+
+
+def test_what_idiom_gains_is_a_ratio_of_its_own():
+    own = [
+        it.model_copy(update={"setup": make_setup(TASK, "pytorch:compile", lane="idiomatic")})
+        for it in measured(labels=LABELS[:1], blocks=9, seed=3)
+    ]
+    summary = summarise_run(make_run([*measured(blocks=9), *own]), {"pytorch": "eager"})
+    shown = idioms.gain_sections(summary.idioms)
+    assert [it.phase for it in shown] == ["train", "predict"]
+    assert [it.text for it in shown[0].grid.rows[0][:2]] == ["pytorch:compile", "pytorch:eager"]
+    lanes = {(it.lane, len(it.rows)) for it in summary.tables}
+    assert lanes == {("identical", 3), ("idiomatic", 1)}
