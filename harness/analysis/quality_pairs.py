@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from harness.analysis.intervals import Interval
 from harness.analysis.signed import Student, student
+from harness.analysis.verdicts import LEVEL, holm
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Metric, Task
 
@@ -15,7 +16,6 @@ QualityVerdict = Literal["equivalent", "differs", "cannot tell"]
 Finals = Mapping[int, float | None]
 """Final values by seed; None where the training diverged."""
 
-LEVEL = 0.05
 MARGINS: Mapping[Metric, float] = {"accuracy": 0.005, "mse": 0.05}
 """What makes no difference in practice: 0.5 percentage points of accuracy, and an error that is
 5 % larger or smaller. A convention of the analysis; it takes no part in a task's digest."""
@@ -28,10 +28,12 @@ class QualityPair(Frozen):
     of accuracy, or, where `relative`, as the geometric mean's share of the baseline's error (0.02:
     2 % larger). None where it cannot be formed, with the `reason`.
 
-    `equivalent`: two one-sided t tests at 5 % place the difference within ± `margin` (where
-    relative: neither error more than that much larger than the other). Else `differs`: the
-    two-sided t test says so after Holm's correction over the table's pairs, `p`. Else
-    `cannot tell`. A difference may be real and yet within the margin: then it is `equivalent`.
+    `p` is that of the two-sided t test, `p_equivalent` that of two one-sided ones that it lies
+    beyond ± `margin` (where relative: that one error is more than so much larger than the other);
+    None without two seeds, and neither of them corrected. As with ratios of speed each question
+    is corrected over the pairs of a table (Holm 1979): `equivalent` if the second is answered,
+    else `differs` if the first is, else `cannot tell`. A difference may be real and yet within
+    the margin.
     """
 
     label: str
@@ -41,6 +43,7 @@ class QualityPair(Frozen):
     relative: bool
     margin: float
     p: float | None
+    p_equivalent: float | None
     verdict: QualityVerdict
     reason: str = ""
 
@@ -49,25 +52,16 @@ def quality_pairs(
     task: Task, finals: Mapping[str, Finals], baseline: str
 ) -> tuple[QualityPair, ...]:
     """Each setup by its label against the baseline, in the order given."""
-    labels = [label for label in finals if label != baseline]
-    sets = {label: _Differences(task, finals[label], finals[baseline]) for label in labels}
-    tested = [label for label in labels if sets[label].mean]
-    adjusted = dict(zip(tested, holm([sets[it].p_value for it in tested]), strict=True))
-    return tuple(sets[it].pair(it, baseline, adjusted.get(it)) for it in labels)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values: rejecting those below a level errs anywhere with that chance at most.
-
-    Holm (1979), step down: the smallest times their number, the next times one less, and none
-    below one before it.
-    """
-    adjusted = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda it: p_values[it])):
-        largest = max(largest, (len(p_values) - rank) * p_values[place])
-        adjusted[place] = min(1.0, largest)
-    return adjusted
+    sets = {
+        label: _Differences(task, ours, finals[baseline])
+        for label, ours in finals.items()
+        if label != baseline
+    }
+    tested = {label: it.mean for label, it in sets.items() if it.mean}
+    differ = holm([it.p_value() for it in tested.values()])
+    agree = holm([it.p_equivalent(sets[label].bound) for label, it in tested.items()])
+    p_values = dict(zip(tested, zip(differ, agree, strict=True), strict=True))
+    return tuple(it.pair(label, baseline, p_values.get(label)) for label, it in sets.items())
 
 
 class _Differences:
@@ -76,6 +70,7 @@ class _Differences:
     def __init__(self, task: Task, ours: Finals, theirs: Finals) -> None:
         self.relative = task.metric == "mse"
         self.margin = MARGINS[task.metric]
+        self.bound = math.log1p(self.margin) if self.relative else self.margin
         shared = sorted(ours.keys() & theirs.keys())
         pairs = {seed: (ours[seed], theirs[seed]) for seed in shared}
         both = {
@@ -99,12 +94,8 @@ class _Differences:
         grid = 0.0 if self.relative else 1 / task.data.shape.test
         self.mean: Student | None = student(self.values, grid) if len(self.values) > 1 else None
 
-    @property
-    def p_value(self) -> float:
-        return self.mean.p_value() if self.mean else 1.0
-
-    def pair(self, label: str, baseline: str, p: float | None) -> QualityPair:
-        verdict, reason = self._verdict(p)
+    def pair(self, label: str, baseline: str, corrected: tuple[float, float] | None) -> QualityPair:
+        verdict, reason = self._verdict(corrected)
         return QualityPair(
             label=label,
             baseline=baseline,
@@ -112,22 +103,23 @@ class _Differences:
             difference=self._interval(),
             relative=self.relative,
             margin=self.margin,
-            p=p,
+            p=self.mean.p_value() if self.mean else None,
+            p_equivalent=self.mean.p_equivalent(self.bound) if self.mean else None,
             verdict=verdict,
             reason=reason,
         )
 
-    def _verdict(self, p: float | None) -> tuple[QualityVerdict, str]:
-        if self.mean is None or p is None:
+    def _verdict(self, corrected: tuple[float, float] | None) -> tuple[QualityVerdict, str]:
+        if corrected is None:
             alone = "one seed says nothing of the spread"
             return "cannot tell", self.reason or (alone if self.values else "every seed diverged")
-        margin = math.log1p(self.margin) if self.relative else self.margin
         if self.one_diverged:
             seeds = ", ".join(map(str, self.one_diverged))
             return "cannot tell", f"one of the two diverged from seed {seeds}"
-        if self.mean.within(margin, LEVEL):
+        differ, agree = corrected
+        if agree <= LEVEL:
             return "equivalent", ""
-        return ("differs", "") if p <= LEVEL else ("cannot tell", "")
+        return ("differs", "") if differ <= LEVEL else ("cannot tell", "")
 
     def _interval(self) -> Interval | None:
         if not self.values:

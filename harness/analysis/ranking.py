@@ -20,9 +20,13 @@ class Eligibility:
         self._faults: dict[Setup, tuple[str, ...]] = {}
         self._between: dict[tuple[Setup, Setup], str] = {}
 
+    def certificate(self, setup: Setup) -> Certificate | None:
+        """The setup's own; a twin has its original's."""
+        return self._certificates.get(setup.original)
+
     def proof(self, setup: Setup) -> str:
         """Why a setup counts as unproven; empty where its certificate says that it is the same."""
-        certificate = self._certificates.get(setup.original)
+        certificate = self.certificate(setup)
         if certificate is None:
             return "not proven: no certificate"
         if certificate.proven:

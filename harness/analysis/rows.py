@@ -6,8 +6,14 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.analysis.compare import Entry
+from harness.analysis.efficiency import Efficiency, Peak, efficiency
 from harness.analysis.intervals import Interval, median_interval
+from harness.analysis.latency import Latency, latency
+from harness.analysis.memory import MemoryPeaks, memory_peaks
+from harness.analysis.startup import Startup, startups
+from harness.analysis.steadiness import Steadiness, steadiness
 from harness.cells import Cell, Phase
+from harness.certificates import Certificate
 from harness.records import Memory, PhaseRecord
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.frozen import Frozen
@@ -19,7 +25,9 @@ class CellRow(Frozen):
 
     `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
     that nothing was counted; imports and builds count only where a worker started alone, and so do
-    first calls, unless none did. `proof` says why the setup counts as unproven, empty where it is
+    first calls, unless none did. `starts` has them with intervals, warm and cold caches apart;
+    `peaks` has every kind of memory beside the least possible; `latency` is None but in the latency
+    phases. `proof` says why the setup counts as unproven, empty where it is
     proven; `faults` are settings of its own that bar it from the ranking.
     """
 
@@ -34,6 +42,11 @@ class CellRow(Frozen):
     cpu_share: float
     involuntary_switches_per_second: float
     memory: Memory
+    peaks: MemoryPeaks
+    starts: tuple[Startup, ...]
+    steadiness: Steadiness
+    latency: Latency | None
+    efficiency: Efficiency
     proof: str = ""
     faults: tuple[str, ...] = ()
 
@@ -44,9 +57,17 @@ class CellRow(Frozen):
 
 
 def cell_row(
-    task: Task, entry: Entry, phase: Phase, proof: str = "", faults: tuple[str, ...] = ()
+    task: Task,
+    entry: Entry,
+    phase: Phase,
+    *,
+    peak: Peak | None = None,
+    certificate: Certificate | None = None,
+    proof: str = "",
+    faults: tuple[str, ...] = (),
 ) -> CellRow:
-    """The row of an entry that has step times in the phase."""
+    """The row of an entry that has step times in the phase; `peak` is what its device reaches."""
+    cell = Cell(setup=entry.setup, phase=phase)
     timed = entry.steps[phase]
     records = [entry.blocks[block] for block in timed]
     alone = [it for it in records if it.alone]
@@ -56,7 +77,7 @@ def cell_row(
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
     return CellRow(
-        cell=Cell(setup=entry.setup, phase=phase),
+        cell=cell,
         step=step,
         examples_per_second=step.inverted(rows_of(task, phase)),
         gflops=flops(task, phase) / step.estimate / 1e9,
@@ -67,6 +88,11 @@ def cell_row(
         cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
         involuntary_switches_per_second=sum(it.involuntary_switches for it in samples) / wall,
         memory=_memory(phases),
+        peaks=memory_peaks(task, cell, entry.blocks, certificate),
+        starts=startups(entry.blocks, phase),
+        steadiness=steadiness(entry.blocks, phase),
+        latency=latency(entry.blocks, phase),
+        efficiency=efficiency(task, phase, entry.blocks, peak),
         proof=proof,
         faults=faults,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import NamedTuple
 # Not scipy.stats, which takes half a second to import.
 from scipy import special
 
-from harness.analysis.intervals import CONFIDENCE, Interval, median_interval
+from harness.analysis.intervals import CONFIDENCE, LEAST_EXACT, Interval, rank
 
 
 def signed_interval(
@@ -28,9 +27,9 @@ def signed_interval(
     if n == 1:
         reason = f"one of the {of} says nothing of the spread"
         return Interval(estimate=middle, low=None, high=None, n=1, method="none", reason=reason)
-    if ranks := order_ranks(n, confidence):
+    if place := rank(n, confidence):
         ordered = sorted(values)
-        low, high = ordered[ranks[0] - 1], ordered[ranks[1] - 1]
+        low, high = ordered[place - 1], ordered[n - place]
         return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
     mean = student(values)
     half = mean.half_width(confidence)
@@ -41,20 +40,8 @@ def signed_interval(
         high=max(mean.center + half, middle),
         n=n,
         method="student-t",
-        reason=f"too few {of} for order statistics",
+        reason=f"fewer than {LEAST_EXACT} {of}" if n < LEAST_EXACT else f"too few {of} for ranks",
     )
-
-
-@functools.cache
-def order_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
-    """Ranks (from 1) of the two ordered values of n that enclose the median; None if none do.
-
-    Read off `median_interval` over 1 to n, so that there is one rule for order statistics.
-    """
-    ranks = median_interval([float(it) for it in range(1, n + 1)], confidence)
-    if ranks.method != "order-statistic" or ranks.low is None or ranks.high is None:
-        return None
-    return round(ranks.low), round(ranks.high)
 
 
 class Student(NamedTuple):
@@ -75,12 +62,13 @@ class Student(NamedTuple):
             return 1.0 if distance == 0 else 0.0
         return 2 * float(special.stdtr(self.n - 1, -distance / self.error))
 
-    def within(self, margin: float, level: float = 0.05) -> bool:
-        """Two one-sided t tests, each at `level`, that the mean lies within ± margin.
-
-        The same as the interval at 1 − 2·level inside it (Schuirmann 1987).
-        """
-        return abs(self.center) + self.half_width(1 - 2 * level) < margin
+    def p_equivalent(self, margin: float) -> float:
+        """The larger p of two one-sided t tests that the mean lies beyond ± margin (Schuirmann
+        1987): at most 5 % if and only if the 90 % interval lies within it."""
+        inside = margin - abs(self.center)
+        if self.error == 0:
+            return 0.0 if inside > 0 else 1.0
+        return float(special.stdtr(self.n - 1, -inside / self.error))
 
 
 def student(values: Sequence[float], resolution: float = 0.0) -> Student:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.aggregate import Aggregate, aggregates
-from harness.analysis.compare import BASELINE, Entry, entries
+from harness.analysis.compare import BASELINE, Entry, baseline_of, entries
 from harness.analysis.idioms import Gain, gains
 from harness.analysis.noise import ArenaNoise, arena_noise, margin
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
@@ -124,7 +124,14 @@ class _Part:
         self.qualities = [
             trained
             for lane in lanes
-            if (trained := quality_table(task, {own.setup: own.records for own in lane}))
+            if (
+                trained := quality_table(
+                    task,
+                    {own.setup: own.records for own in lane},
+                    [it for it in records if it.status == "diverged"],
+                    baseline_of([own.setup.label for own in lane]),
+                )
+            )
         ]
 
 

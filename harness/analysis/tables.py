@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from harness.analysis import words
 from harness.analysis.compare import Entry, baseline_of, pair_of
+from harness.analysis.efficiency import Peak, device_peak
 from harness.analysis.noise import Floor, margin
 from harness.analysis.ranking import Eligibility, taken_back, winner
 from harness.analysis.rows import CellRow, cell_row
+from harness.analysis.startup import BreakEven, break_evens
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import Lane, Phase
 from harness.tasks.frozen import Frozen
@@ -21,9 +23,10 @@ class Table(Frozen):
 
     Rows stand fastest first, those that are not ranked after all others. `pairs` are the ratios to
     the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
-    is none. `floors` are the A/A pairs of the arena in this phase. `winner` is the label of the
-    setup that is faster than every other one that is ranked, or None; `sentence` says the same in
-    words.
+    is none. `peak` is what the device reaches in a large product; `break_evens` say after how many
+    steps a row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in
+    this phase. `winner` is the label of the setup that is faster than every other one that is
+    ranked, or None; `sentence` says the same in words.
     """
 
     task: Task
@@ -37,6 +40,8 @@ class Table(Frozen):
     floors: tuple[Floor, ...]
     rows: tuple[CellRow, ...]
     pairs: tuple[Pair, ...]
+    peak: Peak | None
+    break_evens: tuple[BreakEven, ...]
     winner: str | None
     sentence: str
 
@@ -52,8 +57,17 @@ def make_table(
     timed = {it.setup.label: it for it in entries if it.steps[phase]}
     if not timed:
         return None
+    peak = device_peak({it.setup: it.blocks for it in timed.values()})
     rows = {
-        label: cell_row(task, it, phase, eligibility.proof(it.setup), eligibility.faults(it))
+        label: cell_row(
+            task,
+            it,
+            phase,
+            peak=peak,
+            certificate=eligibility.certificate(it.setup),
+            proof=eligibility.proof(it.setup),
+            faults=eligibility.faults(it),
+        )
         for label, it in timed.items()
     }
     labels = sorted(rows, key=lambda it: (rows[it].unranked != "", rows[it].step.estimate, it))
@@ -90,6 +104,15 @@ def make_table(
         floors=floors,
         rows=tuple(rows[label] for label in labels),
         pairs=pairs,
+        peak=peak,
+        break_evens=tuple(
+            found
+            for label in labels
+            if label != baseline
+            for found in break_evens(
+                label, timed[label].blocks, baseline, timed[baseline].blocks, phase
+            )
+        ),
         winner=None if back else best,
         sentence=words.ranking(leader, rivals, best is not None, back, len(labels) - len(ranked)),
     )

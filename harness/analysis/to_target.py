@@ -6,8 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from harness.analysis.intervals import Method, median_interval
-from harness.analysis.signed import order_ranks
+from harness.analysis.intervals import Method, median_interval, rank
 from harness.tasks.frozen import Frozen
 
 
@@ -48,8 +47,8 @@ def time_to_target(times: Sequence[float]) -> TimeToTarget:
     low, high = math.inf, math.inf
     method: Method = "order-statistic"
     reason = ""
-    if ranks := order_ranks(n):
-        low, high = ordered[ranks[0] - 1], ordered[ranks[1] - 1]
+    if place := rank(n):
+        low, high = ordered[place - 1], ordered[n - place]
     elif reached == n:
         interval = median_interval(ordered)
         low, high = interval.low or math.inf, interval.high or math.inf

@@ -8,13 +8,17 @@ question is corrected over the rows of a table by Holm's method (Holm 1979), whi
 chance of any false answer in the table at 5 % whatever the rows have in common.
 
 An exact test of few blocks has few levels: with n blocks its p is never below 2/2ⁿ, all blocks on
-one side. Six blocks can decide one row (p = 0.031) but never two (0.025 is needed); nine decide
-up to twelve rows if all agree (0.0039), and one row if eight of nine do (0.039).
+one side. Six blocks can decide one row (p = 0.031) but never two (0.025 is needed). Nine decide up
+to twelve rows if all agree (0.0039), but if one block disagrees only a row that stands alone
+(0.039); two rows then take ten (0.021). A 3 % difference, at a standard deviation of 1.45 % between
+blocks, is found in 98 % of runs of one row and nine blocks, in 83 % of those of two rows, and in
+98 % of those of two rows and ten blocks.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -70,9 +74,7 @@ class Pair(Frozen):
     @property
     def hidden(self) -> float | None:
         """The largest difference that the interval does not exclude: 0.04 is 4 %."""
-        if self.speed.low is None or self.speed.high is None:
-            return None
-        return max(self.speed.high, 1 / self.speed.low) - 1
+        return _hidden(self.speed)
 
 
 def evidence(
@@ -82,21 +84,23 @@ def evidence(
 
     Raises ValueError where there is no block.
     """
-    speed = median_interval([math.exp(it) for it in logs])
-    cross = mean_interval([math.exp(it) for it in logs])
-    pair = Pair(
+    ratios = [math.exp(it) for it in logs]
+    speed, cross = median_interval(ratios), mean_interval(ratios)
+    p, p_equivalent = sign_p(logs), equivalence_p(logs, margin)
+    verdict, reason = _verdict(speed, p, p_equivalent, p, p_equivalent, margin, 1)
+    return Pair(
         label=label,
         baseline=baseline,
         speed=speed,
         cross=cross,
         agrees=cross is None or _agree(speed, cross),
-        p=sign_p(logs),
-        p_equivalent=equivalence_p(logs, margin),
+        p=p,
+        p_equivalent=p_equivalent,
         margin=margin,
         family=1,
-        verdict="cannot tell",
+        verdict=verdict,
+        reason=reason,
     )
-    return judged([pair])[0]
 
 
 def judged(pairs: Sequence[Pair], barred: Mapping[str, str] | None = None) -> tuple[Pair, ...]:
@@ -107,14 +111,12 @@ def judged(pairs: Sequence[Pair], barred: Mapping[str, str] | None = None) -> tu
     """
     barred = barred or {}
     ranked = [it for it in pairs if it.label not in barred]
-    differ = dict(zip(map(id, ranked), holm([it.p for it in ranked]), strict=True))
-    agree = dict(zip(map(id, ranked), holm([it.p_equivalent for it in ranked]), strict=True))
+    differ = iter(holm([it.p for it in ranked]))
+    agree = iter(holm([it.p_equivalent for it in ranked]))
     return tuple(
-        _with(pair, "not ranked", barred[pair.label], 0)
+        pair.model_copy(update={"verdict": "not ranked", "reason": barred[pair.label], "family": 0})
         if pair.label in barred
-        else _with(
-            pair, *_verdict(pair, differ[id(pair)], agree[id(pair)], len(ranked)), len(ranked)
-        )
+        else _corrected(pair, next(differ), next(agree), len(ranked))
         for pair in pairs
     )
 
@@ -148,8 +150,14 @@ def tail(n: int, k: int) -> float:
 
 
 def least_blocks_for(rows: int) -> int:
-    """The fewest blocks with which a table of so many rows can say that any of them differs."""
-    return math.ceil(1 + math.log2(rows / LEVEL)) if rows else 0
+    """The fewest blocks that decide any of so many rows although one block disagrees.
+
+    9 for one row, 10 for two, 11 for three or four, 12 for up to seven, 13 for up to fourteen.
+    With one block fewer a single outlier would leave the largest difference undecided.
+    """
+    if not rows:
+        return 0
+    return next(n for n in itertools.count(1) if 2 * tail(n, 1) <= LEVEL / rows)
 
 
 def percent(share: float) -> str:
@@ -162,27 +170,47 @@ def percent(share: float) -> str:
     return f"{math.ceil(scaled) / 10**places:g} %"
 
 
-def _verdict(pair: Pair, differ: float, agree: float, family: int) -> tuple[Verdict, str]:
-    """Equivalence first: a difference below δ is none, however surely it is there."""
-    within = percent(pair.margin)
+def _corrected(pair: Pair, differ: float, agree: float, family: int) -> Pair:
+    verdict, reason = _verdict(
+        pair.speed, pair.p, pair.p_equivalent, differ, agree, pair.margin, family
+    )
+    return pair.model_copy(update={"verdict": verdict, "reason": reason, "family": family})
+
+
+def _verdict(
+    speed: Interval,
+    p: float,
+    p_equivalent: float,
+    differ: float,
+    agree: float,
+    margin: float,
+    family: int,
+) -> tuple[Verdict, str]:
+    """By the adjusted p values `differ` and `agree`; the plain ones only say why not.
+
+    Equivalence first: a difference below δ is none, however surely it is there.
+    """
     if agree <= LEVEL:
-        hidden = pair.hidden
-        wider = hidden is not None and hidden > pair.margin
-        return "equivalent", f"its 90 % interval lies within {within}" if wider else ""
+        wider = (hidden := _hidden(speed)) is not None and hidden > margin
+        return "equivalent", f"its 90 % interval lies within {percent(margin)}" if wider else ""
     if differ <= LEVEL:
-        return ("faster" if pair.speed.estimate > 1 else "slower"), ""
-    if pair.n == 1:
-        return "cannot tell", pair.speed.reason
-    if pair.n < LEAST_EXACT:
+        return ("faster" if speed.estimate > 1 else "slower"), ""
+    if speed.n == 1:
+        return "cannot tell", speed.reason
+    if speed.n < LEAST_EXACT:
         return "cannot tell", f"an exact test takes {LEAST_EXACT} blocks"
-    if pair.p <= LEVEL:
+    if p <= LEVEL:
         return "cannot tell", f"the interval excludes 1, but over {family} rows that is not enough"
-    if pair.p_equivalent <= LEVEL:
-        return (
-            "cannot tell",
-            f"its 90 % interval lies within {within}, but over {family} rows that is not enough",
-        )
+    if p_equivalent <= LEVEL:
+        within = f"its 90 % interval lies within {percent(margin)}"
+        return "cannot tell", f"{within}, but over {family} rows that is not enough"
     return "cannot tell", ""
+
+
+def _hidden(speed: Interval) -> float | None:
+    if speed.low is None or speed.high is None:
+        return None
+    return max(speed.high, 1 / speed.low) - 1
 
 
 def _agree(one: Interval, other: Interval) -> bool:
@@ -199,7 +227,3 @@ def _side(interval: Interval) -> int:
     if interval.low is None or interval.high is None:
         return 0
     return (interval.low > 1) - (interval.high < 1)
-
-
-def _with(pair: Pair, verdict: Verdict, reason: str, family: int) -> Pair:
-    return pair.model_copy(update={"verdict": verdict, "reason": reason, "family": family})

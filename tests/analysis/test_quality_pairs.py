@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.quality_pairs import MARGINS, holm, quality_pairs
+from harness.analysis.quality_pairs import MARGINS, quality_pairs
 from tests.builders import ERROR_TASK, TASK
 
 BASE = {0: 0.950, 1: 0.960, 2: 0.955, 3: 0.952, 4: 0.958}
@@ -138,16 +138,18 @@ def test_an_error_of_zero_has_no_ratio():
     assert "no ratio" in pair.reason
 
 
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_lies_between_no_correction_and_bonferroni(p_values):
-    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
-        assert raw <= adjusted <= min(1.0, len(p_values) * raw) + 1e-12
+def test_many_pairs_must_be_surer_than_one():
+    """Holm's correction: what one pair may say by itself, one of many may not."""
+    close = shifted(0.0025, (0.002, -0.002, 0.001, -0.001, 0.0))
+    far = shifted(0.02, (0.016, -0.016, 0.01, -0.01, 0.0))
+    noisy = shifted(0.0, (0.03, -0.03, 0.02, -0.02, 0.0))
+    assert (only(close).verdict, only(far).verdict) == ("equivalent", "differs")
+    finals = {"close": close, "far": far, **{str(it): noisy for it in range(5)}, "base": BASE}
+    pairs = {it.label: it for it in quality_pairs(TASK, finals, "base")}
+    assert {it.verdict for it in pairs.values()} == {"cannot tell"}
+    # What is kept is not corrected.
+    assert pairs["close"].p_equivalent == only(close).p_equivalent <= 0.05
+    assert pairs["far"].p == only(far).p <= 0.05
 
 
 @given(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.intervals import median_interval
-from harness.analysis.signed import order_ranks, signed_interval, student
+from harness.analysis.signed import signed_interval, student
 
 
 def test_from_six_values_on_it_is_the_same_interval_of_ordered_values():
@@ -20,11 +20,6 @@ def test_from_six_values_on_it_is_the_same_interval_of_ordered_values():
     assert (ours.low, ours.estimate, ours.high) == (theirs.low, theirs.estimate, theirs.high)
     moved = signed_interval([it - 5 for it in values])
     assert (moved.low, moved.high) == (ours.low - 5, ours.high - 5)
-
-
-@pytest.mark.parametrize(("n", "ranks"), [(5, None), (6, (1, 6)), (8, (1, 8)), (9, (2, 8))])
-def test_ranks(n, ranks):
-    assert order_ranks(n) == ranks
 
 
 def test_few_values_get_students_t():
@@ -57,3 +52,15 @@ def test_students_p_value_and_resolution():
     assert student([1.0, 1.0]).p_value(1.0) == 1.0
     assert student([1.0, 1.0]).p_value(2.0) == 0.0
     assert student([1.0, 1.0], resolution=math.sqrt(12)).error == pytest.approx(1 / math.sqrt(2))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9), st.floats(0.01, 2))
+def test_equivalence_is_the_narrower_interval_within_the_margin(values, margin):
+    mean = student(values, resolution=1e-3)
+    within = abs(mean.center) + mean.half_width(0.9) < margin
+    p = mean.p_equivalent(margin)
+    if abs(p - 0.05) > 1e-9:
+        assert within == (p < 0.05)
+    above = stats.t.sf((mean.center + margin) / mean.error, mean.n - 1)
+    below = stats.t.cdf((mean.center - margin) / mean.error, mean.n - 1)
+    assert p == pytest.approx(max(above, below), abs=1e-12)

@@ -1,0 +1,84 @@
+"""How near a cell comes to what its device can do, and how much of a step is framework."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+from harness.analysis.compare import Blocks, step_times
+from harness.analysis.intervals import Interval, median_interval
+from harness.cells import Phase, Setup
+from harness.tasks.costs import flops
+from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Task
+
+
+class Peak(Frozen):
+    """What the device of an arena reaches in one large matrix product, in FLOP/s.
+
+    Every worker multiplies in its own framework; `setup` is the one whose median over blocks is
+    the largest, `flops` is that median, and `by_block` its rates.
+    """
+
+    setup: Setup
+    flops: Interval
+    by_block: dict[int, float]
+
+
+class Efficiency(Frozen):
+    """Shares and multiples of one cell, each with its interval over blocks.
+
+    `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
+    peak of the device in the same block: 1 would be a device that never waits. `over_products` is
+    the step's time ÷ the time of its bare matrix products in the cell's own framework: what
+    exceeds 1 is framework, and all mathematics but the products. Only blocks in which both were
+    measured count. None where there is no such block, with the reason in `reason`.
+    """
+
+    of_peak: Interval | None
+    over_products: Interval | None
+    reason: str = ""
+
+
+def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
+    """The best of the setups of one arena; None where no worker measured a peak."""
+    peaks = [
+        Peak(setup=setup, flops=median_interval(list(rates.values())), by_block=rates)
+        for setup, blocks in setups.items()
+        if (rates := _peaks(blocks))
+    ]
+    return max(peaks, key=lambda it: it.flops.estimate, default=None)
+
+
+def efficiency(task: Task, phase: Phase, blocks: Blocks, peak: Peak | None) -> Efficiency:
+    """One cell against its device."""
+    measured = {} if peak is None else peak.by_block
+    work = flops(task, phase)
+    of_peak, over_products = [], []
+    for block, record in blocks.items():
+        times = step_times(record, phase)
+        if not times:
+            continue
+        step = statistics.median(times.values())
+        if block in measured:
+            of_peak.append(work / step / measured[block])
+        if record.limits and (products := record.limits.product_seconds.get(phase)):
+            over_products.append(step / products)
+    reasons = []
+    if not of_peak:
+        reasons.append("the peak of the device was not measured")
+    if not over_products:
+        reasons.append("the bare matrix products were not measured")
+    return Efficiency(
+        of_peak=median_interval(of_peak) if of_peak else None,
+        over_products=median_interval(over_products) if over_products else None,
+        reason="; ".join(reasons),
+    )
+
+
+def _peaks(blocks: Blocks) -> dict[int, float]:
+    return {
+        block: it.limits.peak_flops
+        for block, it in blocks.items()
+        if it.limits and it.limits.peak_flops
+    }

@@ -1,0 +1,238 @@
+"""What starting costs, and after how many steps a faster step has paid for a slower start."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from harness.analysis.compare import Blocks, log_ratios, step_times, steps
+from harness.analysis.intervals import CONFIDENCE, Interval, median_interval
+from harness.analysis.signed import signed_interval
+from harness.cells import Phase
+from harness.records import PhaseRecord, Record
+from harness.tasks.frozen import Frozen
+
+EACH = 1 - (1 - CONFIDENCE) / 2
+"""A break-even rests on two intervals; that both hold is as sure as CONFIDENCE (Bonferroni)."""
+
+BreakEvenVerdict = Literal[
+    "overtakes", "is overtaken", "from the first step", "never", "cannot tell"
+]
+
+
+class Startup(Frozen):
+    """Seconds until one cell is under way, medians over the `n` trials that started alone.
+
+    `cold` trials filled an empty compile cache, the others found it filled or have none; they are
+    never mixed. `first_call` includes tracing and compiling, `second_call` what is left of it.
+    `step` is a steady step in those same trials. `total` is what starting costs beyond the steps
+    that it makes: import, build and both calls, less two steady steps. It is None in a phase whose
+    first call was not its process's first (`reason`): what both share is compiled already. One
+    trial has no interval, and each says so.
+    """
+
+    cold: bool
+    n: int
+    import_seconds: Interval | None
+    build_seconds: Interval | None
+    first_call: Interval | None
+    second_call: Interval | None
+    step: Interval | None
+    total: Interval | None
+    reason: str = ""
+
+
+class BreakEven(Frozen):
+    """When one setup has done more steps than another, both started at the same moment.
+
+    `overtakes`: `label` has the faster step and the slower start, and is ahead from `steps` on,
+    `seconds` after the start; a low of 0 means that it may be ahead all along. `is overtaken`: the
+    other way round, `label` is ahead until then. `from the first step`: it starts no later and
+    steps faster. `never`: neither. `cannot tell`: the step ratio's interval covers 1, so there may
+    be no such point at all. `steps` and `seconds` are medians over `n` blocks in which both
+    started alone; their intervals also carry that of the step ratio, from all blocks.
+    """
+
+    label: str
+    baseline: str
+    cold: bool
+    n: int
+    verdict: BreakEvenVerdict
+    steps: Interval | None = None
+    seconds: Interval | None = None
+    reason: str = ""
+
+
+def startups(blocks: Blocks, phase: Phase) -> tuple[Startup, ...]:
+    """A cell's start with a warm cache, then with a cold one, as far as there are trials of it."""
+    alone = [it for record in blocks.values() if (it := _trial(record, phase))]
+    kinds = [(cold, [it for it in alone if it.record.cold == cold]) for cold in (False, True)]
+    return tuple(_startup(cold, trials) for cold, trials in kinds if trials)
+
+
+def break_evens(
+    label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phase
+) -> tuple[BreakEven, ...]:
+    """The pair with warm caches, then with a cold one; empty where a phase has no start of its own.
+
+    A block is cold if either of the two was.
+    """
+    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
+    if not logs:
+        return ()
+    speed = median_interval([math.exp(it) for it in logs.values()], EACH)
+    found = []
+    for cold in (False, True):
+        starts = [
+            start
+            for block in sorted(ours.keys() & theirs.keys())
+            if (ours[block].cold or theirs[block].cold) == cold
+            and (start := _starts(ours[block], theirs[block], phase))
+        ]
+        if starts:
+            found.append(_break_even(label, baseline, cold, starts, speed))
+    return tuple(found)
+
+
+class _Trial(NamedTuple):
+    """One trial's calls, its steady step, and what its start costs beyond two such steps."""
+
+    record: Record
+    calls: PhaseRecord
+    step: float
+
+    @property
+    def total(self) -> float | None:
+        record, calls = self.record, self.calls
+        if record.phases[0].phase != calls.phase:
+            return None
+        if record.import_seconds is None or record.build_seconds is None:
+            return None
+        before = record.import_seconds + record.build_seconds
+        return before + calls.first_call + calls.second_call - 2 * self.step
+
+
+class _Start(NamedTuple):
+    """Two trials of one block: by how much ours starts later, and theirs."""
+
+    delay: float
+    their_total: float
+    their_step: float
+
+
+def _trial(record: Record, phase: Phase) -> _Trial | None:
+    """None unless it started alone and its steps were timed."""
+    calls = record.phase(phase)
+    times = step_times(record, phase)
+    if not record.alone or calls is None or not times:
+        return None
+    return _Trial(record, calls, statistics.median(times.values()))
+
+
+def _startup(cold: bool, trials: Sequence[_Trial]) -> Startup:
+    totals = [it.total for it in trials]
+    reasons = []
+    if len(trials) == 1:
+        reasons.append("one trial started alone: no interval")
+    if all(it is None for it in totals):
+        later = any(it.record.phases[0].phase != it.calls.phase for it in trials)
+        reasons.append(
+            "another phase was called first in the same process"
+            if later
+            else "import or build was not timed"
+        )
+    return Startup(
+        cold=cold,
+        n=len(trials),
+        import_seconds=_interval([it.record.import_seconds for it in trials]),
+        build_seconds=_interval([it.record.build_seconds for it in trials]),
+        first_call=_interval([it.calls.first_call for it in trials]),
+        second_call=_interval([it.calls.second_call for it in trials]),
+        step=_interval([it.step for it in trials]),
+        total=_interval(totals),
+        reason="; ".join(reasons),
+    )
+
+
+def _interval(values: Sequence[float | None]) -> Interval | None:
+    counted = [it for it in values if it is not None]
+    # A start's total may come out below 0, and a build takes no time at all on a coarse clock.
+    return signed_interval(counted, of="trials") if counted else None
+
+
+def _starts(ours: Record, theirs: Record, phase: Phase) -> _Start | None:
+    our, their = _trial(ours, phase), _trial(theirs, phase)
+    if our is None or their is None or our.total is None or their.total is None:
+        return None
+    return _Start(our.total - their.total, their.total, their.step)
+
+
+def _break_even(
+    label: str, baseline: str, cold: bool, starts: Sequence[_Start], speed: Interval
+) -> BreakEven:
+    def found(verdict: BreakEvenVerdict, reason: str) -> BreakEven:
+        return BreakEven(
+            label=label,
+            baseline=baseline,
+            cold=cold,
+            n=len(starts),
+            verdict=verdict,
+            reason=reason,
+        )
+
+    if speed.low is None or speed.high is None:
+        return found("cannot tell", speed.reason)
+    if speed.low <= 1 <= speed.high:
+        return found("cannot tell", "their steps cannot be told apart")
+    faster = speed.low > 1
+    delay = signed_interval([it.delay for it in starts], EACH)
+    earliest = delay.estimate if delay.low is None else delay.low
+    latest = delay.estimate if delay.high is None else delay.high
+    if faster and latest <= 0:
+        return found("from the first step", delay.reason)
+    if not faster and earliest >= 0:
+        return found("never", delay.reason)
+    return found("overtakes" if faster else "is overtaken", delay.reason).model_copy(
+        update={
+            "steps": _over(starts, speed, _steps_until),
+            "seconds": _over(starts, speed, _seconds_until),
+        }
+    )
+
+
+def _steps_until(start: _Start, speed: float) -> float:
+    """Steps until the delay is caught up with: a step gains (1 − 1/speed) of theirs."""
+    return max(0.0, start.delay / (start.their_step * (1 - 1 / speed)))
+
+
+def _seconds_until(start: _Start, speed: float) -> float:
+    return start.their_total + _steps_until(start, speed) * start.their_step
+
+
+def _over(
+    starts: Sequence[_Start], speed: Interval, value: Callable[[_Start, float], float]
+) -> Interval:
+    """The median over blocks, and all that the two intervals together allow.
+
+    Either value falls, or rises, with the speed throughout, so its ends are at those of the speed.
+    """
+    middle = statistics.median([value(it, speed.estimate) for it in starts])
+    ends = [
+        signed_interval([value(it, bound) for it in starts], EACH)
+        for bound in (speed.low, speed.high)
+        if bound is not None
+    ]
+    lows = [it.low for it in ends if it.low is not None]
+    highs = [it.high for it in ends if it.high is not None]
+    if not lows or not highs:
+        return ends[0].model_copy(update={"estimate": middle})
+    return Interval(
+        estimate=middle,
+        low=max(0.0, min(lows)),
+        high=max(highs),
+        n=len(starts),
+        method="combined",
+        reason="from the intervals of the starts and of the step ratio",
+    )
