@@ -12,12 +12,12 @@ from typing import Literal
 
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
-from harness.cells import PHASES, Setup
+from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.report import format as fmt
+from harness.report.details import PEAKS, STAGES, amount, counted_peaks, stage_times
 from harness.report.format import Unit
 from harness.report.inert import line
 from harness.report.looks import Look, Places, label, look
-from harness.report.sections import PEAKS, STAGES, counted_peaks, stage_times
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness"]
 
@@ -99,7 +99,8 @@ class Chart:
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart that has something to show."""
     places = Places.of(summary)
-    charts = (it(summary, places) for it in (_throughput, _quality, _phase_times, _memory))
+    makers = (_throughput, _latency, _quality, _phase_times, _memory)
+    charts = (it(summary, places) for it in makers)
     return [it for it in charts if it.panels]
 
 
@@ -115,6 +116,35 @@ def _throughput(summary: Summary, places: Places) -> Chart:
         alt="Dot plot of examples per second for every task and phase, fastest first, with "
         "intervals; the tables of this section hold the same numbers.",
         panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
+    )
+
+
+def _latency(summary: Summary, places: Places) -> Chart:
+    def panel(table: Table) -> Dots:
+        rows = tuple((label(row.cell.setup), _latency_marks(row)) for row in table.rows)
+        title = _title(table, places)
+        return Dots(title, "time of a single step, log axis", "seconds", rows, lanes=2, log=True)
+
+    plain = Look("#444444", "o", ())
+    return Chart(
+        name="latency",
+        section="speed",
+        title="Latency: every step timed by itself",
+        alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
+        "every task; the tables of this section hold the same numbers.",
+        panels=_side_by_side(
+            [[panel(it) for it in tables] for tables in _arenas(summary, LATENCY)]
+        ),
+        legend=(Key("median", plain), Key("99th percentile", plain, hollow=True)),
+    )
+
+
+def _latency_marks(row: CellRow) -> tuple[Mark, ...]:
+    shares = (row.latency.p50, row.latency.p99) if row.latency else ()
+    return tuple(
+        Mark(look(row.cell.setup), it.estimate, it.low, it.high, hollow=place > 0)
+        for place, it in enumerate(shares)
+        if it is not None
     )
 
 
@@ -157,7 +187,8 @@ def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tupl
 
 
 def _memory(summary: Summary, places: Places) -> Chart:
-    shown = counted_peaks([row for table in summary.tables for row in table.rows])
+    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
+    shown = counted_peaks([row for table in steady for row in table.rows])
     plain = Look("#444444", "o", ())
     return Chart(
         name="memory",
@@ -179,7 +210,7 @@ def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool
         (row for table in tables for row in table.rows),
         key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
     ):
-        value, setup = getattr(row.memory, peak), row.cell.setup
+        value, setup = amount(row.peaks, peak), row.cell.setup
         marks = cells.setdefault(setup, [])
         if value is not None:
             hollow = row.cell.phase != "train"
@@ -236,10 +267,10 @@ def _points(
     return tuple((float(n) if by_epoch else elapsed, value) for n, (elapsed, value) in pairs)
 
 
-def _arenas(summary: Summary) -> list[list[Table]]:
-    """The tables of each arena together: its phases, in order."""
+def _arenas(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
+    """The tables of each arena and lane together: those of `phases`, in order."""
     arenas: dict[tuple[object, ...], list[Table]] = {}
-    for table in summary.tables:
+    for table in (it for it in summary.tables if it.phase in phases):
         arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
     return list(arenas.values())
 
@@ -259,7 +290,9 @@ def _keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
 
 
 def _task(table: Table | QualityTable, places: Places) -> str:
-    return ", ".join(filter(None, (line(table.task.name), places.differing(table))))
+    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
+    own = "" if lane == "identical" else lane
+    return ", ".join(filter(None, (line(table.task.name), own, places.differing(table))))
 
 
 def _title(table: Table, places: Places) -> str:

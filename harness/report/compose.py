@@ -10,9 +10,10 @@ import harness
 from harness.analysis.intervals import CONFIDENCE
 from harness.analysis.summary import Summary
 from harness.analysis.words import listed
+from harness.cells import THROUGHPUT
 from harness.records import Run
+from harness.report import details, idioms, noise, qualities, sameness, sections, settings
 from harness.report import format as fmt
-from harness.report import idioms, noise, sameness, sections, settings
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
@@ -27,6 +28,7 @@ QUESTION = (
 def make_content(run: Run, summary: Summary) -> Content:
     """The whole report of a run, in the order in which it is read."""
     places = Places.of(summary)
+    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
     return Content(
         title=_title(summary),
         question=QUESTION,
@@ -34,9 +36,11 @@ def make_content(run: Run, summary: Summary) -> Content:
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
         speed=_speed(summary, places),
-        quality=tuple(sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)),
-        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(summary.tables, 1)),
-        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(summary.tables, 1)),
+        quality=tuple(
+            qualities.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
+        ),
+        phases=tuple(details.phases(it, n, places) for n, it in enumerate(steady, 1)),
+        memory=tuple(details.memory(it, n, places) for n, it in enumerate(steady, 1)),
         sameness=sameness.sections(run),
         settings=settings.sections(run),
         idioms=idioms.gain_sections(summary.idioms),

@@ -8,6 +8,7 @@ from harness.analysis.intervals import Interval
 from harness.analysis.quality import QualityTable, TrainingRow
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.cells import Setup
+from harness.report.details import stage_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ SETUP_COLUMNS = {
     "dtype": "floating-point type",
 }
 COLUMNS = SETUP_COLUMNS | {
-    "phase": "train or predict",
+    "phase": "train, predict, or their latency: one iteration at a time",
     "batch_size": "examples per step",
     "parameters": "weights and biases of the model",
     "blocks": "blocks behind the row: the n of every interval of this cell alone",
@@ -39,18 +40,30 @@ COLUMNS = SETUP_COLUMNS | {
     "speed_ratio": "times as fast as the baseline (1 is the baseline itself), median over blocks",
     "speed_ratio_low": "lower bound",
     "speed_ratio_high": "upper bound",
-    "verdict": "faster, slower, cannot tell, or baseline",
+    "verdict": "faster, slower, equivalent, cannot tell, not ranked, or baseline",
+    "margin": "a difference within it counts as none (δ)",
+    "noise_floor": "smallest effect that the run could have shown in this table",
+    "not_ranked": "why the cell stands outside the ranking; empty where it is ranked",
     "fastest": "whether it is faster than every other cell of its table",
-    "import_seconds": "import of the framework, median over blocks",
+    "starts": "trials that started alone: the n of import, build and calls",
+    "import_seconds": "import of the framework, median over trials that started alone",
     "build_seconds": "building the model",
-    "first_call_seconds": "first call of the phase",
+    "first_call_seconds": "first call of the phase, with a warm compile cache where there is one",
     "second_call_seconds": "second call of the phase",
+    "latency_p50_seconds": "median of single iterations; latency phases only",
+    "latency_p95_seconds": "95th percentile",
+    "latency_p99_seconds": "99th percentile",
+    "latency_maximum_seconds": "largest reading",
+    "of_device_peak": "floating-point rate ÷ that of a large matrix product on the device",
+    "times_bare_products": "time of a step ÷ time of its bare matrix products",
     "cpu_share": "CPU time ÷ wall time during samples; 1 is one busy core",
     "involuntary_switches_per_second": "involuntary context switches during samples",
     "incremental_peak_rss_bytes": "high-water mark above the size at the phase's start",
     "total_peak_rss_bytes": "high-water mark of the whole process",
     "device_peak_allocated_bytes": "the framework's own count; empty where it keeps none",
     "device_peak_reserved_bytes": "the framework's own count; empty where it keeps none",
+    "logical_peak_bytes": "peak of all tensors by the framework's own account; empty without one",
+    "least_bytes": "the least that the mathematics needs",
 }
 """Columns of `results.csv`, one row a cell; an empty field was not measured."""
 
@@ -114,10 +127,10 @@ def _cell(table: Table, row: CellRow) -> dict[str, Any]:
             "gflops": row.gflops,
             "baseline": table.baseline,
             "fastest": setup.label == table.winner,
-            "import_seconds": row.import_seconds,
-            "build_seconds": row.build_seconds,
-            "first_call_seconds": row.first_call,
-            "second_call_seconds": row.second_call,
+            "margin": table.margin,
+            "noise_floor": max((it.floor for it in table.floors if it.floor), default=None),
+            "not_ranked": row.unranked or None,
+            "starts": row.starts[0].n if row.starts else 0,
             "cpu_share": row.cpu_share,
             "involuntary_switches_per_second": row.involuntary_switches_per_second,
         }
@@ -125,7 +138,26 @@ def _cell(table: Table, row: CellRow) -> dict[str, Any]:
         | _bounds("examples_per_second", row.examples_per_second)
         | _ratio(table, setup.label)
         | {f"{name}_bytes": count for name, count in memory.model_dump().items()}
+        | {"logical_peak_bytes": row.peaks.logical.bytes, "least_bytes": row.peaks.least}
+        | _details(row)
     )
+
+
+def _details(row: CellRow) -> dict[str, Any]:
+    names = ("import", "build", "first_call", "second_call")
+    found: dict[str, Any] = {
+        f"{name}_seconds": value
+        for name, value in zip(names, stage_times(row)[: len(names)], strict=True)
+    }
+    of_peak, products = row.efficiency.of_peak, row.efficiency.over_products
+    found["of_device_peak"] = of_peak.estimate if of_peak else None
+    found["times_bare_products"] = products.estimate if products else None
+    if row.latency:
+        for name in ("p50", "p95", "p99"):
+            share = getattr(row.latency, name)
+            found[f"latency_{name}_seconds"] = share.estimate if share else None
+        found["latency_maximum_seconds"] = row.latency.maximum
+    return found
 
 
 def _ratio(table: Table, label: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harness.report import format as fmt
 from harness.report.compose import facts, troubles
 from harness.report.inert import line
 from harness.report.looks import Places, label
-from harness.report.sections import spread_sentence, time_to_target
+from harness.report.qualities import spread_sentence, time_to_target
 
 WIDE = 92
 """From here on every column has the width it likes."""

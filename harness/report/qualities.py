@@ -1,0 +1,125 @@
+"""Trainings → the sections on quality."""
+
+from __future__ import annotations
+
+from harness.analysis.intervals import Interval
+from harness.analysis.quality import QualityRow, QualityTable
+from harness.analysis.quality_pairs import QualityPair
+from harness.report import format as fmt
+from harness.report.content import Column, Grid, Section, Value
+from harness.report.inert import line
+from harness.report.looks import Places, label, lane_mark
+
+NAME = Column("framework:mode", "name")
+
+
+def quality(table: QualityTable, number: int, places: Places) -> Section:
+    """The final value of every seed, and the time to the target."""
+    metric, target = table.task.metric, table.task.target
+    what = "accuracy" if metric == "accuracy" else "error"
+    columns = [NAME, *(Column(f"seed {seed}") for seed in table.seeds), Column("median")]
+    if target is not None:
+        columns += [Column("time to target"), Column("reached")]
+    columns += [Column("time of training")]
+    return Section(
+        anchor=f"quality-{number}",
+        task=line(table.task.name),
+        phase=what + lane_mark(table.rows[0].setup.lane),
+        place=places.differing(table),
+        lead=spread_sentence(table),
+        grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
+        notes=(_target_note(table), *(_pair_note(it, table) for it in table.pairs), *_lost(table)),
+    )
+
+
+def _quality_row(table: QualityTable, row: QualityRow) -> tuple[Value, ...]:
+    metric = table.task.metric
+    finals = {
+        seed: ", ".join(
+            fmt.quality(it.final, metric) for it in row.trainings if it.quality.seed == seed
+        )
+        for seed in table.seeds
+    }
+    values = [Value(label(row.setup)), *(Value(it or fmt.NONE) for it in finals.values())]
+    values.append(Value(fmt.quality(row.final, metric), _bounds(row.final_interval, metric)))
+    if table.task.target is not None:
+        values += [
+            Value(time_to_target(row), _to_target_bounds(row)),
+            Value(f"{row.reached} of {len(row.trainings)}"),
+        ]
+    return (*values, Value(fmt.seconds(row.seconds)))
+
+
+def time_to_target(row: QualityRow) -> str:
+    """The median time to the target, or that it was not reached."""
+    return "not reached" if row.seconds_to_target is None else fmt.seconds(row.seconds_to_target)
+
+
+def _to_target_bounds(row: QualityRow) -> str:
+    """Its interval, in brackets; one that includes “not reached” has no end."""
+    it = row.to_target
+    if it is None or it.method == "none" or it.low is None:
+        return ""
+    high = "∞" if it.high is None else fmt.seconds(it.high)
+    return f"({fmt.seconds(it.low)}–{high})"
+
+
+def _bounds(interval: Interval, metric: str) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"({fmt.quality(interval.low, metric)}–{fmt.quality(interval.high, metric)})"
+
+
+def _pair_note(pair: QualityPair, table: QualityTable) -> str:
+    """Whether two setups end equally good, over the seeds that they share."""
+    margin = (
+        f"{fmt.whole_percent(pair.margin)} of the error"
+        if pair.relative
+        else fmt.difference(pair.margin, table.task.metric)
+    )
+    names = f"{line(pair.label)} and {line(pair.baseline)}"
+    seeds = fmt.count(len(pair.seeds), "seed")
+    if pair.verdict == "equivalent":
+        return f"{names} end equally good, within {margin}, over {seeds}."
+    why = f": {line(pair.reason)}" if pair.reason else ""
+    if pair.verdict == "differs":
+        return f"{names} differ in quality by more than chance over {seeds}{why}."
+    return f"{names}: cannot tell whether they end equally good within {margin}, over {seeds}{why}."
+
+
+def _lost(table: QualityTable) -> tuple[str, ...]:
+    return tuple(
+        f"{label(row.setup)}: the training of seed {', '.join(map(str, row.diverged))} diverged."
+        for row in table.rows
+        if row.diverged
+    )
+
+
+def spread_sentence(table: QualityTable) -> str:
+    """How far apart the setups end at the same seed."""
+    metric, spread = table.task.metric, table.spread
+    if spread is None:
+        alone = len(table.rows) == 1
+        return (
+            f"{label(table.rows[0].setup)} was trained alone: there is nothing to compare it with."
+            if alone
+            else "No two setups were trained from the same seed."
+        )
+    noun = "accuracies" if metric == "accuracy" else "errors"
+    where = f"{line(spread.setups[0])} and {line(spread.setups[1])}, seed {spread.seed}"
+    if spread.value == 0:
+        return f"At the same seed all final {noun} are equal."
+    return (
+        f"At the same seed the final {noun} lie within {fmt.difference(spread.value, metric)} "
+        f"of each other (largest between {where})."
+    )
+
+
+def _target_note(table: QualityTable) -> str:
+    metric, target = table.task.metric, table.task.target
+    what = "Accuracy" if metric == "accuracy" else "Mean squared error"
+    epochs = fmt.count(table.task.epochs, "epoch")
+    if target is None:
+        return f"{what} on the test rows after {epochs}. The task names no target."
+    bound = "at least" if metric == "accuracy" else "at most"
+    return f"{what} on the test rows after {epochs}. Target: {bound} {fmt.quality(target, metric)}."
