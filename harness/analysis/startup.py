@@ -146,19 +146,27 @@ def _startup(cold: bool, trials: Sequence[_Trial]) -> Startup:
     return Startup(
         cold=cold,
         n=len(trials),
-        import_seconds=_interval([it.record.import_seconds for it in trials]),
-        build_seconds=_interval([it.record.build_seconds for it in trials]),
-        first_call=_interval([it.calls.first_call for it in trials]),
-        second_call=_interval([it.calls.second_call for it in trials]),
-        step=_interval([it.step for it in trials]),
+        import_seconds=_time([it.record.import_seconds for it in trials]),
+        build_seconds=_time([it.record.build_seconds for it in trials]),
+        first_call=_time([it.calls.first_call for it in trials]),
+        second_call=_time([it.calls.second_call for it in trials]),
+        step=_time([it.step for it in trials]),
         total=_interval(totals),
         reason="; ".join(reasons),
     )
 
 
+def _time(values: Sequence[float | None]) -> Interval | None:
+    """The interval of positive times, which never reaches below 0."""
+    counted = [it for it in values if it is not None]
+    if any(it <= 0 for it in counted):  # a build takes no time at all on a coarse clock
+        return _interval(counted)
+    return median_interval(counted) if counted else None
+
+
 def _interval(values: Sequence[float | None]) -> Interval | None:
     counted = [it for it in values if it is not None]
-    # A start's total may come out below 0, and a build takes no time at all on a coarse clock.
+    # A start's total may come out below 0.
     return signed_interval(counted, of="trials") if counted else None
 
 

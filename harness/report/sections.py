@@ -40,7 +40,7 @@ def speed(table: Table, number: int, places: Places, *, probes: bool = True) -> 
     )
 
 
-STEADY = ("examples/s", "time per step", "GFLOP/s", "of the device’s peak", "× its products", "CPU")
+STEADY = ("examples/s", "time per step", "GFLOP/s", "× its products", "CPU")
 SINGLE = ("p50", "p95", "p99", "maximum", "readings")
 
 
@@ -49,8 +49,10 @@ def _steady(row: CellRow) -> tuple[Value, ...]:
     return (
         Value(*fmt.number_interval(row.examples_per_second)),
         Value(*fmt.seconds_interval(row.step)),
-        Value(fmt.number(row.gflops)),
-        Value(fmt.NONE if of_peak is None else fmt.whole_percent(of_peak.estimate)),
+        Value(
+            fmt.number(row.gflops),
+            "" if of_peak is None else f"{fmt.whole_percent(of_peak.estimate)} of peak",
+        ),
         Value(fmt.NONE if products is None else f"{fmt.number(products.estimate)} ×"),
         Value(fmt.whole_percent(row.cpu_share)),
     )

@@ -41,8 +41,8 @@ def expected_speed(row):
         f"{row['framework']}:{row['mode']}" + (" fastest" if row["fastest"] else ""),
         " ".join(fmt.number_interval(interval(row, "examples_per_second"))),
         " ".join(fmt.seconds_interval(interval(row, "step_seconds"))),
-        fmt.number(row["gflops"]),
-        fmt.NONE if of_peak is None else fmt.whole_percent(of_peak),
+        fmt.number(row["gflops"])
+        + ("" if of_peak is None else f" {fmt.whole_percent(of_peak)} of peak"),
         fmt.NONE if products is None else f"{fmt.number(products)} ×",
         fmt.whole_percent(row["cpu_share"]),
         expected_ratio(row),
