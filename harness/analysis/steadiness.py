@@ -66,7 +66,7 @@ class Steadiness(Frozen):
             return f"never steady in {self.never} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
             return "too few readings to tell"
-        start = "steady" if self.readings is None else f"steady after {self.readings} calls"
+        start = f"steady after {self.readings} calls" if self.readings else "steady from the start"
         if self.verdict == "trend" and self.trend:
             way = "slower" if self.trend.estimate > 0 else "faster"
             start += f", {abs(self.trend.estimate):.0%} {way} by the end of a block"
