@@ -34,11 +34,15 @@ class Divergence(Frozen):
 
 
 class Finding(Frozen):
-    """What one check found; `detail` says where a failed one failed first, and by how much."""
+    """What one check found; `detail` says where a failed one failed first, and by how much.
+
+    With `by_rounding` a difference above its limit was no more than rounding alone makes.
+    """
 
     check: str
     ok: bool
     detail: str = ""
+    by_rounding: bool = False
 
 
 class Certificate(Frozen):

@@ -117,7 +117,7 @@ def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
     table = Table(
         title="Largest difference from the float64 reference, of any tensor at any step",
         caption="relative to the largest entry of each tensor; steps × rows that were compared; "
-        "°: by an earlier certificate",
+        "~: above the limit, but no more than rounding alone makes; °: by an earlier certificate",
         title_justify="left",
         title_style="bold",
         caption_justify="left",
@@ -147,6 +147,7 @@ def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
 def _cell(certificate: Certificate, cached: bool) -> Text:
     worst = certificate.worst
     size = "–" if worst is None else f"{worst:.1e}" if worst else "0"
+    size += "~" if any(it.by_rounding for it in certificate.findings) else ""
     over = f"{certificate.steps}×{certificate.rows}"
     if certificate.proven:
         return Text(f"{size} {over:>7}{'°' if cached else ' '}", "green")

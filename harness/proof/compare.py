@@ -68,10 +68,9 @@ def _difference(
         apart = _largest(np.subtract(values, expected, dtype="float64"))
     if not math.isfinite(apart):
         return _cannot(name, "NaN or infinite")
-    scale = max(_largest(expected) or whole, smallest)
-    if scale == 0:
-        return Difference(0.0, name) if apart == 0 else _cannot(name, "not zero, as all should be")
-    return Difference(apart / scale, name)
+    if whole == 0 and apart:
+        return _cannot(name, "not zero, as all should be")
+    return Difference(apart / max(_largest(expected) or whole, smallest), name)
 
 
 def _largest(values: Array) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
+import threadpoolctl
 
 from harness.adapter import Adapter, Array, Idiom
 from harness.cells import Lane
@@ -93,6 +96,18 @@ def watched_step(adapter: Adapter, lane: Lane, batch: Rows) -> Seen:
     loss = adapter.to_numpy(drive.train(staged, 1))
     state = adapter.state()
     return Seen({"outputs": outputs}, gradients, {"loss": scalar(loss)}, state.weights, state.slots)
+
+
+@functools.cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    """Those of this process; looked for when it has loaded all that it uses."""
+    return threadpoolctl.ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """With NumPy on one thread: provers stand side by side, and the truth is not in a hurry."""
+    limited: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return limited
 
 
 def scalar(values: Array) -> Array:

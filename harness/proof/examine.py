@@ -23,10 +23,10 @@ from harness.tasks.datasets import Arrays
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 
-STEP_FLOPS = 1e9
+STEP_FLOPS = 2e8
 """Floating-point operations of one compared step: larger batches are cut to fewer rows."""
 FEWEST_ROWS = 32
-WEIGHT_STEPS = 2e8
+WEIGHT_STEPS = 6e7
 """Weights times steps: of larger models fewer steps are compared."""
 FEWEST_STEPS = 10
 

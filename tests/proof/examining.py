@@ -1,0 +1,59 @@
+"""Small tasks examined in this process: the reference, and the reference with a twist."""
+
+from __future__ import annotations
+
+import functools
+
+import threadpoolctl
+
+from harness.adapter import Options
+from harness.proof import examine as core
+from harness.tasks.data import Teacher
+from harness.tasks.datasets import load
+from harness.tasks.optimizers import Adam
+from harness.tasks.spec import Model, Task
+from harness.tasks.start import make_start
+from impls.reference.adapter import Adapter
+
+TASK = Task(
+    name="small",
+    data=Teacher(features=8, classes=3, train=90, test=10, teacher_width=8),
+    model=Model(hidden=(8, 8)),
+    loss="cross-entropy",
+    optimizer=Adam(),
+    batch_size=16,
+    epochs=1,
+)
+"""Five steps an epoch."""
+
+
+@functools.cache
+def arrays_of(data):
+    return load(data, None)
+
+
+def truth_of(task, seed=0):
+    return Adapter(task, make_start(task, seed), Options("eager", "cpu", 1, "float64"))
+
+
+def examined(
+    kind=Adapter, task=TASK, *, dtype="float64", mode="replay", steps=12, seed=0, lane="identical"
+):
+    """What becomes of an adapter of this kind, on one thread."""
+    start, options = make_start(task, seed), Options(mode, "cpu", 1, dtype)
+    with threadpoolctl.threadpool_limits(1):
+        return core.examine(
+            kind(task, start, options),
+            truth_of(task, seed),
+            task,
+            start,
+            arrays_of(task.data),
+            options,
+            steps=steps,
+            tolerance="exact",
+            lane=lane,
+        )
+
+
+def failed(examination):
+    return {it.check: it.detail for it in examination.findings if not it.ok}

@@ -1,0 +1,139 @@
+"""The examination itself: what it looks at, in which order, and what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.adapter import State, Unsupported
+from harness.proof import conduct
+from harness.proof.examine import batches, rows_compared, steps_compared
+from harness.proof.lockstep import QUANTITIES
+from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.optimizers import SGD
+from harness.tasks.start import make_start
+from impls.reference.adapter import Adapter
+from impls.reference.idiom import Idiom
+from tests.proof.examining import TASK, arrays_of, examined, failed
+
+CHECKS = ("start", *QUANTITIES, *conduct.CHECKS, "synchronize", "threads")
+
+
+def test_the_reference_is_proven_in_every_check():
+    found = examined()
+    assert [it.check for it in found.findings] == list(CHECKS)
+    assert not failed(found)
+    assert [it.step for it in found.divergence] == list(range(1, 13))
+    assert found.rows == 16
+    assert found.settings["dtype"] == "float64"
+    for step in found.divergence:
+        assert step.logits == step.loss == step.gradients == step.weights == step.slots == 0
+
+
+def test_float32_is_near_but_not_the_same():
+    found = examined(dtype="float32", steps=10)
+    assert not failed(found)
+    assert all(1e-9 < step.gradients < 1e-5 for step in found.divergence)
+
+
+def test_an_optimizer_without_slots_has_none_to_compare():
+    task = TASK.model_copy(update={"optimizer": SGD()})
+    found = examined(task=task)
+    assert not failed(found)
+    assert "slots" not in [it.check for it in found.findings]
+    assert found.divergence[0].slots is None
+
+
+def test_the_idiomatic_lane_goes_through_its_own_loop():
+    found = examined(Idiom, lane="idiomatic")
+    assert not failed(found)
+    assert {"fit", "infer"} <= {it.check for it in found.findings}
+
+
+class OffAtStepSeven(Adapter):
+    """From step 7 on one entry of one gradient is too large, by a millionth."""
+
+    def gradients(self, batch):
+        gradients = super().gradients(batch)
+        if self._steps >= 6:
+            largest = np.abs(gradients["layer1.bias"]).argmax()
+            gradients["layer1.bias"][largest] *= 1 + 1e-6
+        return gradients
+
+
+def test_a_failure_names_the_first_step_and_tensor_and_says_by_how_much():
+    found = examined(OffAtStepSeven)
+    assert failed(found) == {
+        "gradients": "step 7, layer1.bias: 1.0e-06 of its scale, more than 1e-09"
+    }
+    assert found.divergence[5].gradients == 0
+    assert found.divergence[6].gradients == pytest.approx(1e-6)
+    assert len(found.divergence) == 12
+    assert not failed(examined(OffAtStepSeven, dtype="float32", steps=10))
+
+
+class Nothing(Adapter):
+    """Has no weight to show after the third step."""
+
+    def state(self):
+        return State({}, {}) if self._steps == 3 else super().state()
+
+
+def test_where_nothing_can_be_compared_the_lock_step_ends():
+    found = examined(Nothing)
+    assert len(found.divergence) == 3
+    assert found.divergence[-1].weights is None
+    assert set(failed(found)) == {"weights", "slots"}
+    assert "step 3, layer" in failed(found)["weights"]
+
+
+class Stubborn(Adapter):
+    """Raises in whatever comes after the lock step."""
+
+    def reset(self):
+        if getattr(self, "_steps", 0):
+            raise ZeroDivisionError("no\nreset")
+        super().reset()
+
+
+def test_an_exception_in_one_check_is_its_failure():
+    found = failed(examined(Stubborn))
+    assert found["reset"] == "ZeroDivisionError: no reset"
+    assert not set(found) & {"start", *QUANTITIES, "settings"}
+
+
+def test_an_exception_in_the_lock_step_is_raised_and_so_is_unsupported():
+    class Broken(Adapter):
+        def train_step(self, batch):
+            raise ZeroDivisionError
+
+    class Elsewhere(Adapter):
+        def settings(self):
+            raise Unsupported("not on a Monday")
+
+    with pytest.raises(ZeroDivisionError):
+        examined(Broken)
+    with pytest.raises(Unsupported):
+        examined(Elsewhere)
+
+
+def test_batches_follow_the_shared_start_across_epochs():
+    start, arrays = make_start(TASK, 3), arrays_of(TASK.data)
+    found = batches(TASK, start, arrays, 16)
+    for epoch in range(3):
+        for rows in start.epoch_order(epoch):
+            inputs, targets = next(found)
+            np.testing.assert_array_equal(inputs, arrays.x_train[rows])
+            np.testing.assert_array_equal(targets, arrays.y_train[rows])
+
+
+def test_large_tasks_are_compared_on_fewer_rows_and_steps_and_small_ones_on_all():
+    for task in CATALOGUE.values():
+        small = task.name not in ("mnist-wide", "article-pytorch")
+        assert (rows_compared(task) == task.batch) is small, task.name
+        assert 32 <= rows_compared(task) <= task.batch
+        assert 10 <= steps_compared(task, 100) <= 100
+    assert steps_compared(CATALOGUE["mnist-mlp"], 100) == 100
+    assert steps_compared(CATALOGUE["mnist-wide"], 100) == 10
+    start, arrays = make_start(TASK, 0), arrays_of(TASK.data)
+    assert next(batches(TASK, start, arrays, 4)).inputs.shape == (4, 8)
