@@ -15,6 +15,9 @@ import numpy as np
 
 from harness.adapter import Array
 
+PORTION = 2**15
+"""Entries that are compared at once."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -45,16 +48,20 @@ def compare(
         return _cannot("all", "the reference has no tensor to compare with")
     for name in expected.keys() ^ values.keys():
         return _cannot(name, "missing" if name in expected else "unknown to the reference")
-    smallest = _smallest_scale(dtype)
-    whole = max(_largest(it) for it in expected.values())
+    largest = {name: _largest(it) for name, it in expected.items()}
+    for name, size in largest.items():
+        if not math.isfinite(size):
+            return _cannot(name, "NaN or infinite in the reference itself")
+    whole, smallest = max(largest.values()), _smallest_scale(dtype)
     found = [
-        _difference(name, values[name], it, dtype, whole, smallest) for name, it in expected.items()
+        _difference(name, values[name], it, dtype, largest[name] or whole, smallest)
+        for name, it in expected.items()
     ]
     return max(found, key=lambda it: it.size)
 
 
 def _difference(
-    name: str, values: Array, expected: Array, dtype: str | None, whole: float, smallest: float
+    name: str, values: Array, expected: Array, dtype: str | None, scale: float, smallest: float
 ) -> Difference:
     if values.shape != expected.shape:
         return _cannot(name, f"shape {values.shape}, not {expected.shape}")
@@ -62,15 +69,30 @@ def _difference(
         return _cannot(name, "an empty tensor")
     if dtype is not None and values.dtype != dtype:
         return _cannot(name, f"{values.dtype}, not {dtype}")
-    if not np.isfinite(expected).all():
-        return _cannot(name, "NaN or infinite in the reference itself")
-    with np.errstate(invalid="ignore"):  # told in the next line
-        apart = _largest(np.subtract(values, expected, dtype="float64"))
+    apart = _apart(values, expected)
     if not math.isfinite(apart):
         return _cannot(name, "NaN or infinite")
-    if whole == 0 and apart:
+    if scale == 0 and apart:
         return _cannot(name, "not zero, as all should be")
-    return Difference(apart / max(_largest(expected) or whole, smallest), name)
+    return Difference(apart / max(scale, smallest), name)
+
+
+def _apart(values: Array, expected: Array) -> float:
+    """The largest absolute difference, in portions that stay in the cache; NaN if there is one."""
+    if expected.size <= PORTION:
+        with np.errstate(invalid="ignore"):  # an infinity less another is NaN, as it should be
+            return _largest(np.subtract(values, expected, dtype="float64"))
+    if len(expected) == 1:
+        return _apart(values[0], expected[0])
+    rows = max(1, PORTION // math.prod(expected.shape[1:]))
+    return float(
+        np.max(
+            [
+                _apart(values[first : first + rows], expected[first : first + rows])
+                for first in range(0, len(expected), rows)
+            ]
+        )
+    )
 
 
 def _largest(values: Array) -> float:

@@ -107,7 +107,7 @@ class Adapter:
 
     def _canonical(self, tensors: Any) -> dict[str, Array]:
         return {
-            name: self.to_numpy(tensor).T.copy()
+            name: self.to_numpy(tensor).T
             for name, tensor in zip(self._names, tensors, strict=True)
         }
 

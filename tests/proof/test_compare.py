@@ -89,6 +89,32 @@ def test_a_reference_that_is_not_finite_is_a_failure():
     assert compare({"a": endless}, {"a": endless}, "float64").size == math.inf
 
 
+def test_a_reference_that_is_not_finite_hides_behind_no_tensor_of_zeros():
+    expected = {"dead": np.zeros(2), "broken": np.array([np.nan, 1.0])}
+    for order in (expected, dict(reversed(expected.items()))):
+        assert compare(copied(order), order, "float64").size == math.inf
+
+
+@pytest.mark.parametrize(
+    "shape", [(300, 200), (1, 70_000), (70_000,), (3, 1, 50_000), (2, 7, 5000)]
+)
+def test_large_tensors_are_compared_in_portions_and_no_entry_is_left_out(shape, monkeypatch):
+    generator = np.random.default_rng(0)
+    expected = generator.standard_normal(shape)
+    scale = np.abs(expected).max()
+    for place in (
+        0,
+        expected.size // 2,
+        expected.size - 1,
+        *generator.integers(0, expected.size, 9),
+    ):
+        for wrong in (np.nan, np.inf, expected.flat[place] + scale):
+            values = np.asfortranarray(expected.copy())
+            values.flat[place] = wrong
+            found = compare({"a": values}, {"a": expected}, "float64").size
+            assert found == (pytest.approx(1) if np.isfinite(wrong) else math.inf)
+
+
 def test_zeros_are_measured_by_the_largest_entry_of_the_whole_set():
     expected = {"dead": np.zeros(3), "alive": np.array([1.0, -4.0])}
     values = copied(expected)
@@ -106,7 +132,7 @@ def test_among_nothing_but_zeros_whatever_is_not_zero_is_infinitely_far():
 
 
 def test_what_float32_must_lose_to_underflow_is_no_difference():
-    """A second moment of 1e-42 is a denormal number in float32, and zero where those are flushed."""
+    """A second moment of 1e-42 is a denormal number in float32, zero where those are flushed."""
     flushed = compare({"a": np.zeros(2, "float32")}, {"a": np.full(2, 1e-42)}, "float32")
     assert flushed.size < 1e-10
     assert compare({"a": np.zeros(2)}, {"a": np.full(2, 1e-42)}, "float64").size == 1

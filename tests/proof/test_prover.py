@@ -1,0 +1,122 @@
+"""Provers in real processes: what is right, what is wrong, and what breaks on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+import impls
+from harness.certificates import ENDED, SUPPORTED
+from harness.proof.certify import claim
+from harness.proof.pool import prove_all
+from harness.proof.process import Prover
+from harness.runs.process import WorkerFailed
+from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.datasets import load, write_staged
+from tests.builders import make_setup
+
+TASK = CATALOGUE["cancer-binary"]
+FAULTS = Path(__file__).parents[1] / "impls"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_staged(load(TASK.data, None), folder)
+    return folder
+
+
+@pytest.fixture
+def with_faulty(monkeypatch):
+    monkeypatch.setenv("SAMESTEP_IMPLS", str(FAULTS))
+    monkeypatch.setattr(impls, "__path__", [*impls.__path__, str(FAULTS)])
+
+
+def request(label, data, limit=120.0, **fields):
+    return claim(TASK, make_setup(TASK, label, **fields), quick=True).request(data, limit)
+
+
+@pytest.fixture
+def prover(tmp_path, request):
+    label = getattr(request, "param", "reference:replay")
+    prover = Prover(make_setup(TASK, label), tmp_path / "log")
+    yield prover
+    prover.close()
+
+
+@pytest.mark.parametrize("lane", ["identical", "idiomatic"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_reference_is_proven_and_its_memory_counted(prover, data, lane, dtype):
+    proved = prover.prove(request("reference:replay", data, lane=lane, dtype=dtype))
+    assert [it for it in proved.findings if not it.ok] == []
+    assert len(proved.divergence) == 10
+    assert proved.rows == 32
+    assert proved.seconds > 0
+    assert proved.settings["threads"] == 1
+    size = TASK.parameters * (4 if dtype == "float32" else 8)
+    assert proved.logical_peak["train"] > 4 * size  # weights, gradients and two slots
+    assert size < proved.logical_peak["predict"] < proved.logical_peak["train"]
+
+
+def test_one_prover_proves_one_setup_after_the_other(prover, data):
+    for mode in ("replay", "eager", "replay"):
+        proved = prover.prove(request(f"reference:{mode}", data))
+        assert all(it.ok for it in proved.findings)
+
+
+HOW = {
+    "raise": "ValueError: two lines",
+    "crash": "SIGSEGV",
+    "exit": "exited with code 3",
+    "vanish": "exited with code 0",
+    "greedy": "MemoryError",
+    "hang": "no result within 2 s",
+}
+
+
+@pytest.mark.parametrize("mode", HOW)
+def test_a_proof_that_breaks_says_how(with_faulty, data, tmp_path, mode):
+    children = psutil.Process().children(recursive=True)
+    prover = Prover(make_setup(TASK, f"faulty:{mode}"), tmp_path / "log")
+    try:
+        proved = prover.prove(request(f"faulty:{mode}", data, limit=2.0))
+        (finding,) = proved.findings
+        assert (finding.check, finding.ok) == (ENDED, False)
+        assert HOW[mode] in finding.detail
+        # The prover itself lives on, and proves what comes next.
+        again = prover.prove(request("faulty:unsupported", data))
+        assert again.findings[0].check == SUPPORTED
+        assert again.findings[0].detail == "not on a Monday"
+    finally:
+        prover.close()
+    assert psutil.Process().children(recursive=True) == children
+
+
+def test_a_framework_that_computes_nothing_is_not_proven(with_faulty, data, tmp_path):
+    launch = lambda setup: Prover(setup, tmp_path / "log")  # noqa: E731
+    ((_, proved),) = prove_all([request("faulty:fine", data)], launch, 2)
+    failed = {it.check: it.detail for it in proved.findings if not it.ok}
+    assert "missing" in failed["start"]
+    assert proved.logical_peak == {}
+
+
+def test_a_framework_that_cannot_be_imported_is_a_failure_of_its_proofs(data, tmp_path):
+    prover = Prover(make_setup(TASK, "reference:replay"), tmp_path / "log")
+    try:
+        asked = request("reference:replay", data)
+        broken = asked.model_copy(
+            update={"setup": asked.setup.model_copy(update={"framework": "nowhere"})}
+        )
+        (finding,) = prover.prove(broken).findings
+        assert finding.check == ENDED
+        assert "ModuleNotFoundError" in finding.detail
+    finally:
+        prover.close()
+
+
+def test_a_prover_that_is_killed_is_a_typed_failure(prover, data):
+    psutil.Process(prover._process.pid).kill()
+    with pytest.raises(WorkerFailed, match="SIGKILL"):
+        prover.prove(request("reference:replay", data))

@@ -1,0 +1,190 @@
+"""`verify` and the proofs of a run: what counts, what is said, how it ends."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from harness import verifying
+from harness.certificates import ENDED, SUPPORTED, Divergence, Finding
+from harness.errors import NotProven
+from harness.proof import proving
+from harness.proof.messages import Proved
+from harness.proof.proving import needs
+from harness.runs.config import resolve
+from harness.runs.plan import make_plan
+from harness.runs.runner import make_info
+from harness.runs.store import create
+from tests.builders import make_setup
+from tests.fakes import TASK
+from tests.test_cli import harness
+
+FINE = Proved(
+    seconds=1.0,
+    findings=(Finding(check="weights", ok=True),),
+    divergence=tuple(Divergence(step=step, weights=step * 1e-7) for step in range(1, 11)),
+    rows=32,
+    logical_peak={"train": 1000, "predict": None},
+)
+WRONG = FINE.model_copy(
+    update={"findings": (Finding(check="weights", ok=False, detail="step 3, layer1.bias: 1e-2"),)}
+)
+ABSENT = Proved(
+    seconds=1.0, findings=(Finding(check=SUPPORTED, ok=False, detail="not on a Monday"),)
+)
+GONE = Proved(seconds=1.0, findings=(Finding(check=ENDED, ok=False, detail="SIGSEGV"),))
+FLAGS = {"tasks": ("digits-mlp",), "frameworks": ("reference",), "threads": (1,)}
+
+
+@pytest.fixture
+def proofs(monkeypatch):
+    """Stands for the provers: outcomes by mode, FINE unless given; and what was asked."""
+    outcomes, asked = {}, []
+
+    def prove_all(requests, launch, provers):
+        for request in reversed(requests):
+            asked.append(request.setup)
+            yield request, outcomes.get(request.setup.mode, FINE)
+
+    monkeypatch.setattr(proving, "prove_all", prove_all)
+    monkeypatch.setenv("COLUMNS", "100")
+    return outcomes, asked
+
+
+def test_everything_is_proved_once(proofs, tmp_path, capsys):
+    _, asked = proofs
+    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    told = capsys.readouterr().out
+    assert len(asked) == 4  # two modes, two dtypes
+    assert "4 of 4 setups proven (" in told
+    assert "1.0e-06   10×32 " in told
+    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    told = capsys.readouterr().out
+    assert len(asked) == 4
+    assert "4 of 4 setups proven, 4 of them by earlier certificates" in told
+    assert "10×32°" in told
+    verifying.verify(dict(FLAGS), tmp_path, fresh=True)
+    assert len(asked) == 8
+    assert {it.name for it in tmp_path.iterdir() if it.is_dir()} == set()
+
+
+def test_what_is_not_proven_is_named_and_tried_again(proofs, tmp_path, capsys):
+    outcomes, asked = proofs
+    outcomes["eager"] = WRONG
+    with pytest.raises(NotProven, match="2 of 4 setups not proven"):
+        verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    told = capsys.readouterr().out
+    assert "digits-mlp, reference:eager, float32 on cpu: NOT PROVEN: weights: step 3" in told
+    assert "2 of 4 setups proven, 2 NOT proven" in told
+    del outcomes["eager"]
+    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    assert [it.mode for it in asked[4:]] == ["eager", "eager"]
+
+
+def test_unsupported_is_shown_and_no_failure(proofs, tmp_path, capsys):
+    outcomes, _ = proofs
+    outcomes["eager"] = ABSENT
+    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    told = capsys.readouterr().out
+    assert "unsupported: not on a Monday" in told
+    assert "2 of 4 setups proven, 2 unsupported" in told
+
+
+def test_a_proof_that_broke_has_nothing_to_compare(proofs, tmp_path, capsys):
+    proofs[0]["eager"] = GONE
+    with pytest.raises(NotProven):
+        verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    assert "NOT PROVEN –" in capsys.readouterr().out
+
+
+def plan_of(**flags):
+    return make_plan(resolve(None, {"blocks": 1, "seeds": 0} | FLAGS | flags))
+
+
+def test_a_run_has_the_certificates_of_its_setups_and_proves_what_lacks_one(proofs, tmp_path):
+    outcomes, asked = proofs
+    plan = plan_of(frameworks=("reference:replay", "reference:eager"))
+    assert any(it.twin for arena in plan.arenas for it in arena.setups)
+    outcomes["eager"] = WRONG
+    with create(tmp_path) as store:
+        keys = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
+        assert len(asked) == 2  # the twin is one of them
+        store.add_run(make_info(plan, "a-run"), plan.tasks)
+        store.relate("a-run", keys)
+        found = {it.setup.label: it for it in store.load("a-run").certificates}
+    assert found["reference:replay"].proven
+    assert not found["reference:eager"].proven
+    assert found["reference:replay"].logical_peak == {"train": 1000, "predict": None}
+
+
+def test_a_run_says_what_is_proven_and_what_is_not(proofs, tmp_path):
+    outcomes, asked = proofs
+    outcomes["eager"] = WRONG
+    plan = plan_of(frameworks=("reference:*",))
+    console = Console(record=True, width=100, file=None, quiet=False)
+    with create(tmp_path) as store:
+        for _ in range(2):
+            verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, console)
+    told = console.export_text()
+    assert "1 of 2 setups proven, 1 NOT proven" in told
+    assert "1 of 2 setups proven, 1 of them by earlier certificates, 1 NOT proven" in told
+    assert told.count("NOT PROVEN: weights: step 3") == 2
+    assert [it.mode for it in asked].count("replay") == 1
+
+
+def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):
+    _, asked = proofs
+    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    plan = plan_of(frameworks=("reference:*",), dtypes=("float64", "float32"))
+    asked.clear()
+    with create(tmp_path) as store:
+        verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
+    assert asked == []
+
+
+def test_a_quick_certificate_is_not_enough_for_verify(proofs, tmp_path):
+    setups = [(TASK, make_setup(TASK, "reference:eager", dtype="float64"))]
+    with create(tmp_path) as store:
+        (quick,) = needs(setups, store, quick=True)
+        store.add_certificate(quick.claim.certificate(quick.key, FINE))
+        (again,) = needs(setups, store, quick=True)
+        assert again.certificate is not None
+        (full,) = needs(setups, store, quick=False)
+        assert full.certificate is None
+
+
+def test_the_command_itself(tmp_path):
+    """The reference, on the smallest task, in real processes; then from its certificates."""
+    words = ("verify", "-t", "diabetes-regression", "-f", "reference", "-o", tmp_path)
+    first = harness(*words, "--threads", 1, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "4 of 4 setups proven (" in first.stdout
+    again = harness(*words, "--threads", 1, cwd=tmp_path)
+    assert "4 of them by earlier certificates" in again.stdout
+
+
+def test_it_ends_with_5_where_something_is_not_proven(tmp_path):
+    from tests.proof.test_prover import FAULTS
+
+    told = harness(
+        *("verify", "-t", "digits-mlp", "-f", "faulty:crash", "-f", "faulty:unsupported"),
+        *("--dtype", "float32", "-o", tmp_path),
+        cwd=tmp_path,
+        SAMESTEP_IMPLS=str(FAULTS),
+    )
+    assert told.returncode == 5, told.stderr
+    assert "SIGSEGV" in told.stdout
+    assert "unsupported" in told.stdout
+    assert told.stderr.count("\n") == 1
+    assert "1 of 2 setups not proven" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(("-t", "nothing"), "task"), (("-f", "nothing"), "framework"), (("--dtype", "x"), "dtype")],
+)
+def test_a_wrong_request_writes_nothing(tmp_path, words, what):
+    told = harness("verify", *words, "-o", tmp_path / "results", cwd=tmp_path)
+    assert told.returncode == 2
+    assert what in told.stderr
+    assert not (tmp_path / "results").exists()
