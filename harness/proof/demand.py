@@ -20,23 +20,28 @@ class Demand:
     def __init__(self) -> None:
         self._cpu, self._asked = time.process_time(), _asked()
 
-    def seconds(self) -> tuple[float, float]:
-        """CPU time; and with it the waiting, of those threads that still live."""
+    def seconds(self, passed: float) -> tuple[float, float]:
+        """CPU time; and with it the waiting, of those threads that still live.
+
+        The kernel books a wait when it ends, however long ago it began: no thread counts for more
+        than the time that has passed.
+        """
         cpu = time.process_time() - self._cpu
-        return cpu, max(cpu, _asked() - self._asked)
+        asked = (it - self._asked.get(thread, 0.0) for thread, it in _asked().items())
+        return cpu, max(cpu, sum(min(it, passed) for it in asked))
 
 
-def _asked() -> float:
-    """Of all threads that live, so far; 0 where the kernel does not count their waiting."""
-    total = 0
+def _asked() -> dict[str, float]:
+    """Of every thread that lives, so far; without those of which the kernel counts nothing."""
+    seconds: dict[str, float] = {}
     try:
         threads = os.listdir(THREADS)
     except OSError:
-        return 0.0
+        return seconds
     for thread in threads:
         try:
             ran, waited, _ = (THREADS / thread / "schedstat").read_text(encoding="ascii").split()
         except (OSError, ValueError):  # it has just ended, or nothing is counted here
             continue
-        total += int(ran) + int(waited)
-    return total / 1e9
+        seconds[thread] = (int(ran) + int(waited)) / 1e9
+    return seconds
