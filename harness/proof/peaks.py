@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.adapter import Adapter
-from harness.cells import THROUGHPUT, Dtype, Lane, Phase
+from harness.cells import Dtype, Lane, Phase
 from harness.proof.drive import Rows, driver
 from harness.tasks.spec import Task
 
@@ -26,6 +26,3 @@ def impossible(peak: int | None, task: Task, dtype: Dtype) -> str:
     if not peak:
         return "the logical peak is 0; where there is no account it must be None"
     return f"a logical peak of {peak:,} bytes; the weights alone have {weights:,}"
-
-
-__all__ = ["THROUGHPUT", "impossible", "logical_peak"]
