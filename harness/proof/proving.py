@@ -18,7 +18,7 @@ from harness.runs.store import Store
 from harness.tasks.data import Data
 from harness.tasks.spec import Task
 
-LIMIT = 600.0
+LIMIT = 300.0
 """Seconds for the one proof; a deep network takes its time to be compiled."""
 
 
