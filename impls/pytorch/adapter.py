@@ -107,8 +107,7 @@ class Adapter:
 
     def _canonical(self, tensors: Any) -> dict[str, Array]:
         return {
-            name: self.to_numpy(tensor).T
-            for name, tensor in zip(self._names, tensors, strict=True)
+            name: self.to_numpy(tensor).T for name, tensor in zip(self._names, tensors, strict=True)
         }
 
     def to_numpy(self, handle: Tensor) -> Array:
