@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -131,29 +132,35 @@ class Asynchronous(Planted):
 
 @fault("threads", "works with more threads than it says", DIGITS, "threads")
 class MoreThreads(Planted):
-    WORKERS = 3
+    """Threads of its own are busy while steps are asked for, and for a moment longer."""
+
+    HELPERS, LONGER = 6, 0.02
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._pool = ThreadPoolExecutor(self.WORKERS)
-        self._matrix = np.ones((256, 256))
-
-    def _busy(self, run: Callable[[Any], Any], batch: Any) -> Any:
-        helpers = [self._pool.submit(self._help) for _ in range(self.WORKERS)]
-        result = run(batch)
-        for helper in helpers:
-            helper.result()
-        return result
+        self._asked = threading.Event()
+        self._until = 0.0
+        for _ in range(self.HELPERS):
+            threading.Thread(target=self._help, daemon=True).start()
 
     def _help(self) -> None:
-        for _ in range(20):
-            np.exp(self._matrix)  # without the interpreter's lock
+        numbers = np.ones(2**17)
+        while self._asked.wait():
+            np.cos(numbers, out=numbers)  # without the interpreter's lock
+            if time.monotonic() > self._until:
+                self._asked.clear()
+
+    def _ask(self) -> None:
+        self._until = time.monotonic() + self.LONGER
+        self._asked.set()
 
     def train_step(self, batch: Any) -> Any:
-        return self._busy(super().train_step, batch)
+        self._ask()
+        return super().train_step(batch)
 
     def predict(self, batch: Any) -> Any:
-        return self._busy(super().predict, batch)
+        self._ask()
+        return super().predict(batch)
 
 
 @fault("memory-zero", "a device memory counter that reports 0", DIGITS, "memory")
