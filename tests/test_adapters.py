@@ -6,30 +6,64 @@ every loss, activation, optimizer and initializer, each framework in a prover of
 
 from __future__ import annotations
 
+import itertools
 import typing
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from harness.adapter import Options, State
-from harness.cells import Setup
+from harness.cells import DTYPES, Dtype, Setup
 from harness.frameworks import frameworks, version
 from harness.proof.certify import claim
+from harness.proof.pool import prove_all
 from harness.proof.process import Prover
 from harness.proof.tolerances import limits
-from harness.runs.machine import gpus
+from harness.runs.machine import cores, gpus
 from harness.tasks import optimizers, spec
 from harness.tasks.datasets import load, write_staged
+from harness.tasks.spec import Task
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
 from tests.conformance import TASKS
 
 ROOT = Path(__file__).parents[1]
-MODES = [(name, mode) for name, it in frameworks().items() for mode in it.modes]
 FEW = ("gelu-adam", "tanh-momentum")  # in modes that take long to compile
-TOLERANCE = {dtype: limits("exact", dtype).trajectory for dtype in ("float64", "float32")}
-GRADIENT_TOLERANCE = {dtype: limits("exact", dtype).one_step for dtype in ("float64", "float32")}
+TOLERANCE = {dtype: limits("exact", dtype).trajectory for dtype in DTYPES}
+GRADIENT_TOLERANCE = {dtype: limits("exact", dtype).one_step for dtype in DTYPES}
+
+
+class Case(NamedTuple):
+    framework: str
+    mode: str
+    device: str
+    dtype: Dtype
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+    @property
+    def default(self) -> bool:
+        return self.mode == frameworks()[self.framework].default_mode
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [it for it in TASKS if self.default or it.name in FEW]
+
+
+EVERY = [
+    Case(name, mode, device, dtype)
+    for name, it in frameworks().items()
+    for mode in it.modes
+    for device in ("cpu", "gpu:0")
+    for dtype in DTYPES
+]
+# Float32, and GPUs, in the default mode only.
+ON_CPU = [it for it in EVERY if it.device == "cpu" and (it.default or it.dtype == "float64")]
+ON_GPU = [it for it in EVERY if it.device != "cpu" and it.default]
 
 
 def test_the_tasks_use_everything_there_is():
@@ -43,67 +77,60 @@ def test_the_tasks_use_everything_there_is():
 
 
 @pytest.fixture(scope="module")
-def prove(tmp_path_factory):
-    """What a prover finds of a task in a mode; each framework is imported once a device."""
+def proofs(request, tmp_path_factory):
+    """What provers find, by case and task: of all tests that are to run, as many provers side by
+    side as there are cores."""
     folder = tmp_path_factory.mktemp("proofs")
-    provers, staged = {}, {}
+    selected = [it for it in request.session.items if it.path == request.path]
+    cases = dict.fromkeys(it.callspec.params["case"] for it in selected if hasattr(it, "callspec"))
+    staged, asked, logs = {}, {}, itertools.count()
+    for case in cases:
+        if version(frameworks()[case.framework]) is None or (case.device != "cpu" and not gpus()):
+            continue
+        for task in case.tasks:
+            if task.data not in staged:
+                staged[task.data] = folder / f"data{len(staged)}"
+                write_staged(load(task.data, folder), staged[task.data])
+            setup = Setup(task=task.name, digest=task.digest, **case._asdict())
+            proof = claim(task, setup, quick=False, seed=3).request(staged[task.data], 300)
+            asked[proof] = case, task.name
 
-    def run(task, framework, mode, device, dtype):
-        if task.data not in staged:
-            staged[task.data] = folder / f"data{len(staged)}"
-            write_staged(load(task.data, folder), staged[task.data])
-        setup = Setup(
-            task=task.name,
-            digest=task.digest,
-            framework=framework,
-            mode=mode,
-            device=device,
-            dtype=dtype,
-        )
-        if (framework, device) not in provers:
-            log = folder / f"{framework}-{device.replace(':', '')}.log"
-            provers[framework, device] = Prover(setup, log, folder / "caches")
-        request = claim(task, setup, quick=False, seed=3).request(staged[task.data], 300)
-        return provers[framework, device].prove(request)
+    def launch(setup):
+        return Prover(setup, folder / f"prover{next(logs)}.log", folder / "caches")
 
-    yield run
-    for prover in provers.values():
-        prover.close()
+    found = defaultdict(dict)
+    for proof, proved in prove_all(list(asked), launch, cores()):
+        case, name = asked[proof]
+        found[case][name] = proved
+    return found
 
 
-def failures(prove, framework, mode, device, dtype, names):
-    if version(frameworks()[framework]) is None:
-        pytest.skip(f"{framework} is not installed")
-    chosen = [it for it in TASKS if not names or it.name in names]
-    proved = {it.name: prove(it, framework, mode, device, dtype) for it in chosen}
-    steps = limits("exact", dtype).steps
+def check(proofs, case):
+    if version(frameworks()[case.framework]) is None:
+        pytest.skip(f"{case.framework} is not installed")
+    proved = proofs[case]
+    assert proved.keys() == {it.name for it in case.tasks}
+    steps = limits("exact", case.dtype).steps
     assert all(len(it.divergence) == steps for it in proved.values() if it.divergence)
-    return {
+    assert {
         f"{name}: {finding.check}": finding.detail
         for name, it in proved.items()
         for finding in it.findings
         if not finding.ok
-    }
+    } == {}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("framework", "mode"), MODES, ids=lambda it: str(it))
-def test_an_adapter_computes_what_the_reference_computes(prove, framework, mode, dtype):
-    default = mode == frameworks()[framework].default_mode
-    if dtype == "float32" and not default:
-        pytest.skip("float32 is shown in the default mode")
-    names = () if default else FEW
-    assert failures(prove, framework, mode, "cpu", dtype, names) == {}
+@pytest.mark.parametrize("case", ON_CPU, ids=str)
+def test_an_adapter_computes_what_the_reference_computes(proofs, case):
+    check(proofs, case)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not gpus(), reason="no GPU found on this machine")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("framework", sorted(frameworks()))
-def test_on_a_gpu_too(prove, framework, dtype):
-    mode = frameworks()[framework].default_mode
-    assert failures(prove, framework, mode, "gpu:0", dtype, ()) == {}
+@pytest.mark.parametrize("case", ON_GPU, ids=str)
+def test_on_a_gpu_too(proofs, case):
+    check(proofs, case)
 
 
 def test_a_state_starts_with_slots_of_zeros():

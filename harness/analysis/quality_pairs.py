@@ -87,7 +87,7 @@ class _Differences:
         if not self.relative:
             self.values = [our - their for our, their in both.values()]
         elif all(our > 0 and their > 0 for our, their in both.values()):
-            self.values = [math.log(our / their) for our, their in both.values()]
+            self.values = [math.log(our) - math.log(their) for our, their in both.values()]
         else:
             self.reason = "an error of zero has no ratio"
         # Accuracies lie on a grid of one test row.

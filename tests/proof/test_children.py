@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from harness.proof.children import ChildFailed, in_child
 
 def dies_by(signal_):
     def die():
+        faulthandler.disable()  # its report would be mistaken for one of the tests'
         os.kill(os.getpid(), signal_)
         time.sleep(60)
         return ""

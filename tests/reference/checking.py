@@ -12,7 +12,10 @@ import numpy as np
 from impls.reference import losses
 from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
 
-PRIMITIVES_AND_LOSSES = PRIMITIVES | {"probability_cross_entropy": losses.probability_cross_entropy}
+# The faults that the self-test plants bring primitives of their own, wherever they are imported.
+PRIMITIVES_AND_LOSSES = {
+    name: it for name, it in PRIMITIVES.items() if not name.startswith("planted_")
+} | {"probability_cross_entropy": losses.probability_cross_entropy}
 
 
 def check_gradient(
