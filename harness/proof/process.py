@@ -17,9 +17,13 @@ PATIENT = {
     "GOMP_SPINCOUNT": "0",
     "OPENBLAS_THREAD_TIMEOUT": "4",
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
 """Threads that are out of work sleep at once, and nobody compiles in processes of his own: provers
-work side by side already. No number changes by it."""
+work side by side already. Memory is kept and used again: every step makes as many large arrays as
+the one before, and pages given back to the system are cleared before they return. No number changes
+by it."""
 SLACK_SECONDS = 60.0
 """More than the children of a prover may take: for its own import."""
 
