@@ -56,7 +56,13 @@ Content = dict[str, Any]
 MOST_BLOCKS = 24
 """Where a precision is asked for and no number of blocks."""
 PRESETS: dict[str, Content] = {
-    "quick": {"tasks": ("digits-mlp",), "blocks": 9, "rounds": 6, "seeds": 1},
+    "quick": {
+        "tasks": ("digits-mlp",),
+        "blocks": 9,
+        "rounds": 6,
+        "warmup_seconds": 0.2,
+        "seeds": 1,
+    },
     "standard": {
         "tasks": ("digits-mlp", "mnist-mlp", "mnist-wide", "deep-narrow", "cancer-binary"),
         "modes": "all",

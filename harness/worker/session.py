@@ -50,6 +50,7 @@ class Session:
         self._adapter.synchronize()
         built = time.perf_counter()
 
+        _freeze()
         loops = make_loops(self._adapter, setup.lane, load.phases, load.task, start, arrays)
         self._runs: dict[Phase, PhaseRun] = {
             phase: PhaseRun(self._adapter, phase, loop, setup.dtype)
@@ -84,9 +85,7 @@ class Session:
     def _prepare(self, request: Prepare) -> Prepared:
         for run in self._runs.values():
             run.warm_up(request.sample_seconds, request.warmup_seconds)
-        # What lives now lives to the end: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         return Prepared(
             phases=tuple(run.record for run in self._runs.values()),
             settings=self._read_settings(),
@@ -97,6 +96,15 @@ class Session:
 
     def _limits(self) -> Limits:
         return measure_limits(self._adapter, self._task, self._dtype, tuple(self._runs))
+
+
+def _freeze() -> None:
+    """What lives now lives to the end: the collector need not look at it again.
+
+    Where a framework was imported that would take it a quarter of a second, each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
