@@ -64,12 +64,14 @@ def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: st
             )
             if not resume:
                 store.add_run(runner.make_info(plan, name), plan.tasks)
-            store.relate(name, proofs)
+            store.relate(name, [it.key for it in proofs])
+            unranked = {it.setup for it in proofs if not it.proven}
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
             with displays[shown](console, plan.tasks) as display:
                 engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
-                _run_blocks(runner.Runner(plan, name, store, engine, data, display), done)
+                blocks = runner.Runner(plan, name, store, engine, data, display, unranked)
+                _run_blocks(blocks, done)
         return store.load(name)
 
 

@@ -64,8 +64,8 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
 
 def prove_first(
     plan: Plan, store: Store, data: Mapping[Data, Path], folder: Path, console: Console | None
-) -> list[str]:
-    """A quick proof of every setup of a run that has none; the keys of all its certificates.
+) -> list[Certificate]:
+    """A quick proof of every setup of a run that has none; the certificates of all of them.
 
     What is not proven is measured all the same, and ranked by nobody. Prints what was done unless
     there is no console.
@@ -80,7 +80,7 @@ def prove_first(
     shown += [(it.certificate, True) for it in wanted if it.certificate]
     quiet.print(Text(_counted(shown, time.monotonic() - begin)), soft_wrap=True)
     _print_failures([it for it, _ in shown if not it.proven], quiet)
-    return [it.key for it, _ in shown]
+    return [it for it, _ in shown]
 
 
 def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:

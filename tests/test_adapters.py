@@ -24,14 +24,23 @@ from harness.proof.process import Prover
 from harness.proof.tolerances import limits
 from harness.runs.machine import cores, gpus
 from harness.tasks import optimizers, spec
+from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
-from tests.conformance import TASKS
+from tests.conformance import TASKS, task
 
 ROOT = Path(__file__).parents[1]
 FEW = ("gelu-adam", "tanh-momentum")  # in modes that take long to compile
+MNIST = task(
+    "mnist-shape",
+    Teacher(features=784, classes=10, train=1600, test=16),
+    "cross-entropy",
+    optimizers.Adam(),
+    hidden=(64, 64),
+)
+"""The shape of MNIST and of its usual network, and rows for a hundred steps."""
 TOLERANCE = {dtype: limits("exact", dtype).trajectory for dtype in DTYPES}
 GRADIENT_TOLERANCE = {dtype: limits("exact", dtype).one_step for dtype in DTYPES}
 
@@ -51,7 +60,9 @@ class Case(NamedTuple):
 
     @property
     def tasks(self) -> list[Task]:
-        return [it for it in TASKS if self.default or it.name in FEW]
+        if not self.default:
+            return [it for it in TASKS if it.name in FEW]
+        return [*TASKS, MNIST] if self.dtype == "float64" else list(TASKS)
 
 
 EVERY = [
@@ -124,6 +135,19 @@ def check(proofs, case):
 @pytest.mark.parametrize("case", ON_CPU, ids=str)
 def test_an_adapter_computes_what_the_reference_computes(proofs, case):
     check(proofs, case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", [it for it in ON_CPU if it.default and it.dtype == "float64"], ids=str
+)
+def test_float64_differs_by_rounding_alone_over_a_hundred_steps(proofs, case):
+    if case not in proofs:
+        pytest.skip(f"{case.framework} is not installed")
+    divergence = proofs[case][MNIST.name].divergence
+    assert len(divergence) == 100
+    kinds = ("loss", "logits", "gradients", "weights", "slots")
+    assert max(getattr(step, kind) for step in divergence for kind in kinds) <= 1e-12
 
 
 @pytest.mark.gpu

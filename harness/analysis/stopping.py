@@ -40,18 +40,24 @@ class Width(Frozen):
 class Standing(Frozen):
     """Where one arena stands: every headline ratio, the widest of them, and whether to stop.
 
-    `blocks` are those that any setup finished; `widest` is None where there is no ratio.
+    `precision` is the target, None where the number of blocks is fixed; `blocks` are those that
+    any setup finished; `widest` is None where there is no ratio.
     """
 
-    precision: float
+    precision: float | None
     least_blocks: int
     blocks: int
     widths: tuple[Width, ...]
     widest: Width | None
     reached: bool
 
+    @property
+    def breadth(self) -> float:
+        """The half-width of the widest ratio; infinite without an interval, 0 without a ratio."""
+        return 0.0 if self.widest is None else _breadth(self.widest)
 
-def standing(records: Sequence[Record], *, precision: float, least_blocks: int) -> Standing:
+
+def standing(records: Sequence[Record], *, precision: float | None, least_blocks: int) -> Standing:
     """Where the records of one arena stand: each setup against its lane's baseline, each phase.
 
     Twins take no part, nor do trials that did not end well. Give it the records of setups that
@@ -76,7 +82,9 @@ def standing(records: Sequence[Record], *, precision: float, least_blocks: int) 
         blocks=blocks,
         widths=tuple(widths),
         widest=max(widths, key=_breadth, default=None),
-        reached=blocks >= least and all(it.known and it.n >= least for it in widths),
+        reached=precision is not None
+        and blocks >= least
+        and all(it.known and it.n >= least for it in widths),
     )
 
 
@@ -92,7 +100,7 @@ def _widths(
     lane: Lane,
     phase: Phase,
     setups: Mapping[str, Sequence[Record]],
-    precision: float,
+    precision: float | None,
     least_blocks: int,
 ) -> list[Width]:
     timed: dict[str, Steps] = {
@@ -116,7 +124,7 @@ def _widths(
                 baseline=baseline,
                 n=len(logs),
                 half_width=log_half_width(logs),
-                known=known(logs, precision, least_blocks),
+                known=precision is not None and known(logs, precision, least_blocks),
             )
         )
     return found

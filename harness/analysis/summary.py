@@ -12,6 +12,7 @@ from harness.analysis.noise import ArenaNoise, arena_noise, margin
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
 from harness.analysis.ranking import Eligibility
 from harness.analysis.rows import CellRow
+from harness.analysis.stopping import Standing, standing
 from harness.analysis.tables import Table, make_table
 from harness.cells import LANES, PHASES, Setup
 from harness.certificates import Certificate
@@ -39,7 +40,7 @@ class Summary(Frozen):
     """All rows of a report.
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
-    means over tasks, `noise` has one entry an arena.
+    means over tasks; `noise` and `standings` have one entry an arena, in the same order.
     """
 
     tables: tuple[Table, ...]
@@ -48,6 +49,7 @@ class Summary(Frozen):
     idioms: tuple[Gain, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
     noise: tuple[ArenaNoise, ...] = ()
+    standings: tuple[Standing, ...] = ()
 
     @property
     def trainings(self) -> tuple[TrainingRow, ...]:
@@ -60,11 +62,15 @@ def summarise(
     records: Sequence[Record],
     certificates: Iterable[Certificate] = (),
     defaults: Mapping[str, str] | None = None,
+    *,
+    precision: float | None = None,
+    least_blocks: int = 0,
 ) -> Summary:
     """All rows of a report. Tables stand in the order of tasks, their rows fastest first.
 
     Only setups with a passing certificate are ranked. `defaults` maps a framework to its default
-    mode, which its idiomatic modes are compared with.
+    mode, which its idiomatic modes are compared with. `precision` and `least_blocks` are those of
+    the run's early stop, if it had one.
     """
     # By name too: a user's copy of a task has the same digest under another name.
     known = {(task.name, task.digest): task for task in tasks}
@@ -85,12 +91,24 @@ def summarise(
         idioms=tuple(it for part in parts for it in part.idioms),
         aggregates=aggregates(tables),
         noise=tuple(part.noise for part in parts),
+        standings=tuple(
+            standing(part.rankable, precision=precision, least_blocks=least_blocks)
+            for part in parts
+        ),
     )
 
 
 def summarise_run(run: Run, defaults: Mapping[str, str] | None = None) -> Summary:
     """The same of a stored run, with the certificates that its setups had."""
-    return summarise(run.tasks, run.records, run.certificates, defaults)
+    config = run.info.config
+    return summarise(
+        run.tasks,
+        run.records,
+        run.certificates,
+        defaults,
+        precision=config.get("precision"),
+        least_blocks=config.get("least_blocks", 0),
+    )
 
 
 class _Part:
@@ -107,6 +125,12 @@ class _Part:
         contestants = [it for it in good.values() if not it.setup.twin]
         lanes: list[list[Entry]] = [
             own for lane in LANES if (own := [it for it in contestants if it.setup.lane == lane])
+        ]
+        self.rankable = [
+            record
+            for entry in contestants
+            if not eligibility.of_setup(entry)
+            for record in entry.records
         ]
         self.noise = arena_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}

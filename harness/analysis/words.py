@@ -75,34 +75,26 @@ def doubt(pair: Pair) -> str:
     return f"this run's noise hides anything below {percent(pair.hidden)}"
 
 
-def floor_sentence(label: str, floor: float | None, bound: float | None, alarm: bool) -> str:
-    """What an A/A pair shows: the smallest effect that the run could have shown."""
-    if floor is None or bound is None:
-        return f"{label} against itself: one block says nothing of the spread"
-    if alarm:
-        return (
-            f"{label} against itself differs by up to {percent(bound)}, a false alarm: "
-            "smaller differences count as none"
-        )
-    return f"{label} against itself: effects below {percent(floor)} would not have shown"
-
-
-def stop_sentence(standing: Standing, rule: str) -> str:
-    """The rule that stopped an arena, its blocks, and the width where the target was not met."""
-    blocks = f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}"
-    target = percent(standing.precision)
-    widest = standing.widest
-    if standing.reached:
-        known = f": every ratio is known to ±{target}" if widest else ""
-        return f"{blocks}, {rule}{known}"
+def precision_sentence(standing: Standing) -> str:
+    """How many blocks an arena took, and how well its headline ratios are known."""
+    blocks, widest = (
+        f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}",
+        standing.widest,
+    )
     if widest is None:
-        return f"{blocks}, {rule}"
+        return blocks
     name = f"{widest.label} ÷ {widest.baseline} ({widest.phase})"
     if widest.half_width is None:
-        return f"{blocks}, {rule}: {name} has no interval"
+        return f"{blocks}; {name} has no interval"
+    width = f"±{percent(widest.half_width)}"
+    if standing.precision is None:
+        return f"{blocks}; the widest ratio, {name}, is known to {width}"
+    target = f"±{percent(standing.precision)}"
+    if standing.reached:
+        return f"{blocks}, until every ratio was known to {target}"
     if widest.half_width > standing.precision:
-        return f"{blocks}, {rule}: {name} is known to ±{percent(widest.half_width)}, not ±{target}"
-    return f"{blocks}, {rule}: within ±{target}, but not yet for two blocks running"
+        return f"{blocks}; {name} is known to {width}, not {target}"
+    return f"{blocks}; every ratio is within {target}, but not yet for two blocks running"
 
 
 def aggregate_sentence(

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import harness
 from harness.analysis.intervals import CONFIDENCE
 from harness.analysis.summary import Summary
-from harness.analysis.words import listed
+from harness.analysis.verdicts import percent
+from harness.analysis.words import listed, precision_sentence
 from harness.cells import THROUGHPUT
 from harness.records import Run
 from harness.report import details, idioms, noise, qualities, sameness, sections, settings
@@ -78,15 +79,33 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     common = Places.of(summary).common
     if common:
         told.append(("Measured on", common))
-    blocks = [row.step.n for table in summary.tables for row in table.rows]
-    if blocks:
-        told.append(("Measured in", fmt.span(min(blocks), max(blocks), "block")))
+    if summary.tables:
+        told.append(("Measured in", measured_in(summary)))
     told.append(("Sameness", sameness.fact(run, summary)))
     floor = noise.fact(summary.noise)
     if floor:
         told.append(("Noise floor", floor))
     told.append(("Ended", _ended(run)))
     return tuple(told)
+
+
+def measured_in(summary: Summary) -> str:
+    """Blocks, and how well the ratios are known: of several arenas the least well known one."""
+    if len(summary.standings) == 1:
+        return line(precision_sentence(summary.standings[0]))
+    pairs = zip(summary.noise, summary.standings, strict=True)
+    known = [(noise, it) for noise, it in pairs if it.widest]
+    blocks = [it.blocks for it in summary.standings]
+    told = fmt.span(min(blocks), max(blocks), "block")
+    target = next((it.precision for _, it in known if it.precision is not None), None)
+    if target is not None:
+        reached = sum(it.reached for _, it in known)
+        told += f"; {reached} of {len(known)} comparisons reached ±{percent(target)}"
+    if known:
+        noise, widest = max(known, key=lambda it: it[1].breadth)
+        where = f"{noise.task} on {noise.device}"
+        told += f"; the least well known is {where}: {precision_sentence(widest)}"
+    return line(told)
 
 
 def machine(facts: Mapping[str, object]) -> str:

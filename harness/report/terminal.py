@@ -14,11 +14,13 @@ from rich.text import Text
 
 from harness.analysis.quality import QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
+from harness.analysis.words import aggregate_sentence
+from harness.cells import LATENCY
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report.compose import facts, troubles
 from harness.report.inert import line
-from harness.report.looks import Places, label
+from harness.report.looks import Places, label, lane_mark
 from harness.report.qualities import spread_sentence, time_to_target
 
 WIDE = 92
@@ -36,6 +38,11 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     }
     for table in summary.tables:
         _table(table, places, finals, console)
+    for it in summary.aggregates:
+        said = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
+        console.print(Text(line(said)))
+    if summary.aggregates:
+        console.print()
     for trained in summary.qualities:
         _quality(trained, places, console)
     if not summary.tables and not summary.qualities:
@@ -43,15 +50,18 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     for trouble in troubles(summary):
         said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         _one_line(f"{said}: {trouble.error}" if trouble.error else said, "red", console)
-    for it in run.info.unavailable:
-        _one_line(f"unavailable: {line(it.what)}: {line(it.reason)}", "yellow", console)
+    for missing in run.info.unavailable:
+        _one_line(f"unavailable: {line(missing.what)}: {line(missing.reason)}", "yellow", console)
     for name, text in facts(run, summary):
         console.print(Text.assemble((f"{name}: ", "dim"), text))
 
 
 def _table(table: Table, places: Places, finals: dict[str, str], console: Console) -> None:
     title = Text.assemble(
-        (line(table.task.name), "bold"), " ", (table.phase, "bold cyan"), _where(places, table)
+        (line(table.task.name), "bold"),
+        " ",
+        (table.phase + lane_mark(table.lane), "bold cyan"),
+        _where(places, table),
     )
     console.print(title)
     shown = finals if table.phase == "train" else {}
@@ -61,7 +71,8 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
     grid.add_column(Text("framework:mode"), overflow="fold", min_width=16)
-    for name in ("examples\n/s", "step"):
+    single = table.phase in LATENCY
+    for name in ("p50", "p99") if single else ("examples\n/s", "step"):
         grid.add_column(Text(name), justify="right", no_wrap=True)
     grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
@@ -74,6 +85,9 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     for row, quality in zip(table.rows, qualities, strict=True):
         grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
     console.print(grid)
+    for row in table.rows:
+        if row.unranked:
+            _one_line(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow", console)
     console.print(Text(line(table.sentence), "bold"))
     console.print()
 
@@ -86,16 +100,30 @@ def _row(table: Table, row: CellRow) -> Iterable[Text]:
         ratio, verdict = fmt.SAME, "baseline"
     elif pair is not None:
         ratio, verdict = " ".join(fmt.ratio_interval(pair.speed)).strip(), pair.verdict
+    if row.unranked:
+        verdict = "not ranked"
     # The column's heading says that these are multiples.
     ratio = ratio.replace(" ×", "")
     return (
         Text(label(row.cell.setup), "bold" if name == table.winner else ""),
-        Text(fmt.number(row.examples_per_second.estimate)),
-        Text(fmt.seconds(row.step.estimate)),
+        *(Text(it) for it in (_single(row) if table.phase in LATENCY else _steady(row))),
         Text(ratio),
         Text(verdict, _STYLES.get(verdict, "")),
         Text(fmt.memory(row.memory.incremental_peak_rss)),
     )
+
+
+def _steady(row: CellRow) -> tuple[str, str]:
+    return fmt.number(row.examples_per_second.estimate), fmt.seconds(row.step.estimate)
+
+
+def _single(row: CellRow) -> tuple[str, str]:
+    """The distribution of single iterations, as far as there are readings for it."""
+    if row.latency is None:
+        return fmt.NONE, fmt.NONE
+    shares = (row.latency.p50, row.latency.p99)
+    p50, p99 = (fmt.NONE if it is None else fmt.seconds(it.estimate) for it in shares)
+    return p50, p99
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.analysis.intervals import Interval
-from harness.analysis.words import decimals, listed, ratio
+from harness.analysis.stopping import Standing, Width
+from harness.analysis.words import decimals, listed, precision_sentence, ratio
 
 
 def interval(estimate, low=None, high=None):
@@ -43,3 +44,44 @@ def test_listed():
         "a and b",
         "a, b and c",
     ]
+
+
+def standing(half_width=0.0312, precision=0.02, reached=False, blocks=24):
+    widest = Width(
+        lane="identical",
+        phase="train",
+        label="a:x",
+        baseline="b:y",
+        n=blocks,
+        half_width=half_width,
+        known=reached,
+    )
+    return Standing(
+        precision=precision,
+        least_blocks=9,
+        blocks=blocks,
+        widths=(widest,),
+        widest=widest,
+        reached=reached,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stand", "text"),
+    [
+        (standing(), "24 blocks; a:x ÷ b:y (train) is known to ±3.2 %, not ±2 %"),
+        (standing(0.018, reached=True), "24 blocks, until every ratio was known to ±2 %"),
+        (
+            standing(0.018),
+            "24 blocks; every ratio is within ±2 %, but not yet for two blocks running",
+        ),
+        (
+            standing(precision=None, blocks=9),
+            "9 blocks; the widest ratio, a:x ÷ b:y (train), is known to ±3.2 %",
+        ),
+        (standing(None, blocks=1), "1 block; a:x ÷ b:y (train) has no interval"),
+        (standing().model_copy(update={"widest": None, "widths": ()}), "24 blocks"),
+    ],
+)
+def test_how_well_the_ratios_are_known(stand, text):
+    assert precision_sentence(stand) == text

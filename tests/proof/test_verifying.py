@@ -107,10 +107,10 @@ def test_a_run_has_the_certificates_of_its_setups_and_proves_what_lacks_one(proo
     assert any(it.twin for arena in plan.arenas for it in arena.setups)
     outcomes["eager"] = WRONG
     with create(tmp_path) as store:
-        keys = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
+        made = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
         assert len(asked) == 2  # the twin is one of them
         store.add_run(make_info(plan, "a-run"), plan.tasks)
-        store.relate("a-run", keys)
+        store.relate("a-run", [it.key for it in made])
         found = {it.setup.label: it for it in store.load("a-run").certificates}
     assert found["reference:replay"].proven
     assert not found["reference:eager"].proven

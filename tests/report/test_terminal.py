@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.summary import summarise_run
+from harness.cells import LATENCY
 from harness.records import Unavailable
 from harness.report.terminal import render
 from tests.builders import (
@@ -74,6 +75,68 @@ def test_failures_take_one_line_each():
 def test_plain_text_where_there_is_no_terminal():
     assert "\x1b" not in shown(make_run(measured(blocks=2)))
     assert "\x1b[" in shown(make_run(measured(blocks=2)), force_terminal=True)
+
+
+def test_single_iterations_are_shown_by_their_percentiles():
+    records = [
+        it.model_copy(
+            update={
+                "phases": tuple(
+                    phase.model_copy(
+                        update={
+                            "samples": tuple(
+                                sample.model_copy(
+                                    update={"readings": (0.001,) * 97 + (0.0015,) * 3 + (0.002,)}
+                                )
+                                for sample in phase.samples
+                            )
+                        }
+                    )
+                    for phase in it.phases
+                )
+            }
+        )
+        for it in measured(phases=LATENCY, trains=False)
+    ]
+    text = shown(make_run(records))
+    assert "digits-mlp train-latency" in text
+    assert "p50" in text
+    assert "p99" in text
+    assert "examples" not in text
+    rows = [it for it in text.splitlines() if it.startswith("pytorch:eager  ")]
+    assert rows
+    assert all("1.00 ms" in it and "1.50 ms" in it for it in rows)
+
+
+def test_what_is_not_ranked_says_why():
+    run = make_run(measured())
+    kept = tuple(it for it in run.certificates if it.setup.framework != "reference")
+    text = shown(run.model_copy(update={"certificates": kept}))
+    assert text.count("reference:eager: not proven: no certificate") == 2
+    (row, *_) = [it for it in text.splitlines() if it.startswith("reference:eager  ")]
+    assert "not" in row
+
+
+def test_means_over_tasks_and_how_well_ratios_are_known():
+    tasks = [TASK, make_task("another", batch_size=64)]
+    text = " ".join(shown(make_run(measured(tasks), tasks)).split())
+    assert "Over 2 tasks tensorflow:graph is 0." in text
+    assert "Measured in: 9 blocks; the least well known is" in text
+    config = {"precision": 0.02, "least_blocks": 8}
+    text = " ".join(shown(make_run(measured(blocks=14), config=config)).split())
+    assert "Measured in: 14 blocks, until every ratio was known to ±2 %" in text
+    text = " ".join(shown(make_run(measured(tasks, blocks=14), tasks, config=config)).split())
+    assert "2 of 2 comparisons reached ±2 %" in text
+
+
+def test_lanes_have_tables_of_their_own():
+    own = [
+        it.model_copy(update={"setup": make_setup(TASK, it.setup.label, lane="idiomatic")})
+        for it in measured(seed=3, trains=False)
+    ]
+    text = shown(make_run([*measured(trains=False), *own]))
+    assert "digits-mlp train\n" in text.replace(" \n", "\n")
+    assert "digits-mlp train, idiomatic" in text
 
 
 def test_markup_and_control_characters_stay_inert():

@@ -1,0 +1,43 @@
+"""What the commands hand on to the rooms below."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from harness import commands, verifying
+from harness.runs import runner
+from harness.runs.config import resolve
+from harness.runs.plan import make_plan
+from tests.builders import make_certificate
+
+
+def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypatch):
+    handed = {}
+
+    class Runner:
+        def __init__(self, plan, name, store, engine, data, display, unranked):
+            handed["unranked"] = unranked
+
+        def run(self, done):
+            return "all blocks done"
+
+    def prove_first(plan, store, data, folder, console):
+        made = [
+            make_certificate(setup, None if setup.mode == "replay" else "too far")
+            for _, setup in verifying.setups_of(plan)
+            if not setup.twin
+        ]
+        for it in made:
+            store.add_certificate(it)
+        return made
+
+    monkeypatch.setattr(runner, "Runner", Runner)
+    monkeypatch.setattr(verifying, "prove_first", prove_first)
+    flags = {"tasks": ("diabetes-regression",), "frameworks": ("reference:*",), "precision": "2%"}
+    plan = make_plan(resolve(None, flags))
+    run = commands._measure(plan, tmp_path, "quiet", Console(quiet=True), None)
+    assert {it.label for it in handed["unranked"]} == {"reference:eager"}
+    assert {it.setup.label: it.proven for it in run.certificates} == {
+        "reference:eager": False,
+        "reference:replay": True,
+    }
