@@ -29,11 +29,12 @@ from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
-from tests.conformance import TASKS, task
+from tests.conformance import TASKS
+from tests.conformance import task as small
 
 ROOT = Path(__file__).parents[1]
 FEW = ("gelu-adam", "tanh-momentum")  # in modes that take long to compile
-MNIST = task(
+MNIST = small(
     "mnist-shape",
     Teacher(features=784, classes=10, train=1600, test=16),
     "cross-entropy",
