@@ -214,7 +214,7 @@ def measured(
     blocks: int = 9,
     rounds: int = 7,
     noise: float = 0.01,
-    drift: float = 0.05,
+    drift: float = 0.03,
     speed: float = 1.25,
     phases: Sequence[Phase] = THROUGHPUT,
     trains: bool = True,

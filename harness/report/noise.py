@@ -84,6 +84,7 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
         Column("noise score"),
         Column("stolen"),
         Column("pressure"),
+        Column("scatter"),
         Column("switches/s"),
         Column("load"),
         Column("remark", "text"),
@@ -103,7 +104,8 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
             "A score above 1 is a noisy block: by a rule declared before the run one more block is "
             "made for it; both are kept and both count. Stolen is CPU time that the hypervisor "
             "gave to others, in cores; pressure is the share of the time in which some task waited "
-            "for a core.",
+            "for a core; scatter is how much the same work varied from round to round (the middle "
+            "half of its times, over their median).",
         ),
     )
 
@@ -114,6 +116,7 @@ def _block_row(block: BlockNoise) -> tuple[Value, ...]:
         Value(fmt.number(block.score)),
         Value(fmt.number(block.steal_share)),
         Value(fmt.whole_percent(block.pressure_share)),
+        Value(fmt.whole_percent(block.scatter)),
         Value(fmt.number(block.switches_per_second)),
         Value(fmt.number(block.load)),
         Value(line(block.reason)),

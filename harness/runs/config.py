@@ -61,6 +61,7 @@ PRESETS: dict[str, Content] = {
         "blocks": 9,
         "rounds": 6,
         "warmup_seconds": 0.2,
+        "repeat_noisy": False,
         "seeds": 1,
     },
     "standard": {

@@ -80,7 +80,7 @@ def clock(monkeypatch):
 
 
 def plan(tmp_path, tasks=(TASK, OTHER), **flags) -> Plan:
-    config = resolve(None, {"blocks": 3, "seeds": 1, **flags})
+    config = resolve(None, {"blocks": 3, "seeds": 1, "repeat_noisy": True, **flags})
     setups = [setup("pytorch"), setup("tensorflow", "graph")]
     setups += [setup("pytorch", twin=True)] if config.twin else []
     arenas = tuple(

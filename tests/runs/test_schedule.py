@@ -28,7 +28,7 @@ ARENA = Arena(TASK, SETUPS)
 
 
 def course(arena: Arena = ARENA, **flags) -> Course:
-    return Course(arena, resolve(None, flags))
+    return Course(arena, resolve(None, {"repeat_noisy": True} | flags))
 
 
 def records(number: int, spread: float = 0.001, waiting: float = 0.0):
@@ -153,8 +153,9 @@ def test_added_blocks_follow_the_trainings():
     ]
 
 
-def test_no_block_is_added_where_that_was_not_asked_for():
-    made = course(blocks=9, repeat_noisy=False)
+@pytest.mark.parametrize("config", [{"blocks": 9, "repeat_noisy": False}, {"preset": "quick"}])
+def test_no_block_is_added_where_that_was_not_asked_for(config):
+    made = Course(ARENA, resolve(None, config))
     made.learn(0, records(0, waiting=0.9))
     assert made.added == 0
     assert len(numbers(made)) == 8
@@ -213,7 +214,8 @@ def test_the_rule_that_ended_a_run_says_where_the_precision_was_reached(tmp_path
     assert verdict(both[:1]) == "precision reached"
 
 
-def test_a_block_that_starts_side_by_side_is_expected_to_be_shorter():
+def test_a_block_that_starts_side_by_side_is_expected_to_be_shorter(monkeypatch):
+    monkeypatch.setattr("harness.runs.schedule.cores", lambda: 2)
     config = resolve(None, {})
     clock = Clock(config)
     alone, beside = (Slot(ARENA, number, timed=True, trains=False) for number in (0, 1))
