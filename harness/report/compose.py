@@ -91,19 +91,19 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
 
 def measured_in(summary: Summary) -> str:
     """Blocks, and how well the ratios are known: of several arenas the least well known one."""
-    if len(summary.standings) == 1:
-        return line(precision_sentence(summary.standings[0]))
     pairs = zip(summary.noise, summary.standings, strict=True)
     known = [(noise, it) for noise, it in pairs if it.widest]
-    blocks = [it.blocks for it in summary.standings]
+    if known and len(summary.standings) == 1:
+        return line(precision_sentence(summary.standings[0]))
+    blocks = [row.step.n for table in summary.tables for row in table.rows]
     told = fmt.span(min(blocks), max(blocks), "block")
     target = next((it.precision for _, it in known if it.precision is not None), None)
     if target is not None:
         reached = sum(it.reached for _, it in known)
         told += f"; {reached} of {len(known)} comparisons reached ±{percent(target)}"
     if known:
-        noise, widest = max(known, key=lambda it: it[1].breadth)
-        where = f"{noise.task} on {noise.device}"
+        of, widest = max(known, key=lambda it: it[1].breadth)
+        where = f"{of.task} on {of.device}"
         told += f"; the least well known is {where}: {precision_sentence(widest)}"
     return line(told)
 

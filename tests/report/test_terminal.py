@@ -115,6 +115,7 @@ def test_what_is_not_ranked_says_why():
     assert text.count("reference:eager: not proven: no certificate") == 2
     (row, *_) = [it for it in text.splitlines() if it.startswith("reference:eager  ")]
     assert "not" in row
+    assert "Measured in: 9 blocks" in shown(run.model_copy(update={"certificates": ()}))
 
 
 def test_means_over_tasks_and_how_well_ratios_are_known():
