@@ -44,7 +44,7 @@ class RunConfig(Frozen):
     repeat_noisy: bool = True
     twin: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]
-    sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.05
+    sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.03
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3
     seeds: Annotated[int, Field(ge=0, le=1000)]
     budget: Annotated[float, Field(gt=0)] | None = None
@@ -59,7 +59,7 @@ PRESETS: dict[str, Content] = {
     "quick": {
         "tasks": ("digits-mlp",),
         "blocks": 9,
-        "rounds": 6,
+        "rounds": 10,
         "warmup_seconds": 0.2,
         "repeat_noisy": False,
         "seeds": 1,
@@ -70,7 +70,7 @@ PRESETS: dict[str, Content] = {
         "phases": PHASES,
         "blocks": MOST_BLOCKS,
         "precision": 0.02,
-        "rounds": 10,
+        "rounds": 12,
         "seeds": 3,
         "budget": 3600.0,
     },
