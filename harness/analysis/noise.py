@@ -204,7 +204,7 @@ def block_noise(records: Sequence[Record]) -> BlockNoise:
         return statistics.median(counted) if counted else None
 
     steal, pressure = median(lambda it: it.steal_share), median(lambda it: it.pressure_share)
-    scattered = [it for record in records if (it := _scatter(record)) is not None]
+    scattered = [share for record in records if (share := _scatter(record)) is not None]
     scatter = statistics.median(scattered) if scattered else None
     scores = [
         share / limit
