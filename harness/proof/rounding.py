@@ -7,8 +7,10 @@ gradient however small it is. Then two correct programs differ by more than any 
 
 So where a float32 difference is above its limit, the float64 reference is run again beside
 *shadows* of itself, whose first weights differ by as much as the roundings of one forward pass:
-√n·2⁻²⁴ for the n products and sums between an input and an output. What they differ by, the
-framework may differ by as well, at the same step and in the same quantity; nothing else excuses it.
+√n·2⁻²⁴ for the n products and sums between an input and an output. A truth that keeps a stock
+formula also says what that formula rounds at every step (`round_scalars`). What shadows differ by,
+the framework may differ by as well, at the same step and in the same quantity; nothing else excuses
+it.
 In float64 the limits hold without this.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +33,13 @@ from harness.tasks.start import Start
 SHADOWS = 12
 """A unit at its kink takes the other side in half of them: one in 4,000 would miss it."""
 FLOAT32_ROUNDING = 2.0**-24
+
+
+@runtime_checkable
+class Rounds(Protocol):
+    """A truth whose formula computes scalars anew at every step, which float32 rounds."""
+
+    def round_scalars(self, generator: np.random.Generator) -> None: ...
 
 
 def excuses(
@@ -54,6 +64,8 @@ def excuses(
         if all(made[place] >= it.size for place, it in excess.items()):
             break
         shadow = type(truth)(task, nudged(start, generator), exact)
+        if isinstance(shadow, Rounds):
+            shadow.round_scalars(generator)
         truth.reset()
         with one_thread():
             lock = run(shadow, truth, "identical", "float64", batches[:last])

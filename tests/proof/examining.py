@@ -32,19 +32,27 @@ def arrays_of(data):
     return load(data, None)
 
 
-def truth_of(task, seed=0):
-    return Adapter(task, make_start(task, seed), Options("eager", "cpu", 1, "float64"))
+def truth_of(task, seed=0, kind=Adapter):
+    return kind(task, make_start(task, seed), Options("eager", "cpu", 1, "float64"))
 
 
 def examined(
-    kind=Adapter, task=TASK, *, dtype="float64", mode="replay", steps=12, seed=0, lane="identical"
+    kind=Adapter,
+    task=TASK,
+    *,
+    dtype="float64",
+    mode="replay",
+    steps=12,
+    seed=0,
+    lane="identical",
+    truth=Adapter,
 ):
-    """What becomes of an adapter of this kind, on one thread."""
+    """What becomes of an adapter of this kind, on one thread, held to a truth of that kind."""
     start, options = make_start(task, seed), Options(mode, "cpu", 1, dtype)
     with threadpoolctl.threadpool_limits(1):
         return core.examine(
             kind(task, start, options),
-            truth_of(task, seed),
+            truth_of(task, seed, truth),
             task,
             start,
             arrays_of(task.data),

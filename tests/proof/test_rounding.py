@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,9 +12,12 @@ from harness.adapter import Options
 from harness.proof import rounding
 from harness.proof.compare import Difference
 from harness.proof.examine import batches
+from harness.proof.lockstep import QUANTITIES
 from harness.proof.rounding import excuses, nudged
 from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.optimizers import Adam
 from harness.tasks.start import make_start
+from impls.reference import stock
 from impls.reference.adapter import Adapter
 from tests.proof.examining import TASK, arrays_of, examined, failed, truth_of
 
@@ -89,3 +93,47 @@ def test_what_cannot_be_compared_has_no_excuse(problem):
 def test_float64_needs_no_excuse(monkeypatch):
     monkeypatch.setattr("harness.proof.examine.excuses", None)
     assert failed(examined(Faster))
+
+
+def test_a_stock_formula_says_what_it_rounds_at_every_step():
+    """1 − β₂ᵗ loses digits to cancellation; the shadow of a formula without powers loses none."""
+    exact, shadow = (stock.stock_rule_of(Adam(learning_rate=1e-3)) for _ in range(2))
+    shadow = dataclasses.replace(shadow, roundings=np.random.default_rng(0))
+    for step in (1, 2, 5, 10):
+        rate = exact.scalars(step)["rate"]
+        apart = [abs(shadow.scalars(step)["rate"] / rate - 1) for _ in range(100)]
+        power = 1 - 0.999**step
+        assert 1e-7 / power / 10 < max(apart) <= 2.0**-24 * (0.51 / power + 1.01 / 0.1)
+
+
+class Float32Powers(stock.StockAdam):
+    def scalars(self, step):
+        one, beta1, beta2, t = (np.float32(it) for it in (1, self.beta1, self.beta2, step))
+        rate = self.learning_rate * np.sqrt(one - beta2**t) / (one - beta1**t)
+        return {"rate": float(rate), "epsilon": self.epsilon}
+
+
+class Keras(stock.Adapter):
+    def _rule_of(self, task):
+        return Float32Powers(**dataclasses.asdict(super()._rule_of(task)))
+
+
+class Silent(stock.Adapter):
+    """A truth that does not say what its formula rounds."""
+
+    round_scalars = None
+
+
+@pytest.mark.parametrize("seed", [3, 10, 17])
+def test_rounded_powers_of_a_stock_formula_are_excused(seed):
+    """The gradient of this net's only output comes so close to zero that its scale vanishes."""
+
+    def apart(truth):
+        task = CATALOGUE["cancer-binary"]
+        found = examined(
+            Keras, task, dtype="float32", mode="eager", steps=10, seed=seed, truth=truth
+        )
+        return failed(found).keys() & set(QUANTITIES)
+
+    assert apart(Silent)
+    assert not apart(stock.Adapter)
