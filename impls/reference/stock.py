@@ -40,7 +40,8 @@ class StockAdam(optim.Adam):
         power1, power2 = (through_float32(beta) ** step for beta in (self.beta1, self.beta2))
         if self.roundings is not None:
             unit = np.finfo("float32").epsneg
-            power1, power2 = (power1, power2) + self.roundings.uniform(-unit, unit, 2)
+            power1 += self.roundings.uniform(-unit, unit)
+            power2 += self.roundings.uniform(-unit, unit)
         rate = self.learning_rate * math.sqrt(1 - power2) / (1 - power1)
         return {"rate": rate, "epsilon": self.epsilon}
 
