@@ -17,7 +17,7 @@ from harness.cells import Dtype, Lane
 from harness.certificates import Finding
 from harness.proof import bursts
 from harness.proof.compare import Difference, compare
-from harness.proof.drive import Driver, Loop, Rows, driver, scalar
+from harness.proof.drive import Driver, Loop, Rows, Truth, driver, scalar
 from harness.proof.lockstep import LockStep, at_the_start
 from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
@@ -37,7 +37,7 @@ class Bench:
     """
 
     adapter: Adapter
-    truth: Adapter
+    truth: Truth
     lane: Lane
     start: Start
     options: Options
@@ -119,7 +119,7 @@ def predict_fresh(bench: Bench) -> str:
     other = _other_rows(bench, first)
     staged = {id(rows): bench.adapter.stage(*rows) for rows in (first, other)}
 
-    def predicted(rows: Rows, what: str, truth: Adapter = bench.truth) -> str:
+    def predicted(rows: Rows, what: str, truth: Truth = bench.truth) -> str:
         outputs = bench.adapter.to_numpy(bench.adapter.predict(staged[id(rows)]))
         return bench.apart(_outputs_apart(truth, outputs, rows, bench.dtype), what)
 
@@ -146,7 +146,7 @@ def _other_rows(bench: Bench, first: Rows) -> Rows:
     return Rows(np.roll(first.inputs, 1, axis=0), np.roll(first.targets, 1, axis=0))
 
 
-def _outputs_apart(truth: Adapter, outputs: Array, rows: Rows, dtype: Dtype) -> Difference:
+def _outputs_apart(truth: Truth, outputs: Array, rows: Rows, dtype: Dtype) -> Difference:
     true = truth.to_numpy(truth.predict(truth.stage(*rows)))
     return compare({"outputs": outputs}, {"outputs": true}, dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -96,6 +97,30 @@ def watched_step(adapter: Adapter, lane: Lane, batch: Rows) -> Seen:
     loss = adapter.to_numpy(drive.train(staged, 1))
     state = adapter.state()
     return Seen({"outputs": outputs}, gradients, {"loss": scalar(loss)}, state.weights, state.slots)
+
+
+class Truth(Adapter, Protocol):
+    """The reference's adapter in mode `eager`, which tells all of a step that it takes once."""
+
+    def told_step(self, batch: Any) -> Mapping[str, Any]:
+        """`outputs`, `loss` and `gradient` before the update, `weights` and every slot after it,
+        all but the first two as flat vectors."""
+
+    def views(self, flat: Any) -> dict[str, Array]:
+        """The tensors in a flat vector, by the names of the weights."""
+
+
+def true_step(truth: Truth, batch: Rows) -> Seen:
+    """What `watched_step` shows, in a third of the time, and good until the next step.
+
+    That outputs, gradients and step belong together is proven of the reference's modes like of any
+    other, and need not be shown of the truth again.
+    """
+    told = dict(truth.told_step(truth.stage(*batch)))
+    outputs, loss = {"outputs": told.pop("outputs")}, {"loss": scalar(told.pop("loss"))}
+    gradients, weights = truth.views(told.pop("gradient")), truth.views(told.pop("weights"))
+    slots = {f"{slot}/{it}": view for slot in told for it, view in truth.views(told[slot]).items()}
+    return Seen(outputs, gradients, loss, weights, slots)
 
 
 @functools.cache

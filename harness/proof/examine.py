@@ -16,7 +16,7 @@ from harness.adapter import Adapter, Options, Setting
 from harness.cells import Dtype, Lane
 from harness.certificates import Divergence, Finding, Tolerance
 from harness.proof import conduct, lockstep
-from harness.proof.drive import Rows
+from harness.proof.drive import Rows, Truth
 from harness.proof.rounding import excuses
 from harness.proof.tolerances import limits
 from harness.tasks.datasets import Arrays
@@ -43,7 +43,7 @@ class Examination:
 
 def examine(
     adapter: Adapter,
-    truth: Adapter,
+    truth: Truth,
     task: Task,
     start: Start,
     arrays: Arrays,

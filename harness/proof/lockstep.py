@@ -12,7 +12,7 @@ from harness.adapter import Adapter, Array, State
 from harness.cells import Dtype, Lane
 from harness.certificates import Divergence, Finding
 from harness.proof.compare import Difference, compare
-from harness.proof.drive import Rows, Seen, one_thread, watched_step
+from harness.proof.drive import Rows, Seen, Truth, one_thread, true_step, watched_step
 from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
 
@@ -47,7 +47,7 @@ def limit_at(place: Place, bounds: Limits) -> float:
 
 def run(
     adapter: Adapter,
-    truth: Adapter,
+    truth: Truth,
     lane: Lane,
     dtype: Dtype,
     batches: Sequence[Rows],
@@ -61,7 +61,7 @@ def run(
     for step, batch in enumerate(batches, 1):
         seen = watched_step(adapter, lane, batch)
         with one_thread():
-            true = watched_step(truth, "identical", batch)
+            true = true_step(truth, batch)
         found = differences(seen, true, dtype)
         lock.found |= {(step, quantity): it for quantity, it in found.items()}
         sizes = {name: it.size if math.isfinite(it.size) else None for name, it in found.items()}

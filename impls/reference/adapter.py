@@ -77,17 +77,28 @@ class Adapter:
                     view[...] = self._array(start)
 
     def train_step(self, batch: Batch) -> Any:
+        if self._options.mode == "eager":
+            return self.told_step(batch)["loss"]
         self._steps += 1
-        scalars = self._rule.scalars(self._steps)
-        inputs, targets = batch
-        if self._options.mode == "replay":
-            fed = {"inputs": inputs, "targets": targets, **scalars}
-            loss = self._advance("train", self._train, len(inputs), fed)["loss"]
-            return loss.copy()  # the next step writes over the original
-        result = self._network.gradients(self._xp, self._state["weights"], inputs, targets)
+        fed = {**batch._asdict(), **self._rule.scalars(self._steps)}
+        loss = self._advance("train", self._train, len(batch.inputs), fed)["loss"]
+        return loss.copy()  # the next step writes over the original
+
+    def told_step(self, batch: Batch) -> Mapping[str, Any]:
+        """One eager step: its outputs, loss and gradient, then the weights and slots that it made.
+
+        The last three are flat vectors, and the next step writes over them.
+        """
+        self._steps += 1
+        told = self._network.gradients(self._xp, self._state["weights"], *batch)
         # The tape ends at the gradient; the update has nothing dynamic, so it is always replayed.
-        self._advance("update", self._update, 0, {"gradient": result["gradient"], **scalars})
-        return result["loss"]
+        fed = {"gradient": told["gradient"], **self._rule.scalars(self._steps)}
+        self._advance("update", self._update, 0, fed)
+        return {**told, **self._state}
+
+    def views(self, flat: Any) -> dict[str, Any]:
+        """The tensors in a flat vector, by the names of the weights."""
+        return self._network.split(flat)
 
     def predict(self, batch: Batch) -> Any:
         return self._compute("predict", self._network.predict, inputs=batch.inputs)["outputs"]
@@ -131,7 +142,7 @@ class Adapter:
         return State(self._canonical(self._state["weights"]), slots)
 
     def _canonical(self, flat: Any) -> dict[str, Array]:
-        return {name: self.to_numpy(view) for name, view in self._network.split(flat).items()}
+        return {name: self.to_numpy(view) for name, view in self.views(flat).items()}
 
     def to_numpy(self, handle: Any) -> Array:
         return np.array(handle if self._options.device == "cpu" else handle.get())

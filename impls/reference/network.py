@@ -59,10 +59,12 @@ class Network:
         return {"outputs": self.forward(Tensor(inputs, xp), tensors).array}
 
     def gradients(self, xp: Xp, weights: Array, inputs: Array, targets: Array) -> dict[str, Array]:
-        """The loss, and its gradient as a flat vector."""
+        """The loss, its gradient as a flat vector, and the outputs that it is a loss of."""
         tensors = [parameter(view, xp) for view in self.split(weights).values()]
-        loss = LOSSES[self.loss](self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
-        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
+        outputs = self.forward(Tensor(inputs, xp), tensors)
+        loss = LOSSES[self.loss](outputs, Tensor(targets, xp))
+        packed = xp.pack(*gradient(loss, tensors))
+        return {"loss": loss.array, "gradient": packed, "outputs": outputs.array}
 
     def train(
         self, rule: UpdateRule, xp: Xp, inputs: Array, targets: Array, **state: Array

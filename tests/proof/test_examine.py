@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from harness.adapter import State, Unsupported
 from harness.proof import conduct
+from harness.proof.drive import true_step, watched_step
 from harness.proof.examine import batches, rows_compared, steps_compared
 from harness.proof.lockstep import QUANTITIES
 from harness.tasks.catalogue import CATALOGUE
@@ -14,7 +17,7 @@ from harness.tasks.optimizers import SGD
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
-from tests.proof.examining import TASK, arrays_of, examined, failed
+from tests.proof.examining import TASK, arrays_of, examined, failed, truth_of
 
 CHECKS = ("start", *QUANTITIES, *conduct.CHECKS, "synchronize", "threads")
 
@@ -137,3 +140,14 @@ def test_large_tasks_are_compared_on_fewer_rows_and_steps_and_small_ones_on_all(
     assert steps_compared(CATALOGUE["mnist-wide"], 100) == 10
     start, arrays = make_start(TASK, 0), arrays_of(TASK.data)
     assert next(batches(TASK, start, arrays, 4)).inputs.shape == (4, 8)
+
+
+def test_the_truth_tells_at_once_what_anyone_else_shows_one_after_the_other():
+    truth, watched = truth_of(TASK), truth_of(TASK)
+    work = batches(TASK, make_start(TASK, 0), arrays_of(TASK.data), 16)
+    for batch in itertools.islice(work, 5):
+        told, shown = true_step(truth, batch), watched_step(watched, "identical", batch)
+        for mine, theirs in zip(told, shown, strict=True):
+            assert mine.keys() == theirs.keys()
+            for name, values in theirs.items():
+                np.testing.assert_array_equal(mine[name], values)
