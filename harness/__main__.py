@@ -8,6 +8,8 @@ import typer
 
 from harness.cli import app
 from harness.errors import HarnessError
+from harness.runs import interrupts
+from harness.streams import outlive_readers
 
 
 def main() -> None:
@@ -15,6 +17,8 @@ def main() -> None:
 
     An interrupt ends with exit code 130, which Typer gives it.
     """
+    outlive_readers()
+    interrupts.install()
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except HarnessError as error:

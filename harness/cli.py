@@ -91,6 +91,9 @@ def run(
         str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Full trainings of every setup.")] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="What each worker may allocate: 2G, 512M.", metavar="SIZE")
+    ] = None,
     data_dir: DataDir = None,
     task_file: TaskFile = None,
     config: Annotated[
@@ -99,6 +102,9 @@ def run(
     output: Output = RESULTS,
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its expected time.")] = False,
     resume: Annotated[str | None, typer.Option(help="Go on with a run.", metavar="RUN")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
 ) -> None:
@@ -120,12 +126,13 @@ def run(
         "twin": None if twin else False,
         "budget": budget,
         "seeds": seeds,
+        "memory_limit": memory_limit,
         "data_dir": str(data_dir) if data_dir else None,
         "task_file": str(task_file) if task_file else None,
     }
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     manner = "quiet" if quiet else "plain" if verbose else "screen"
-    commands.run(given, config, output, manner, dry_run=dry_run, resume=resume)
+    commands.run(given, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
 
 
 @app.command(name="verify")

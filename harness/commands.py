@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
-from harness.errors import CellsFailed, DataError, UsageError
+from harness.errors import CellsFailed, DataError, ReportError, StoreError, UsageError
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
@@ -20,10 +21,15 @@ from harness.report.write import write_report
 from harness.runs import runner
 from harness.runs.config import RunConfig, parse_seconds, resolve
 from harness.runs.engines import LocalEngine
+from harness.runs.interrupts import patient
 from harness.runs.plan import Plan, make_plan
+from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
 from harness.tasks.datasets import data_directory
+
+RESULTS = Path("results")
+"""The results directory that is meant where none is named."""
 
 
 def run(
@@ -34,6 +40,7 @@ def run(
     *,
     dry_run: bool,
     resume: str | None,
+    retry: bool = False,
 ) -> None:
     """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
     if "budget" in flags:
@@ -41,23 +48,33 @@ def run(
     if resume is not None:
         if flags or config:
             raise UsageError("--resume goes on as the run began; give it no other options")
-        plan = make_plan(_config_of(resume, output))
+        plan = _plan_of(resume, output)
+    elif retry:
+        raise UsageError("--retry-failed goes with --resume RUN")
     else:
         plan = make_plan(resolve(config, flags))
     console = Console()
     if dry_run:
         _print_plan(plan, console)
         return
-    finished = _measure(plan, output, manner, console, resume)
+    finished = _measure(plan, output, manner, console, resume, retry=retry)
     _finish(finished, output, console)
 
 
-def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: str | None) -> Run:
+def _measure(
+    plan: Plan,
+    output: Path,
+    manner: str,
+    console: Console,
+    resume: str | None,
+    *,
+    retry: bool = False,
+) -> Run:
     with runner.measuring(output), create(output) as store:
         name = resume or runner.run_name(plan, store.runs())
         folder = output / name
         with runner.staged_data(plan, folder / "scratch") as data:
-            done = runner.finished_blocks(store.load(name).records if resume else ())
+            done = _done(store, resume, retry)
             _print_unavailable(plan, console)
             proofs = verifying.prove_first(
                 plan, store, data, folder, None if manner == "quiet" else console
@@ -68,26 +85,42 @@ def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: st
             unranked = {it.setup for it in proofs if not it.proven}
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
-            with displays[shown](console, plan.tasks) as display:
-                engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
-                blocks = runner.Runner(plan, name, store, engine, data, display, unranked)
-                _run_blocks(blocks, done)
+            engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
+            with displays[shown](console, plan.tasks) as display, patient() as ending:
+                blocks = runner.Runner(plan, name, store, engine, data, display, unranked, ending)
+                _run_blocks(blocks, done, f"{name}{_elsewhere(output)}")
         return store.load(name)
 
 
-def _run_blocks(blocks: runner.Runner, done: runner.Done) -> None:
+def _done(store: Store, resume: str | None, retry: bool) -> Done:
+    if resume is None:
+        return finished_blocks(())
+    records, attempts = store.load(resume).records, store.attempts(resume)
+    return finished_blocks(records, attempts, retry=retry)
+
+
+def _run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:
     try:
         blocks.run(done)
     except KeyboardInterrupt:
         # What was measured is kept and reported; `_finish` gives the exit code.
         return
+    except StoreError as error:
+        kept = "what was kept before that stands; when it is mended go on with"
+        raise StoreError(f"{error}; {kept}: python -m harness run --resume {way}") from error
 
 
 def _finish(finished: Run, output: Path, console: Console) -> None:
-    folder = output / finished.info.name
-    write_report(finished, folder)
+    unwritten = None
+    try:
+        _write(finished, output)
+    except ReportError as error:
+        unwritten = error  # the terminal can still have the result
     render(finished, summarise_run(finished, default_modes()), console)
-    console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)
+    if unwritten:
+        raise unwritten
+    where = output / finished.info.name / "report.html"
+    console.print(Text(f"\nreport: {where}"), soft_wrap=True)
     if finished.stopped_by == runner.INTERRUPTED:
         raise KeyboardInterrupt
     bad = [record for record in finished.records if record.status != "ok"]
@@ -97,9 +130,28 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
         )
 
 
-def _config_of(name: str, output: Path) -> RunConfig:
+def _write(stored: Run, output: Path) -> None:
+    name = stored.info.name
+    try:
+        write_report(stored, output / name)
+    except OSError as error:
+        raise ReportError(
+            f"{output / name}: the report cannot be written: {error.strerror or error}; all "
+            f"results are kept; try again with: python -m harness report {name}{_elsewhere(output)}"
+        ) from error
+
+
+def _elsewhere(output: Path) -> str:
+    return "" if output == RESULTS else f" -o {shlex.quote(str(output))}"
+
+
+def _plan_of(name: str, output: Path) -> Plan:
+    """As a run began. Raises UsageError where it could not go on so."""
     with open_existing(output) as store:
-        return RunConfig.model_validate(store.load(name).info.config)
+        begun = store.load(name)
+    plan = make_plan(RunConfig.model_validate(begun.info.config))
+    refuse_changed(begun, plan)
+    return plan
 
 
 def _print_unavailable(plan: Plan, console: Console) -> None:
@@ -137,9 +189,9 @@ def report(name: str | None, output: Path) -> None:
     """Write the report of a stored run again."""
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    folder = output / stored.info.name
-    write_report(stored, folder)
-    Console().print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
+    _write(stored, output)
+    page = output / stored.info.name / "report.html"
+    Console().print(Text(f"report: {page}"), soft_wrap=True)
 
 
 def show(name: str | None, output: Path) -> None:

@@ -37,6 +37,12 @@ class StoreError(HarnessError):
     exit_code = 4
 
 
+class ReportError(HarnessError):
+    """The report cannot be written; what was measured is in the store all the same."""
+
+    exit_code = 4
+
+
 class SelftestFailed(HarnessError):
     """A planted fault escaped the proof, or the proof found one where there is none."""
 

@@ -6,6 +6,7 @@ import fnmatch
 import importlib
 import importlib.metadata
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import impls
@@ -37,10 +38,29 @@ def version(framework: Framework) -> str | None:
     """The installed version, or None where it is not installed."""
     for distribution in framework.distributions:
         try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
+            # Of what was removed by halves there may be a folder that tells no version.
+            if found := importlib.metadata.version(distribution):
+                return found
+        except (importlib.metadata.PackageNotFoundError, KeyError):
             continue
     return None
+
+
+def absence(framework: Framework) -> str | None:
+    """Why it cannot take part here: not installed, or too old; None where it can."""
+    found = version(framework)
+    if found is None:
+        return f"not installed; get it with: {framework.install}"
+    if _numbers(found) < _numbers(framework.least):
+        needed = f"{found} is installed, {framework.least} or later is needed"
+        return f"too old: {needed}; get it with: {framework.install}"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release that a version belongs to: `2.13.0rc1+cpu` is (2, 13, 0)."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
@@ -63,11 +83,11 @@ def contestants(
     """(framework, mode, lane) for every pattern `NAME[:MODE]`, both of which may be globs.
 
     Without a mode, `modes` decides: `default` takes a framework's first mode in a lane, `all` every
-    one. Without any pattern, every framework that is installed. What a lane does not offer is left
+    one. Without any pattern, every framework that can take part. What a lane does not offer is left
     out of it; raises UsageError for a pattern that fits nothing in any of the lanes.
     """
     known, lanes = frameworks(), tuple(lanes)
-    asked = list(patterns) or [name for name, it in known.items() if version(it) is not None]
+    asked = list(patterns) or [name for name, it in known.items() if absence(it) is None]
     chosen: dict[tuple[str, str, Lane], None] = {}
     for pattern in asked:
         found = [

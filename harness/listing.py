@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
-from harness.frameworks import frameworks, version
+from harness.frameworks import absence, frameworks, version
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP
 from harness.tasks import images
@@ -43,7 +43,7 @@ def _data(name: str, directory: Path) -> tuple[str, str]:
 
 
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
-    state = version(framework) or f"not installed; get it with: {framework.install}"
+    state = absence(framework) or version(framework)
     modes = [
         f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
         for mode, line in framework.modes.items()

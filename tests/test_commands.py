@@ -15,7 +15,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     handed = {}
 
     class Runner:
-        def __init__(self, plan, name, store, engine, data, display, unranked):
+        def __init__(self, plan, name, store, engine, data, display, unranked, ending):
             handed["unranked"] = unranked
 
         def run(self, done):

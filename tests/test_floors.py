@@ -29,6 +29,7 @@ FLOORS = (
     ("harness.selftesting", 5),
     ("harness.verifying", 5),
     ("harness.commands", 5),
+    ("harness.streams", 5),
     ("harness.cli", 5),
     ("harness.__main__", 5),
 )

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from harness.adapter import Unsupported
-from harness.worker.__main__ import die_with
+from harness.worker.lifeline import die_with
 
 
 class ChildFailed(Exception):

@@ -29,7 +29,7 @@ from harness.proof.peaks import impossible, logical_peak
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
-from harness.worker.__main__ import die_with
+from harness.worker.lifeline import die_with
 from harness.worker.messages import MAX_BYTES
 
 TRUTH: Mapping[Tolerance, str] = {

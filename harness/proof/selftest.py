@@ -15,7 +15,7 @@ from typing import Literal
 import impls
 from harness.cells import DTYPES, LANES, Dtype, Lane, Setup
 from harness.certificates import SUPPORTED, Finding
-from harness.frameworks import frameworks, version
+from harness.frameworks import absence, frameworks
 from harness.proof.planted import tasks
 from harness.proof.planted.fault import Fault
 from harness.proof.planted.table import FAULTS
@@ -144,7 +144,7 @@ def sampled() -> Case:
 
 def _modes() -> Iterator[tuple[str, str, Lane]]:
     for name, framework in frameworks().items():
-        if version(framework) is not None:
+        if absence(framework) is None:
             for mode in framework.modes:
                 if mode not in FAULTS:
                     yield name, mode, "identical"

@@ -43,7 +43,7 @@ class Block:
     `number` counts from 0 within the arena; `name` is unique in the store. The seed makes the
     shared start and, with the name, the order of turns. Of a block that is `alone` the workers
     start one after the other, and measure the limits of the device before they end; a twin is
-    never trained.
+    never trained. A worker may have no more than `memory_limit` bytes.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Block:
     data: str
     sample_seconds: float
     warmup_seconds: float
+    memory_limit: int | None = None
 
 
 Step = Literal["starting", "warming up", "sampling", "training", "finishing", "done"]
@@ -112,6 +113,10 @@ class _BlockRun:
             for trial in list(self._alive):
                 self._finish(trial)
         except BaseException:
+            # First of all: keeping their records may fail as well, where a disk is full.
+            for trial in self._alive:
+                if trial.worker is not None:
+                    trial.worker.close()
             for trial in list(self._alive):
                 self._end(trial, "interrupted", "the run ended before the trial did")
             raise
@@ -135,7 +140,12 @@ class _BlockRun:
             self._end(trial, failure.status, failure.error)
             return None
         request = Load(
-            task=block.task, setup=setup, seed=block.seed, phases=block.phases, data=block.data
+            task=block.task,
+            setup=setup,
+            seed=block.seed,
+            phases=block.phases,
+            data=block.data,
+            memory_limit=block.memory_limit,
         )
         trial.worker.ask(request, LOAD_LIMIT)
         return trial

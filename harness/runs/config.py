@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,9 @@ from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
 
+LEAST_MEMORY = 50_000_000
+"""Bytes that a worker needs for itself, whatever its framework."""
+
 
 class RunConfig(Frozen):
     """Everything that decides what a run measures. Stored whole with the run.
@@ -24,7 +28,7 @@ class RunConfig(Frozen):
     `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
     0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
     known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every arena takes part twice.
+    one setup of every arena takes part twice. No worker may have more than `memory_limit` bytes.
     """
 
     preset: str = "quick"
@@ -48,6 +52,7 @@ class RunConfig(Frozen):
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3
     seeds: Annotated[int, Field(ge=0, le=1000)]
     budget: Annotated[float, Field(gt=0)] | None = None
+    memory_limit: Annotated[int, Field(ge=LEAST_MEMORY)] | None = None
     data_dir: str | None = None
 
 
@@ -125,8 +130,9 @@ def _spelt_out(content: Content) -> Content:
             found = [it for word in words for it in _matching(word, choices, short)]
             # In their own order: a first call of a later phase finds the earlier one compiled.
             full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
-    if isinstance(content.get("precision"), str):
-        full["precision"] = parse_precision(content["precision"])
+    for name, parse in (("precision", parse_precision), ("memory_limit", parse_bytes)):
+        if isinstance(content.get(name), str):
+            full[name] = parse(content[name])
     return full
 
 
@@ -163,3 +169,12 @@ def parse_precision(text: str) -> float:
     if not 0 < share < 1:
         raise UsageError(f"precision {text!r}: write a share of the ratio, such as 2% or 0.02")
     return share
+
+
+def parse_bytes(text: str) -> int:
+    """`2G`, `2GB`, `1.5G`, `512M` or plain bytes; raises UsageError for anything else."""
+    units = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise UsageError(f"memory limit {text!r}: write bytes, or a number and K, M, G or T")
+    return round(float(match[1]) * units.get(match[2].upper(), 1))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from harness.cells import Setup
 from harness.runs.block import Block, Observer, run_block
-from harness.runs.process import Worker, WorkerProcess
+from harness.runs.process import Worker, WorkerFailed, WorkerProcess
 
 
 class Engine(Protocol):
@@ -30,7 +30,10 @@ class LocalEngine:
         run_block(block, self._launch, observer)
 
     def _launch(self, setup: Setup, trial: str) -> Worker:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkerFailed("not-started", str(error)) from None
         caches = self._caches / _file_name(setup.id) if self._caches else None
         return WorkerProcess(
             setup, self._logs / f"{_file_name(trial.split('/', 1)[1])}.log", caches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from harness.analysis.compare import baseline_of
 from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
-from harness.frameworks import contestants, frameworks, modes_of, version
+from harness.frameworks import absence, contestants, frameworks, modes_of
 from harness.records import Unavailable
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores, gpus
@@ -54,6 +55,8 @@ class Plan:
 
 def make_plan(config: RunConfig) -> Plan:
     """Resolve names to setups. Raises UsageError, with nothing started and nothing written."""
+    if config.memory_limit is not None and sys.platform != "linux":
+        raise UsageError("a memory limit needs Linux; leave it out here")
     directory = data_directory(Path(config.data_dir) if config.data_dir else None)
     devices = [_device(name) for name in config.devices]
     threads = [_threads(count) for count in config.threads or (cores(),)]
@@ -126,9 +129,9 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
     chosen = contestants(config.frameworks, config.modes, config.lanes)
     asked = {name for name, _, _ in contestants(config.frameworks, config.modes, LANES)}
     absent = {
-        name: f"not installed; get it with: {known[name].install}"
+        name: reason
         for name in (asked if config.frameworks else known)
-        if version(known[name]) is None
+        if (reason := absence(known[name]))
     }
     present = [it for it in chosen if it[0] not in absent]
     if not present and absent:

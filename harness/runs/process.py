@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
@@ -20,6 +21,7 @@ import harness
 from harness.cells import Setup
 from harness.frameworks import frameworks
 from harness.records import Status
+from harness.worker.memory import tells_of_it
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
 
 ROOT = Path(harness.__file__).parents[1]
@@ -79,7 +81,10 @@ class WorkerProcess:
         self._caches = caches
         self._filled = _has_files(caches)
         self._asked: tuple[str, float, float] = ("", 0.0, 0.0)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # too many files are open
+            raise WorkerFailed("not-started", str(error)) from None
         with theirs:
             self._channel = Connection(ours.detach())
             # Safe path (-P): no folder of the user's may shadow a framework.
@@ -134,16 +139,42 @@ class WorkerProcess:
         return reply
 
     def _read(self) -> Reply:
-        try:
+        message = None
+        with contextlib.suppress(EOFError, OSError):
             if self._channel.poll(0):
-                reply: Reply = self.replies.validate_json(self._channel.recv_bytes(MAX_BYTES))
-                return reply
+                message = self._message()
+        if message is None:
+            raise self._exit()
+        try:
+            reply: Reply = self.replies.validate_json(message)
+            return reply
         except ValidationError:
             self.close()
             raise WorkerFailed("failed", "the worker sent something that is no answer") from None
-        except (EOFError, OSError):
-            pass
-        raise self._exit()
+
+    def _message(self) -> bytes:
+        """What lies in the channel. Of a worker that stops in the middle of a message the rest is
+        waited for as long as for any answer."""
+        asked, limit, overdue = self._asked
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._kill()
+
+        watchdog = threading.Timer(max(LAST_WORDS_SECONDS, overdue - time.monotonic()), give_up)
+        watchdog.start()
+        try:
+            return self._channel.recv_bytes(MAX_BYTES)
+        except OSError as error:
+            if not late.is_set() and error.errno is None:
+                raise WorkerFailed("failed", f"sent more than {MAX_BYTES >> 20} MiB") from None
+            raise
+        finally:
+            watchdog.cancel()
+            if late.is_set():
+                said = f"half an answer to '{asked}' within {limit:.0f} s"
+                raise WorkerFailed("hung", said)
 
     def _exit(self) -> WorkerFailed:
         try:
@@ -153,9 +184,12 @@ class WorkerProcess:
             return WorkerFailed("failed", "the worker closed its channel without an answer")
         if code == 0:
             return WorkerFailed("no-result", "the worker exited 0 without an answer")
-        if code < 0:
-            return WorkerFailed("crashed", f"killed by {signal.Signals(-code).name}")
-        return WorkerFailed("crashed", f"exited with code {code}")
+        how = f"killed by {_signal(-code)}" if code < 0 else f"exited with code {code}"
+        if tells_of_it(self.stderr_tail()):
+            return WorkerFailed("out-of-memory", f"{how} after memory ran out")
+        if code == -signal.SIGKILL:
+            how += ": by somebody, or by the system because memory ran out"
+        return WorkerFailed("crashed", how)
 
     def stderr_tail(self) -> str:
         try:
@@ -166,15 +200,22 @@ class WorkerProcess:
             return ""
 
     def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._channel.closed:
+            return
+        self._kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel, and deaf to signals
+            self._process.wait(LAST_WORDS_SECONDS)
         self._channel.close()
         if self._ended is not None:
             self._ended.close()
             self._ended = None
         if self._log.exists() and not self._log.stat().st_size:
             self._log.unlink()
+
+    def _kill(self) -> None:
+        """The whole group: what a worker started may outlive it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def environment(setup: Setup, caches: Path | None = None) -> Mapping[str, str]:
@@ -195,6 +236,13 @@ def environment(setup: Setup, caches: Path | None = None) -> Mapping[str, str]:
 
 def _has_files(folder: Path | None) -> bool:
     return folder is not None and any(it.is_file() for it in folder.rglob("*"))
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals only the first and the last have names
+        return f"signal {number}"
 
 
 def _watch(pid: int) -> IO[bytes] | None:

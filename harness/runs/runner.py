@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +19,7 @@ from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.engines import Engine
 from harness.runs.plan import Plan
+from harness.runs.resuming import Done
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
 from harness.tasks.data import Data
@@ -40,22 +39,6 @@ class Display(Protocol):
 
     def note(self, text: str) -> None:
         """Something happened that a reader of the result should know."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """Blocks that a resumed run need not repeat, and how often each was begun.
-
-    The keys are an arena's, and a block's number.
-    """
-
-    finished: Mapping[tuple[object, ...], tuple[Record, ...]]
-    attempts: Mapping[tuple[object, ...], int]
-
-    def of(self, arena: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
-        """An arena's finished blocks with their records, in order."""
-        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == arena]
-        return sorted(found, key=lambda it: it[0])
 
 
 def run_name(plan: Plan, taken: list[str]) -> str:
@@ -101,6 +84,7 @@ def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
     Raises DataError, with nothing left behind, for data that cannot be read.
     """
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
         places: dict[Data, Path] = {}
         for task in plan.tasks:
             if task.data not in places:
@@ -114,7 +98,8 @@ def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
 class Runner:
     """Runs the blocks of a plan; also the observer that keeps what they measure.
 
-    No block is made for the sake of `unranked` setups' ratios alone.
+    No block is made for the sake of `unranked` setups' ratios alone; none is begun once `ending`
+    says so.
     """
 
     def __init__(
@@ -126,6 +111,7 @@ class Runner:
         data: Mapping[Data, Path],
         display: Display,
         unranked: Collection[Setup] = frozenset(),
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._plan = plan
         self._name = name
@@ -135,12 +121,14 @@ class Runner:
         self._display = display
         self._clock = Clock(plan.config)
         self._courses = courses(plan, unranked)
+        self._ending = ending
+        self._told = False  # that it is ending
         self._records: list[Record] = []  # of the block under way
 
     def run(self, done: Done) -> str:
         """Run what is left, and return (and store) the rule that stopped it.
 
-        A KeyboardInterrupt ends the block under way, is noted in the store, and goes on.
+        A KeyboardInterrupt ends the block under way at once, is noted in the store, and goes on.
         """
         begin, rule = time.monotonic(), INTERRUPTED
         try:
@@ -152,9 +140,12 @@ class Runner:
     def _blocks(self, done: Done, begin: float) -> str:
         for course in self._courses:
             for number, records in done.of(course.key):
-                course.learn(number, records)
+                if course.covers(number, records):
+                    course.learn(number, records)
         taken, budget = 0, self._plan.config.budget
         while following_slot := following(self._courses):
+            if self._ending():
+                return INTERRUPTED
             course, slot = following_slot
             needed = self._clock.expected(slot)
             if taken and budget is not None and time.monotonic() - begin + needed > budget:
@@ -198,6 +189,7 @@ class Runner:
             data=str(self._data[task.data]),
             sample_seconds=config.sample_seconds,
             warmup_seconds=config.warmup_seconds,
+            memory_limit=config.memory_limit,
         )
 
     def started(self, trial: str, block: Block, setup: Setup) -> None:
@@ -209,19 +201,7 @@ class Runner:
         self._display.ended(record)
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
+        if self._ending() and not self._told and step != "done":
+            self._told = True
+            self._display.note("ending with this block; interrupt once more to end at once")
         self._display.progress(block, step, setup, done)
-
-
-def finished_blocks(records: tuple[Record, ...]) -> Done:
-    """What a resumed run has already: blocks in which no trial was interrupted."""
-    blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        blocks[*record.setup.arena, record.block].append(record)
-    return Done(
-        finished={
-            key: tuple(of_block)
-            for key, of_block in blocks.items()
-            if all(it.status != "interrupted" for it in of_block)
-        },
-        attempts={key: max(it.attempt for it in of_block) for key, of_block in blocks.items()},
-    )

@@ -97,18 +97,24 @@ class Course:
         """Blocks added for noisy ones, as far as the rule allows."""
         return min(self._config.blocks // MOST_ADDED, sum(map(bool, self._noise.values())))
 
+    def covers(self, number: int, records: Iterable[Record]) -> bool:
+        """Whether these are all that the block was to have: a killed run began some only."""
+        return {it.setup for it in records} >= set(self._slot(number).setups)
+
     def left(self) -> list[Slot]:
         """What is still to be run, in order."""
+        slots = [self._slot(number) for number in range(self._planned + self.added)]
+        return [it for it in slots if it.number not in self._done and (it.timed or it.trains)]
+
+    @property
+    def _planned(self) -> int:
+        return max(self._config.blocks, self._config.seeds)
+
+    def _slot(self, number: int) -> Slot:
         config = self._config
-        planned = max(config.blocks, config.seeds)
-        slots = []
-        for number in range(planned + self.added):
-            # A seed beyond the timed blocks has one without timing; added blocks follow those.
-            timed = not self.reached and (number < config.blocks or number >= planned)
-            slot = Slot(self._arena, number, timed, trains=number < config.seeds)
-            if number not in self._done and (slot.timed or slot.trains):
-                slots.append(slot)
-        return slots
+        # A seed beyond the timed blocks has one without timing; added blocks follow those.
+        timed = not self.reached and (number < config.blocks or number >= self._planned)
+        return Slot(self._arena, number, timed, trains=number < config.seeds)
 
 
 def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Course]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import StoreError, UsageError, unknown
 from harness.records import Record, Run, RunInfo, Sample
+from harness.runs.present import Present
 from harness.runs.schema import check, make, upgrade, version
 from harness.tasks.spec import Task
 
@@ -33,6 +35,7 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._there = Present(connection)
 
     def __enter__(self) -> Store:
         return self
@@ -111,22 +114,26 @@ class Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        self._there.check()
         try:
             with self._connection:
                 yield
         except sqlite3.Error as error:
             raise StoreError(f"the store could not be written: {error}") from error
+        # Only now, after the commit, what was written can be said to be kept.
+        self._there.check()
 
     def runs(self) -> list[str]:
         """Names, oldest first."""
-        rows = self._connection.execute("SELECT run FROM runs ORDER BY created, rowid")
+        # In the order in which they were added: the clock may have been set back meanwhile.
+        rows = self._connection.execute("SELECT run FROM runs ORDER BY rowid")
         return [name for (name,) in rows]
 
     def load(self, name: str) -> Run:
         """A run with all its records; raises UsageError where there is none of this name.
 
-        Of a block that was begun again only the last attempt counts: pairs share an attempt. A
-        trial without a terminal row is `interrupted`.
+        Of a block that was begun again only the last attempt that came to its end counts: pairs
+        share an attempt. A trial without a terminal row is `interrupted`.
         """
         row = self._connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
         if row is None:
@@ -146,6 +153,18 @@ class Store:
             seconds=sum(seconds for _, seconds in stops) if stops else None,
             certificates=tuple(self._certificates(name)),
         )
+
+    def attempts(self, run: str) -> dict[tuple[object, ...], int]:
+        """How often every block was begun, by arena and number."""
+        begun: dict[tuple[object, ...], int] = {}
+        rows = self._connection.execute(
+            "SELECT setup, block, max(attempt) FROM started WHERE run = ? GROUP BY setup, block",
+            (run,),
+        )
+        for setup, block, attempt in rows:
+            key = (*Setup.model_validate_json(setup).arena, block)
+            begun[key] = max(attempt, begun.get(key, 0))
+        return begun
 
     def _certificates(self, run: str) -> Iterator[Certificate]:
         if version(self._connection) < 2:
@@ -202,13 +221,22 @@ class Store:
         return samples
 
 
-def _last_attempts(records: Iterator[Record]) -> list[Record]:
+def _last_attempts(records: Iterable[Record]) -> list[Record]:
+    """Of every block the records of one attempt: of the last that came to its end, if one did."""
     everything = list(records)
-    last: dict[tuple[object, ...], int] = {}
-    for record in everything:
-        key = (*record.setup.arena, record.block)
-        last[key] = max(record.attempt, last.get(key, 0))
-    return [it for it in everything if it.attempt == last[(*it.setup.arena, it.block)]]
+    blocks: dict[tuple[object, ...], dict[int, list[Record]]] = defaultdict(dict)
+    for it in everything:
+        blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
+    counted = {
+        key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
+        for key, attempts in blocks.items()
+    }
+    return [it for it in everything if it.attempt == counted[*it.setup.arena, it.block]]
+
+
+def _ended(attempt: Iterable[Record]) -> int:
+    """How many trials of an attempt have ended; a twin may be left out of a later one."""
+    return sum(it.status != "interrupted" and not it.setup.twin for it in attempt)
 
 
 def create(directory: Path) -> Store:

@@ -6,20 +6,19 @@ traceback of a failure.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
-import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.records import Status
+from harness.worker.lifeline import die_with
 from harness.worker.measure import Diverged, OtherWork, settle
+from harness.worker.memory import lift_limit, limit_memory, ran_out
 from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply
-from harness.worker.session import Session
-
-PR_SET_PDEATHSIG = 1
+from harness.worker.session import NotImported, Session
 
 
 def main() -> None:
@@ -32,16 +31,13 @@ def main() -> None:
     try:
         serve(channel)
     except BaseException as error:
-        traceback.print_exc()
-        send(channel, Failed(status=_status(error), error=_one_line(error)))
-        sys.exit(1)
-
-
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when the runner dies, however it dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
+        limit = lift_limit()
+        with contextlib.suppress(OSError):  # where its output goes the disk may be full
+            traceback.print_exc()
+        status, line = _status(error), _one_line(error)
+        if status == "out-of-memory" and limit is not None:
+            line += f" (of {limit / 1e9:.3g} GB that it may have)"
+        send(channel, Failed(status=status, error=line))
         sys.exit(1)
 
 
@@ -49,6 +45,8 @@ def serve(channel: Connection) -> None:
     request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
     if not isinstance(request, Load):
         raise ValueError("a worker must be loaded first")
+    if request.memory_limit is not None:
+        limit_memory(request.memory_limit)
     session = Session(request)
     reply: Reply = session.loaded
     while True:
@@ -70,16 +68,14 @@ def _status(error: BaseException) -> Status:
             return "unsupported"
         case Diverged():
             return "diverged"
-        case MemoryError():
-            return "out-of-memory"
-    return "failed"
+    return "out-of-memory" if ran_out(error) else "failed"
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, Unsupported | Diverged | OtherWork):
+    text = " ".join(str(error).split())
+    if isinstance(error, Unsupported | Diverged | OtherWork | NotImported):
         return text[:500]
-    return f"{type(error).__name__}: {text}"[:500]
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from harness.tasks.spec import Task
 class Load(Frozen):
     """Import, build, stage, then the first and second call of every phase.
 
-    `data` is the folder of staged arrays.
+    `data` is the folder of staged arrays; with a `memory_limit` no more than so many bytes may be
+    allocated from then on.
     """
 
     ask: Literal["load"] = "load"
@@ -25,6 +26,7 @@ class Load(Frozen):
     seed: int
     phases: tuple[Phase, ...]
     data: str
+    memory_limit: int | None = None
 
 
 class Prepare(Frozen):

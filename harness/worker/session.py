@@ -9,7 +9,7 @@ from pathlib import Path
 
 import threadpoolctl
 
-from harness.adapter import Adapter, Idiom, Options, Setting
+from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
 from harness.records import Limits
 from harness.tasks.datasets import open_staged
@@ -32,6 +32,10 @@ from harness.worker.messages import (
 )
 from harness.worker.probe import measure_limits
 from harness.worker.training import Training
+
+
+class NotImported(Exception):
+    """A framework that is there could not be imported; half of it may be missing."""
 
 
 class Session:
@@ -108,12 +112,17 @@ def _freeze() -> None:
 
 
 def _implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
-    """Imports the framework."""
-    if setup.lane == "idiomatic":
-        idiom: type[Idiom] = importlib.import_module(f"impls.{setup.framework}.idiom").Idiom
-        return idiom
-    adapter: type[Adapter] = importlib.import_module(f"impls.{setup.framework}.adapter").Adapter
-    return adapter
+    """Imports the framework. Raises NotImported with the reason."""
+    file, name = {"identical": ("adapter", "Adapter"), "idiomatic": ("idiom", "Idiom")}[setup.lane]
+    try:
+        module = importlib.import_module(f"impls.{setup.framework}.{file}")
+    except (Unsupported, MemoryError):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise NotImported(f"{setup.framework} could not be imported: {why}") from error
+    implementation: type[Adapter] | type[Idiom] = getattr(module, name)
+    return implementation
 
 
 def _process_settings() -> dict[str, Setting]:

@@ -6,6 +6,7 @@ FRAMEWORK = Framework(
     title="PyTorch",
     distributions=("torch",),
     install="pip install -c constraints.txt 'samestep[pytorch]'",
+    least="2.4",
     modes={
         "eager": "the graph is rebuilt at every step",
         "compile": "forward, loss and backward compiled by torch.compile",

@@ -12,7 +12,13 @@ from torch import Tensor
 from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.pytorch.building import LOSSES, build_model, stock_optimizer, stock_slots
+from impls.pytorch.building import (
+    LOSSES,
+    build_model,
+    stock_optimizer,
+    stock_slots,
+    without_compiler,
+)
 from impls.pytorch.memory import allocation_peak, bytes_alive
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -48,6 +54,8 @@ class Adapter:
         self._forward: Callable[[Tensor], Tensor] = self._model
         self._loss: Callable[[Tensor, Tensor], Tensor] = self._loss_of(task)
         if options.mode == "compile":
+            if options.device == "cpu" and (why := without_compiler()):
+                raise Unsupported(why)
             self._forward = torch.compile(self._model)
             self._loss = torch.compile(self._loss)
         self.reset()

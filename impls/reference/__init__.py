@@ -6,6 +6,7 @@ FRAMEWORK = Framework(
     title="NumPy reference",
     distributions=("numpy",),
     install="pip install -c constraints.txt samestep",
+    least="2.0",
     modes={
         "replay": "one step captured as a flat program, run in memory that is allocated once",
         "eager": "the tape is rebuilt at every step",

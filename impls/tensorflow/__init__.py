@@ -6,6 +6,7 @@ FRAMEWORK = Framework(
     title="TensorFlow",
     distributions=("tensorflow", "tensorflow-cpu"),
     install="pip install -c constraints.txt 'samestep[tensorflow]'",
+    least="2.18",
     modes={
         "graph": "one step traced once into a static graph by tf.function",
         "eager": "every operation dispatched from Python",

@@ -70,7 +70,7 @@ def test_a_block_of_two_real_processes(staged, tmp_path):
         ("crash", "crashed", "killed by SIGSEGV"),
         ("exit", "crashed", "exited with code 3"),
         ("vanish", "no-result", "the worker exited 0 without an answer"),
-        ("greedy", "out-of-memory", "MemoryError: MemoryError"),
+        ("greedy", "out-of-memory", "MemoryError"),
         ("diverge", "diverged", "the training loss became nan"),
     ],
 )

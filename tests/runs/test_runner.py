@@ -12,6 +12,7 @@ from harness.runs import runner
 from harness.runs.block import Block, run_block
 from harness.runs.config import resolve
 from harness.runs.plan import Arena, Plan
+from harness.runs.resuming import finished_blocks
 from harness.runs.store import create
 from harness.tasks.data import Known, Teacher
 from harness.tasks.spec import Task
@@ -99,7 +100,7 @@ def plan(tmp_path, tasks=(TASK, OTHER), **flags) -> Plan:
 def start(plan, store, engine, tmp_path, done=None, name="a-run", display=None):
     if done is None:
         store.add_run(runner.make_info(plan, name), plan.tasks)
-        done = runner.finished_blocks(())
+        done = finished_blocks(())
     data = {TASK.data: tmp_path}
     return runner.Runner(plan, name, store, engine, data, display or Quiet()).run(done)
 
@@ -154,7 +155,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(tmp_path, clock):
             start(made, store, first, tmp_path)
         cut = store.load("a-run")
         assert cut.stopped_by == "interrupted"
-        done = runner.finished_blocks(cut.records)
+        done = finished_blocks(cut.records)
         assert start(made, store, second, tmp_path, done) == "all blocks done"
         whole = store.load("a-run")
     assert len(first.blocks) + len(second.blocks) == 6 + 1
@@ -251,7 +252,7 @@ def test_a_resumed_run_ends_where_it_would_have(tmp_path, clock, stop_at, worker
         rule = start(made, store, whole, tmp_path)
         with pytest.raises(KeyboardInterrupt):
             start(made, store, first, tmp_path, name="cut")
-        done = runner.finished_blocks(store.load("cut").records)
+        done = finished_blocks(store.load("cut").records)
         assert start(made, store, second, tmp_path, done, name="cut") == rule
         ends = [store.load(name).records for name in ("a-run", "cut")]
     assert {(it.block, it.setup.id) for it in ends[0]} == {
@@ -265,6 +266,6 @@ def test_a_finished_run_that_is_resumed_runs_nothing(tmp_path, clock):
     again = FakeEngine(clock)
     with create(tmp_path) as store:
         start(made, store, FakeEngine(clock, steps=steady), tmp_path)
-        done = runner.finished_blocks(store.load("a-run").records)
+        done = finished_blocks(store.load("a-run").records)
         assert start(made, store, again, tmp_path, done) == "precision reached"
     assert again.blocks == []

@@ -15,7 +15,7 @@ from harness.errors import StoreError, UsageError
 from harness.records import RunInfo
 from harness.runs import store as stores
 from harness.runs.block import run_block
-from harness.runs.runner import finished_blocks
+from harness.runs.resuming import finished_blocks
 from tests.fakes import TASK, FakeWorker, Ledger, block, setup
 
 SETUPS = (setup("pytorch"), setup("tensorflow", "graph"))
@@ -73,12 +73,20 @@ def test_a_trial_without_its_terminal_row_is_interrupted(store):
     assert finished_blocks((record,)).finished == {}
 
 
-def test_of_a_block_begun_again_only_the_last_attempt_counts(store):
+def test_of_a_block_begun_again_only_the_last_whole_attempt_counts(store):
+    def counted():
+        return {it.trial.split("/")[1] for it in store.load("a-run").records}
+
     keep(store, records(name="a-run/b000.1"))
-    again = records(name="a-run/b000.2", attempt=2)
-    keep(store, again[:1])
-    loaded = store.load("a-run").records
-    assert [it.trial for it in loaded] == [again[0].trial]
+    second = records(name="a-run/b000.2", attempt=2)
+    keep(store, second[:1])
+    assert counted() == {"b000.1"}  # the second was cut short
+    keep(store, second[1:])
+    assert counted() == {"b000.2"}
+    third = records(name="a-run/b000.3", attempt=3)
+    store.start("a-run", third[0].trial, 0, 3, third[0].setup)
+    assert counted() == {"b000.2"}
+    assert store.attempts("a-run") == {(*SETUPS[0].arena, 0): 3}
 
 
 def test_rows_are_never_changed(store, tmp_path):

@@ -1,0 +1,58 @@
+"""Standard output and error that outlive their reader.
+
+A run of an hour must not end because the pipe or the terminal that it prints to was closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+GONE = (errno.EPIPE, errno.EIO)
+"""What writing to a closed pipe and to a closed terminal fails with."""
+
+
+class Lasting(io.FileIO):
+    """A descriptor for writing; when nobody reads it any more it becomes the null device."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            _null(self.fileno())
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def outlive_readers() -> None:
+    """Replace `sys.stdout` and `sys.stderr`; open what was closed from the start, lest a store or
+    a worker's channel take its number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _null(descriptor)
+    sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+
+
+def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(Lasting(descriptor)),
+        encoding=stream.encoding if stream else "utf-8",
+        errors=stream.errors if stream else "replace",
+        line_buffering=True,
+    )
+
+
+def _null(descriptor: int) -> None:
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
