@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections import defaultdict
@@ -269,11 +270,18 @@ def open_existing(directory: Path) -> Store:
     if not path.is_file():
         raise UsageError(f"{directory}: no results here; make some with: python -m harness run")
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(_read_only(path), uri=True)
         check(connection, path)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     return Store(connection)
+
+
+def _read_only(path: Path) -> str:
+    """Its address for reading. Where nothing can be written SQLite cannot lay the files beside it
+    that it has for writers, and must be told that there are none."""
+    alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{FILE}-wal").exists()
+    return f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
 def _columns(sample: Sample) -> list[object]:
