@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import impls
+from harness import listing
 from harness.errors import UsageError
-from harness.frameworks import contestants, frameworks, modes_of, select, version
+from harness.frameworks import absence, contestants, frameworks, modes_of, select, version
+from harness.runs.config import resolve
+from harness.runs.plan import make_plan
 from tests.test_cli import ROOT
 
 ENGINE = """
@@ -106,3 +111,35 @@ def test_our_tensorflow_folder_does_not_shadow_the_real_one():
     code = "import harness.frameworks as f; f.frameworks(); import tensorflow; tensorflow.constant"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
+
+
+def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys):
+    torch = frameworks()["pytorch"]
+    old = {"torch": "2.3.1+cpu", "numpy": "2.0.0rc1", "tensorflow-cpu": "10.0"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: old.get(name, "3.0"))
+    reason = "too old: 2.3.1+cpu is installed, 2.4 or later is needed; get it with: pip install"
+    assert (absence(torch) or "").startswith(reason)
+    assert [absence(it) for name, it in frameworks().items() if name != "pytorch"] == [None, None]
+    assert {name for name, _ in select([])} == {"reference", "tensorflow"}
+    with pytest.raises(UsageError, match="framework 'pytorch' is too old"):
+        make_plan(resolve(None, {"frameworks": ("pytorch",)}))
+    plan = make_plan(resolve(None, {}))
+    assert [it.what for it in plan.unavailable] == ["framework pytorch"]
+    listing.show(None, None)
+    assert "too old: 2.3.1+cpu" in capsys.readouterr().out
+
+
+def test_what_was_removed_by_halves_is_not_installed(monkeypatch):
+    """Of a distribution a folder is left, without the file that tells its version."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: None)
+    assert (absence(frameworks()["pytorch"]) or "").startswith("not installed")
+
+
+def test_the_oldest_versions_are_those_that_are_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    wanted = [it for each in lists for it in each]
+    for framework in frameworks().values():
+        needs = [it for it in wanted if re.split(r"[>\[=]", it)[0] in framework.distributions]
+        assert needs
+        assert {re.search(r">=([\d.]+)", it)[1] for it in needs} == {framework.least}

@@ -74,7 +74,7 @@ class Hasty(WorkerProcess):
     def ask(self, request, limit):
         where = {"load": "import build first-call", "prepare": "warm-up"}.get(request.ask)
         hangs = self.mode.endswith("hang") and self.mode.split()[0] in (where or request.ask)
-        super().ask(request, 4.0 if hangs and request.ask == "load" else 1.5 if hangs else limit)
+        super().ask(request, (3.0 if request.ask == "load" else 1.0) if hangs else limit)
 
 
 def run(staged, tmp_path, monkeypatch, modes, **fields):
@@ -124,7 +124,7 @@ def test_a_hang_in_any_phase_is_ended_with_all_that_it_started(staged, tmp_path,
     modes = ("", *(f"{where} hang" for where in places))
     records = run(staged, tmp_path, monkeypatch, modes)
     assert {it.status for mode, it in records.items() if mode} == {"hung"}
-    assert records["sample hang"].error == "no answer to 'sample' within 2 s"
+    assert records["sample hang"].error == "no answer to 'sample' within 1 s"
     assert records[""].status == "ok"
 
 

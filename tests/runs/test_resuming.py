@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness import commands
 from harness.errors import UsageError
 from harness.runs import machine, runner
 from harness.runs.block import run_block
@@ -141,6 +142,11 @@ def test_a_run_goes_on_only_as_it_began(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "fingerprint", lambda: here | {"cores": 1000})
     with pytest.raises(UsageError, match=r"cores was .* and is 1000"):
         refuse_changed(run, made)
+
+
+def test_failures_can_be_repeated_of_a_run_that_is_resumed_only(tmp_path):
+    with pytest.raises(UsageError, match="--retry-failed goes with --resume RUN"):
+        commands.run({}, None, tmp_path, "quiet", dry_run=False, resume=None, retry=True)
 
 
 def test_a_wall_clock_that_jumps_about_changes_no_duration_and_no_order(tmp_path, monkeypatch):
