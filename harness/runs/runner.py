@@ -12,14 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import filelock
-
 from harness.cells import Setup
 from harness.errors import UsageError
 from harness.records import Record, RunInfo
 from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.engines import Engine
+from harness.runs.locks import Held, held
 from harness.runs.plan import Plan
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
@@ -84,11 +83,11 @@ def measuring(output: Path) -> Iterator[None]:
     """Hold the results directory for one run. Raises UsageError if it is held or unwritable."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(output / ".run.lock", timeout=0):
+        with held(output / ".run.lock"):
             yield
-    except filelock.Timeout:
+    except Held as holder:
         raise UsageError(
-            f"{output}: another run is writing here; wait for it, or choose another --output"
+            f"{output}: another run is writing here: {holder}; wait for it to end"
         ) from None
     except OSError as error:
         raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
