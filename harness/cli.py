@@ -91,6 +91,12 @@ def run(
         str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Full trainings of every setup.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Only a part of the comparisons: 1/3 is the first of three.", metavar="I/N"
+        ),
+    ] = None,
     data_dir: DataDir = None,
     task_file: TaskFile = None,
     config: Annotated[
@@ -120,6 +126,7 @@ def run(
         "twin": None if twin else False,
         "budget": budget,
         "seeds": seeds,
+        "shard": shard,
         "data_dir": str(data_dir) if data_dir else None,
         "task_file": str(task_file) if task_file else None,
     }

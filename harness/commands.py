@@ -6,20 +6,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
-from harness.errors import CellsFailed, DataError, UsageError
+from harness.errors import CellsFailed, DataError, StoreError, UsageError, first_problem
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.report.write import write_report
 from harness.runs import runner
-from harness.runs.config import RunConfig, parse_seconds, resolve
+from harness.runs.config import RunConfig, resolve
 from harness.runs.engines import LocalEngine
+from harness.runs.locks import measuring_alone
+from harness.runs.places import within
 from harness.runs.plan import Plan, make_plan
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
@@ -36,8 +39,6 @@ def run(
     resume: str | None,
 ) -> None:
     """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
-    if "budget" in flags:
-        flags["budget"] = parse_seconds(flags["budget"])
     if resume is not None:
         if flags or config:
             raise UsageError("--resume goes on as the run began; give it no other options")
@@ -53,9 +54,11 @@ def run(
 
 
 def _measure(plan: Plan, output: Path, manner: str, console: Console, resume: str | None) -> Run:
-    with runner.measuring(output), create(output) as store:
-        name = resume or runner.run_name(plan, store.runs())
-        folder = output / name
+    with runner.measuring(output), measuring_alone(), create(output) as store:
+        name = resume or runner.run_name(plan, store.runs(), output)
+        folder = within(output, name)
+        for part in ("scratch", "logs", "figures"):
+            within(output, name, part)
         with runner.staged_data(plan, folder / "scratch") as data:
             done = runner.finished_blocks(store.load(name).records if resume else ())
             _print_unavailable(plan, console)
@@ -84,7 +87,7 @@ def _run_blocks(blocks: runner.Runner, done: runner.Done) -> None:
 
 
 def _finish(finished: Run, output: Path, console: Console) -> None:
-    folder = output / finished.info.name
+    folder = within(output, finished.info.name)
     write_report(finished, folder)
     render(finished, summarise_run(finished, default_modes()), console)
     console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)
@@ -99,7 +102,14 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
 
 def _config_of(name: str, output: Path) -> RunConfig:
     with open_existing(output) as store:
-        return RunConfig.model_validate(store.load(name).info.config)
+        config = store.load(name).info.config
+    try:
+        return RunConfig.model_validate(config)
+    except ValidationError as error:
+        raise StoreError(
+            f"run {name!r} cannot be gone on with: its configuration is not one that this version "
+            f"understands: {first_problem(error)}"
+        ) from None
 
 
 def _print_unavailable(plan: Plan, console: Console) -> None:
@@ -137,7 +147,8 @@ def report(name: str | None, output: Path) -> None:
     """Write the report of a stored run again."""
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    folder = output / stored.info.name
+    folder = within(output, stored.info.name)
+    within(output, stored.info.name, "figures")
     write_report(stored, folder)
     Console().print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
 from harness.errors import UsageError, first_problem, unknown
@@ -24,7 +25,8 @@ class RunConfig(Frozen):
     `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
     0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
     known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every arena takes part twice.
+    one setup of every arena takes part twice. The `shard` 2/3 takes every third arena, from the
+    second on.
     """
 
     preset: str = "quick"
@@ -49,6 +51,14 @@ class RunConfig(Frozen):
     seeds: Annotated[int, Field(ge=0, le=1000)]
     budget: Annotated[float, Field(gt=0)] | None = None
     data_dir: str | None = None
+    shard: str | None = None
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, text: str | None) -> str | None:
+        if text is not None:
+            part_of(text)
+        return text
 
 
 Content = dict[str, Any]
@@ -96,7 +106,7 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     """The configuration after preset, file and flags. Raises UsageError naming what is wrong."""
     content = read_toml(file) if file else {}
     preset = flags.get("preset", content.get("preset", "quick"))
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", str(preset), PRESETS)
     given = content | flags
     merged = {"preset": preset, **PRESETS[preset], **given}
@@ -127,6 +137,8 @@ def _spelt_out(content: Content) -> Content:
             full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
     if isinstance(content.get("precision"), str):
         full["precision"] = parse_precision(content["precision"])
+    if isinstance(content.get("budget"), str):
+        full["budget"] = parse_seconds(content["budget"])
     return full
 
 
@@ -134,6 +146,14 @@ def _matching(
     word: str, choices: Sequence[str], short: Mapping[str, Sequence[str]]
 ) -> Sequence[str]:
     return short.get(word) or fnmatch.filter(choices, word) or [word]
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """`2/3` as (2, 3); raises ValueError for what is no part of a whole."""
+    match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text, re.ASCII)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"{text!r} is no part of a whole; write the first of three as 1/3")
+    return int(match[1]), int(match[2])
 
 
 def _field(error: ValidationError) -> str:

@@ -9,8 +9,10 @@ import psutil
 
 from harness.errors import StoreError, UsageError
 
-NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs")
-NETWORK += tuple(f"fuse.{it}" for it in ("sshfs", "glusterfs", "rclone", "s3fs", "ceph", "davfs"))
+NETWORK = (
+    *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs"),
+)
 """How the types of network file systems begin. SQLite's locks and its shared memory are not to be
 relied on there."""
 
@@ -23,8 +25,8 @@ def within(output: Path, *names: str) -> Path:
     """
     path = output
     for name in names:
-        if name in ("", os.curdir, os.pardir) or "/" in name or "\0" in name:
-            raise UsageError(f"{name!r}: not a name of something in {output}")
+        if name in ("", os.curdir, os.pardir) or "/" in name or not name.isprintable():
+            raise UsageError(f"{name!r}: no name of anything in {output}")
         path = path / name
         if path.is_symlink():
             raise UsageError(f"{path}: a link; nothing is written where it leads. Remove it")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import shutil
 import time
 from collections import defaultdict
@@ -57,11 +59,13 @@ class Done:
         return sorted(found, key=lambda it: it[0])
 
 
-def run_name(plan: Plan, taken: list[str]) -> str:
-    """A name that says when and what, e.g. `2026-11-23-1530-quick`."""
-    base = f"{datetime.now():%Y-%m-%d-%H%M}-{plan.config.preset}"
-    names = (base, *(f"{base}-{number}" for number in range(2, 10_000)))
-    return next(name for name in names if name not in taken)
+def run_name(plan: Plan, taken: Collection[str], output: Path) -> str:
+    """A name that says when and what, e.g. `2026-11-23-1530-quick`, of no run and no folder yet."""
+    config = plan.config
+    part = f"-{config.shard.replace('/', 'of')}" if config.shard else ""
+    base = f"{datetime.now():%Y-%m-%d-%H%M}-{config.preset}{part}"
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(it for it in names if it not in taken and not os.path.lexists(output / it))
 
 
 def make_info(plan: Plan, name: str) -> RunInfo:
@@ -97,8 +101,10 @@ def measuring(output: Path) -> Iterator[None]:
 def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
     """Every data set of the plan as plain arrays that workers map into memory, while it runs.
 
-    Raises DataError, with nothing left behind, for data that cannot be read.
+    What a killed run has left in the folder is removed first. Raises DataError, with nothing left
+    behind, for data that cannot be read.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         places: dict[Data, Path] = {}
         for task in plan.tasks:
