@@ -49,6 +49,7 @@ def run(
     if dry_run:
         _print_plan(plan, console)
         return
+    runner.check_data(plan)
     finished = _measure(plan, output, manner, console, resume)
     _finish(finished, output, console)
 

@@ -37,6 +37,7 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
     With `fresh` no earlier certificate counts.
     """
     plan = make_plan(resolve(None, EVERYTHING | flags))
+    runner.check_data(plan)
     console, begin = Console(), time.monotonic()
     logs, scratch = within(output, "verify"), within(output, ".verify")
     with runner.measuring(output), create(output) as store:

@@ -21,10 +21,11 @@ from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.engines import Engine
 from harness.runs.locks import Held, held
+from harness.runs.places import refuse_network
 from harness.runs.plan import Plan
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
-from harness.tasks.data import Data
+from harness.tasks.data import DOWNLOADED, Data
 from harness.tasks.datasets import load, write_staged
 
 OUT_OF_TIME, INTERRUPTED = "budget spent", "interrupted"
@@ -84,8 +85,10 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 
 @contextlib.contextmanager
 def measuring(output: Path) -> Iterator[None]:
-    """Hold the results directory for one run. Raises UsageError if it is held or unwritable."""
+    """Hold the results directory for one run. Raises UsageError if it is held or unwritable,
+    StoreError if it is on a network."""
     try:
+        refuse_network(output)
         output.mkdir(parents=True, exist_ok=True)
         with held(output / ".run.lock"):
             yield
@@ -95,6 +98,15 @@ def measuring(output: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+
+
+def check_data(plan: Plan) -> None:
+    """Raises DataError, before anything is written, for data files that are not what they must be.
+
+    Half a second for each data set that was fetched; the others come with what is installed.
+    """
+    for data in {task.data for task in plan.tasks if task.data.name in DOWNLOADED}:
+        load(data, plan.data_directory)
 
 
 @contextlib.contextmanager

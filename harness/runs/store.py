@@ -241,8 +241,8 @@ def create(directory: Path) -> Store:
     for part in PARTS:
         within(directory, FILE + part)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         refuse_network(directory)
+        directory.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise StoreError(f"{path}: not a file")
         # Two processes that create the file at once would meet a locked database.

@@ -34,7 +34,8 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
     after = count(cpus, root)
     memory = psutil.virtual_memory()
     limits = [it for it in (memory.available, _container_room(root)) if it is not None]
-    directory = next(it for it in (output.resolve(), *output.resolve().parents) if _there(it))
+    place = Path(os.path.realpath(output))  # unlike `resolve` it bears links in a circle
+    directory = next(it for it in (place, *place.parents) if _there(it))
     return Facts(
         cores=len(cpus),
         cores_of_machine=os.cpu_count() or len(cpus),
