@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -266,7 +267,12 @@ def open_existing(directory: Path) -> Store:
     path = directory / FILE
     if not path.is_file():
         raise UsageError(f"{directory}: no results here; make some with: python -m harness run")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    uri = path.resolve().as_uri()
+    # Where nothing can be written SQLite cannot lay down the index of its log, and without a log
+    # it needs none.
+    log = path.with_name(f"{FILE}-wal")
+    still = not os.access(directory, os.W_OK) and not (log.exists() and log.stat().st_size)
+    connection = sqlite3.connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
     try:
         check(connection, path)
     except BaseException as error:
