@@ -7,6 +7,7 @@ begin in an empty one.
 
 from __future__ import annotations
 
+import ast
 import functools
 import gzip
 import hashlib
@@ -20,15 +21,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from harness import cli, commands, verifying
 from harness.__main__ import served
 from harness.errors import DataError, HarnessError, StoreError, UsageError
 from harness.runs import store as stores
+from harness.tasks.data import Teacher
+from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.images import FILES
 from tests.builders import TASK, make_info, measured
 from tests.tasks.test_files import GOOD
+from tests.test_floors import imports, modules
 
 LONG = "a" * 300
 RUN = make_info().name
@@ -482,3 +487,44 @@ def test_bad_input_is_one_line_and_writes_nothing(here, capfd, row):
     assert "Traceback" not in told
     assert not any(it in error for it in "\x1b\x07\0")
     assert everything(here.parent) == before
+
+
+UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
+
+
+@pytest.mark.parametrize("room", ["harness", "impls"])
+def test_no_data_are_ever_run(room):
+    """No module can load what may run code: pickles by any name, `eval`, a shell."""
+    for name, path in modules(room).items():
+        assert not {it.split(".")[0] for it in imports(path)} & UNSAFE, name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            given = {it.arg: ast.unparse(it.value) for it in node.keywords}
+            assert called not in ("eval", "exec", "os.system", "os.popen"), name
+            assert given.get("shell", "False") == "False", name
+            assert not called.endswith(("torch.load", "channel.recv", "reader.recv")), name
+            if called in ("np.load", "numpy.load"):
+                assert given["allow_pickle"] == "False", name
+
+
+def saved(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.array([[Trap()]], dtype=object), allow_pickle=True)
+
+
+def archived(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, Trap(), allow_pickle=True)
+
+
+@pytest.mark.parametrize("trap", [saved, archived, lambda path: path.write_bytes(TRAP)])
+def test_no_staged_array_runs_anything(here, trap):
+    write_staged(load(Teacher(train=9, test=3), here), here / "staged")
+    trap(here / "staged" / "x_test.npy")
+    with pytest.raises(DataError, match="staged"):
+        open_staged(here / "staged")
+    assert not (here / "sprung").exists()
+    pickle.loads(TRAP)  # the trap is one
+    assert (here / "sprung").exists()
