@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
 from harness.cli import app
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.runs import interrupts
 from harness.streams import outlive_readers
 
@@ -19,18 +20,37 @@ def main() -> None:
     """
     outlive_readers()
     interrupts.install()
+    sys.exit(served(sys.argv[1:]))
+
+
+def served(words: list[str]) -> int:
+    """The exit code of a command given by its words."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no × gets a ?
     try:
-        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        _refuse_what_is_no_text(words)
+        return app(args=words or ["--help"], standalone_mode=False) or 0
     except HarnessError as error:
-        _fail(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except typer.TyperException as error:
-        _fail(f"{error.format_message()} (--help shows the way)", error.exit_code)
-    sys.exit(code or 0)
+        return _failed(f"{error.format_message()} (--help shows the way)", error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(f"{where}{error.strerror or error}", UsageError.exit_code)
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+def _refuse_what_is_no_text(words: list[str]) -> None:
+    """Bytes that are no UTF-8 stand in a word as halves of characters: nobody can keep those."""
+    for word in words:
+        if any("\ud800" <= it <= "\udfff" for it in word):
+            raise UsageError(f"{word}: not UTF-8 text")
+
+
+def _failed(message: str, code: int) -> int:
+    # Typer and the system quote words as they came; no control character of theirs is obeyed.
+    print(f"error: {HarnessError(message)}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -94,6 +94,12 @@ def run(
     memory_limit: Annotated[
         str | None, typer.Option(help="What each worker may allocate: 2G, 512M.", metavar="SIZE")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Only a part of the comparisons: 1/3 is the first of three.", metavar="I/N"
+        ),
+    ] = None,
     data_dir: DataDir = None,
     task_file: TaskFile = None,
     config: Annotated[
@@ -127,6 +133,7 @@ def run(
         "budget": budget,
         "seeds": seeds,
         "memory_limit": memory_limit,
+        "shard": shard,
         "data_dir": str(data_dir) if data_dir else None,
         "task_file": str(task_file) if task_file else None,
     }

@@ -7,21 +7,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
-from harness.errors import CellsFailed, DataError, ReportError, StoreError, UsageError
+from harness.errors import (
+    CellsFailed,
+    DataError,
+    ReportError,
+    StoreError,
+    UsageError,
+    first_problem,
+)
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.report.write import write_report
 from harness.runs import runner
-from harness.runs.config import RunConfig, parse_seconds, resolve
+from harness.runs.config import RunConfig, resolve
 from harness.runs.engines import LocalEngine
 from harness.runs.interrupts import patient
+from harness.runs.locks import measuring_alone
+from harness.runs.places import within
 from harness.runs.plan import Plan, make_plan
 from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
@@ -43,8 +53,6 @@ def run(
     retry: bool = False,
 ) -> None:
     """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
-    if "budget" in flags:
-        flags["budget"] = parse_seconds(flags["budget"])
     if resume is not None:
         if flags or config:
             raise UsageError("--resume goes on as the run began; give it no other options")
@@ -57,6 +65,7 @@ def run(
     if dry_run:
         _print_plan(plan, console)
         return
+    runner.check_data(plan)
     finished = _measure(plan, output, manner, console, resume, retry=retry)
     _finish(finished, output, console)
 
@@ -70,9 +79,11 @@ def _measure(
     *,
     retry: bool = False,
 ) -> Run:
-    with runner.measuring(output), create(output) as store:
-        name = resume or runner.run_name(plan, store.runs())
-        folder = output / name
+    with runner.measuring(output), measuring_alone(), create(output) as store:
+        name = resume or runner.run_name(plan, store.runs(), output)
+        folder = within(output, name)
+        for part in ("scratch", "logs", "figures"):
+            within(output, name, part)
         with runner.staged_data(plan, folder / "scratch") as data:
             done = _done(store, resume, retry)
             _print_unavailable(plan, console)
@@ -149,7 +160,13 @@ def _plan_of(name: str, output: Path) -> Plan:
     """As a run began. Raises UsageError where it could not go on so."""
     with open_existing(output) as store:
         begun = store.load(name)
-    plan = make_plan(RunConfig.model_validate(begun.info.config))
+    try:
+        plan = make_plan(RunConfig.model_validate(begun.info.config))
+    except ValidationError as error:
+        raise StoreError(
+            f"run {name!r} cannot be gone on with: its configuration is not one that this version "
+            f"understands: {first_problem(error)}"
+        ) from None
     refuse_changed(begun, plan)
     return plan
 
@@ -189,6 +206,7 @@ def report(name: str | None, output: Path) -> None:
     """Write the report of a stored run again."""
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
+    within(output, stored.info.name, "figures")
     _write(stored, output)
     page = output / stored.info.name / "report.html"
     Console().print(Text(f"report: {page}"), soft_wrap=True)

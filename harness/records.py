@@ -9,7 +9,7 @@ Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
 from __future__ import annotations
 
 import statistics
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,11 @@ Status = Literal[
 ]
 
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""What SQLite can hold."""
+Seconds = Annotated[float, Field(gt=0)]
+
+
 class Sample(Frozen):
     """One timed reading over `iterations` iterations, synchronised at its end.
 
@@ -44,18 +49,18 @@ class Sample(Frozen):
     loss of a training sample. A latency phase keeps the `readings` of its single iterations.
     """
 
-    round: int
-    turn: int
-    iterations: int
-    seconds: float
+    round: Count
+    turn: Count
+    iterations: Annotated[int, Field(ge=1, lt=2**63)]
+    seconds: Seconds
     cpu_seconds: float
-    voluntary_switches: int
-    involuntary_switches: int
+    voluntary_switches: Count
+    involuntary_switches: Count
     steal_seconds: float | None = None
     pressure_seconds: float | None = None
     load: float | None = None
     loss: float | None = None
-    readings: tuple[float, ...] = ()
+    readings: tuple[Seconds, ...] = ()
 
     @property
     def step_seconds(self) -> float:
@@ -85,8 +90,8 @@ class PhaseRecord(Frozen):
     first_call: float
     second_call: float
     warmup: tuple[float, ...]
-    iterations: int
-    staged_batches: int
+    iterations: Count
+    staged_batches: Count
     samples: tuple[Sample, ...] = ()
     memory: Memory | None = None
 

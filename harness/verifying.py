@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +21,7 @@ from harness.errors import NotProven
 from harness.proof.proving import Need, needs, prove
 from harness.runs import runner
 from harness.runs.config import resolve
+from harness.runs.places import within
 from harness.runs.plan import Plan, make_plan
 from harness.runs.store import Store, create
 from harness.tasks.data import Data
@@ -36,14 +37,14 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
     With `fresh` no earlier certificate counts.
     """
     plan = make_plan(resolve(None, EVERYTHING | flags))
+    runner.check_data(plan)
     console, begin = Console(), time.monotonic()
-    logs = output / "verify"
+    logs, scratch = within(output, "verify"), within(output, ".verify")
     with runner.measuring(output), create(output) as store:
-        shutil.rmtree(logs, ignore_errors=True)
+        _clear(logs)
         wanted = needs(setups_of(plan), None if fresh else store, quick=False)
         lacking = [it for it in wanted if it.certificate is None]
         staged = replace(plan, arenas=_concerned(plan, lacking))
-        scratch = output / ".verify"
         with runner.staged_data(staged, scratch) as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
     for it in plan.unavailable:
@@ -59,7 +60,15 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
         raise NotProven(
             f"{wrong} of {len(certificates)} setups not proven; what they wrote is in {logs}"
         )
-    shutil.rmtree(logs, ignore_errors=True)
+    _clear(logs)
+
+
+def _clear(logs: Path) -> None:
+    """Remove what provers wrote; the folder may be somebody's who has other things in it."""
+    for log in logs.glob("prover-*.log"):
+        log.unlink()
+    with contextlib.suppress(OSError):
+        logs.rmdir()
 
 
 def prove_first(

@@ -24,11 +24,13 @@ from harness.worker.messages import (
     Loaded,
     Prepare,
     Prepared,
+    Reply,
     Request,
     Sampled,
     TakeSample,
     Trained,
     TrainEpoch,
+    fits,
 )
 
 LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 60.0
@@ -126,7 +128,7 @@ class _BlockRun:
         """Start workers, all of them before the first is waited for."""
         started = [trial for setup in setups if (trial := self._start(setup))]
         for trial in started:
-            trial.loaded = self._answer(trial, Loaded, "load")
+            trial.loaded = self._answer(trial, self._load_request(trial.setup), Loaded)
 
     def _start(self, setup: Setup) -> Trial | None:
         block = self._block
@@ -139,7 +141,12 @@ class _BlockRun:
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
-        request = Load(
+        trial.worker.ask(self._load_request(setup), LOAD_LIMIT)
+        return trial
+
+    def _load_request(self, setup: Setup) -> Load:
+        block = self._block
+        return Load(
             task=block.task,
             setup=setup,
             seed=block.seed,
@@ -147,8 +154,6 @@ class _BlockRun:
             data=block.data,
             memory_limit=block.memory_limit,
         )
-        trial.worker.ask(request, LOAD_LIMIT)
-        return trial
 
     def _prepare(self, trial: Trial) -> None:
         self._tell("warming up", trial.setup)
@@ -194,14 +199,14 @@ class _BlockRun:
         """The reply, or None if the worker failed: then its trial is over."""
         assert trial.worker is not None
         trial.worker.ask(request, limit)
-        return self._answer(trial, expected, request.ask)
+        return self._answer(trial, request, expected)
 
-    def _answer(self, trial: Trial, expected: type[R], asked: str) -> R | None:
+    def _answer(self, trial: Trial, request: Request, expected: type[R]) -> R | None:
         assert trial.worker is not None
         try:
             reply = trial.worker.answer()
-            if not isinstance(reply, expected):
-                raise WorkerFailed("failed", f"answered {reply.answer!r} to {asked!r}")
+            if not isinstance(reply, expected) or not fits(request, reply, self._block.phases):
+                raise WorkerFailed("failed", _misfit(request, reply))
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
@@ -231,6 +236,10 @@ class _BlockRun:
         shuffled = list(things)
         self._random.shuffle(shuffled)
         return shuffled
+
+
+def _misfit(request: Request, reply: Reply) -> str:
+    return f"answered {reply.answer!r} to {request.ask!r}, and not as it was asked"
 
 
 def run_block(block: Block, launch: Launch, observer: Observer) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
 from harness.errors import UsageError, first_problem, unknown
@@ -29,6 +29,7 @@ class RunConfig(Frozen):
     0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
     known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
     one setup of every arena takes part twice. No worker may have more than `memory_limit` bytes.
+    The `shard` 2/3 takes every third arena, from the second on.
     """
 
     preset: str = "quick"
@@ -54,6 +55,14 @@ class RunConfig(Frozen):
     budget: Annotated[float, Field(gt=0)] | None = None
     memory_limit: Annotated[int, Field(ge=LEAST_MEMORY)] | None = None
     data_dir: str | None = None
+    shard: str | None = None
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, text: str | None) -> str | None:
+        if text is not None:
+            part_of(text)
+        return text
 
 
 Content = dict[str, Any]
@@ -101,7 +110,7 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     """The configuration after preset, file and flags. Raises UsageError naming what is wrong."""
     content = read_toml(file) if file else {}
     preset = flags.get("preset", content.get("preset", "quick"))
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", str(preset), PRESETS)
     given = content | flags
     merged = {"preset": preset, **PRESETS[preset], **given}
@@ -130,7 +139,11 @@ def _spelt_out(content: Content) -> Content:
             found = [it for word in words for it in _matching(word, choices, short)]
             # In their own order: a first call of a later phase finds the earlier one compiled.
             full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
-    for name, parse in (("precision", parse_precision), ("memory_limit", parse_bytes)):
+    for name, parse in (
+        ("precision", parse_precision),
+        ("memory_limit", parse_bytes),
+        ("budget", parse_seconds),
+    ):
         if isinstance(content.get(name), str):
             full[name] = parse(content[name])
     return full
@@ -140,6 +153,14 @@ def _matching(
     word: str, choices: Sequence[str], short: Mapping[str, Sequence[str]]
 ) -> Sequence[str]:
     return short.get(word) or fnmatch.filter(choices, word) or [word]
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """`2/3` as (2, 3); raises ValueError for what is no part of a whole."""
+    match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text, re.ASCII)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"{text!r} is no part of a whole; write the first of three as 1/3")
+    return int(match[1]), int(match[2])
 
 
 def _field(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
 from harness.frameworks import absence, contestants, frameworks, modes_of
 from harness.records import Unavailable
-from harness.runs.config import RunConfig
+from harness.runs.config import RunConfig, part_of
 from harness.runs.machine import cores, gpus
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.files import known_tasks
@@ -58,15 +58,29 @@ def make_plan(config: RunConfig) -> Plan:
     if config.memory_limit is not None and sys.platform != "linux":
         raise UsageError("a memory limit needs Linux; leave it out here")
     directory = data_directory(Path(config.data_dir) if config.data_dir else None)
-    devices = [_device(name) for name in config.devices]
-    threads = [_threads(count) for count in config.threads or (cores(),)]
+    devices = dict.fromkeys(_device(name) for name in config.devices)
+    threads = dict.fromkeys(_threads(count) for count in config.threads or (cores(),))
+    dtypes = dict.fromkeys(config.dtypes)
     chosen, absent = _contestants(config)
     tasks, lacking = _tasks(config, directory)
     arenas = tuple(
         Arena(task, _setups(task, device, count, dtype, chosen, config.twin))
-        for task, device, count, dtype in itertools.product(tasks, devices, threads, config.dtypes)
+        for task, device, count, dtype in itertools.product(tasks, devices, threads, dtypes)
     )
-    return Plan(config, directory, arenas, (*absent, *lacking))
+    return Plan(config, directory, _part(arenas, config.shard), (*absent, *lacking))
+
+
+def _part(arenas: tuple[Arena, ...], shard: str | None) -> tuple[Arena, ...]:
+    """A shard takes whole arenas, so that no ratio ever spans two machines."""
+    if shard is None:
+        return arenas
+    first, step = part_of(shard)
+    if first > len(arenas):
+        raise UsageError(
+            f"shard {shard} would be empty: there are {len(arenas)} comparisons to share (task × "
+            "device × threads × dtype)"
+        )
+    return arenas[first - 1 :: step]
 
 
 def _setups(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,19 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import filelock
-
 from harness.cells import Setup
 from harness.errors import UsageError
 from harness.records import Record, RunInfo
 from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.engines import Engine
+from harness.runs.locks import Held, held
+from harness.runs.places import refuse_network
 from harness.runs.plan import Plan
 from harness.runs.resuming import Done
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
-from harness.tasks.data import Data
+from harness.tasks.data import DOWNLOADED, Data
 from harness.tasks.datasets import load, write_staged
 
 OUT_OF_TIME, INTERRUPTED = "budget spent", "interrupted"
@@ -41,11 +43,13 @@ class Display(Protocol):
         """Something happened that a reader of the result should know."""
 
 
-def run_name(plan: Plan, taken: list[str]) -> str:
-    """A name that says when and what, e.g. `2026-11-23-1530-quick`."""
-    base = f"{datetime.now():%Y-%m-%d-%H%M}-{plan.config.preset}"
-    names = (base, *(f"{base}-{number}" for number in range(2, 10_000)))
-    return next(name for name in names if name not in taken)
+def run_name(plan: Plan, taken: Collection[str], output: Path) -> str:
+    """A name that says when and what, e.g. `2026-11-23-1530-quick`, of no run and no folder yet."""
+    config = plan.config
+    part = f"-{config.shard.replace('/', 'of')}" if config.shard else ""
+    base = f"{datetime.now():%Y-%m-%d-%H%M}-{config.preset}{part}"
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(it for it in names if it not in taken and not os.path.lexists(output / it))
 
 
 def make_info(plan: Plan, name: str) -> RunInfo:
@@ -64,27 +68,39 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 
 @contextlib.contextmanager
 def measuring(output: Path) -> Iterator[None]:
-    """Hold the results directory for one run. Raises UsageError if it is held or unwritable."""
+    """Hold the results directory for one run. Raises UsageError if it is held or unwritable,
+    StoreError if it is on a network."""
     try:
+        refuse_network(output)
         output.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(output / ".run.lock", timeout=0):
+        with held(output / ".run.lock"):
             yield
-    except filelock.Timeout:
+    except Held as holder:
         raise UsageError(
-            f"{output}: another run is writing here; wait for it, or choose another --output"
+            f"{output}: another run is writing here: {holder}; wait for it to end"
         ) from None
     except OSError as error:
         raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+
+
+def check_data(plan: Plan) -> None:
+    """Raises DataError, before anything is written, for data files that are not what they must be.
+
+    Half a second for each data set that was fetched; the others come with what is installed.
+    """
+    for data in {task.data for task in plan.tasks if task.data.name in DOWNLOADED}:
+        load(data, plan.data_directory)
 
 
 @contextlib.contextmanager
 def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
     """Every data set of the plan as plain arrays that workers map into memory, while it runs.
 
-    Raises DataError, with nothing left behind, for data that cannot be read.
+    What a killed run has left in the folder is removed first. Raises DataError, with nothing left
+    behind, for data that cannot be read.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
         places: dict[Data, Path] = {}
         for task in plan.tasks:
             if task.data not in places:

@@ -55,6 +55,22 @@ PROOF_TABLES = ("certificates", "proven")
 ADDED = ("pressure_seconds REAL", "load REAL", "loss REAL", "readings TEXT")
 
 
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a database ready to be written, be it new or of an older schema.
+
+    Raises StoreError, with nothing changed, for one that `check` refuses.
+    """
+    if version(connection) == 0:
+        make(connection, path)
+    check(connection, path)
+    # Not before it is known to be ours: this is written into the file.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    if version(connection) == 1:
+        upgrade(connection)
+
+
 def make(connection: sqlite3.Connection, path: Path) -> None:
     """Lay out a new store; raises StoreError in somebody else's database."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -90,7 +106,7 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreError for a database that is not ours, or newer than we are."""
+    """Raises StoreError for a database that is not ours, newer than we are, or damaged."""
     identity = connection.execute("PRAGMA application_id").fetchone()[0]
     schema = version(connection)
     if identity != APPLICATION_ID:
@@ -100,3 +116,15 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer samestep (schema {schema}; this one reads up to "
             f"{SCHEMA_VERSION}); upgrade to read it"
         )
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise StoreError(f"{path}: damaged ({found}); restore it from a copy")
+
+
+def damaged(path: Path, error: BaseException) -> StoreError:
+    """The error for a store whose rows cannot be understood."""
+    said = str(error).partition("\n")[0]
+    return StoreError(
+        f"{path}: damaged ({type(error).__name__}: {said}); restore it from a copy, or save what "
+        "is whole with: sqlite3 FILE .recover"
+    )

@@ -16,27 +16,32 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import filelock
-
 from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import StoreError, UsageError, unknown
 from harness.records import Record, Run, RunInfo, Sample
+from harness.runs.locks import Held, held
+from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
-from harness.runs.schema import check, make, upgrade, version
+from harness.runs.schema import check, damaged, prepare, version
 from harness.tasks.spec import Task
 
 FILE = "samestep.sqlite"
 SAMPLE = tuple(Sample.model_fields)
 BUSY_SECONDS = 30.0
+PARTS = ("", "-wal", "-shm", "-journal")
+"""What SQLite adds to the name of a database for the files beside it."""
+DAMAGE = (sqlite3.Error, ValueError, TypeError, OverflowError, MemoryError, RecursionError)
+"""What rows are that cannot be understood: torn pages, broken JSON, values of another kind."""
 
 
 class Store:
     """Reads and writes one results directory. Use as a context manager."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path = Path(FILE)) -> None:
         self._connection = connection
         self._there = Present(connection)
+        self._path = path
 
     def __enter__(self) -> Store:
         return self
@@ -99,10 +104,12 @@ class Store:
 
     def certificate(self, key: str) -> Certificate | None:
         """The latest certificate with this key."""
-        row = self._connection.execute(
-            "SELECT certificate FROM certificates WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
-        ).fetchone()
-        return Certificate.model_validate_json(row[0]) if row else None
+        with self._reading():
+            row = self._connection.execute(
+                "SELECT certificate FROM certificates WHERE key = ? ORDER BY id DESC LIMIT 1",
+                (key,),
+            ).fetchone()
+            return Certificate.model_validate_json(row[0]) if row else None
 
     def relate(self, run: str, keys: Iterable[str]) -> None:
         """Note that a run relied on the latest certificates with these keys."""
@@ -119,23 +126,36 @@ class Store:
         try:
             with self._connection:
                 yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise StoreError(f"the store could not be written: {error}") from error
         # Only now, after the commit, what was written can be said to be kept.
         self._there.check()
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise damaged(self._path, error) from error
+
     def runs(self) -> list[str]:
-        """Names, oldest first."""
+        """Names, oldest first. Raises StoreError where they cannot be read."""
         # In the order in which they were added: the clock may have been set back meanwhile.
-        rows = self._connection.execute("SELECT run FROM runs ORDER BY rowid")
-        return [name for (name,) in rows]
+        with self._reading():
+            rows = self._connection.execute("SELECT run FROM runs ORDER BY rowid")
+            return [str(name) for (name,) in rows]
 
     def load(self, name: str) -> Run:
-        """A run with all its records; raises UsageError where there is none of this name.
+        """A run with all its records; raises UsageError where there is none of this name, and
+        StoreError where it cannot be understood.
 
         Of a block that was begun again only the last attempt that came to its end counts: pairs
         share an attempt. A trial without a terminal row is `interrupted`.
         """
+        with self._reading():
+            return self._load(name)
+
+    def _load(self, name: str) -> Run:
         row = self._connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
         if row is None:
             known = self.runs()
@@ -243,45 +263,52 @@ def _ended(attempt: Iterable[Record]) -> int:
 def create(directory: Path) -> Store:
     """Open the store of a directory for writing, making both where they do not exist.
 
-    Raises StoreError for a file that is not a store, or of a newer schema.
+    Raises StoreError, with nothing changed, for a file that is damaged, not a store, or of a newer
+    schema, and for a network file system; UsageError for a link.
     """
     path = directory / FILE
+    for part in PARTS:
+        within(directory, FILE + part)
     try:
+        refuse_network(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a file")
         # Two processes that create the file at once would meet a locked database.
-        with filelock.FileLock(directory / f".{FILE}.lock", timeout=BUSY_SECONDS):
+        with held(within(directory, f".{FILE}.lock"), BUSY_SECONDS):
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            if version(connection) == 0:
-                make(connection, path)
-            check(connection, path)
-            if version(connection) == 1:
-                upgrade(connection)
-    except (OSError, sqlite3.Error, filelock.Timeout) as error:
+            try:
+                prepare(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: {error}") from error
-    return Store(connection)
+    except Held as holder:
+        raise StoreError(f"{path}: kept busy by {holder}") from None
+    return Store(connection, path)
 
 
 def open_existing(directory: Path) -> Store:
-    """Open a store for reading only; raises UsageError where there is none."""
+    """Open a store for reading only; raises UsageError where there is none, and StoreError for a
+    file that is damaged, not a store, or of a newer schema."""
     path = directory / FILE
     if not path.is_file():
         raise UsageError(f"{directory}: no results here; make some with: python -m harness run")
+    uri = path.resolve().as_uri()
+    # Where nothing can be written SQLite cannot lay down the index of its log, and without a log
+    # it needs none.
+    log = path.with_name(f"{FILE}-wal")
+    still = not os.access(directory, os.W_OK) and not (log.exists() and log.stat().st_size)
+    connection = sqlite3.connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
     try:
-        connection = sqlite3.connect(_read_only(path), uri=True)
         check(connection, path)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from error
-    return Store(connection)
-
-
-def _read_only(path: Path) -> str:
-    """Its address for reading. Where nothing can be written SQLite cannot lay the files beside it
-    that it has for writers, and must be told that there are none."""
-    alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{FILE}-wal").exists()
-    return f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"{path}: {error}") from error
+        raise
+    return Store(connection, path)
 
 
 def _columns(sample: Sample) -> list[object]:

@@ -100,10 +100,16 @@ FILES: Mapping[str, Files] = {
 
 
 def data_directory(option: Path | None) -> Path:
-    """Where data sets lie: the option, else `SAMESTEP_DATA`, else the user's cache directory."""
+    """Where data sets lie: the option, else `SAMESTEP_DATA`, else the user's cache directory.
+
+    Raises DataError for the home directory of nobody.
+    """
     chosen = option or os.environ.get("SAMESTEP_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise DataError(f"{chosen}: there is no such user here") from None
     from platformdirs import user_cache_path
 
     return user_cache_path("samestep", appauthor=False)

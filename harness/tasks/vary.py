@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.spec import Task
 
 Content = dict[str, Any]
+MAX_VARIANTS = 10_000
 
 
 def _width(content: Content, value: Any) -> None:
@@ -82,6 +84,10 @@ def variants(task: Task, settings: Iterable[tuple[str, tuple[str, ...]]]) -> lis
     Raises UsageError where a value is out of range or does not fit the task.
     """
     axes = [[(key, value) for value in values] for key, values in settings]
+    if (count := math.prod(map(len, axes))) > MAX_VARIANTS:
+        raise UsageError(
+            f"--set asks for {count:,} variants of {task.name!r}; at most {MAX_VARIANTS:,}"
+        )
     return [_variant(task, combination) for combination in itertools.product(*axes)]
 
 

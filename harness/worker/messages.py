@@ -107,5 +107,23 @@ Reply = Loaded | Prepared | Sampled | Trained | Finished | Failed
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="ask")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="answer")])
 
+
+def fits(request: Request, reply: Reply, phases: tuple[Phase, ...]) -> bool:
+    """Whether this answers that very request, in a trial of these phases."""
+    match request, reply:
+        case Load(), Loaded(phases=told):
+            return tuple(it.phase for it in told) == phases
+        case Prepare(), Prepared(phases=told):
+            ready = all(it.iterations and it.warmup for it in told)
+            return ready and tuple(it.phase for it in told) == phases
+        case TakeSample(), Sampled(sample=sample):
+            return (sample.round, sample.turn) == (request.round, request.turn)
+        case TrainEpoch(), Trained(epoch=epoch):
+            return epoch.epoch == request.epoch
+        case Finish(), Finished():
+            return True
+    return False
+
+
 MAX_BYTES = 64 * 2**20
 """No honest message comes near this; a longer one is refused unread."""

@@ -233,3 +233,34 @@ def test_an_answer_to_another_question_is_a_failure():
     run_block(block(SETUPS[0]), lambda asked, trial: Confused(asked, []), ledger)
     assert ledger.records[0].status == "failed"
     assert "finished" in (ledger.records[0].error or "")
+
+
+@pytest.mark.parametrize(
+    ("ask", "change"),
+    [
+        ("load", {"phases": ()}),
+        ("prepare", {"phases": ()}),
+        ("prepare", {"warmup": ()}),
+        ("prepare", {"iterations": 0}),
+        ("sample", {"round": 7}),
+        ("epoch", {"epoch": 7}),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_a_failure(ask, change):
+    class Careless(FakeWorker):
+        def reply(self, request):
+            reply = super().reply(request)
+            if request.ask != ask:
+                return reply
+            if ask in ("load", "prepare"):
+                phases = [it.model_copy(update=change) for it in reply.phases]
+                return reply.model_copy(update=change if "phases" in change else {"phases": phases})
+            part = "sample" if ask == "sample" else "epoch"
+            inner = getattr(reply, part).model_copy(update=change)
+            return reply.model_copy(update={part: inner})
+
+    ledger = Ledger()
+    run_block(block(SETUPS[0]), lambda asked, trial: Careless(asked, []), ledger)
+    (record,) = ledger.records
+    assert record.status == "failed"
+    assert f"to '{ask}', and not as it was asked" in (record.error or "")

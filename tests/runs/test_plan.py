@@ -237,3 +237,41 @@ def test_budgets(text, value):
 def test_bad_budgets(text):
     with pytest.raises(UsageError):
         parse_seconds(text)
+
+
+def test_shards_share_a_plan_without_rest_or_overlap():
+    asked = {"tasks": ["*"], "dtypes": ["float32", "float64"]}
+    whole = plan(**asked)
+    assert len(whole.arenas) > 7
+    for of in (1, 2, 3, 7):
+        parts = [plan(**asked, shard=f"{number}/{of}") for number in range(1, of + 1)]
+        taken = [arena for part in parts for arena in part.arenas]
+        assert sorted(map(whole.arenas.index, taken)) == list(range(len(whole.arenas)))
+        sizes = {len(part.arenas) for part in parts}
+        assert max(sizes) - min(sizes) <= 1
+    assert plan(**asked, shard="2/3") == plan(**asked, shard="2/3")
+    (last,) = plan(**asked, shard=f"{len(whole.arenas)}/{len(whole.arenas)}").arenas
+    assert last == whole.arenas[-1]
+
+
+def test_a_shard_stages_only_what_it_runs():
+    asked = {"tasks": ["digits-mlp", "teacher"]}
+    assert [it.name for it in plan(**asked, shard="2/2").tasks] == ["teacher"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0/1", "2/1", "1/0", "-1/2", "1/2/3", "a/b", "1", " 1/2", "1/2\n"]
+)
+def test_what_is_no_shard(text):
+    with pytest.raises(UsageError, match="is no part of a whole; write the first of three as 1/3"):
+        resolve(None, {"shard": text})
+
+
+def test_what_is_named_twice_runs_once():
+    """Two arenas alike would be kept under one name."""
+    made = plan(devices=["cpu", "cpu"], threads=[1, 2, 1], dtypes=["float32", "float32"])
+    assert len({arena.key for arena in made.arenas}) == len(made.arenas) == 2
+
+
+def test_a_budget_in_a_file_is_written_as_on_the_command_line():
+    assert resolve(None, {"budget": "10m"}).budget == 600

@@ -178,9 +178,14 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path):
 
 def test_names_of_runs_do_not_collide(tmp_path):
     made = plan(tmp_path)
-    first = runner.run_name(made, [])
+    first = runner.run_name(made, [], tmp_path)
     assert first.endswith("-quick")
-    assert runner.run_name(made, [first]) == f"{first}-2"
+    assert runner.run_name(made, [first], tmp_path) == f"{first}-2"
+    # A folder whose store is gone is nobody's to write over; neither is what a link leads to.
+    (tmp_path / f"{first}-2").symlink_to("nowhere")
+    assert runner.run_name(made, [first], tmp_path) == f"{first}-3"
+    # Two machines that begin in the same minute differ in their shards.
+    assert runner.run_name(plan(tmp_path, shard="2/3"), [], tmp_path).endswith("-quick-2of3")
 
 
 def test_staged_data_is_there_while_it_runs_and_gone_after(tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from harness.runs.doctor.vitals import Counted, Facts, watched
+from harness.runs.places import filesystem
 
 ROOT = Path("/")
 WATCH_SECONDS = 1.0
@@ -33,7 +34,8 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
     after = count(cpus, root)
     memory = psutil.virtual_memory()
     limits = [it for it in (memory.available, _container_room(root)) if it is not None]
-    directory = next(it for it in (output.resolve(), *output.resolve().parents) if _there(it))
+    place = Path(os.path.realpath(output))  # unlike `resolve` it bears links in a circle
+    directory = next(it for it in (place, *place.parents) if _there(it))
     return Facts(
         cores=len(cpus),
         cores_of_machine=os.cpu_count() or len(cpus),
@@ -58,7 +60,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
         compiler=_compiler(),
         disk_free=shutil.disk_usage(directory).free,
         disk_writable=directory.is_dir() and os.access(directory, os.W_OK),
-        filesystem=_filesystem(directory),
+        filesystem=filesystem(directory),
     )
 
 
@@ -231,14 +233,6 @@ def _compiler() -> str | None:
 def _there(path: Path) -> bool:
     # Not Path.exists, which raises where a folder above may not be entered.
     return os.path.exists(path)
-
-
-def _filesystem(directory: Path) -> str | None:
-    mounts = [
-        it for it in psutil.disk_partitions(all=True) if directory.is_relative_to(it.mountpoint)
-    ]
-    nearest = max(mounts, key=lambda it: len(it.mountpoint), default=None)
-    return nearest.fstype if nearest else None
 
 
 def _named(path: Path) -> dict[str, int]:

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from harness.runs.doctor.said import Level, Said, graded, size
 from harness.runs.doctor.vitals import Facts
+from harness.runs.places import on_network
 
 MEMORY_NEEDED, MEMORY_WISHED = 1 << 30, 2 << 30
 """The workers of a default run hold about 1.2 GB, of which TensorFlow has 0.7."""
 DISK_NEEDED, DISK_WISHED = 100_000_000, 1_000_000_000
-NETWORK_FILESYSTEMS = (
-    "nfs",
-    "cifs",
-    "smb",
-    "9p",
-    "afs",
-    "ceph",
-    "lustre",
-    "fuse.sshfs",
-    "glusterfs",
-)
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 SLOW_DENORMALS = 2.0
 
@@ -138,7 +128,7 @@ def disk(facts: Facts) -> Said | None:
         return None
     if not facts.disk_writable:
         return Said("unfit", "the results directory cannot be written", "choose another with -o")
-    if (facts.filesystem or "").startswith(NETWORK_FILESYSTEMS):
+    if on_network(facts.filesystem):
         found = f"results on {facts.filesystem}: a store is not safe on a network"
         return Said("unfit", found, "choose a local directory with -o")
     level: Level = (

@@ -1,0 +1,19 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_lock_of_their_own(tmp_path_factory):
+    """No test waits for somebody who measures on this machine, and nobody for a test."""
+    before = os.environ.get("SAMESTEP_LOCK")
+    os.environ["SAMESTEP_LOCK"] = str(tmp_path_factory.mktemp("lock") / "samestep.lock")
+    yield
+    if before is None:
+        del os.environ["SAMESTEP_LOCK"]
+    else:
+        os.environ["SAMESTEP_LOCK"] = before
