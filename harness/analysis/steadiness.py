@@ -106,14 +106,14 @@ def steady_from(readings: Sequence[float]) -> int | None:
     logs = np.log(np.asarray(readings[left_out:], dtype=np.float64))
     levels: Vector = np.median(logs.reshape(bins, size), axis=1) if size > 1 else logs
     begin = 0
-    while split := _split(levels[begin:]):
-        begin += split
+    while place := split(levels[begin:]):
+        begin += place
     if begin > (1 - LAST) * bins:
         return None
     return begin * size + (left_out if begin else 0)
 
 
-def _split(levels: Vector) -> int | None:
+def split(levels: Vector) -> int | None:
     """Where a series splits best into two levels, if they differ by what matters; else None."""
     n = len(levels)
     if n < 4:
