@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
@@ -10,10 +11,14 @@ from harness.cli_gate import app
 from harness.errors import HarnessError
 
 
+CRASHED = 70
+
+
 def main() -> None:
     """Run a command; every foreseen failure is one line on standard error and an exit code.
 
-    An interrupt ends with exit code 130, which Typer gives it.
+    An interrupt ends with exit code 130, which Typer gives it; a fault of ours with a traceback
+    and CRASHED: Python's own 1 would read as a regression.
     """
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
@@ -21,6 +26,9 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         _fail(f"{error.format_message()} (--help shows the way)", error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(CRASHED)
     sys.exit(code or 0)
 
 

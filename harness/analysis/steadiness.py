@@ -113,8 +113,11 @@ def steady_from(readings: Sequence[float]) -> int | None:
     return begin * size + (left_out if begin else 0)
 
 
-def split(levels: Vector) -> int | None:
-    """Where a series splits best into two levels, if they differ by what matters; else None."""
+def split(levels: Vector, variance: float | None = None) -> int | None:
+    """Where a series splits best into two levels, if they differ by what matters; else None.
+
+    The variance of its noise is estimated from what is left around the two, unless it is known.
+    """
     n = len(levels)
     if n < 4:
         return None
@@ -126,7 +129,9 @@ def split(levels: Vector) -> int | None:
     place = int(np.argmax(gains))
     if abs(lefts[place] - rights[place]) < MATTERS:
         return None
-    if gains[place] <= CRITICAL * _long_run_variance(levels[: place + 1], levels[place + 1 :]):
+    if variance is None:
+        variance = _long_run_variance(levels[: place + 1], levels[place + 1 :])
+    if gains[place] <= CRITICAL * variance:
         return None
     return place + 1
 

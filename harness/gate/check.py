@@ -51,7 +51,7 @@ class Checked(Frozen):
     """The result of one check, which `--json` prints.
 
     `speed` says how speed was compared: in `turns` with older code, with `stored` figures, or not
-    at all; `note` says why not better. `revision` is this code's, `against` the older code's.
+    at all; `note` says more of it, or why. `revision` is this code's, `against` the older code's.
     """
 
     schema_version: Literal[1] = 1
@@ -104,6 +104,7 @@ def check(
                         lines += _side_by_side(pairs, data, folder, both.before, limits)
                     if clocked:
                         speed = "turns"
+                        note = f"in turns with {(revision(code) or code)[:40]}"
                         engine = _engine(pairs, folder, both.now, both.before)
                         lines += timing.compared(
                             pairs, plan.config, engine, data, limits.speed, told, looks
@@ -113,8 +114,8 @@ def check(
                 if not note:
                     speed = "stored"
                     note = (
-                        "compared with stored figures, which is weaker: the older code "
-                        f"({baseline.revision or baseline.version}) is not at hand"
+                        "beside bare matrix products, with stored figures; weaker than turns, "
+                        f"but the older code ({baseline.revision or baseline.version}) is not here"
                     )
                     lines += _stored(pairs, plan.config, baseline, data, folder, limits, told)
     return _concluded(lines, baseline, code, speed, note, asked=clocked)

@@ -81,10 +81,8 @@ def compared(
         if not open_:
             break
     for setup, by in found.items():
-        yield from (
-            line(setup, phase, slowdown, "in turns with the older code")
-            for phase, slowdown in by.items()
-        )
+        for phase, slowdown in by.items():
+            yield line(setup, phase, slowdown)
 
 
 def _open(found: Mapping[Phase, Slowdown]) -> bool:
@@ -130,16 +128,16 @@ def stored(
     for setup, phase in shared:
         logs = [_anchored(it[setup][phase]) for it in (now, before)]
         slowdown = anchored(logs[0], logs[1], threshold, level)
-        yield line(setup, phase, slowdown, "beside bare matrix products; weaker than turns")
+        yield line(setup, phase, slowdown)
 
 
 def _anchored(timed: Timed) -> list[float]:
     return [math.log(a / b) for a, b in zip(timed.steps, timed.products, strict=True)]
 
 
-def line(setup: Setup, phase: Phase, slowdown: Slowdown, how: str) -> Line:
+def line(setup: Setup, phase: Phase, slowdown: Slowdown) -> Line:
     ratio = slowdown.ratio
-    said = f"{ratio.n} blocks {how}"
+    said = f"{ratio.n} blocks"
     return Line(
         setup=setup,
         phase=phase,

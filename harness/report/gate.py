@@ -36,9 +36,8 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
     """Print what is worth a line: all but what is fine, and every time; or everything."""
     shown = list(checked.lines) if everything else worth_a_line(checked.lines)
     table = Table(box=box.SIMPLE, title_justify="left")
-    for name in HEAD[:-1]:
-        table.add_column(name, overflow="fold")
-    table.add_column("", overflow="fold")
+    for name in HEAD:
+        table.add_column(name, overflow="fold", no_wrap=name == "outcome")
     for it in shown:
         style = STYLES[it.outcome]
         setup, what, outcome, change, detail = _cells(it)
