@@ -10,7 +10,6 @@ import typer
 from harness.cli_gate import app
 from harness.errors import HarnessError
 
-
 CRASHED = 70
 
 

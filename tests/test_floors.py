@@ -22,14 +22,18 @@ FLOORS = (
     ("harness.worker", 2),
     ("harness.runs", 3),
     ("harness.proof", 3),
+    ("harness.gate", 3),
     ("harness.report", 4),
     ("harness.listing", 5),
     ("harness.explaining", 5),
     ("harness.doctoring", 5),
     ("harness.selftesting", 5),
     ("harness.verifying", 5),
+    ("harness.gating", 5),
+    ("harness.remembering", 5),
     ("harness.commands", 5),
     ("harness.cli", 5),
+    ("harness.cli_gate", 5),
     ("harness.__main__", 5),
 )
 APART = (("harness.analysis", "harness.worker"), ("harness.worker", "harness.analysis"))

@@ -31,19 +31,26 @@ class Keeper:
     """An observer of blocks that keeps the records of each setup."""
 
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
+    failed: list[Record] = field(default_factory=list)
 
     def started(self, trial: str, block: Block, setup: Setup) -> None: ...
 
     def ended(self, record: Record) -> None:
-        """Raises CellsFailed; NotComparable where it is the older code that failed."""
+        self.blocks[record.setup][record.block] = record
         if record.status != "ok":
+            self.failed.append(record)
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
+
+    def run(self, engine: Engine, block: Block) -> None:
+        """Raises CellsFailed; NotComparable where only the older code failed."""
+        engine.run(block, self)
+        if self.failed:
+            record = min(self.failed, key=lambda it: it.setup.twin)
             said = f"{record.setup.original.id}: {record.status}: {record.error}"
             if record.setup.twin:
                 raise NotComparable(f"the older code cannot do it: {said}")
             raise CellsFailed(said)
-        self.blocks[record.setup][record.block] = record
-
-    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
 
 
 def older(setup: Setup) -> Setup:
@@ -72,7 +79,7 @@ def compared(
             for task, setup in open_:
                 both = (setup, older(setup))
                 block = _block(task, both, number, config, data, alone=False)
-                engine.run(block, keeper)
+                keeper.run(engine, block)
         done = look
         for _, setup in open_:
             logs = by_phase(keeper.blocks[setup], keeper.blocks[older(setup)], config.phases)
@@ -101,7 +108,7 @@ def timed(
     for number in range(config.blocks):
         told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
-            engine.run(_block(task, (setup,), number, config, data, alone=True), keeper)
+            keeper.run(engine, _block(task, (setup,), number, config, data, alone=True))
     return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}
 
 

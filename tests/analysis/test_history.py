@@ -1,4 +1,4 @@
-"""One number over many runs: every cell its own series, and a change of level where there is one."""
+"""One number over many runs: a series of every cell, and a change of level where there is one."""
 
 from __future__ import annotations
 

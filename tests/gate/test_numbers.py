@@ -1,4 +1,4 @@
-"""What is computed, to the last digits that count: other rounding passes, a change of 1e-6 never."""
+"""What is computed, to the last digits that count: other rounding passes, 1e-6 never does."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def test_older_code_is_observed_in_a_process_of_its_own(tmp_path, data):
     task = CATALOGUE["diabetes-regression"]
     setup = make_setup(task, "reference:replay")
     now, programs = observe(task, setup, data / task.name, tmp_path / "logs")
-    before, older = observe(
-        task, setup, data / task.name, tmp_path / "logs", tmp_path / "old"
-    )
+    before, older = observe(task, setup, data / task.name, tmp_path / "logs", tmp_path / "old")
     worse = {it.what for it in numbers(setup, now, before) if it.outcome == "regression"}
     assert "first gradients" in worse
     assert older["train"].instructions == programs["train"].instructions + 1
