@@ -19,7 +19,7 @@ from harness.errors import (
 )
 from harness.gate import timing
 from harness.gate.baseline import Baseline, Entry
-from harness.gate.code import revision, sides
+from harness.gate.code import Sides, revision, sides
 from harness.gate.judging import Limits, Line, deterministic, numbers, programs, proofs
 from harness.gate.observing import entries, observed, parities
 from harness.gate.timing import Pair, Told
@@ -27,6 +27,7 @@ from harness.runs import machine
 from harness.runs.config import RunConfig
 from harness.runs.engines import LocalEngine
 from harness.runs.plan import Plan
+from harness.runs.process import ROOT
 from harness.runs.runner import staged_data
 from harness.tasks.data import Data
 from harness.tasks.frozen import Frozen
@@ -80,10 +81,12 @@ def check(
     *,
     clocked: bool = True,
     looks: Sequence[int] = LOOKS,
+    this: Path = ROOT,
 ) -> Checked:
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
 
-    Without `clocked` nothing is timed. Raises CellsFailed where one of this code's setups fails.
+    Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
+    `this`. Raises CellsFailed where one of its setups fails.
     """
     pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
     lines: list[Line] = []
@@ -99,13 +102,13 @@ def check(
                     lines += deterministic(now, known[now.setup], limits)
             code = against or (_obtainable(baseline) if baseline and clocked else None)
             if code is not None:
-                with sides(code, folder) as both:
+                with sides(code, folder, this) as both:
                     if baseline is None:
-                        lines += _side_by_side(pairs, data, folder, both.before, limits)
+                        lines += _side_by_side(pairs, data, folder, both, limits)
                     if clocked:
                         speed = "turns"
                         note = f"in turns with {(revision(code) or code)[:40]}"
-                        engine = _engine(pairs, folder, both.now, both.before)
+                        engine = _engine(pairs, folder, both)
                         lines += timing.compared(
                             pairs, plan.config, engine, data, limits.speed, told, looks
                         )
@@ -125,9 +128,9 @@ def _obtainable(baseline: Baseline) -> str | None:
     return revision(baseline.revision) if baseline.revision else None
 
 
-def _engine(pairs: Sequence[Pair], folder: Path, now: Path, before: Path) -> LocalEngine:
-    code = {setup: now for _, setup in pairs}
-    code |= {timing.older(setup): before for _, setup in pairs}
+def _engine(pairs: Sequence[Pair], folder: Path, both: Sides) -> LocalEngine:
+    code = {setup: both.now for _, setup in pairs}
+    code |= {timing.older(setup): both.before for _, setup in pairs}
     return LocalEngine(folder / "logs", folder / "caches", code)
 
 
@@ -135,13 +138,13 @@ def _side_by_side(
     pairs: Sequence[Pair],
     data: Mapping[Data, Path],
     folder: Path,
-    before: Path,
+    both: Sides,
     limits: Limits,
 ) -> Iterator[Line]:
     """Both codes, observed on this machine; only this one is proved."""
     proved = parities(pairs, data, folder)
-    mine = observed(pairs, data, folder / "logs")
-    theirs = observed(pairs, data, folder / "logs", before, older=True)
+    mine = observed(pairs, data, folder / "logs", both.now)
+    theirs = observed(pairs, data, folder / "logs", both.before, older=True)
     for _, setup in pairs:
         yield from proofs(setup, tuple(proved[setup][0]))
         yield from numbers(setup, mine[setup][0], theirs[setup][0])

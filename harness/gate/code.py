@@ -26,14 +26,14 @@ class Sides:
 
 
 @contextlib.contextmanager
-def sides(against: str, folder: Path) -> Iterator[Sides]:
+def sides(against: str, folder: Path, this: Path = ROOT) -> Iterator[Sides]:
     """This code and the older one: a git revision, or a folder that holds an installed version.
 
     A revision is unpacked below `folder`; the repository is only read. Raises UsageError for what
     is neither.
     """
     now, before = folder / "new", folder / "old"
-    now.symlink_to(ROOT, target_is_directory=True)
+    now.symlink_to(this, target_is_directory=True)
     if (place := _installed(against)) is not None:
         before.symlink_to(place, target_is_directory=True)
     else:

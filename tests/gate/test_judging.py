@@ -10,7 +10,6 @@ from harness.gate.baseline import Parity
 from harness.gate.judging import Limits, deterministic
 from tests.gate.making import make_entry, make_numbers, make_program
 
-
 USUAL = Limits()
 
 
