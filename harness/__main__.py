@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 
 import typer
 
-from harness.cli import app
+from harness.cli_gate import app
 from harness.errors import HarnessError, UsageError
 from harness.runs import interrupts
 from harness.streams import outlive_readers
+
+CRASHED = 70
 
 
 def main() -> None:
     """Run a command; every foreseen failure is one line on standard error and an exit code.
 
-    An interrupt ends with exit code 130, which Typer gives it.
+    An interrupt ends with exit code 130, which Typer gives it; a fault of ours with a traceback
+    and CRASHED: Python's own 1 would read as a regression.
     """
     outlive_readers()
     interrupts.install()
@@ -38,6 +42,9 @@ def served(words: list[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _failed(f"{where}{error.strerror or error}", UsageError.exit_code)
+    except Exception:
+        traceback.print_exc()
+        return CRASHED
 
 
 def _refuse_what_is_no_text(words: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""Errors that a user can act on: one clear line, and an exit code of their own."""
+"""Errors that a user can act on: one clear line, and an exit code of their own.
+
+The codes are told in docs/exit-codes.md.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 class HarnessError(Exception):
     """Something that the user can mend; the command line prints its one line and exits."""
 
-    exit_code = 1
+    exit_code = 2
 
     def __init__(self, message: str) -> None:
         # Messages quote files and names: no line break or control character of theirs survives.
@@ -31,8 +34,26 @@ class DataError(UsageError):
     """A data set is absent, or a data file is corrupt or truncated."""
 
 
+class Regression(HarnessError):
+    """Something became worse than its baseline by more than may be; the table says what."""
+
+    exit_code = 1
+
+
+class NoBaseline(HarnessError):
+    """There is no baseline of this name, or no older code, to compare with."""
+
+    exit_code = 3
+
+
+class NotComparable(HarnessError):
+    """Two results that would say nothing of each other: other machines, tasks or schemas."""
+
+    exit_code = 4
+
+
 class StoreError(HarnessError):
-    """The store cannot be opened, read or written."""
+    """The store cannot be opened, read or written; or is not ours, or of a newer schema."""
 
     exit_code = 4
 

@@ -106,15 +106,18 @@ def steady_from(readings: Sequence[float]) -> int | None:
     logs = np.log(np.asarray(readings[left_out:], dtype=np.float64))
     levels: Vector = np.median(logs.reshape(bins, size), axis=1) if size > 1 else logs
     begin = 0
-    while split := _split(levels[begin:]):
-        begin += split
+    while place := split(levels[begin:]):
+        begin += place
     if begin > (1 - LAST) * bins:
         return None
     return begin * size + (left_out if begin else 0)
 
 
-def _split(levels: Vector) -> int | None:
-    """Where a series splits best into two levels, if they differ by what matters; else None."""
+def split(levels: Vector, variance: float | None = None) -> int | None:
+    """Where a series splits best into two levels, if they differ by what matters; else None.
+
+    The variance of its noise is estimated from what is left around the two, unless it is known.
+    """
     n = len(levels)
     if n < 4:
         return None
@@ -126,7 +129,9 @@ def _split(levels: Vector) -> int | None:
     place = int(np.argmax(gains))
     if abs(lefts[place] - rights[place]) < MATTERS:
         return None
-    if gains[place] <= CRITICAL * _long_run_variance(levels[: place + 1], levels[place + 1 :]):
+    if variance is None:
+        variance = _long_run_variance(levels[: place + 1], levels[place + 1 :])
+    if gains[place] <= CRITICAL * variance:
         return None
     return place + 1
 

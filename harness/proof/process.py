@@ -31,11 +31,11 @@ SLACK_SECONDS = 60.0
 class Prover(WorkerProcess):
     """Proves setups of one framework, on one device and with one number of threads."""
 
-    module = "harness.proof.prover"
+    program = ("-m", "harness.proof.prover")
     replies = ANSWER
 
-    def environment(self, setup: Setup, caches: Path | None) -> Mapping[str, str]:
-        return {**environment(setup, caches), **PATIENT}
+    def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
+        return {**environment(setup, caches, code), **PATIENT}
 
     def prove(self, request: Prove) -> Proved:
         """Raises WorkerFailed where the prover itself is gone: its caller needs a new one."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from harness.cells import Setup
 from harness.runs.block import Block, Observer, run_block
-from harness.runs.process import Worker, WorkerFailed, WorkerProcess
+from harness.runs.process import ROOT, Worker, WorkerFailed, WorkerProcess
 
 
 class Engine(Protocol):
@@ -19,12 +20,16 @@ class LocalEngine:
     """Blocks one by one on this machine; what workers print is kept in `logs`.
 
     In `caches` every setup has a folder for what its framework compiles: empty for its first
-    worker, shared by the later ones.
+    worker, shared by the later ones. `code` names the folder of other code for setups that are to
+    run with it: an older revision takes turns with this one as a twin does.
     """
 
-    def __init__(self, logs: Path, caches: Path | None = None) -> None:
+    def __init__(
+        self, logs: Path, caches: Path | None = None, code: Mapping[Setup, Path] | None = None
+    ) -> None:
         self._logs = logs
         self._caches = caches
+        self._code = code or {}
 
     def run(self, block: Block, observer: Observer) -> None:
         run_block(block, self._launch, observer)
@@ -35,9 +40,8 @@ class LocalEngine:
         except OSError as error:
             raise WorkerFailed("not-started", str(error)) from None
         caches = self._caches / _file_name(setup.id) if self._caches else None
-        return WorkerProcess(
-            setup, self._logs / f"{_file_name(trial.split('/', 1)[1])}.log", caches
-        )
+        log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
+        return WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
 
 
 def _file_name(name: str) -> str:

@@ -70,13 +70,16 @@ class WorkerProcess:
     """A fresh process group, driven over a socket of its own.
 
     What its framework compiles is cached in the folder `caches`, which later workers may share.
-    A process of another kind has another `module` and other `replies`.
+    `code` is the folder from which it imports `harness` and `impls`: this very code by default.
+    A process of another kind has another `program` and other `replies`.
     """
 
-    module: ClassVar[str] = "harness.worker"
+    program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
     replies: ClassVar[TypeAdapter[Any]] = REPLY
 
-    def __init__(self, setup: Setup, log: Path, caches: Path | None = None) -> None:
+    def __init__(
+        self, setup: Setup, log: Path, caches: Path | None = None, code: Path = ROOT
+    ) -> None:
         self._log = log
         self._caches = caches
         self._filled = _has_files(caches)
@@ -88,7 +91,7 @@ class WorkerProcess:
         with theirs:
             self._channel = Connection(ours.detach())
             # Safe path (-P): no folder of the user's may shadow a framework.
-            command = [sys.executable, "-P", "-m", self.module]
+            command = [sys.executable, "-P", *self.program]
             try:
                 with log.open("wb") as output:
                     self._process = subprocess.Popen(
@@ -97,7 +100,7 @@ class WorkerProcess:
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         pass_fds=[theirs.fileno()],
-                        env=self.environment(setup, caches),
+                        env=self.environment(setup, caches, code),
                         start_new_session=True,
                     )
             except OSError as error:
@@ -105,8 +108,8 @@ class WorkerProcess:
                 raise WorkerFailed("not-started", str(error)) from None
         self._ended = _watch(self._process.pid)
 
-    def environment(self, setup: Setup, caches: Path | None) -> Mapping[str, str]:
-        return environment(setup, caches)
+    def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
+        return environment(setup, caches, code)
 
     @property
     def cold(self) -> bool:
@@ -218,7 +221,7 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def environment(setup: Setup, caches: Path | None = None) -> Mapping[str, str]:
+def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> Mapping[str, str]:
     """The worker's environment: thread counts and the device, set before anything is imported,
     and where its framework keeps what it compiles."""
     framework = frameworks()[setup.framework]
@@ -229,7 +232,7 @@ def environment(setup: Setup, caches: Path | None = None) -> Mapping[str, str]:
     variables |= framework.environment
     if caches is not None:
         variables |= {name: str(caches / name) for name in framework.caches}
-    paths = [str(ROOT), variables.get("PYTHONPATH", "")]
+    paths = [str(code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
 

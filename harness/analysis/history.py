@@ -1,0 +1,88 @@
+"""One number of a cell over many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from harness.analysis.changes import Change, changes
+from harness.analysis.intervals import Interval
+from harness.analysis.memory import Amount
+from harness.analysis.rows import CellRow
+from harness.analysis.summary import Summary
+from harness.cells import Cell
+from harness.tasks.frozen import Frozen
+
+Counts = Literal["seconds", "examples/s", "times", "bytes"]
+
+
+class Reading(NamedTuple):
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Metric(NamedTuple):
+    """What of a row is shown; `read` gives None where it was not measured."""
+
+    title: str
+    counts: Counts
+    read: Callable[[CellRow], Reading | None]
+
+
+class Point(Frozen):
+    """One run; `low` and `high` are the ends of its interval, where it has one."""
+
+    run: str
+    commit: str | None
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Series(Frozen):
+    """A cell over the runs of one machine, oldest first; `places` of changes count its points."""
+
+    cell: Cell
+    points: tuple[Point, ...]
+    changes: tuple[Change, ...]
+
+
+def _interval(interval: Interval | None) -> Reading | None:
+    return Reading(interval.estimate, interval.low, interval.high) if interval else None
+
+
+def _amount(amount: Amount) -> Reading | None:
+    return None if amount.bytes is None else Reading(amount.bytes, amount.low, amount.high)
+
+
+METRICS: Mapping[str, Metric] = {
+    "step": Metric("Time of a step", "seconds", lambda it: _interval(it.step)),
+    "throughput": Metric("Throughput", "examples/s", lambda it: _interval(it.examples_per_second)),
+    "products": Metric(
+        "A step, in times of its bare matrix products",
+        "times",
+        lambda it: _interval(it.efficiency.over_products),
+    ),
+    "memory": Metric(
+        "Incremental peak resident memory",
+        "bytes",
+        lambda it: _amount(it.peaks.incremental_rss),
+    ),
+    "peak": Metric("Logical peak memory", "bytes", lambda it: _amount(it.peaks.logical)),
+}
+
+
+def series(runs: Iterable[tuple[str, str | None, Summary]], metric: Metric) -> list[Series]:
+    """Every cell that any of the runs measured, twins aside; a run is its name, commit, summary."""
+    found: dict[Cell, list[Point]] = {}
+    for name, commit, summary in runs:
+        for row in (row for table in summary.tables for row in table.rows):
+            reading = None if row.cell.setup.twin else metric.read(row)
+            if reading is not None:
+                point = Point(run=name, commit=commit, **reading._asdict())
+                found.setdefault(row.cell, []).append(point)
+    return [
+        Series(cell=cell, points=tuple(points), changes=changes([it.value for it in points]))
+        for cell, points in found.items()
+    ]

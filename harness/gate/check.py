@@ -1,0 +1,225 @@
+"""What a check is asked, in which order it answers, and what came of it as one value."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from harness.adapter import Setting
+from harness.analysis.gate import LOOKS
+from harness.errors import (
+    CannotTell,
+    HarnessError,
+    NotComparable,
+    NotProven,
+    Regression,
+)
+from harness.gate import timing
+from harness.gate.baseline import Baseline, Entry
+from harness.gate.code import Sides, revision, sides
+from harness.gate.judging import Limits, Line, deterministic, numbers, programs, proofs
+from harness.gate.observing import entries, observed, parities
+from harness.gate.timing import Pair, Told
+from harness.runs import machine
+from harness.runs.config import RunConfig
+from harness.runs.engines import LocalEngine
+from harness.runs.plan import Plan
+from harness.runs.process import ROOT
+from harness.runs.runner import staged_data
+from harness.tasks.data import Data
+from harness.tasks.frozen import Frozen
+
+SCHEMA_VERSION = 1
+SAME_MACHINE = ("cpu", "cores", "memory_bytes", "gpus", "architecture")
+"""What two runs must share for stored times to be compared; a system may be updated."""
+
+Speed = Literal["turns", "stored", "none"]
+Outcome = Literal["fine", "regression", "not comparable", "parity failed", "cannot tell"]
+ENDS: Mapping[Outcome, type[HarnessError] | None] = {
+    "parity failed": NotProven,
+    "regression": Regression,
+    "not comparable": NotComparable,
+    "cannot tell": CannotTell,
+    "fine": None,
+}
+"""How each ends, the gravest first: the first that applies is the outcome."""
+
+
+class Checked(Frozen):
+    """The result of one check, which `--json` prints.
+
+    `speed` says how speed was compared: in `turns` with older code, with `stored` figures, or not
+    at all; `note` says more of it, or why. `revision` is this code's, `against` the older code's.
+    """
+
+    schema_version: Literal[1] = 1
+    made: str
+    baseline: str | None
+    revision: str | None
+    against: str | None
+    machine: dict[str, Setting]
+    speed: Speed
+    note: str
+    lines: tuple[Line, ...]
+    outcome: Outcome
+    exit_code: int
+
+    @property
+    def bad(self) -> list[Line]:
+        return [it for it in self.lines if it.outcome in ("regression", "not proven")]
+
+
+def check(
+    plan: Plan,
+    baseline: Baseline | None,
+    against: str | None,
+    limits: Limits,
+    told: Told,
+    *,
+    clocked: bool = True,
+    looks: Sequence[int] = LOOKS,
+    this: Path = ROOT,
+) -> Checked:
+    """Compare the plan's setups with a baseline that has them all, with older code, or both.
+
+    Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
+    `this`. Raises CellsFailed where one of its setups fails.
+    """
+    pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    lines: list[Line] = []
+    speed: Speed = "none"
+    note = "" if clocked else "nothing was timed, as asked"
+    with tempfile.TemporaryDirectory(prefix="samestep-") as name:
+        folder = Path(name)
+        with staged_data(plan, folder / "data") as data:
+            told(f"numbers and proofs of {len(pairs)} setup(s)")
+            if baseline is not None:
+                known = {it.setup: it for it in baseline.entries}
+                for now in entries(pairs, data, folder):
+                    lines += deterministic(now, known[now.setup], limits)
+            code = against or (_obtainable(baseline) if baseline and clocked else None)
+            if code is not None:
+                with sides(code, folder, this) as both:
+                    if baseline is None:
+                        lines += _side_by_side(pairs, data, folder, both, limits)
+                    if clocked:
+                        speed = "turns"
+                        note = f"in turns with {(revision(code) or code)[:40]}"
+                        engine = _engine(pairs, folder, both)
+                        lines += timing.compared(
+                            pairs, plan.config, engine, data, limits.speed, told, looks
+                        )
+            elif baseline is not None and clocked:
+                note = _why_not_stored(baseline)
+                if not note:
+                    speed = "stored"
+                    note = (
+                        "beside bare matrix products, with stored figures; weaker than turns, "
+                        f"but the older code ({baseline.revision or baseline.version}) is not here"
+                    )
+                    lines += _stored(pairs, plan.config, baseline, data, folder, limits, told)
+    return _concluded(lines, baseline, code, speed, note, asked=clocked)
+
+
+def _obtainable(baseline: Baseline) -> str | None:
+    return revision(baseline.revision) if baseline.revision else None
+
+
+def _engine(pairs: Sequence[Pair], folder: Path, both: Sides) -> LocalEngine:
+    code = {setup: both.now for _, setup in pairs}
+    code |= {timing.older(setup): both.before for _, setup in pairs}
+    return LocalEngine(folder / "logs", folder / "caches", code)
+
+
+def _side_by_side(
+    pairs: Sequence[Pair],
+    data: Mapping[Data, Path],
+    folder: Path,
+    both: Sides,
+    limits: Limits,
+) -> Iterator[Line]:
+    """Both codes, observed on this machine; only this one is proved."""
+    proved = parities(pairs, data, folder)
+    mine = observed(pairs, data, folder / "logs", both.now)
+    theirs = observed(pairs, data, folder / "logs", both.before, older=True)
+    for _, setup in pairs:
+        yield from proofs(setup, tuple(proved[setup][0]))
+        yield from numbers(setup, mine[setup][0], theirs[setup][0])
+        yield from programs(setup, mine[setup][1], theirs[setup][1], limits)
+
+
+def _why_not_stored(baseline: Baseline) -> str:
+    here = machine.fingerprint()
+    other = [it for it in SAME_MACHINE if here[it] != baseline.machine.get(it)]
+    if other:
+        was = ", ".join(f"{it} {baseline.machine.get(it)} there, {here[it]} here" for it in other)
+        return f"times of another machine say nothing here: {was}"
+    if not any(it.timed for it in baseline.entries):
+        return "the baseline has no times"
+    return ""
+
+
+def _stored(
+    pairs: Sequence[Pair],
+    config: RunConfig,
+    baseline: Baseline,
+    data: Mapping[Data, Path],
+    folder: Path,
+    limits: Limits,
+    told: Told,
+) -> Iterator[Line]:
+    engine = LocalEngine(folder / "logs", folder / "caches")
+    now = timing.timed(pairs, config, engine, data, told)
+    before = {it.setup: it.timed for it in baseline.entries}
+    return timing.stored(now, before, limits.speed)
+
+
+def _concluded(
+    lines: Sequence[Line],
+    baseline: Baseline | None,
+    against: str | None,
+    speed: Speed,
+    note: str,
+    *,
+    asked: bool,
+) -> Checked:
+    outcome = concluded(lines, comparable=speed != "none" or not asked)
+    end = ENDS[outcome]
+    return Checked(
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        baseline=baseline.name if baseline else None,
+        revision=machine.commit(),
+        against=revision(against) or against if against else None,
+        machine=machine.fingerprint(),
+        speed=speed,
+        note=note,
+        lines=tuple(lines),
+        outcome=outcome,
+        exit_code=end.exit_code if end else 0,
+    )
+
+
+def concluded(lines: Sequence[Line], *, comparable: bool) -> Outcome:
+    """The gravest of what the lines say. Nothing compared is nothing shown."""
+    found = {it.outcome for it in lines}
+    applies: dict[Outcome, bool] = {
+        "parity failed": "not proven" in found,
+        "regression": "regression" in found,
+        "not comparable": not comparable,
+        "cannot tell": "cannot tell" in found or not found,
+        "fine": True,
+    }
+    return next(it for it in ENDS if applies[it])
+
+
+def timed_entries(
+    plan: Plan, made: Sequence[Entry], data: Mapping[Data, Path], folder: Path, told: Told
+) -> list[Entry]:
+    """The same entries with this code's times beside its matrix products."""
+    pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    engine = LocalEngine(folder / "logs", folder / "caches")
+    times = timing.timed(pairs, plan.config, engine, data, told)
+    return [it.model_copy(update={"timed": times[it.setup]}) for it in made]

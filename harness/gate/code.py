@@ -1,0 +1,82 @@
+"""Older code, where processes of its own can import it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.runs.process import ROOT
+
+ROOMS = ("harness", "impls")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Folders from which the two sides import. Both are of one length: by how much a path shifts
+    the memory of a process must not be what is measured."""
+
+    now: Path
+    before: Path
+
+
+@contextlib.contextmanager
+def sides(against: str, folder: Path, this: Path = ROOT) -> Iterator[Sides]:
+    """This code and the older one: a git revision, or a folder that holds an installed version.
+
+    A revision is unpacked below `folder`; the repository is only read. Raises UsageError for what
+    is neither.
+    """
+    now, before = folder / "new", folder / "old"
+    now.symlink_to(this, target_is_directory=True)
+    if (place := _installed(against)) is not None:
+        before.symlink_to(place, target_is_directory=True)
+    else:
+        _unpack(_resolved(against), before)
+    yield Sides(now, before)
+
+
+def revision(against: str) -> str | None:
+    """The commit that a revision names in the checkout of this code; None where there is none."""
+    # A word that begins with a dash would be an option.
+    told = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}")
+    return told.decode().strip() if told else None
+
+
+def _resolved(against: str) -> str:
+    commit = revision(against)
+    if commit is None:
+        raise UsageError(
+            f"--against {against!r}: no git revision of {ROOT}, and no folder that holds an "
+            "installed version (harness/ and impls/)"
+        )
+    return commit
+
+
+def _installed(against: str) -> Path | None:
+    place = Path(against)
+    if all((place / it / "__init__.py").is_file() for it in ROOMS):
+        return place.resolve()
+    return None
+
+
+def _unpack(commit: str, place: Path) -> None:
+    packed = _git("archive", "--format=tar", commit, "--", *ROOMS)
+    if not packed:
+        raise UsageError(f"--against {commit}: no {' and '.join(ROOMS)} in this revision")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(place, filter="data")
+
+
+def _git(*words: str) -> bytes | None:
+    """What git prints; None where it fails, or is not there."""
+    try:
+        told = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout if told.returncode == 0 else None

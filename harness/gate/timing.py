@@ -1,0 +1,184 @@
+"""Speed: this code and the older one in turns, or this code alone beside its matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.analysis.compare import Blocks
+from harness.analysis.gate import LOOKS, Slowdown, anchored, anchors, by_phase, one_sided, paired
+from harness.cells import Phase, Setup
+from harness.errors import CellsFailed, NotComparable
+from harness.gate.baseline import Timed
+from harness.gate.judging import Line
+from harness.records import Record
+from harness.runs.block import Block, Step
+from harness.runs.config import RunConfig
+from harness.runs.engines import Engine
+from harness.tasks.data import Data
+from harness.tasks.spec import Task
+
+Told = Callable[[str], None]
+"""Is told between blocks what goes on."""
+Pair = tuple[Task, Setup]
+
+
+@dataclass
+class Keeper:
+    """An observer of blocks that keeps the records of each setup."""
+
+    blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
+    failed: list[Record] = field(default_factory=list)
+
+    def started(self, trial: str, block: Block, setup: Setup) -> None: ...
+
+    def ended(self, record: Record) -> None:
+        self.blocks[record.setup][record.block] = record
+        if record.status != "ok":
+            self.failed.append(record)
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
+
+    def run(self, engine: Engine, block: Block) -> None:
+        """Raises CellsFailed; NotComparable where only the older code failed."""
+        engine.run(block, self)
+        if self.failed:
+            record = min(self.failed, key=lambda it: it.setup.twin)
+            said = f"{record.setup.original.id}: {record.status}: {record.error}"
+            if record.setup.twin:
+                raise NotComparable(f"the older code cannot do it: {said}")
+            raise CellsFailed(said)
+
+
+def older(setup: Setup) -> Setup:
+    """The same setup with the older code: in a block it is the twin, and the engine knows where
+    its code lies."""
+    return setup.model_copy(update={"twin": True})
+
+
+def compared(
+    pairs: Sequence[Pair],
+    config: RunConfig,
+    engine: Engine,
+    data: Mapping[Data, Path],
+    threshold: float,
+    told: Told,
+    looks: Sequence[int] = LOOKS,
+) -> Iterator[Line]:
+    """Blocks of both codes until every question is answered, or the last look was taken."""
+    keeper, cells = Keeper(), len(pairs) * len(config.phases)
+    level = one_sided(cells, len(looks))
+    open_, done = list(pairs), 0
+    found: dict[Setup, dict[Phase, Slowdown]] = {}
+    for look in looks:
+        for number in range(done, look):
+            told(f"block {number + 1} of {look}, both codes, {len(open_)} setup(s)")
+            for task, setup in open_:
+                both = (setup, older(setup))
+                block = _block(task, both, number, config, data, alone=False)
+                keeper.run(engine, block)
+        done = look
+        for _, setup in open_:
+            logs = by_phase(keeper.blocks[setup], keeper.blocks[older(setup)], config.phases)
+            found[setup] = {it: paired(logs[it], threshold, level) for it in config.phases}
+        open_ = [it for it in open_ if _open(found[it[1]])]
+        if not open_:
+            break
+    for setup, by in found.items():
+        for phase, slowdown in by.items():
+            yield line(setup, phase, slowdown)
+
+
+def _open(found: Mapping[Phase, Slowdown]) -> bool:
+    return any(it.outcome == "cannot tell" for it in found.values())
+
+
+def timed(
+    pairs: Sequence[Pair],
+    config: RunConfig,
+    engine: Engine,
+    data: Mapping[Data, Path],
+    told: Told,
+) -> dict[Setup, dict[Phase, Timed]]:
+    """This code alone, each block with the bare matrix products that are its anchor."""
+    keeper = Keeper()
+    for number in range(config.blocks):
+        told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
+        for task, setup in pairs:
+            keeper.run(engine, _block(task, (setup,), number, config, data, alone=True))
+    return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}
+
+
+def timed_of(blocks: Blocks, phases: Sequence[Phase]) -> dict[Phase, Timed]:
+    """Of records, by phase; those without a reading of both are left out."""
+    found = {phase: anchors(blocks, phase) for phase in phases}
+    return {phase: Timed(steps=it[0], products=it[1]) for phase, it in found.items() if it[0]}
+
+
+def stored(
+    now: Mapping[Setup, Mapping[Phase, Timed]],
+    before: Mapping[Setup, Mapping[Phase, Timed]],
+    threshold: float,
+) -> Iterator[Line]:
+    """Stored figures: a step beside its bare products, now and then. What a machine does to both
+    alike cancels; what it does to one of them does not."""
+    shared = [
+        (setup, phase)
+        for setup, phases in now.items()
+        for phase in phases
+        if phase in before.get(setup, {})
+    ]
+    level = one_sided(max(1, len(shared)), looks=1)
+    for setup, phase in shared:
+        logs = [_anchored(it[setup][phase]) for it in (now, before)]
+        slowdown = anchored(logs[0], logs[1], threshold, level)
+        yield line(setup, phase, slowdown)
+
+
+def _anchored(timed: Timed) -> list[float]:
+    return [math.log(a / b) for a, b in zip(timed.steps, timed.products, strict=True)]
+
+
+def line(setup: Setup, phase: Phase, slowdown: Slowdown) -> Line:
+    ratio = slowdown.ratio
+    said = f"{ratio.n} blocks"
+    return Line(
+        setup=setup,
+        phase=phase,
+        what="speed",
+        outcome=slowdown.outcome,
+        change=ratio.estimate - 1,
+        low=None if ratio.low is None else ratio.low - 1,
+        high=None if ratio.high is None else ratio.high - 1,
+        threshold=slowdown.threshold,
+        detail=f"{said}; {ratio.reason}" if ratio.reason else said,
+    )
+
+
+def _block(
+    task: Task,
+    setups: tuple[Setup, ...],
+    number: int,
+    config: RunConfig,
+    data: Mapping[Data, Path],
+    *,
+    alone: bool,
+) -> Block:
+    return Block(
+        name=f"gate/b{number:03}",
+        number=number,
+        attempt=1,
+        task=task,
+        setups=setups,
+        phases=config.phases,
+        rounds=config.rounds,
+        seed=number,
+        trains=False,
+        alone=alone,
+        data=str(data[task.data]),
+        sample_seconds=config.sample_seconds,
+        warmup_seconds=config.warmup_seconds,
+    )

@@ -1,0 +1,188 @@
+"""`baseline save` and `check`: which setups, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.errors import (
+    CannotTell,
+    NoBaseline,
+    NotComparable,
+    UsageError,
+    unknown,
+)
+from harness.gate import saving
+from harness.gate.baseline import Baseline, path_of, read, write
+from harness.gate.check import ENDS, Checked, check
+from harness.gate.judging import Limits
+from harness.report.gate import markdown, render
+from harness.runs.config import RunConfig, parse_precision, resolve
+from harness.runs.plan import Arena, Plan, make_plan
+from harness.runs.runner import measuring
+from harness.runs.store import open_existing
+from harness.tasks.files import known_tasks
+from harness.tasks.spec import Task
+
+DEFAULTS: dict[str, Any] = {
+    "tasks": ("digits-mlp", "cancer-binary", "diabetes-regression"),
+    "frameworks": ("reference:*",),
+    "threads": (1,),
+    "blocks": 12,
+    "rounds": 10,
+    "warmup_seconds": 0.1,
+    "twin": False,
+    "repeat_noisy": False,
+    "seeds": 0,
+}
+"""The reference engine on one thread: three tasks with every kind of loss, and no data to fetch."""
+
+
+def save(
+    name: str, flags: Mapping[str, Any], run: str | None, output: Path, *, clocked: bool
+) -> None:
+    """Write a baseline. Raises UsageError, NotComparable, NotProven, CellsFailed."""
+    path_of(name, output)
+    if run is not None:
+        if flags or not clocked:
+            raise UsageError("--from takes the setups of the run; give it no other options")
+        with open_existing(output) as store:
+            stored = store.load(run)
+        config = RunConfig.model_validate(stored.info.config)
+        plan = saving.plan_of(stored, make_plan(config))
+    else:
+        plan = make_plan(resolve(None, DEFAULTS | dict(flags)))
+    _refuse_absent(plan, flags)
+    console = Console(stderr=True)
+    with measuring(output), _telling(console) as told:
+        if run is not None:
+            made = saving.save_from(plan, stored, name, told)
+        else:
+            made = saving.save(plan, name, told, clocked=clocked)
+        path = write(made, output)
+    if made.revision is None:
+        told_why = "this tree has changes, or is no checkout: a check cannot obtain this code"
+        console.print(Text(f"{told_why}, and will compare speed with stored figures"))
+    print(f"baseline: {path} ({len(made.entries)} setups)")
+
+
+def gate(
+    name: str | None,
+    against: str | None,
+    flags: Mapping[str, Any],
+    fail_on: Sequence[str],
+    output: Path,
+    *,
+    clocked: bool,
+    as_json: bool,
+    comment: Path | None,
+    everything: bool,
+) -> None:
+    """Check, print, and raise what the exit code stands for."""
+    if name is None and against is None:
+        raise UsageError("check with what? give --baseline NAME, or --against REV, or both")
+    limits = limits_of(fail_on)
+    baseline = read(name, output) if name is not None else None
+    plan = _plan(baseline, flags)
+    console = Console(stderr=True)
+    with measuring(output), _telling(console) as told:
+        checked = check(plan, baseline, against, limits, told, clocked=clocked)
+    if comment is not None:
+        try:
+            comment.write_text(markdown(checked), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{comment}: {error.strerror or error}") from None
+    if as_json:
+        print(checked.model_dump_json(indent=1))
+    else:
+        render(checked, Console(), everything=everything)
+    _end(checked)
+
+
+def _end(checked: Checked) -> None:
+    kind = ENDS[checked.outcome]
+    if kind is None:
+        return
+    first = next(iter(checked.bad), None)
+    if kind is NotComparable:
+        raise NotComparable(checked.note or "nothing could be compared")
+    if kind is CannotTell or first is None:
+        raise CannotTell("too few blocks, or too much noise, to tell")
+    phase = f", {first.phase}" if first.phase else ""
+    more = f" (and {len(checked.bad) - 1} more)" if len(checked.bad) > 1 else ""
+    raise kind(f"{first.setup.id}{phase}: {first.what}: {first.outcome}: {first.detail}{more}")
+
+
+def limits_of(words: Sequence[str]) -> Limits:
+    """`speed:5%` and the like; raises UsageError for anything else."""
+    found: dict[str, float] = {}
+    for word in words:
+        what, colon, share = word.partition(":")
+        if not colon:
+            raise UsageError(f"--fail-on {word!r}: write NAME:SHARE, such as speed:5%")
+        if what not in Limits.model_fields:
+            raise unknown("limit", what, Limits.model_fields)
+        zero = share.rstrip("%") in ("0", "0.0") and what != "speed"
+        found[what] = 0.0 if zero else parse_precision(share)
+    return Limits.model_validate(found)
+
+
+def _plan(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
+    """The setups that are asked for; of a baseline all, unless some are named.
+
+    Raises NoBaseline for a setup that the baseline lacks, NotComparable for a task that is another
+    one by now.
+    """
+    asked = {it: flags[it] for it in flags if it not in ("data_dir", "task_file", "phases")}
+    config = resolve(None, DEFAULTS | dict(flags))
+    if baseline is None or asked:
+        plan = make_plan(config)
+        _refuse_absent(plan, flags)
+    if baseline is None:
+        return plan
+    tasks = {it.name: it for it in baseline.tasks}
+    _refuse_other_tasks(tasks, Path(config.task_file) if config.task_file else None)
+    known = [it.setup for it in baseline.entries]
+    if not asked:
+        first = make_plan(config.model_copy(update={"tasks": ("digits-mlp",)}))
+        return replace(first, arenas=tuple(Arena(tasks[it.task], (it,)) for it in known))
+    for arena in plan.arenas:
+        for setup in arena.setups:
+            if setup not in known:
+                raise NoBaseline(
+                    f"baseline {baseline.name!r} has no {setup.id}; it has: "
+                    + ", ".join(it.id for it in known)
+                )
+    return plan
+
+
+def _refuse_other_tasks(tasks: Mapping[str, Task], own: Path | None) -> None:
+    for name, now in known_tasks(own).items():
+        if name in tasks and tasks[name].digest != now.digest:
+            raise NotComparable(
+                f"task {name!r} is another one by now (digest {now.digest}, in the baseline "
+                f"{tasks[name].digest}); save a new baseline"
+            )
+
+
+def _refuse_absent(plan: Plan, flags: Mapping[str, Any]) -> None:
+    """What is checked must be there: a gate leaves nothing out in silence."""
+    named = ("frameworks", "tasks")
+    if plan.unavailable and any(it in flags for it in named):
+        raise UsageError(f"{plan.unavailable[0].what}: {plan.unavailable[0].reason}")
+
+
+@contextmanager
+def _telling(console: Console) -> Iterator[Any]:
+    """Says what goes on, on standard error, where somebody watches it."""
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(Text(text))
