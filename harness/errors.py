@@ -31,6 +31,12 @@ class DataError(UsageError):
     """A data set is absent, or a data file is corrupt or truncated."""
 
 
+class NotComparable(HarnessError):
+    """Two results that would say nothing of each other: other machines, tasks or schemas."""
+
+    exit_code = 4
+
+
 class StoreError(HarnessError):
     """The store cannot be opened, read or written."""
 
