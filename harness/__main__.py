@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness.cli import app
+from harness.cli_data import app
 from harness.errors import HarnessError
 
 

@@ -99,7 +99,10 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
 
 def _config_of(name: str, output: Path) -> RunConfig:
     with open_existing(output) as store:
-        return RunConfig.model_validate(store.load(name).info.config)
+        info = store.load(name).info
+    if info.merged:
+        raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
+    return RunConfig.model_validate(info.config)
 
 
 def _print_unavailable(plan: Plan, console: Console) -> None:

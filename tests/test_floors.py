@@ -28,8 +28,13 @@ FLOORS = (
     ("harness.doctoring", 5),
     ("harness.selftesting", 5),
     ("harness.verifying", 5),
+    ("harness.loading", 5),
+    ("harness.exporting", 5),
+    ("harness.comparing", 5),
+    ("harness.merging", 5),
     ("harness.commands", 5),
     ("harness.cli", 5),
+    ("harness.cli_data", 5),
     ("harness.__main__", 5),
 )
 APART = (("harness.analysis", "harness.worker"), ("harness.worker", "harness.analysis"))

@@ -19,9 +19,10 @@ Line = dict[str, Any]
 Kind = Literal["text", "count", "flag", "number"]
 
 TEXTS = {
-    "task", "digest", "framework", "mode", "lane", "machine", "device", "dtype", "phase", "baseline",
-    "interval_method", "verdict", "not_ranked", "reason", "metric", "trial", "status", "error",
-    "failed_check", "detail", "tolerance", "framework_version", "code", "made_on", "made", "key",
+    "task", "digest", "framework", "mode", "lane", "machine", "device", "dtype", "phase",
+    "baseline", "interval_method", "verdict", "not_ranked", "reason", "metric", "trial", "status",
+    "error", "failed_check", "detail", "tolerance", "framework_version", "code", "made_on", "made",
+    "key",
 }  # fmt: skip
 COUNTS = {
     "threads", "batch_size", "parameters", "blocks", "starts", "family", "seed", "epoch", "block",

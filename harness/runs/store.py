@@ -33,6 +33,7 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._together = False
 
     def __enter__(self) -> Store:
         return self
@@ -110,7 +111,20 @@ class Store:
             )
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Everything that is written within appears at once, or, on any exception, not at all."""
+        with self._writing():
+            self._together = True
+            try:
+                yield
+            finally:
+                self._together = False
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        if self._together:
+            yield
+            return
         try:
             with self._connection:
                 yield
