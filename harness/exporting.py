@@ -52,12 +52,15 @@ def put(content: bytes, to: str) -> None:
         sys.stdout.buffer.flush()
         return
     path = Path(to)
+    if path.is_dir() or "\0" in to:
+        raise UsageError(f"{to}: not a file; name one to write to")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{to}: cannot write here: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)

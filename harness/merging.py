@@ -35,7 +35,7 @@ def merge(names: list[str], output: Path) -> None:
     with create(output) as store:
         name = _name(f"{now:%Y-%m-%d-%H%M}-merged", store.runs())
         merged = merge_runs(parts, name, now.isoformat(timespec="seconds"), command_line())
-        _keep(merged.run, store)
+        keep(merged.run, store)
         stored = store.load(name)
     folder = output / name
     write_report(stored, folder)
@@ -58,8 +58,8 @@ def _name(base: str, taken: list[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _keep(run: Run, store: Store) -> None:
-    """Everything of a run, or nothing of it."""
+def keep(run: Run, store: Store) -> None:
+    """Write everything of a run into a store, or, on any failure, nothing of it."""
     name = run.info.name
     with store.together():
         store.add_run(run.info, run.tasks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -23,7 +22,6 @@ from harness.report.compose import machine
 from harness.report.inert import cell, line, prose
 
 _STYLES = {"faster": "green", "slower": "red"}
-_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right", "right", "right", "left")
 _MARKS = {"a": "only before", "b": "only after"}
 
 
@@ -52,9 +50,11 @@ def render(comparison: Comparison, console: Console) -> None:
         console.print(Text(sheet.title, "bold"))
         grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for number, name in enumerate(sheet.head[:5]):
-            sort = "left" if number in (0, 4) else "right"
             grid.add_column(
-                Text(name), justify=sort, overflow="fold", min_width=8 if number else 16
+                Text(name),
+                justify="left" if number in (0, 4) else "right",
+                overflow="fold",
+                min_width=8 if number else 16,
             )
         for row in sheet.rows:
             # The headings say that these are multiples.
@@ -125,11 +125,12 @@ def _run(info: RunInfo) -> str:
 def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
     threads = fmt.count(table.threads, "thread")
     lane = "" if table.lane == "identical" else f", {table.lane}"
-    what = f"× {line(table.baseline)}, " if basis == "ratio" else "step "
+    what = "" if basis == "ratio" else "step "
+    unit = f", × {line(table.baseline)}" if basis == "ratio" else ""
     against = () if basis == "ratio" else (f"× as fast, against {line(table.baseline)}",)
     return Sheet(
         title=f"{line(table.task)} {table.phase}{lane} "
-        f"({line(table.device)}, {threads}, {table.dtype})",
+        f"({line(table.device)}, {threads}, {table.dtype}){unit}",
         head=("framework:mode", f"{what}before", f"{what}after", "× as fast", "verdict", *against),
         rows=tuple(_row(it, basis) for it in table.changes),
         lead=_lead(table),
