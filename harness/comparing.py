@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from rich.console import Console
@@ -53,7 +54,6 @@ def _text(found: Comparison, format_: str) -> str:
         return fragment(found)
     if format_ == "markdown":
         return markdown(found)
-    console = Console(width=80, no_color=True, record=True, quiet=True)
-    with console.capture() as held:
-        render(found, console)
-    return held.get()
+    held = io.StringIO()
+    render(found, Console(file=held, width=80))
+    return held.getvalue()
