@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from harness.analysis.summary import summarise
 from harness.records import Memory, Unavailable
 from harness.report.compose import machine
-from harness.report.document import run_schema
+from harness.report.document import RUN_SCHEMA_VERSION, run_schema
 from harness.report.table import COLUMNS, TRAINING_COLUMNS, frame, training_frame
 from harness.report.write import write_report
 from tests.builders import (
@@ -188,7 +188,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_run_json_holds_what_is_needed_to_repeat(written):
     document = json.loads(written.text("run.json"))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == RUN_SCHEMA_VERSION
     info = written.run.info
     assert document["run"]["config"] == info.config
     assert document["run"]["command"] == list(info.command)
