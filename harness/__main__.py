@@ -8,7 +8,8 @@ import traceback
 
 import typer
 
-from harness.cli_gate import app
+from harness import cli_data, cli_gate  # noqa: F401 - importing them enters their commands
+from harness.cli import app
 from harness.errors import HarnessError, UsageError
 from harness.runs import interrupts
 from harness.streams import outlive_readers

@@ -15,7 +15,11 @@ from harness.tasks.frozen import Frozen
 Phase = Literal["train", "predict", "train-latency", "predict-latency"]
 Lane = Literal["identical", "idiomatic"]
 Dtype = Literal["float32", "float64"]
-Device = Annotated[str, Field(pattern=r"^(cpu|gpu:\d{1,2})$")]
+MACHINE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}"
+"""What a machine may be called."""
+Device = Annotated[str, Field(pattern=rf"^(cpu|gpu:\d{{1,2}})(@{MACHINE})?$")]
+"""`cpu`, `gpu:0`; where runs of several machines are merged, with its machine: `cpu@alpha`. Two
+machines' devices are two devices, so whatever keeps devices apart keeps machines apart."""
 
 THROUGHPUT: tuple[Phase, ...] = ("train", "predict")
 """Many iterations a sample, synchronised at its end."""
@@ -47,6 +51,16 @@ class Setup(Frozen):
     def label(self) -> str:
         """Framework and mode as users write them, e.g. `pytorch:eager`."""
         return f"{self.framework}:{self.mode}{' again' if self.twin else ''}"
+
+    @property
+    def processor(self) -> str:
+        """The device without its machine: `cpu`, `gpu:0`."""
+        return self.device.partition("@")[0]
+
+    @property
+    def machine(self) -> str:
+        """The device's machine; empty where all is of one machine."""
+        return self.device.partition("@")[2]
 
     @property
     def original(self) -> Setup:

@@ -160,6 +160,8 @@ def _plan_of(name: str, output: Path) -> Plan:
     """As a run began. Raises UsageError where it could not go on so."""
     with open_existing(output) as store:
         begun = store.load(name)
+    if begun.info.merged:
+        raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
     try:
         plan = make_plan(RunConfig.model_validate(begun.info.config))
     except ValidationError as error:

@@ -164,8 +164,21 @@ class Unavailable(Frozen):
     reason: str
 
 
+class Source(Frozen):
+    """A run that a merged one was made of; `machine` is what its machine is called there.
+
+    Empty where all of them are of one machine.
+    """
+
+    machine: str
+    info: RunInfo
+
+
 class RunInfo(Frozen):
-    """All that is needed to repeat a run, and to know what it ran on."""
+    """All that is needed to repeat a run, and to know what it ran on.
+
+    Of a `merged` run every fact is the one that its sources share, or each one's with its machine.
+    """
 
     name: str
     created: str
@@ -176,6 +189,13 @@ class RunInfo(Frozen):
     environment: dict[str, str]
     commit: str | None
     unavailable: tuple[Unavailable, ...] = ()
+    merged: tuple[Source, ...] = ()
+
+    @property
+    def machines(self) -> dict[str, dict[str, Setting]]:
+        """The facts of every machine by its name; of the only one under an empty name."""
+        found = {it.machine: it.info.machine for it in self.merged}
+        return found if len(found) > 1 else {"": self.machine}
 
 
 class Run(Frozen):

@@ -31,10 +31,15 @@ FLOORS = (
     ("harness.verifying", 5),
     ("harness.gating", 5),
     ("harness.remembering", 5),
+    ("harness.loading", 5),
+    ("harness.exporting", 5),
+    ("harness.comparing", 5),
+    ("harness.merging", 5),
     ("harness.commands", 5),
     ("harness.streams", 5),
     ("harness.cli", 5),
     ("harness.cli_gate", 5),
+    ("harness.cli_data", 5),
     ("harness.__main__", 5),
 )
 APART = (("harness.analysis", "harness.worker"), ("harness.worker", "harness.analysis"))

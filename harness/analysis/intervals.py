@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 LEAST_EXACT = 6
 """Blocks from which on an exact interval at CONFIDENCE exists."""
 
-Method = Literal["order-statistic", "student-t", "combined", "none"]
+Method = Literal["order-statistic", "rank-sum", "student-t", "combined", "none"]
 
 
 class Interval(Frozen):

@@ -61,7 +61,7 @@ def memory_peaks(
     no_mark = "the kernel's high-water mark could not be reset or read"
     device = (
         "runs on the CPU"
-        if cell.setup.device == "cpu"
+        if cell.setup.processor == "cpu"
         else "the framework keeps no such count for this device"
     )
     return MemoryPeaks(

@@ -93,8 +93,8 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
     if not record.settings:
         return
     setup, settings = record.setup, effective(record)
-    asked = {THREADS: setup.threads, DTYPE: setup.dtype, DEVICE: setup.device}
-    for name, wanted in (*asked.items(), (WEIGHTS, setup.device)):
+    asked = {THREADS: setup.threads, DTYPE: setup.dtype, DEVICE: setup.processor}
+    for name, wanted in (*asked.items(), (WEIGHTS, setup.processor)):
         if settings.get(name) not in (None, wanted):
             yield name, f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
     precision = settings.get(PRECISION)

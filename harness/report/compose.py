@@ -12,7 +12,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed, precision_sentence
 from harness.cells import THROUGHPUT
-from harness.records import Run
+from harness.records import Run, Source
 from harness.report import details, idioms, noise, qualities, sameness, sections, settings
 from harness.report import format as fmt
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
@@ -75,7 +75,12 @@ def _title(summary: Summary) -> str:
 
 def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     """The machine, how much was measured, and why it ended: a line each."""
-    told = [("Machine", machine(run.info.machine))]
+    told = [
+        (f"Machine {line(name)}".strip(), machine(facts))
+        for name, facts in run.info.machines.items()
+    ]
+    if run.info.merged:
+        told.append(("Merged from", listed([_source(it) for it in run.info.merged])))
     common = Places.of(summary).common
     if common:
         told.append(("Measured on", common))
@@ -124,6 +129,11 @@ def machine(facts: Mapping[str, object]) -> str:
         f"Python {python}" if python else None,
     ]
     return ", ".join(line(str(it)) for it in parts if it) or "unknown"
+
+
+def _source(source: Source) -> str:
+    on = f" ({line(source.machine)})" if source.machine else ""
+    return f"{line(source.info.name)}{on}"
 
 
 def _ended(run: Run) -> str:

@@ -19,6 +19,7 @@ SETUP_COLUMNS = {
     "framework": "framework, as the harness names it",
     "mode": "mode of the framework",
     "lane": "which lane the setup ran in",
+    "machine": "name of the machine where runs of several are merged; empty where there is one",
     "device": "cpu or gpu:<index>",
     "threads": "threads asked for",
     "dtype": "floating-point type",
@@ -84,29 +85,41 @@ def frame(summary: Summary) -> pd.DataFrame:
     """One row per cell, with the columns of `COLUMNS`."""
     import pandas as pd
 
-    rows = [_cell(table, row) for table in summary.tables for row in table.rows]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(cell_lines(summary), columns=list(COLUMNS))
 
 
 def training_frame(summary: Summary) -> pd.DataFrame:
     """One row per epoch of every training, with the columns of `TRAINING_COLUMNS`."""
     import pandas as pd
 
-    rows = [
+    return pd.DataFrame(epoch_lines(summary), columns=list(TRAINING_COLUMNS))
+
+
+def cell_lines(summary: Summary) -> list[dict[str, Any]]:
+    """The lines of `results.csv`; a column that a line lacks is empty in it."""
+    return [_cell(table, row) for table in summary.tables for row in table.rows]
+
+
+def epoch_lines(summary: Summary) -> list[dict[str, Any]]:
+    """The lines of `trainings.csv`."""
+    return [
         epoch
         for table in summary.qualities
         for row in table.rows
         for training in row.trainings
         for epoch in _epochs(table, training)
     ]
-    return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS))
 
 
-def _setup(setup: Setup) -> dict[str, Any]:
-    return {name: getattr(setup, name) for name in SETUP_COLUMNS}
+def setup_columns(setup: Setup) -> dict[str, Any]:
+    """The columns that say which setup a line is of."""
+    return {name: getattr(setup, name) for name in SETUP_COLUMNS} | {
+        "device": setup.processor,
+        "machine": setup.machine or None,
+    }
 
 
-def _bounds(name: str, interval: Interval) -> dict[str, float | None]:
+def bounds(name: str, interval: Interval) -> dict[str, float | None]:
     return {
         name: interval.estimate,
         f"{name}_low": interval.low,
@@ -117,7 +130,7 @@ def _bounds(name: str, interval: Interval) -> dict[str, float | None]:
 def _cell(table: Table, row: CellRow) -> dict[str, Any]:
     setup, memory = row.cell.setup, row.memory
     return (
-        _setup(setup)
+        setup_columns(setup)
         | {
             "phase": row.cell.phase,
             "batch_size": table.task.batch,
@@ -134,8 +147,8 @@ def _cell(table: Table, row: CellRow) -> dict[str, Any]:
             "cpu_share": row.cpu_share,
             "involuntary_switches_per_second": row.involuntary_switches_per_second,
         }
-        | _bounds("step_seconds", row.step)
-        | _bounds("examples_per_second", row.examples_per_second)
+        | bounds("step_seconds", row.step)
+        | bounds("examples_per_second", row.examples_per_second)
         | _ratio(table, setup.label)
         | {f"{name}_bytes": count for name, count in memory.model_dump().items()}
         | {"logical_peak_bytes": row.peaks.logical.bytes, "least_bytes": row.peaks.least}
@@ -166,7 +179,7 @@ def _ratio(table: Table, label: str) -> dict[str, Any]:
     pair = next((it for it in table.pairs if it.label == label), None)
     if pair is None:
         return {}
-    return _bounds("speed_ratio", pair.speed) | {"verdict": pair.verdict}
+    return bounds("speed_ratio", pair.speed) | {"verdict": pair.verdict}
 
 
 def _epochs(table: QualityTable, training: TrainingRow) -> list[dict[str, Any]]:
@@ -174,7 +187,7 @@ def _epochs(table: QualityTable, training: TrainingRow) -> list[dict[str, Any]]:
     for number, epoch in enumerate(training.quality.epochs, start=1):
         elapsed += epoch.seconds
         rows.append(
-            _setup(training.setup)
+            setup_columns(training.setup)
             | {
                 "seed": training.quality.seed,
                 "epoch": number,

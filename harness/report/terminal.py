@@ -38,9 +38,10 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     }
     for table in summary.tables:
         _table(table, places, finals, console)
+    several = len({it.device for it in summary.aggregates}) > 1
     for it in summary.aggregates:
         said = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
-        console.print(Text(line(said)))
+        console.print(Text(line(f"{it.device}: {said}" if several else said)))
     if summary.aggregates:
         console.print()
     for trained in summary.qualities:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.analysis.summary import Summary, summarise_run
+from harness.analysis.summary import summarise_run
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.compose import make_content
+from harness.report.document import run_document
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RUN_SCHEMA_VERSION = 1
-"""History of `run.json`. 1: first version."""
 
 
 def write_report(run: Run, directory: Path) -> list[Path]:
@@ -50,29 +48,6 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     # The page comes last: where it stands, all that it speaks of stands too.
     paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
     return [paths[name] for name in (*files, *figures)]
-
-
-def run_document(run: Run, summary: Summary) -> dict[str, Any]:
-    """`run.json`: all that is needed to repeat the run, and the rows of its summary."""
-    # The tasks stand in full under `tasks`, the epochs of every training in `trainings.csv`.
-    epochs = {"quality": {"epochs"}}
-    content = summary.model_dump(
-        mode="json",
-        exclude={
-            "qualities": {"__all__": {"rows": {"__all__": {"trainings": {"__all__": epochs}}}}}
-        },
-    )
-    for table in (*content["tables"], *content["qualities"]):
-        table["task"] = table["task"]["name"]
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "run": run.info.model_dump(mode="json"),
-        "tasks": [it.model_dump(mode="json") | {"digest": it.digest} for it in run.tasks],
-        "trials": len(run.records),
-        "stopped_by": run.stopped_by,
-        "seconds": run.seconds,
-        "summary": content,
-    }
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -12,7 +12,6 @@ import json
 import os
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import StoreError, UsageError, unknown
 from harness.records import Record, Run, RunInfo, Sample
+from harness.runs.attempts import last_attempts
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
@@ -42,6 +42,7 @@ class Store:
         self._connection = connection
         self._there = Present(connection)
         self._path = path
+        self._together = False
 
     def __enter__(self) -> Store:
         return self
@@ -121,7 +122,20 @@ class Store:
             )
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Everything that is written within appears at once, or, on any exception, not at all."""
+        with self._writing():
+            self._together = True
+            try:
+                yield
+            finally:
+                self._together = False
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        if self._together:
+            yield
+            return
         self._there.check()
         try:
             with self._connection:
@@ -169,7 +183,7 @@ class Store:
         return Run(
             info=RunInfo.model_validate_json(row[0]),
             tasks=tuple(Task.model_validate_json(spec) for (spec,) in tasks),
-            records=tuple(_last_attempts(self._records(name))),
+            records=tuple(last_attempts(self._records(name))),
             stopped_by=stops[-1][0] if stops else None,
             seconds=sum(seconds for _, seconds in stops) if stops else None,
             certificates=tuple(self._certificates(name)),
@@ -240,24 +254,6 @@ class Store:
             sample = Sample.model_validate(fields)
             samples.setdefault((trial, phase), []).append(sample)
         return samples
-
-
-def _last_attempts(records: Iterable[Record]) -> list[Record]:
-    """Of every block the records of one attempt: of the last that came to its end, if one did."""
-    everything = list(records)
-    blocks: dict[tuple[object, ...], dict[int, list[Record]]] = defaultdict(dict)
-    for it in everything:
-        blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
-    counted = {
-        key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
-        for key, attempts in blocks.items()
-    }
-    return [it for it in everything if it.attempt == counted[*it.setup.arena, it.block]]
-
-
-def _ended(attempt: Iterable[Record]) -> int:
-    """How many trials of an attempt have ended; a twin may be left out of a later one."""
-    return sum(it.status != "interrupted" and not it.setup.twin for it in attempt)
 
 
 def create(directory: Path) -> Store:

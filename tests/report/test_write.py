@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
 from harness.analysis.summary import summarise
 from harness.records import Memory, Unavailable
 from harness.report.compose import machine
+from harness.report.document import RUN_SCHEMA_VERSION, run_schema
 from harness.report.table import COLUMNS, TRAINING_COLUMNS, frame, training_frame
 from harness.report.write import write_report
 from tests.builders import (
@@ -186,7 +188,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_run_json_holds_what_is_needed_to_repeat(written):
     document = json.loads(written.text("run.json"))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == RUN_SCHEMA_VERSION
     info = written.run.info
     assert document["run"]["config"] == info.config
     assert document["run"]["command"] == list(info.command)
@@ -200,6 +202,15 @@ def test_run_json_holds_what_is_needed_to_repeat(written):
     step = written.summary.tables[0].rows[0].step
     assert tables[0]["rows"][0]["step"]["estimate"] == step.estimate
     assert document["trials"] == len(written.run.records)
+
+
+def test_run_json_is_as_its_schema_says(written):
+    document = json.loads(written.text("run.json"))
+    check = jsonschema.Draft202012Validator(run_schema())
+    check.validate(document)
+    document["summary"]["tables"][0]["rows"][0]["step"]["estimate"] = "fast"
+    with pytest.raises(jsonschema.ValidationError):
+        check.validate(document)
 
 
 def test_csv_has_every_documented_column_and_row(written):

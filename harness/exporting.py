@@ -1,0 +1,66 @@
+"""`export` and `schema`: a run's data, and what its JSON files look like, for other programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from harness.errors import UsageError, unknown
+from harness.loading import find
+from harness.report.exports import FORMATS, as_bytes, schema_text, schemas
+from harness.report.tidy import FRAMES
+
+STDOUT = "-"
+_SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
+
+
+def export(name: str | None, output: Path, what: str, format_: str | None, to: str) -> None:
+    """Write one tidy frame of a run. Raises UsageError before anything is written."""
+    if what not in FRAMES:
+        raise unknown("frame", what, FRAMES)
+    chosen = format_ or _SUFFIXES.get(Path(to).suffix, "csv")
+    if chosen not in FORMATS:
+        raise unknown("format", chosen, FORMATS)
+    if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
+        raise UsageError("Parquet is not text; name a file for it with --to")
+    found = find(name, output)
+    put(as_bytes(found.frame(what), chosen, what, found.info), to)
+
+
+def schema(name: str | None, write: Path | None) -> None:
+    """Print one JSON Schema, or the names of all; or write all into a directory."""
+    known = schemas()
+    if write is not None:
+        for each, it in known.items():
+            put(schema_text(it).encode(), str(write / f"{each}.json"))
+    elif name is None:
+        print("\n".join(known))
+    elif name in known:
+        print(schema_text(known[name]), end="")
+    else:
+        raise unknown("schema", name, known)
+
+
+def put(content: bytes, to: str) -> None:
+    """To standard output, or into a file that appears whole or not at all.
+
+    Raises UsageError where it cannot be written.
+    """
+    if to == STDOUT:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(to)
+    if path.is_dir() or "\0" in to:
+        raise UsageError(f"{to}: not a file; name one to write to")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{to}: cannot write here: {error.strerror or error}") from None

@@ -1,0 +1,216 @@
+"""Two runs side by side, in the terminal, as Markdown and as a fragment of HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.analysis.between import Change, ChangeTable, Comparison
+from harness.analysis.comparable import Basis
+from harness.analysis.intervals import Interval
+from harness.analysis.verdicts import percent
+from harness.analysis.words import listed, ratio
+from harness.records import RunInfo
+from harness.report import format as fmt
+from harness.report.compose import machine
+from harness.report.inert import cell, line, prose
+
+_STYLES = {"faster": "green", "slower": "red"}
+_MARKS = {"a": "only before", "b": "only after"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table of a comparison in words; the first column of every row is a name."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lead: str
+    notes: tuple[str, ...] = ()
+
+
+def sheets(comparison: Comparison) -> tuple[Sheet, ...]:
+    """What became of every cell, a sheet for each table."""
+    return tuple(_sheet(it, comparison.basis) for it in comparison.tables)
+
+
+def render(comparison: Comparison, console: Console) -> None:
+    """Print it in 80 columns."""
+    for title, text in _sides(comparison):
+        console.print(Text.assemble((f"{title}: ", "dim"), text))
+    console.print()
+    for sheet in sheets(comparison):
+        console.print(Text(sheet.title, "bold"))
+        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        for number, name in enumerate(sheet.head[:5]):
+            grid.add_column(
+                Text(name),
+                justify="left" if number in (0, 4) else "right",
+                overflow="fold",
+                min_width=8 if number else 16,
+            )
+        for row in sheet.rows:
+            # The headings say that these are multiples.
+            texts = [it.replace(" ×", "") for it in row[:4]]
+            grid.add_row(*map(Text, texts), Text(row[4], _STYLES.get(row[4], "")))
+        console.print(grid)
+        console.print(Text(sheet.lead, "bold"))
+        for note in sheet.notes:
+            console.print(Text(note, "yellow"))
+        console.print()
+    for text in _apart(comparison):
+        console.print(Text(text), no_wrap=True, overflow="ellipsis")
+    for what, a, b in _facts(comparison):
+        console.print(Text.assemble((f"{what}: ", "dim"), f"{a} → {b}"))
+    for note in comparison.notes:
+        console.print(Text(line(note), "italic"))
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole comparison as Markdown."""
+    parts = [f"# {prose(_title(comparison))}"]
+    parts.append("\n".join(f"- **{name}:** {prose(text)}" for name, text in _sides(comparison)))
+    for it in sheets(comparison):
+        parts += [f"## {prose(it.title)}", f"**{prose(it.lead)}**", _grid(it.head, it.rows)]
+        parts += [prose(note) for note in it.notes]
+    if comparison.apart:
+        parts.append("## Not compared")
+        parts.append("\n".join(f"- {prose(text)}" for text in _apart(comparison)))
+    if comparison.facts:
+        parts += ["## What differs", _grid(("", "before", "after"), tuple(_facts(comparison)))]
+    parts += [prose(note) for note in comparison.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def fragment(comparison: Comparison) -> str:
+    """The whole comparison as one `section` of HTML, to be put into any page."""
+    parts = ['<section class="comparison">', f"<h2>{_html(_title(comparison))}</h2>", "<dl>"]
+    for name, text in _sides(comparison):
+        parts.append(f"<dt>{_html(name)}</dt><dd>{_html(text)}</dd>")
+    parts.append("</dl>")
+    for it in sheets(comparison):
+        parts += [f"<h3>{_html(it.title)}</h3>", f"<p><strong>{_html(it.lead)}</strong></p>"]
+        parts += [_html_table(it.title, it.head, it.rows)]
+        parts += [f"<p>{_html(note)}</p>" for note in it.notes]
+    if comparison.apart:
+        items = "".join(f"<li>{_html(text)}</li>" for text in _apart(comparison))
+        parts += ["<h3>Not compared</h3>", f"<ul>{items}</ul>"]
+    if comparison.facts:
+        facts = tuple(_facts(comparison))
+        parts += ["<h3>What differs</h3>", _html_table("", ("", "before", "after"), facts)]
+    parts += [f"<p>{_html(note)}</p>" for note in comparison.notes]
+    return "\n".join((*parts, "</section>")) + "\n"
+
+
+def _title(comparison: Comparison) -> str:
+    return f"{line(comparison.a.name)} → {line(comparison.b.name)}"
+
+
+def _sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    for name, it in (("Before", comparison.a), ("After", comparison.b)):
+        yield name, _run(it)
+
+
+def _run(info: RunInfo) -> str:
+    return f"{line(info.name)}, {line(info.created)}, {machine(info.machine)}"
+
+
+def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
+    threads = fmt.count(table.threads, "thread")
+    lane = "" if table.lane == "identical" else f", {table.lane}"
+    what = "" if basis == "ratio" else "step "
+    unit = f", × {line(table.baseline)}" if basis == "ratio" else ""
+    against = () if basis == "ratio" else (f"× as fast, against {line(table.baseline)}",)
+    return Sheet(
+        title=f"{line(table.task)} {table.phase}{lane} "
+        f"({line(table.device)}, {threads}, {table.dtype}){unit}",
+        head=("framework:mode", f"{what}before", f"{what}after", "× as fast", "verdict", *against),
+        rows=tuple(_row(it, basis) for it in table.changes),
+        lead=_lead(table),
+        notes=tuple(_notes(table)),
+    )
+
+
+def _row(change: Change, basis: Basis) -> tuple[str, ...]:
+    def shown(it: Interval) -> str:
+        return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
+
+    relative = fmt.NONE if change.relative is None else ratio(change.relative)
+    return (
+        line(change.label),
+        shown(change.before),
+        shown(change.after),
+        ratio(change.speed),
+        change.verdict,
+        *((relative,) if basis == "time" else ()),
+    )
+
+
+def _lead(table: ChangeTable) -> str:
+    """What changed, then what did not, then what is not known."""
+    said = [
+        f"{line(it.label)} is {ratio(it.speed)} as fast as before"
+        for it in table.changes
+        if it.verdict in ("faster", "slower")
+    ]
+    for verdict, words in (
+        ("equivalent", f"no difference larger than {percent(table.margin)}"),
+        ("cannot tell", "cannot tell"),
+        ("not ranked", "not ranked"),
+    ):
+        names = [line(it.label) for it in table.changes if it.verdict == verdict]
+        if names:
+            said.append(f"{words} for {listed(names)}")
+    sentence = "; ".join(said)
+    # A name keeps its own spelling, a word begins the sentence.
+    named = any(it.verdict in ("faster", "slower") for it in table.changes)
+    return f"{sentence if named else sentence[0].upper() + sentence[1:]}."
+
+
+def _notes(table: ChangeTable) -> Iterator[str]:
+    for it in table.changes:
+        if it.reason:
+            yield f"{line(it.label)}: {it.verdict}, {line(it.reason)}."
+        if not it.agrees:
+            yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
+
+
+def _apart(comparison: Comparison) -> Iterator[str]:
+    for it in comparison.apart:
+        yield f"{_MARKS[it.side]}: {line(it.cell)}: {line(it.reason)}"
+
+
+def _facts(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    for it in comparison.facts:
+        a, b = (fmt.NONE if side is None else line(str(side)) for side in (it.a, it.b))
+        yield line(it.what), a, b
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ":--" + " | --:" * (len(head) - 1)
+    texts = (" | ".join(cell(prose(it)) for it in row) for row in (head, *rows))
+    first, *rest = (f"| {it} |" for it in texts)
+    return "\n".join((first, f"| {rule} |", *rest))
+
+
+def _html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    caption = f"<caption>{_html(title)}</caption>" if title else ""
+    top = "".join(f'<th scope="col">{_html(it)}</th>' for it in head)
+    body = "".join(
+        f'<tr><th scope="row">{_html(row[0])}</th>'
+        + "".join(f"<td>{_html(it)}</td>" for it in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html(text: str) -> str:
+    return html.escape(line(text))

@@ -1,0 +1,205 @@
+"""Runs of several machines, or the shards of one, as one run.
+
+A block is never split over machines, so nothing that was measured changes: blocks of one machine
+stand beside each other, and where there are several machines each one's setups run on devices that
+carry its name, so that no table, ratio or mean ever holds two of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.adapter import Setting
+from harness.analysis.comparable import same_machine
+from harness.cells import Setup
+from harness.certificates import Certificate
+from harness.errors import NotComparable, UsageError
+from harness.records import Record, Run, RunInfo, Source
+from harness.tasks.spec import Task
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run with the name that its user gives its machine; empty for none."""
+
+    machine: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class Merged:
+    """`repeated` trainings are left out: a seed that was trained twice is no second seed."""
+
+    run: Run
+    repeated: int
+
+
+def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> Merged:
+    """One run of them all. Raises NotComparable for tasks or machines that do not fit together,
+    UsageError for a run that is given twice.
+    """
+    parts = _named(parts)
+    tasks = _tasks(parts)
+    records: list[Record] = []
+    trainings: set[tuple[Setup, int]] = set()
+    repeated = 0
+    for number, part in enumerate(parts):
+        for record in _shifted(part, tasks, records):
+            key = (record.setup, record.quality.seed) if record.quality else None
+            if key in trainings:
+                record, repeated = record.model_copy(update={"quality": None}), repeated + 1
+            elif key:
+                trainings.add(key)
+            records.append(record.model_copy(update={"trial": f"{name}/{number}/{record.trial}"}))
+    run = Run(
+        info=_info(parts, name, created, command),
+        tasks=tuple(tasks.values()),
+        records=tuple(records),
+        stopped_by="; ".join(
+            dict.fromkeys(it.run.stopped_by or "a run that did not end by itself" for it in parts)
+        ),
+        seconds=sum(it.run.seconds or 0 for it in parts),
+        certificates=tuple(_certificates(parts, tasks)),
+    )
+    return Merged(run, repeated)
+
+
+def _named(parts: Sequence[Part]) -> list[Part]:
+    """Every part with the name of its machine; all names empty where there is but one machine."""
+    _unlike(parts)
+    machines: dict[str, RunInfo] = {}
+    named = []
+    for part in parts:
+        info = part.run.info
+        fitting = (
+            it for it, first in machines.items() if same_machine(first.machine, info.machine)
+        )
+        name = part.machine or next(fitting, f"m{len(machines) + 1}")
+        first = machines.setdefault(name, info)
+        _must_agree(first, info, name)
+        named.append(Part(name, part.run))
+    return named if len(machines) > 1 else [Part("", it.run) for it in named]
+
+
+def _unlike(parts: Sequence[Part]) -> None:
+    """Raises UsageError where a trial is in two of the runs, or a run has several machines."""
+    seen: dict[object, str] = {}
+    for part in parts:
+        info = part.run.info
+        if len(info.machines) > 1:
+            raise UsageError(f"{info.name} was merged already; merge the runs that it was made of")
+        for record in part.run.records:
+            times = tuple(it.seconds for phase in record.phases for it in phase.samples)
+            key = (record.trial, times)
+            if times and key in seen:
+                raise UsageError(f"{info.name} and {seen[key]} hold the same trial {record.trial}")
+            seen[key] = info.name
+
+
+def _must_agree(one: RunInfo, other: RunInfo, machine: str) -> None:
+    """Blocks stand beside each other only where nothing that could change a time differs."""
+    facts = [
+        {**it.versions, **it.environment, "system": it.machine.get("system"), "commit": it.commit}
+        for it in (one, other)
+    ]
+    differing = [
+        it for it in dict.fromkeys((*facts[0], *facts[1])) if facts[0].get(it) != facts[1].get(it)
+    ]
+    if not same_machine(one.machine, other.machine):
+        raise NotComparable(f"{one.name} and {other.name} are not of one machine {machine!r}")
+    if differing:
+        what = differing[0]
+        raise NotComparable(
+            f"{one.name} and {other.name} are of one machine, but differ in {what} "
+            f"({facts[0].get(what)}, {facts[1].get(what)}); to keep them apart give each a name: "
+            "NAME=RUN"
+        )
+
+
+def _tasks(parts: Iterable[Part]) -> dict[str, Task]:
+    """Every task once, by digest, under the name that it has first."""
+    found: dict[str, Task] = {}
+    names: dict[str, str] = {}
+    for part in parts:
+        for task in part.run.tasks:
+            if names.setdefault(task.name, task.digest) != task.digest:
+                raise NotComparable(
+                    f"{part.run.info.name}: the task {task.name!r} is another one here: its digest "
+                    f"is {task.digest}, not {names[task.name]}"
+                )
+            found.setdefault(task.digest, task)
+    return found
+
+
+def _placed(setup: Setup, part: Part, tasks: Mapping[str, Task]) -> Setup:
+    """The setup as it stands in the merged run."""
+    device = f"{setup.processor}@{part.machine}" if part.machine else setup.device
+    return setup.model_copy(update={"task": tasks[setup.digest].name, "device": device})
+
+
+def _shifted(part: Part, tasks: Mapping[str, Task], there: Iterable[Record]) -> list[Record]:
+    """A part's records in their place; all blocks get new numbers if any of them is taken there."""
+    taken: dict[object, set[int]] = defaultdict(set)
+    for it in there:
+        taken[it.setup.arena].add(it.block)
+    own = [
+        it.model_copy(update={"setup": _placed(it.setup, part, tasks)}) for it in part.run.records
+    ]
+    if not any(it.block in taken[it.setup.arena] for it in own):
+        return own
+    offset = 1 + max(block for blocks in taken.values() for block in blocks)
+    return [it.model_copy(update={"block": it.block + offset}) for it in own]
+
+
+def _certificates(parts: Iterable[Part], tasks: Mapping[str, Task]) -> list[Certificate]:
+    """Each setup's, failed ones last: the last one counts."""
+    found = []
+    for part in parts:
+        for it in part.run.certificates:
+            # Another key: of a setup with a machine's name no later run may think that it is its.
+            key = f"{it.key}@{part.machine}" if part.machine else it.key
+            found.append(
+                it.model_copy(update={"setup": _placed(it.setup, part, tasks), "key": key})
+            )
+    return sorted(found, key=lambda it: not it.proven)
+
+
+def _info(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> RunInfo:
+    infos = [it.run.info for it in parts]
+    versions = dict.fromkeys(it for info in infos for it in info.versions)
+    variables = dict.fromkeys(it for info in infos for it in info.environment)
+    return RunInfo(
+        name=name,
+        created=created,
+        command=command,
+        config=_shared([it.config for it in infos]),
+        machine=_shared([it.machine for it in infos]),
+        versions={
+            it: _told({part.machine: part.run.info.versions.get(it) for part in parts})
+            for it in versions
+        },
+        environment={
+            it: _told({part.machine: part.run.info.environment.get(it) for part in parts})
+            for it in variables
+        },
+        commit=_told({it.machine: it.run.info.commit for it in parts}) or None,
+        unavailable=tuple(dict.fromkeys(it for info in infos for it in info.unavailable)),
+        merged=tuple(Source(machine=it.machine, info=it.run.info) for it in parts),
+    )
+
+
+def _shared(facts: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
+    """What all of them say alike."""
+    first, *rest = facts
+    return {
+        name: it for name, it in first.items() if all(name in o and o[name] == it for o in rest)
+    }
+
+
+def _told(values: Mapping[str, str | None]) -> str:
+    """The value where it is the same on every machine, else each one's with its machine."""
+    if len(set(values.values())) == 1:
+        return next(iter(values.values())) or ""
+    return ", ".join(f"{it or 'none'} ({machine})" for machine, it in values.items())
