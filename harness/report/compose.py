@@ -15,6 +15,7 @@ from harness.cells import THROUGHPUT
 from harness.records import Run
 from harness.report import details, idioms, noise, qualities, sameness, sections, settings
 from harness.report import format as fmt
+from harness.report.choices import choices
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
@@ -36,6 +37,7 @@ def make_content(run: Run, summary: Summary) -> Content:
         byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
+        choices=choices(summary, places),
         speed=_speed(summary, places),
         quality=tuple(
             qualities.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
@@ -190,6 +192,14 @@ def _method() -> tuple[tuple[str, str], ...]:
             "Only setups whose certificate shows that they compute what the float64 reference "
             "computes, and whose workers ran with the settings asked for and alike. Others are "
             "shown with the reason.",
+        ),
+        (
+            "Choice",
+            "In speed only the winner of a table is recommended alone, and only where it wins all "
+            "tables of its scenario. A short experiment is decided by who is under way first, by "
+            "the interval of its lead over every other, up to the step where it may lose it. "
+            "Memory is the peak of the whole process, or what a framework allocates on a GPU; it "
+            "is told apart where no count of one setup reaches those of another.",
         ),
         (
             "Columns",

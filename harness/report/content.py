@@ -47,6 +47,16 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
+
+    scenario: str
+    answer: str
+    because: str
+    anchors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Trouble:
     """Trials of one setup that ended badly for one reason; `tail` keeps its lines."""
 
@@ -75,6 +85,7 @@ class Content:
     question: str
     byline: str
     facts: tuple[tuple[str, str], ...]
+    choices: tuple[Choice, ...]
     speed: tuple[Section, ...]
     quality: tuple[Section, ...]
     phases: tuple[Section, ...]
