@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
@@ -37,6 +37,19 @@ def _ratios(summary: Summary, places: Places) -> Chart:
         "this section hold the same numbers.",
         panels=_side_by_side([[forest(it, places) for it in arena] for arena in tables if arena]),
     )
+
+
+def make_forests(
+    summary: Summary, others: Sequence[tuple[Table, ...]]
+) -> dict[str, dict[str, Dots]]:
+    """The ratios of each table that has any, by the anchor of its section and their baseline."""
+    places = Places.of(summary)
+    return {
+        f"speed-{number}": {line(it.baseline): forest(it, places) for it in (table, *rebased)}
+        if table.pairs
+        else {}
+        for number, (table, rebased) in enumerate(zip(summary.tables, others, strict=True), 1)
+    }
 
 
 def forest(table: Table, places: Places) -> Dots:

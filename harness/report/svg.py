@@ -83,9 +83,11 @@ def picture(chart: Chart) -> Picture:
 def _named(row: Sequence[Dots | Curves | None]) -> Iterator[Dots | Curves]:
     """The panels of a row, each with the names and the title that it shares with the first."""
     title = next((it.title for it in row if it and it.title), "")
-    for it in filter(None, row):
-        named = replace(it, names=True) if isinstance(it, Dots) else it
-        yield replace(named, title=it.title or title)
+    for it in row:
+        if isinstance(it, Dots):
+            yield replace(it, names=True, title=it.title or title)
+        elif it:
+            yield replace(it, title=it.title or title)
 
 
 def plot(panel: Dots | Curves) -> Plot:
