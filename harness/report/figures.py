@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.report import panels
-from harness.report.charts import Chart, Curves, Dots, Key, SectionName
+from harness.report.chart import Chart, Curves, Dots, Key, SectionName
+from harness.report.looks import INK
 from harness.report.panels import AXIS_ROOM, TITLE_ROOM
-from harness.report.sketch import FAMILY, INK, LARGE, SMALL, shortened, width
+from harness.report.sketch import FAMILY, LARGE, SMALL, shortened, width
 
 WIDTH, MARGIN, DPI = 9.0, 0.12, 150
 PNG = {"compress_level": 4}

@@ -21,7 +21,15 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 Unit = Literal[
-    "examples/s", "seconds", "bytes", "accuracy", "error", "epoch", "step", "relative difference"
+    "examples/s",
+    "seconds",
+    "bytes",
+    "accuracy",
+    "error",
+    "epoch",
+    "step",
+    "relative difference",
+    "ratio",
 ]
 """What an axis counts."""
 
@@ -109,6 +117,24 @@ def tick(value: float, unit: Unit) -> str:
     if unit == "accuracy":
         return f"{100 * value:.6g} %"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+
+
+def told(value: float, unit: Unit) -> str:
+    """A value of an axis as it is said beside its point."""
+    if unit == "seconds":
+        return seconds(value)
+    if unit == "bytes":
+        return memory(value)
+    if unit == "accuracy":
+        return percent(value)
+    if unit == "relative difference":
+        return f"{value:.1e}"
+    return f"{value:g}" if unit in ("epoch", "step") else number(value)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit that suits a time: its length in seconds, and its name."""
+    return _unit(seconds, _TIMES)
 
 
 def _three_digits(value: float) -> float:

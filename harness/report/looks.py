@@ -11,10 +11,13 @@ from harness.analysis.quality import QualityTable
 from harness.analysis.summary import Summary, Table
 from harness.cells import Lane, Setup
 from harness.frameworks import frameworks
+from harness.report.content import Scope
 from harness.report.inert import line
 
 UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
+INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
+"""Of text and marks that are no framework's, of what explains them, and of what lies below."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
 """By a mode's place among its framework's modes: the default is a disc and a solid line."""
@@ -25,6 +28,10 @@ class Look:
     color: str
     marker: str
     dashes: tuple[float, ...]
+
+
+PLAIN = Look(INK, "o", ())
+"""In legends that tell kinds of marks, not frameworks."""
 
 
 @functools.cache
@@ -50,6 +57,11 @@ def lane_mark(lane: Lane) -> str:
 def label(setup: Setup) -> str:
     """`framework:mode`, inert."""
     return line(setup.label)
+
+
+def scope(setup: Setup) -> Scope:
+    """What a part about this setup's arena and lane is about."""
+    return Scope(line(setup.task), setup.device, setup.lane)
 
 
 def framework_title(name: str) -> str:

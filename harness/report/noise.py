@@ -9,7 +9,8 @@ from harness.analysis.verdicts import percent
 from harness.analysis.words import listed
 from harness.cells import PHASES
 from harness.report import format as fmt
-from harness.report.content import Column, Grid, Section, Value
+from harness.report import values
+from harness.report.content import Column, Grid, Scope, Section, Value
 from harness.report.inert import line
 from harness.report.looks import label
 
@@ -58,6 +59,7 @@ def _floors(noise: ArenaNoise, number: int) -> Section:
         task=line(noise.task),
         phase="A/A",
         place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
         lead=lead,
         grid=Grid(columns, tuple(_floor_row(it) for it in noise.floors)),
         notes=(
@@ -72,9 +74,9 @@ def _floor_row(floor: Floor) -> tuple[Value, ...]:
     return (
         Value(floor.phase),
         Value(label(floor.setup)),
-        Value(*fmt.ratio_interval(floor.speed)),
-        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}"),
-        Value(str(floor.speed.n)),
+        values.ratio(floor.speed),
+        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}", raw=floor.floor),
+        values.count(floor.speed.n),
     )
 
 
@@ -95,6 +97,7 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
         task=line(noise.task),
         phase="blocks",
         place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
         lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
         f"{'was' if noisy == 1 else 'were'} noisy."
         if noisy
@@ -112,13 +115,13 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
 
 def _block_row(block: BlockNoise) -> tuple[Value, ...]:
     return (
-        Value(str(block.block)),
-        Value(fmt.number(block.score)),
-        Value(fmt.number(block.steal_share)),
-        Value(fmt.whole_percent(block.pressure_share)),
-        Value(fmt.whole_percent(block.scatter)),
-        Value(fmt.number(block.switches_per_second)),
-        Value(fmt.number(block.load)),
+        values.count(block.block),
+        values.number(block.score),
+        values.number(block.steal_share),
+        values.share(block.pressure_share),
+        values.share(block.scatter),
+        values.number(block.switches_per_second),
+        values.number(block.load),
         Value(line(block.reason)),
     )
 
