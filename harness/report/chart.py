@@ -12,7 +12,7 @@ from harness.report.content import ALL, Scope
 from harness.report.format import Unit
 from harness.report.looks import Look
 
-SectionName = Literal["speed", "quality", "phases", "memory", "sameness"]
+SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Dots:
 
     A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
     `around` is a value that the marks stand left or right of, `band` what counts as the same.
+    `at` are the values that the axis names, where they are not any round ones; `level` puts the
+    marks of a row beside each other rather than below.
     """
 
     title: str
@@ -50,21 +52,44 @@ class Dots:
     scope: Scope = ALL
     around: float | None = None
     band: tuple[float, float] | None = None
+    at: tuple[float, ...] = ()
+    level: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
-    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds."""
+    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds.
+
+    Points may have bounds of their y, and what is said of each: name, value, bounds.
+    """
 
     look: Look
     points: tuple[tuple[float, float], ...]
     faint: bool = False
     name: str = ""
+    bounds: tuple[tuple[float, float] | None, ...] = ()
+    told: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place where curves meet; `low` and `high` are the interval of its x."""
+
+    look: Look
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    tip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves over a linear axis; `log` makes the upward one logarithmic."""
+    """Curves over an axis; `log` makes the upward one logarithmic, `log_over` the other.
+
+    Curves may coincide, and so have different widths, unless they are `thin` ones that hardly do.
+    `at` are the values that the axis names, where they are not any round ones.
+    """
 
     title: str
     axis: str
@@ -76,6 +101,10 @@ class Curves:
     target_name: str = "target"
     log: bool = False
     scope: Scope = ALL
+    log_over: bool = False
+    thin: bool = False
+    at: tuple[float, ...] = ()
+    spots: tuple[Spot, ...] = ()
 
 
 @dataclass(frozen=True)

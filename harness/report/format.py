@@ -30,6 +30,10 @@ Unit = Literal[
     "step",
     "relative difference",
     "ratio",
+    "share",
+    "change",
+    "block",
+    "setting",
 ]
 """What an axis counts."""
 
@@ -95,6 +99,13 @@ def ratio_interval(interval: Interval) -> tuple[str, str]:
     return f"{estimate} ×", "" if low is None else f"({low}–{high})"
 
 
+def change(share: float, places: int | None = 1) -> str:
+    """A signed share in percent, e.g. `+1.2 %`, `−0.3 %`, `0 %`; in full without `places`."""
+    text = f"{100 * share:.6g}" if places is None else f"{100 * share:.{places}f}"
+    sign = "+" if float(text) > 0 else ""
+    return f"{sign}{text.replace('-', '−') if float(text) else '0'} %"
+
+
 def count(n: int, noun: str) -> str:
     """`1 block`, `6 blocks`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
@@ -109,13 +120,17 @@ def tick(value: float, unit: Unit) -> str:
     """A round number on an axis, e.g. `20,000`, `10 ms`, `95 %`."""
     if unit == "relative difference":
         return f"{value:.0e}".replace("e-0", "e-")
-    if value == 0 and unit != "accuracy":
+    if value == 0 and unit not in ("accuracy", "change"):
         return "0"
     if unit == "seconds" or unit == "bytes":
         size, name = _unit(value, _TIMES if unit == "seconds" else _SIZES)
         return f"{value / size:.6g} {name}"
-    if unit == "accuracy":
+    if unit == "accuracy" or unit == "share":
         return f"{100 * value:.6g} %"
+    if unit == "change":
+        return change(value, places=None)
+    if unit == "examples/s" and value >= 1e6:
+        return f"{value / 1e6:.6g} M"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
@@ -129,7 +144,9 @@ def told(value: float, unit: Unit) -> str:
         return percent(value)
     if unit == "relative difference":
         return f"{value:.1e}"
-    return f"{value:g}" if unit in ("epoch", "step") else number(value)
+    if unit == "change":
+        return change(value)
+    return f"{value:g}" if unit in ("epoch", "step", "block", "setting") else number(value)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analysis.intervals import CONFIDENCE
 from harness.report import format as fmt
-from harness.report.chart import Curve, Curves, Dots, Mark
+from harness.report.chart import Curve, Curves, Dots, Mark, Spot
 from harness.report.looks import FAINT, GRID, INK
 from harness.report.sketch import (
     MEDIUM,
@@ -30,6 +31,8 @@ MARK_SPACING, TEXT_SPACING = 0.11, 0.17
 """Between the marks of one row; numbers beside marks need more."""
 TOLD = 24
 """Points of a curve that say their value."""
+FIXED = ("accuracy", "share", "change", "ratio", "setting")
+"""Units whose axis is what it is."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 
 
@@ -84,11 +87,11 @@ def axis(panel: Dots | Curves) -> str:
 def turned(panel: Dots | Curves) -> Dots | Curves | None:
     """The panel with its axis logarithmic where it is linear, or the other way round.
 
-    None where the other axis would show nothing: shares of one, and ratios, which are symmetric
-    on a log axis alone.
+    None where the other axis would show nothing: shares of one, changes of either sign, and
+    ratios, which are symmetric on a log axis alone; or where both axes are logarithmic.
     """
     unit = panel.unit if isinstance(panel, Dots) else panel.up_unit
-    if unit in ("accuracy", "ratio"):
+    if unit in FIXED or (isinstance(panel, Curves) and panel.log_over):
         return None
     return replace(panel, log=not panel.log)
 
@@ -98,7 +101,7 @@ def _names(panel: Dots, limit: float) -> list[str]:
 
 
 def _row_height(panel: Dots) -> float:
-    texts = any(mark.text for _, marks in panel.rows for mark in marks)
+    texts = panel.level or any(mark.text for _, marks in panel.rows for mark in marks)
     spacing = TEXT_SPACING if texts else MARK_SPACING
     return max(ROW, 0.12 + spacing * panel.lanes)
 
@@ -109,7 +112,7 @@ def _dots(drawn: Sketch, panel: Dots, wide: float, tall: float, limit: float) ->
     for number in range(0, len(panel.rows), 2):
         drawn.band(0, wide, number * deep, (number + 1) * deep)
     if scale is not None:
-        _ticks(drawn, scale, tall, panel.unit)
+        _ticks(drawn, scale, tall, panel.unit, panel.at)
         _around(drawn, panel, scale, tall)
     for number, (row, marks) in enumerate(panel.rows):
         top = number * deep
@@ -120,7 +123,8 @@ def _dots(drawn: Sketch, panel: Dots, wide: float, tall: float, limit: float) ->
             drawn.texts.append(Text(0, middle, "not counted", dx=0.08, color=FAINT))
         for place, mark in enumerate(marks):
             if scale is not None:
-                y = top + 0.06 + (deep - 0.12) * (place + 0.5) / len(marks)
+                share = 0.5 if panel.level else (place + 0.5) / len(marks)
+                y = top + 0.06 + (deep - 0.12) * share
                 _mark(drawn, mark, y, scale, row)
 
 
@@ -149,10 +153,15 @@ def _dots_scale(panel: Dots, wide: float) -> Scale | None:
     return Scale(0, max(values) * 1.02 or 1, wide)
 
 
-def _ticks(drawn: Sketch, scale: Scale, tall: float, unit: fmt.Unit) -> None:
+def _ticks(
+    drawn: Sketch, scale: Scale, tall: float, unit: fmt.Unit, at: Sequence[float] = ()
+) -> None:
     """Grid lines with as many labels below as have room beside each other."""
-    for count in (5, 4, 3, 2, 1):
-        values = scale.ticks(count, integer=unit in ("epoch", "step"))
+    for count in (len(at), 5, 4, 3, 2, 1) if at else (5, 4, 3, 2, 1):
+        if at:
+            values = list(at)[:: math.ceil(len(at) / count)]
+        else:
+            values = scale.ticks(count, integer=unit in ("epoch", "step", "block"))
         labels = [(scale.at(it), fmt.tick(it, unit)) for it in values]
         if all(
             right - left > (width(a, SMALL) + width(b, SMALL)) / 2 + 0.1
@@ -186,9 +195,10 @@ def _mark(drawn: Sketch, mark: Mark, y: float, scale: Scale, row: str) -> None:
 def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float, *, titled: bool) -> None:
     points = [it for curve in panel.curves for it in curve.points]
     heights = [y for _, y in points] + ([] if panel.target is None else [panel.target])
-    over = _span([x for x, _ in points], wide)
+    heights += [it for curve in panel.curves for own in curve.bounds if own for it in own]
+    over = (_log_span if panel.log_over else _span)([x for x, _ in points], wide)
     up = _log_span(heights, tall) if panel.log else _span(heights, tall)
-    _ticks(drawn, over, tall, panel.unit)
+    _ticks(drawn, over, tall, panel.unit, panel.at)
     for tick in up.ticks(5):
         y = tall - up.at(tick)
         drawn.line([(0, y), (wide, y)], GRID)
@@ -212,11 +222,35 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float, *, titled: b
         # Each on top of the ones before, and thinner, so that curves that coincide all show.
         rest = (len(medians) - 1 - number) / max(len(medians) - 1, 1)
         points = [place(it) for it in curve.points]
-        tips = _tips(panel, curve)
-        drawn.curves.append(Stroke(points, curve.look, 1.4 + 2.6 * rest, tips))
+        thick = 1.4 + (1.0 if panel.thin else 2.6) * rest
+        drawn.curves.append(Stroke(points, curve.look, thick, curve.told or _tips(panel, curve)))
+        for (x, _), bounds in zip(points, curve.bounds, strict=False):
+            if bounds:
+                _whisker(
+                    drawn, x, tall - up.at(bounds[0]), tall - up.at(bounds[1]), curve.look.color
+                )
+    for spot in panel.spots:
+        _spot(drawn, spot, place((spot.x, spot.y)), over)
     if panel.target is not None:
         ends = [it.points[-1][1] for it in medians]
         _target(drawn, panel, ends, tall - up.at(panel.target), wide)
+
+
+def _whisker(drawn: Sketch, x: float, low: float, high: float, color: str) -> None:
+    """An upright interval with its two ends."""
+    drawn.line([(x, low), (x, high)], color, 1.4)
+    for end in (low, high):
+        drawn.line([(x - 0.04, end), (x + 0.04, end)], color, 1.4)
+
+
+def _spot(drawn: Sketch, spot: Spot, at: Point, over: Scale) -> None:
+    """A ring with its interval, which may go on beyond the axis."""
+    x, y = at
+    ends = None
+    if spot.low is not None and spot.high is not None:
+        ends = max(over.at(spot.low), 0.0), min(over.at(spot.high), over.length)
+        drawn.line([(ends[0], y), (ends[1], y)], INK, 1.4)
+    drawn.dots.append(Dot(spot.look, x, y, True, ends, spot.tip))
 
 
 def _tips(panel: Curves, curve: Curve) -> list[tuple[str, ...]]:
@@ -241,7 +275,8 @@ def _span(values: Sequence[float], length: float) -> Scale:
 
 
 def _log_span(values: Sequence[float], length: float) -> Scale:
-    return Scale(min(values) / 3, max(values) * 3, length, log=True)
+    room = max((max(values) / min(values)) ** 0.08, 1.1)
+    return Scale(min(values) / room, max(values) * room, length, log=True)
 
 
 def _target(drawn: Sketch, panel: Curves, ends: Sequence[float], y: float, wide: float) -> None:
