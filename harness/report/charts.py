@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.analysis.verdicts import Pair
-from harness.cells import LATENCY, PHASES, THROUGHPUT, Setup
+from harness.cells import LATENCY, PHASES
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
+from harness.report.charts_memory import memory
 from harness.report.charts_noise import drift
 from harness.report.charts_speed import break_even, efficiency
 from harness.report.charts_sweeps import crossover, sweep
-from harness.report.details import PEAKS, STAGES, amount, counted_peaks, stage_times
+from harness.report.details import STAGES, stage_times
 from harness.report.format import Unit
 from harness.report.inert import line
 from harness.report.layout import (
@@ -33,7 +34,7 @@ def make_charts(summary: Summary) -> list[Chart]:
     places = Places.of(summary)
     makers = (
         *(_ratios, _throughput, crossover, sweep, efficiency, _latency),
-        *(_quality, _phase_times, break_even, _memory, drift),
+        *(_quality, _phase_times, break_even, memory, drift),
     )
     charts = (it(summary, places) for it in makers)
     return [it for it in charts if it.panels]
@@ -201,57 +202,6 @@ def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tupl
         for row, value in zip(cells, values, strict=True)
         if value is not None and value > 0
     )
-
-
-def _memory(summary: Summary, places: Places) -> Chart:
-    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
-    shown = counted_peaks([row for table in steady for row in table.rows])
-    return Chart(
-        name="memory",
-        section="memory",
-        title="Peaks of memory: each kind has its own axis",
-        alt="Dot plots of the peaks of memory, each kind apart, for every task, train filled and "
-        "predict hollow, above the least that the mathematics needs; the tables of this section "
-        "hold the same numbers.",
-        panels=tuple(
-            tuple(_memory_panel(tables, peak, places, first=peak == shown[0]) for peak in shown)
-            for tables in arenas(summary)
-        ),
-        legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
-    )
-
-
-def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool) -> Dots:
-    cells: dict[Setup, list[Mark]] = {}
-    for row in sorted(
-        (row for table in tables for row in table.rows),
-        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
-    ):
-        value, setup = amount(row.peaks, peak), row.cell.setup
-        marks = cells.setdefault(setup, [])
-        if value is not None:
-            hollow = row.cell.phase != "train"
-            text, name = fmt.memory(value), row.cell.phase
-            told = (text, "")
-            marks.append(Mark(look(setup), value, text=text, hollow=hollow, name=name, told=told))
-    rows = [(label(setup), tuple(marks)) for setup, marks in cells.items()]
-    rows.append(("least possible", tuple(_least(it) for it in tables)))
-    return Dots(
-        title=task_title(tables[0], places) if first else "",
-        axis=PEAKS[peak],
-        unit="bytes",
-        rows=tuple(rows),
-        lanes=len(tables),
-        names=first,
-        scope=table_scope(tables[0]),
-    )
-
-
-def _least(table: Table) -> Mark:
-    """What a phase needs whatever the framework, beside every kind of peak."""
-    least, hollow = table.rows[0].peaks.least, table.phase != "train"
-    text = fmt.memory(least)
-    return Mark(PLAIN, least, text=text, hollow=hollow, name=table.phase, told=(text, ""))
 
 
 def _quality(summary: Summary, places: Places) -> Chart:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 from harness.analysis.noise import ArenaNoise, Strip
@@ -15,20 +14,20 @@ from harness.report.content import Scope
 from harness.report.inert import line
 from harness.report.layout import side_by_side
 from harness.report.looks import Look, Places, lane_mark, look
+from harness.report.noise import strips
 
-LEAST_BLOCKS = 2
 AGAIN = (1.5, 1.5)
 """The dashes of a setup against itself."""
 
 
 def drift(summary: Summary, _: Places) -> Chart:
     """One panel for every arena, lane and phase; a point a block, in their order."""
-    rows = [[it for it in groups(noise) if _long(it)] for noise in summary.noise]
+    rows = [strips(noise) for noise in summary.noise]
     looks = {
         line(it.label): _look(noise, it)
         for noise, own in zip(summary.noise, rows, strict=True)
-        for strips in own
-        for it in strips
+        for panel in own
+        for it in panel
     }
     panels = [
         [_panel(noise, it) for it in own] for noise, own in zip(summary.noise, rows, strict=True)
@@ -45,20 +44,8 @@ def drift(summary: Summary, _: Places) -> Chart:
     )
 
 
-def groups(noise: ArenaNoise) -> list[list[Strip]]:
-    """The strips of each lane and phase together, those that are drawn in one panel."""
-    found: dict[tuple[str, str], list[Strip]] = {}
-    for it in noise.strips:
-        found.setdefault((it.lane, it.phase), []).append(it)
-    return list(found.values())
-
-
-def _long(strips: Iterable[Strip]) -> bool:
-    return any(len(it.points) >= LEAST_BLOCKS for it in strips)
-
-
-def _panel(noise: ArenaNoise, strips: list[Strip]) -> Curves:
-    first = strips[0]
+def _panel(noise: ArenaNoise, own: list[Strip]) -> Curves:
+    first = own[0]
     threads = fmt.count(noise.threads, "thread")
     where = f"{noise.device}, {threads}, {noise.dtype}"
     return Curves(
@@ -69,7 +56,7 @@ def _panel(noise: ArenaNoise, strips: list[Strip]) -> Curves:
         up_unit="change",
         curves=tuple(
             Curve(_look(noise, it), _points(it), name=f"{line(it.label)} ÷ {line(it.baseline)}")
-            for it in strips
+            for it in own
         ),
         target=0.0,
         target_name="",

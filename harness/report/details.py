@@ -16,6 +16,10 @@ from harness.report.looks import Places, label, lane_mark, scope
 
 NAME = Column("framework:mode", "name")
 STAGES = ("import", "build", "first call", "second call", "steady step")
+WHOLE = (
+    "The whole start is import, build and both calls, less the two steps that these make; the "
+    "lines of the figure begin there and rise by a steady step."
+)
 PEAKS = {
     "incremental_rss": "peak RSS, incremental",
     "total_rss": "peak RSS, total",
@@ -27,17 +31,19 @@ PEAKS = {
 
 def phases(table: Table, number: int, places: Places) -> Section:
     """From import to the steady step, and when a slower start has paid."""
-    columns = (NAME, *(Column(it) for it in STAGES), Column("starts alone"))
+    columns = (NAME, *(Column(it) for it in STAGES), Column("whole start"), Column("starts alone"))
     rows = [
         (
             Value(label(row.cell.setup), "cold cache" if start.cold else ""),
-            *(values.timed(it) for it in _stages(start)),
+            *(values.timed(it) for it in (*_stages(start), start.total)),
             values.count(start.n),
         )
         for row in table.rows
         for start in row.starts
     ]
     notes = tuple(break_even(it) for it in table.break_evens)
+    if any(start.total for row in table.rows for start in row.starts):
+        notes = (*notes, WHOLE)
     return _plain("phases", table, number, places, columns, rows, notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.intervals import Interval
 from harness.analysis.summary import CellRow, Table
+from harness.analysis.verdicts import percent
 from harness.cells import LATENCY
 from harness.report import format as fmt
 from harness.report import values
@@ -44,7 +45,7 @@ def speed(
         task=line(table.task.name),
         phase=table.phase + lane_mark(table.lane),
         place=places.differing(table),
-        lead=line(table.sentence),
+        lead=f"{line(table.sentence)} {trust(table)}",
         grid=Grid(columns, rows),
         notes=(*(_probes(table) if probes else ()), *_unranked(table), *_reasons(table)),
         scope=scope(table.rows[0].cell.setup),
@@ -104,6 +105,14 @@ def judgement(table: Table, row: CellRow) -> tuple[Value, Value]:
     elif pair is not None:
         ratio, judged = values.ratio(pair.speed), Value(pair.verdict)
     return ratio, Value("not ranked") if row.unranked else judged
+
+
+def trust(table: Table) -> str:
+    """How far a table's verdict may be trusted: the noise floor of its phase, and the proofs."""
+    floors = [it.floor for it in table.floors if it.floor is not None]
+    proven, rows = sum(not it.proof for it in table.rows), len(table.rows)
+    proofs = f"all {rows} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
+    return f"(Noise floor {percent(max(floors))}; {proofs}.)" if floors else f"({proofs}.)"
 
 
 def _probes(table: Table) -> tuple[str, ...]:

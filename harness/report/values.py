@@ -42,3 +42,8 @@ def share(it: float | None) -> Value:
 
 def count(it: int) -> Value:
     return Value(f"{it:,}", raw=it)
+
+
+def change(it: float) -> Value:
+    """A signed share in percent."""
+    return Value(fmt.change(it), raw=it)
