@@ -19,7 +19,7 @@ from harness.report.looks import Places, lane_mark
 TITLES = {
     "short": "Short experiments that start often",
     "long": "Long training",
-    "single": "Inference of single examples",
+    "single": "Inference of one example at a time",
     "large": "Large batches",
     "memory": "Tight memory",
     "gpu": "Work on a GPU",
