@@ -184,8 +184,9 @@ class Canvas:
 
 
 def _quantized(sheet: FigureCanvasAgg) -> Image.Image:
-    sheet.draw()
-    image = Image.fromarray(np.asarray(sheet.buffer_rgba())).convert("RGB")
+    sheet.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(sheet.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
     how = Image.Quantize.FASTOCTREE
     return image.quantize(COLORS, method=how, dither=Image.Dither.NONE)
 
