@@ -15,15 +15,12 @@ from harness.report.inert import line
 from harness.report.looks import label, place, scope
 from harness.report.sections import judgement
 
-MANY = 40_000
+MANY = 60_000
 """Samples that a page can hold; of more it shows what each block spans."""
 COLUMNS = (
     Column("framework:mode", "name"),
     Column("task", "text"),
     Column("phase", "text"),
-    Column("lane", "text"),
-    Column("where", "text"),
-    Column("blocks"),
     Column("examples/s"),
     Column("time per step"),
     Column("× as fast"),
@@ -31,6 +28,9 @@ COLUMNS = (
     Column("verdict", "text"),
     Column("peak RSS, incremental"),
     Column("peak RSS, total"),
+    Column("blocks"),
+    Column("lane", "text"),
+    Column("where", "text"),
     Column("behind it", "text"),
 )
 
@@ -52,14 +52,14 @@ def _row(table: Table, row: CellRow, number: int) -> tuple[Value, ...]:
         Value(label(setup)),
         Value(line(setup.task)),
         Value(row.cell.phase),
-        Value(setup.lane),
-        Value(place(setup)),
-        values.count(row.step.n),
         values.measured(row.examples_per_second),
         values.timed(row.step),
         *_judged(table, row),
         values.memory(row.memory.incremental_peak_rss),
         values.memory(row.memory.total_peak_rss),
+        values.count(row.step.n),
+        Value(setup.lane),
+        Value(place(setup)),
         Value("samples", anchor=f"raw-{number}"),
     )
 

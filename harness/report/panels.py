@@ -10,18 +10,15 @@ from dataclasses import replace
 from harness.analysis.intervals import CONFIDENCE
 from harness.report import format as fmt
 from harness.report.chart import Curve, Curves, Dots, Mark, Spot
+from harness.report.letters import MEDIUM, SMALL, shortened, width
 from harness.report.looks import FAINT, GRID, INK
 from harness.report.sketch import (
-    MEDIUM,
-    SMALL,
     Dot,
     Point,
     Scale,
     Sketch,
     Stroke,
     Text,
-    shortened,
-    width,
 )
 
 NAME_LIMIT = 1.9
@@ -29,10 +26,10 @@ ROW, CURVES_HEIGHT = 0.26, 1.9
 TITLE_ROOM, AXIS_ROOM = 0.28, 0.52
 MARK_SPACING, TEXT_SPACING = 0.11, 0.17
 """Between the marks of one row; numbers beside marks need more."""
-TOLD = 24
-"""Points of a curve that say their value."""
 FIXED = ("accuracy", "share", "change", "ratio", "setting")
 """Units whose axis is what it is."""
+TOLD = 96
+"""Points of a panel's curves that say their value."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 
 
@@ -255,7 +252,8 @@ def _spot(drawn: Sketch, spot: Spot, at: Point, over: Scale) -> None:
 
 def _tips(panel: Curves, curve: Curve) -> list[tuple[str, ...]]:
     """What is said of each point; of many only of some, the last among them."""
-    count, stride = len(curve.points), 1 + (len(curve.points) - 1) // TOLD
+    shown = max(6, TOLD // sum(not it.faint for it in panel.curves))
+    count, stride = len(curve.points), 1 + (len(curve.points) - 1) // shown
     return [
         (
             curve.name,

@@ -1,60 +1,18 @@
-"""Drawing in inches: measured text, scales, and a sketch that becomes few matplotlib artists.
-
-matplotlib's own axes, ticks and marks cost a tenth of a second a panel; a report has a hundred.
-"""
+"""Drawing in inches: scales, and a sketch that each renderer draws in its own way."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import to_rgba
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from harness.report.letters import SMALL, Weight
 from harness.report.looks import BAND, INK, Look
 
-FAMILY = "DejaVu Sans"
-SMALL, MEDIUM, LARGE = 8.5, 9.5, 11.0
-
 Point = tuple[float, float]
-Weight = Literal["normal", "bold"]
-
-
-@functools.lru_cache(maxsize=4096)
-def width(text: str, size: float, weight: Weight = "normal") -> float:
-    """Inches that a text takes."""
-    font = FontProperties(family=FAMILY, size=size, weight=weight)
-    points, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
-    return float(points) / 72
-
-
-@functools.cache
-def _characters() -> frozenset[int]:
-    return frozenset(get_font(findfont(FAMILY)).get_charmap())
-
-
-@functools.lru_cache(maxsize=4096)
-def shortened(text: str, size: float, limit: float, weight: Weight = "normal") -> str:
-    """The text, its middle left out where it takes more than `limit` inches.
-
-    Names of variants differ at their ends. A character that the font does not have becomes a box.
-    """
-    text = "".join(it if ord(it) in _characters() else "\N{WHITE SQUARE}" for it in text)
-    if width(text, size, weight) <= limit:
-        return text
-    for kept in range(len(text) - 1, 1, -1):
-        cut = f"{text[: kept - kept // 2]}…{text[-(kept // 2) :]}"
-        if width(cut, size, weight) <= limit:
-            return cut
-    return "…"
 
 
 @dataclass(frozen=True)
@@ -107,12 +65,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Stroke:
-    """A curve, with what is said of each of its points."""
+    """A curve with its marker at one point, the last, and with what is said of each of them."""
 
     points: Sequence[Point]
     look: Look
     thick: float
     tips: Sequence[tuple[str, ...]] = ()
+    marked: int = -1
 
 
 @dataclass(frozen=True)
@@ -149,66 +108,3 @@ class Sketch:
         self, points: Sequence[Point], color: str, thick: float = 0.8, alpha: float = 1.0
     ) -> None:
         self.lines.append((points, color, thick, alpha))
-
-    def onto(self, axes: Axes, wide: float, tall: float) -> None:
-        """Draw everything into axes of this size; text and marks may leave them."""
-        axes.set_axis_off()
-        axes.set(xlim=(0, wide), ylim=(tall, 0))
-        axes.add_collection(
-            PolyCollection(
-                [it for it, _ in self.bands],
-                facecolors=[color for _, color in self.bands],
-                edgecolors="none",
-                zorder=0,
-            ),
-            autolim=False,
-        )
-        segments = LineCollection(
-            [it[0] for it in self.lines],
-            colors=[to_rgba(it[1], it[3]) for it in self.lines],
-            linewidths=[it[2] for it in self.lines],
-            clip_on=False,
-            zorder=1,
-        )
-        axes.add_collection(segments, autolim=False)
-        for it in self.curves:
-            axes.plot(
-                [x for x, _ in it.points],
-                [y for _, y in it.points],
-                color=it.look.color,
-                linewidth=it.thick,
-                dashes=it.look.dashes or (None, None),
-                marker=it.look.marker,
-                markevery=[-1],
-                markersize=4 + it.thick,
-                clip_on=False,
-                zorder=2,
-            )
-        alike: dict[tuple[Look, bool], list[Point]] = defaultdict(list)
-        for dot in self.dots:
-            alike[dot.look, dot.hollow].append((dot.x, dot.y))
-        for (look, hollow), points in alike.items():
-            axes.plot(
-                [x for x, _ in points],
-                [y for _, y in points],
-                linestyle="none",
-                marker=look.marker,
-                markersize=6.5,
-                markerfacecolor="white" if hollow else look.color,
-                markeredgecolor=look.color if hollow else "white",
-                markeredgewidth=1.6 if hollow else 0.8,
-                clip_on=False,
-                zorder=3,
-            )
-        for text in self.texts:
-            axes.text(
-                text.x + text.dx,
-                text.y,
-                text.text,
-                ha=text.ha,
-                va=text.va,
-                color=text.color,
-                size=text.size,
-                weight=text.weight,
-                rotation=text.rotation,
-            )

@@ -24,6 +24,8 @@ PIXELS = 96
 NARROWEST, LEAST_PLOT = 3.15, 1.05
 """Inches: what a panel takes on a phone, and what of it is left to its axes at least."""
 NAMES = 1.3
+FINGER = 11
+"""Pixels around a mark that count as on it."""
 OWN = {INK: "ink", FAINT: "faint", GRID: "grid", BAND: "band"}
 SHAPES = {"o": "disc", "s": "square", "^": "up", "D": "diamond", "v": "down", "P": "plus"}
 PATHS = {
@@ -198,13 +200,13 @@ def _along(sketch: Sketch) -> Iterator[str]:
 def _dot(it: Dot, across: Callable[[float], str]) -> str:
     y, x = _px(it.y), across(it.x)
     reach = ""
-    if it.ends:
+    if it.ends and max(abs(end - it.x) for end in it.ends) > FINGER / PIXELS:
         low, high = (across(end) for end in it.ends)
         reach = f'<line class="reach" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
     hollow = " hollow" if it.hollow else ""
     return (
         f"{_opened(it.look, it.tip)}{reach}"
-        f'<circle class="reach" cx="{x}" cy="{y}" r="11"/>'
+        f'<circle class="reach" cx="{x}" cy="{y}" r="{FINGER}"/>'
         f'<use href="#shape-{SHAPES[it.look.marker]}" class="dot{hollow}" x="{x}" y="{y}"/></g>'
     )
 
@@ -240,7 +242,13 @@ def _text(it: Text, x: str) -> str:
 
 
 def _d(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_px(x)} {_px(y)}" for x, y in points)
+    """A path from point to point, each told from the one before: half as long to read."""
+    steps, before = [], (0, 0)
+    for x, y in points:
+        at = (round(10 * PIXELS * x), round(10 * PIXELS * y))
+        steps.append(" ".join(f"{(a - b) / 10:g}" for a, b in zip(at, before, strict=True)))
+        before = at
+    return f"M{'l'.join(filter(None, (steps[0], ' '.join(steps[1:]))))}".replace(" -", "-")
 
 
 def _px(inches: float) -> str:

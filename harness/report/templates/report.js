@@ -97,7 +97,8 @@
     const table = wrap.querySelector("table");
     const rows = [...table.tBodies[0].rows];
     const tools = make("div", { className: "tools" });
-    if (rows.length > LONG) {
+    const long = rows.length > LONG && table.dataset.sortable !== undefined;
+    if (long) {
       const field = make("input", { type: "search", autocomplete: "off", spellcheck: false });
       field.addEventListener("input", () => {
         const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -113,7 +114,8 @@
       const lines = shown.map((row) => [...row.cells].map(plain).join("\t"));
       return [lines.join("\n") + "\n", `${lines.length - 1} rows`];
     }));
-    wrap.prepend(tools);
+    if (long) wrap.prepend(tools);
+    else wrap.append(tools);
   };
 
   all("table[data-sortable]").forEach(sortable);
@@ -121,7 +123,7 @@
   all("pre[data-copy]").forEach((pre) => {
     const tools = make("div", { className: "tools" });
     tools.append(...copier("Copy", () => [plain(pre), "the command"]));
-    pre.before(tools);
+    pre.after(tools);
   });
 
   /* Filter of the page by task, device and lane. */
