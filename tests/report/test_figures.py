@@ -50,9 +50,11 @@ def test_a_panel_per_phase_kind_of_memory_and_axis_of_quality(charts, drawn):
         "throughput",
         "quality",
         "phase-times",
+        "break-even",
         "memory",
+        "drift",
     ]
-    assert [len(it.axes) for it in drawn] == [2, 2, 2, 2, 3]
+    assert [len(it.axes) for it in drawn] == [2, 2, 2, 2, 1, 3, 2]
     for drawing in drawings:
         assert drawing.png.startswith(b"\x89PNG")
         wide, tall = struct.unpack(">II", drawing.png[16:24])
