@@ -40,7 +40,7 @@ class Canvas:
         self.wide, self.tall = wide, tall
         self.lines: list[Line] = []
         self._bands: list[tuple[list[Point], str]] = []
-        self._strokes: list[tuple[list[Point], str, float, float]] = []
+        self._strokes: dict[tuple[str, float, float], list[list[Point]]] = defaultdict(list)
         self._curves: list[tuple[list[Point], Look, float]] = []
         self._marks: dict[tuple[Look, bool, float], list[Point]] = defaultdict(list)
 
@@ -51,7 +51,8 @@ class Canvas:
             return [(left + x, top + y) for x, y in points]
 
         self._bands += [(moved(it), color) for it, color in sketch.bands]
-        self._strokes += [(moved(it), *how) for it, *how in sketch.lines]  # type: ignore[misc]
+        for line, color, thick, alpha in sketch.lines:
+            self._strokes[color, thick, alpha].append(moved(line))
         for it in sketch.curves:
             points = moved(it.points)
             self._curves.append((points, it.look, it.thick))
@@ -107,15 +108,11 @@ class Canvas:
             ),
             autolim=False,
         )
-        axes.add_collection(
-            LineCollection(
-                [it[0] for it in self._strokes],
-                colors=[to_rgba(color, alpha) for _, color, _, alpha in self._strokes],
-                linewidths=[thick for _, _, thick, _ in self._strokes],
-                zorder=1,
-            ),
-            autolim=False,
-        )
+        for (color, thick, alpha), paths in self._strokes.items():
+            codes = [code for it in paths for code in (Path.MOVETO, *[Path.LINETO] * (len(it) - 1))]
+            path = Path([point for it in paths for point in it], codes)
+            how = {"edgecolor": to_rgba(color, alpha), "linewidth": thick, "zorder": 1}
+            axes.add_artist(PathPatch(path, fill=False, capstyle="butt", **how))
         axes.add_collection(
             LineCollection(
                 [it[0] for it in self._curves],
