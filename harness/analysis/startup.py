@@ -75,25 +75,63 @@ def startups(blocks: Blocks, phase: Phase) -> tuple[Startup, ...]:
 def break_evens(
     label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phase
 ) -> tuple[BreakEven, ...]:
-    """The pair with warm caches, then with a cold one; empty where a phase has no start of its own.
-
-    A block is cold if either of the two was.
-    """
-    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
-    if not logs:
+    """The pair with warm caches, then with a cold one; empty where the phase has no own start."""
+    speed = _speed(ours, theirs, phase)
+    if speed is None:
         return ()
-    speed = median_interval([math.exp(it) for it in logs.values()], EACH)
-    found = []
-    for cold in (False, True):
-        starts = [
-            start
-            for block in sorted(ours.keys() & theirs.keys())
-            if (ours[block].cold or theirs[block].cold) == cold
-            and (start := _starts(ours[block], theirs[block], phase))
-        ]
-        if starts:
-            found.append(_break_even(label, baseline, cold, starts, speed))
-    return tuple(found)
+    kinds = [(cold, _paired(ours, theirs, phase, cold=cold)) for cold in (False, True)]
+    return tuple(
+        _break_even(label, baseline, cold, starts, speed) for cold, starts in kinds if starts
+    )
+
+
+def head_start(
+    label: str, ours: Blocks, other: str, theirs: Blocks, phase: Phase
+) -> HeadStart | None:
+    """Whether `label` is under way first, and for how long that keeps it ahead.
+
+    None where the two have no start of their own in a block that they share.
+    """
+    speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
+    if speed is None or not starts:
+        return None
+    lead = signed_interval([-it.delay for it in starts], EACH)
+    ahead: float | None = 0.0
+    if lead.low is not None and lead.low > 0 and speed.low is not None:
+        lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
+        ahead = lead.low / lost if lost > 0 else None
+    return HeadStart(label=label, other=other, n=len(starts), seconds=lead, steps=ahead)
+
+
+def _speed(ours: Blocks, theirs: Blocks, phase: Phase) -> Interval | None:
+    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
+    return median_interval([math.exp(it) for it in logs.values()], EACH) if logs else None
+
+
+def _paired(ours: Blocks, theirs: Blocks, phase: Phase, *, cold: bool) -> list[_Start]:
+    """The starts of the blocks that both share; a block is cold if either of the two was."""
+    return [
+        start
+        for block in sorted(ours.keys() & theirs.keys())
+        if (ours[block].cold or theirs[block].cold) == cold
+        and (start := _starts(ours[block], theirs[block], phase))
+    ]
+
+
+class HeadStart(Frozen):
+    """How much earlier one setup is under way than another, both with warm caches.
+
+    `seconds` is by how much `label` starts earlier, below 0 later: the median over `n` blocks in
+    which both started alone. `steps` is for how many steps it is surely ahead, at the worse end of
+    its interval and of that of the step ratio: None where nothing ever takes its lead, 0 where it
+    is not sure to have one.
+    """
+
+    label: str
+    other: str
+    n: int
+    seconds: Interval
+    steps: float | None
 
 
 class _Trial(NamedTuple):

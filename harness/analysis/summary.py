@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.analysis.advice import Advice, advise
 from harness.analysis.aggregate import Aggregate, aggregates
 from harness.analysis.compare import BASELINE, Entry, baseline_of, entries
+from harness.analysis.grounds import grounds
 from harness.analysis.idioms import Gain, gains
 from harness.analysis.noise import ArenaNoise, arena_noise, margin
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
@@ -40,7 +42,8 @@ class Summary(Frozen):
     """All rows of a report.
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
-    means over tasks; `noise` and `standings` have one entry an arena, in the same order.
+    means over tasks; `noise` and `standings` have one entry an arena, in the same order. `advice`
+    has one entry a scenario, or none where there is no table.
     """
 
     tables: tuple[Table, ...]
@@ -50,6 +53,7 @@ class Summary(Frozen):
     aggregates: tuple[Aggregate, ...] = ()
     noise: tuple[ArenaNoise, ...] = ()
     standings: tuple[Standing, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
     @property
     def trainings(self) -> tuple[TrainingRow, ...]:
@@ -95,6 +99,7 @@ def summarise(
             standing(part.rankable, precision=precision, least_blocks=least_blocks)
             for part in parts
         ),
+        advice=advise([it for part in parts for it in part.grounds]),
     )
 
 
@@ -134,12 +139,14 @@ class _Part:
         ]
         self.noise = arena_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}
-        self.tables = [
-            table
+        made = [
+            (table, lane)
             for lane in lanes
             for phase in PHASES
             if (table := make_table(task, phase, lane, eligibility, floors[phase]))
         ]
+        self.tables = [table for table, _ in made]
+        self.grounds = [grounds(table, lane, eligibility) for table, lane in made]
         self.idioms = [
             gain
             for phase in PHASES

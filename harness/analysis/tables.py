@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 
-from harness.analysis import words
-from harness.analysis.compare import Entry, baseline_of, pair_of
+from harness.analysis.compare import Entry, baseline_of
+from harness.analysis.contest import Contest
 from harness.analysis.efficiency import Peak, device_peak
 from harness.analysis.noise import Floor, margin
-from harness.analysis.ranking import Eligibility, taken_back, winner
+from harness.analysis.ranking import Eligibility
 from harness.analysis.rows import CellRow, cell_row
 from harness.analysis.startup import BreakEven, break_evens
-from harness.analysis.verdicts import Pair, judged
+from harness.analysis.verdicts import Pair
 from harness.cells import Lane, Phase
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -72,25 +71,9 @@ def make_table(
     }
     labels = sorted(rows, key=lambda it: (rows[it].unranked != "", rows[it].step.estimate, it))
     ranked = [it for it in labels if not rows[it].unranked]
-    baseline = baseline_of(ranked or labels)
     delta = margin(floors)
-
-    @functools.cache
-    def pair(label: str, other: str) -> Pair | None:
-        """Of two setups, judged by itself."""
-        ours, theirs = timed[label], timed[other]
-        found = pair_of(ours, theirs, phase, delta)
-        reason = eligibility.of_pair(ours, theirs)
-        return judged([found], {label: reason})[0] if found and reason else found
-
-    to_baseline = [it for label in labels if label != baseline and (it := pair(label, baseline))]
-    pairs = judged(
-        to_baseline, {it.label: it.reason for it in to_baseline if it.verdict == "not ranked"}
-    )
-    best = winner(ranked, pair)
-    back = taken_back(best, baseline, pairs) if best else None
-    leader = best or next(iter(ranked), None)
-    rivals = {it: pair(leader, it) for it in ranked if it != leader} if leader else {}
+    contest = Contest(timed, labels, ranked, phase, delta, eligibility)
+    outcome = contest.against(baseline := baseline_of(ranked or labels))
     setup = timed[labels[0]].setup
     return Table(
         task=task,
@@ -103,7 +86,7 @@ def make_table(
         margin=delta,
         floors=floors,
         rows=tuple(rows[label] for label in labels),
-        pairs=pairs,
+        pairs=outcome.pairs,
         peak=peak,
         break_evens=tuple(
             found
@@ -113,6 +96,6 @@ def make_table(
                 label, timed[label].blocks, baseline, timed[baseline].blocks, phase
             )
         ),
-        winner=None if back else best,
-        sentence=words.ranking(leader, rivals, best is not None, back, len(labels) - len(ranked)),
+        winner=outcome.winner,
+        sentence=outcome.sentence,
     )

@@ -172,7 +172,9 @@ def _tied(leader: str, tied: Sequence[Pair]) -> str:
         return f"No winner: between {leader} and {names} is no difference larger than {within}."
     blocks = f"{min(it.n for it in tied)} blocks"
     if len(tied) > 1:
-        return f"No winner: {blocks} cannot tell {leader} from {names}."
+        closest = min(tied, key=lambda it: it.speed.estimate)
+        near = f"it is {ratio(closest.speed)} as fast as {closest.baseline}"
+        return f"No winner: {blocks} cannot tell {leader} from {names}; {near}."
     return (
         f"No winner: {blocks} cannot tell {leader} from {names}; "
         f"the first is {ratio(tied[0].speed)} as fast, and {doubt(tied[0])}."

@@ -1,113 +1,119 @@
-"""What the figures show, as data: whoever draws them decides nothing.
-
-A chart is a grid of panels; a panel holds dots in named rows (`Dots`) or curves (`Curves`).
-"""
+"""A summary → its charts: what each figure shows of it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
-from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
+from harness.analysis.verdicts import Pair
+from harness.cells import LATENCY, PHASES
 from harness.report import format as fmt
-from harness.report.details import PEAKS, STAGES, amount, counted_peaks, stage_times
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
+from harness.report.charts_memory import memory
+from harness.report.charts_noise import drift
+from harness.report.charts_speed import break_even, efficiency
+from harness.report.charts_sweeps import crossover, sweep
+from harness.report.details import STAGES, stage_times
 from harness.report.format import Unit
 from harness.report.inert import line
-from harness.report.looks import Look, Places, label, look
-
-SectionName = Literal["speed", "quality", "phases", "memory", "sameness"]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One dot; `low` and `high` are its interval, `text` stands beside it."""
-
-    look: Look
-    value: float
-    low: float | None = None
-    high: float | None = None
-    text: str = ""
-    hollow: bool = False
-
-
-@dataclass(frozen=True)
-class Dots:
-    """Marks in rows from top to bottom; each row has room for `lanes` marks below each other.
-
-    A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
-    """
-
-    title: str
-    axis: str
-    unit: Unit
-    rows: tuple[tuple[str, tuple[Mark, ...]], ...]
-    lanes: int = 1
-    log: bool = False
-    names: bool = True
-
-
-@dataclass(frozen=True)
-class Curve:
-    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds."""
-
-    look: Look
-    points: tuple[tuple[float, float], ...]
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Curves over a linear axis; `log` makes the upward one logarithmic."""
-
-    title: str
-    axis: str
-    unit: Unit
-    up: str
-    up_unit: Unit
-    curves: tuple[Curve, ...]
-    target: float | None = None
-    target_name: str = "target"
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Key:
-    """One entry of a legend."""
-
-    text: str
-    look: Look
-    hollow: bool = False
-    line: bool = False
-
-
-@dataclass(frozen=True)
-class Chart:
-    """`name` is the file's; panels stand row by row, None leaves a gap."""
-
-    name: str
-    section: SectionName
-    title: str
-    alt: str
-    panels: tuple[tuple[Dots | Curves | None, ...], ...]
-    legend: tuple[Key, ...] = ()
+from harness.report.layout import (
+    arenas,
+    keys,
+    side_by_side,
+    table_scope,
+    table_title,
+    task_title,
+)
+from harness.report.looks import PLAIN, Places, label, look, scope
 
 
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart that has something to show."""
     places = Places.of(summary)
-    makers = (_throughput, _latency, _quality, _phase_times, _memory)
+    makers = (
+        *(_ratios, _throughput, crossover, sweep, efficiency, _latency),
+        *(_quality, _phase_times, break_even, memory, drift),
+    )
     charts = (it(summary, places) for it in makers)
     return [it for it in charts if it.panels]
+
+
+def _ratios(summary: Summary, places: Places) -> Chart:
+    tables = [[it for it in arena if it.pairs] for arena in arenas(summary, PHASES)]
+    return Chart(
+        name="ratios",
+        section="speed",
+        title="Times as fast as the baseline, with its interval",
+        alt="Forest plot on a log axis of the ratio of every setup to the baseline, for every task "
+        "and phase, with intervals and with the band that counts as no difference; the tables of "
+        "this section hold the same numbers.",
+        panels=side_by_side([[forest(it, places) for it in arena] for arena in tables if arena]),
+    )
+
+
+def make_forests(
+    summary: Summary, others: Sequence[tuple[Table, ...]]
+) -> dict[str, dict[str, Dots]]:
+    """The ratios of each table that has any, by the anchor of its section and their baseline."""
+    places = Places.of(summary)
+    return {
+        f"speed-{number}": {line(it.baseline): forest(it, places) for it in (table, *rebased)}
+        if table.pairs
+        else {}
+        for number, (table, rebased) in enumerate(zip(summary.tables, others, strict=True), 1)
+    }
+
+
+def forest(table: Table, places: Places) -> Dots:
+    """The ratios of one table; the baseline itself stands at 1."""
+    pairs = {it.label: it for it in table.pairs}
+    rows = tuple((label(row.cell.setup), _ratio_marks(table, row, pairs)) for row in table.rows)
+    return Dots(
+        title=table_title(table, places),
+        axis=f"× as fast as {line(table.baseline)}",
+        unit="ratio",
+        rows=rows,
+        log=True,
+        scope=table_scope(table),
+        around=1.0,
+        band=(1 / (1 + table.margin), 1 + table.margin),
+    )
+
+
+def _ratio_marks(table: Table, row: CellRow, pairs: Mapping[str, Pair]) -> tuple[Mark, ...]:
+    setup = row.cell.setup
+    if setup.label == table.baseline:
+        return (Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", told=(fmt.SAME, "")),)
+    pair = pairs.get(setup.label)
+    if pair is None:
+        return ()
+    it, told = pair.speed, fmt.ratio_interval(pair.speed)
+    return (
+        Mark(
+            look(setup),
+            it.estimate,
+            it.low,
+            it.high,
+            text=told[0],
+            hollow=pair.verdict not in ("faster", "slower"),
+            name=pair.verdict,
+            told=told,
+        ),
+    )
 
 
 def _throughput(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), (_speed_mark(row),)) for row in table.rows)
-        return Dots(_title(table, places), "examples/s, more is better", "examples/s", rows)
+        return Dots(
+            table_title(table, places),
+            "examples/s, more is better",
+            "examples/s",
+            rows,
+            scope=table_scope(table),
+        )
 
     return Chart(
         name="throughput",
@@ -115,43 +121,50 @@ def _throughput(summary: Summary, places: Places) -> Chart:
         title="Throughput, with its interval over blocks",
         alt="Dot plot of examples per second for every task and phase, fastest first, with "
         "intervals; the tables of this section hold the same numbers.",
-        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
     )
 
 
 def _latency(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), _latency_marks(row)) for row in table.rows)
-        title = _title(table, places)
-        return Dots(title, "time of a single step, log axis", "seconds", rows, lanes=2, log=True)
+        title = table_title(table, places)
+        where = table_scope(table)
+        return Dots(title, "time of a single step", "seconds", rows, 2, log=True, scope=where)
 
-    plain = Look("#444444", "o", ())
     return Chart(
         name="latency",
         section="speed",
         title="Latency: every step timed by itself",
         alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
         "every task; the tables of this section hold the same numbers.",
-        panels=_side_by_side(
-            [[panel(it) for it in tables] for tables in _arenas(summary, LATENCY)]
-        ),
-        legend=(Key("median", plain), Key("99th percentile", plain, hollow=True)),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary, LATENCY)]),
+        legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
 
 
 def _latency_marks(row: CellRow) -> tuple[Mark, ...]:
     shares = (row.latency.p50, row.latency.p99) if row.latency else ()
     return tuple(
-        Mark(look(row.cell.setup), it.estimate, it.low, it.high, hollow=place > 0)
-        for place, it in enumerate(shares)
+        Mark(
+            look(row.cell.setup),
+            it.estimate,
+            it.low,
+            it.high,
+            hollow=place > 0,
+            name=name,
+            told=fmt.seconds_interval(it),
+        )
+        for place, (name, it) in enumerate(zip(("median", "99th percentile"), shares, strict=False))
         if it is not None
     )
 
 
 def _speed_mark(row: CellRow) -> Mark:
     speed = row.examples_per_second
-    text = fmt.number(speed.estimate)
-    return Mark(look(row.cell.setup), speed.estimate, speed.low, speed.high, text)
+    text, bounds = fmt.number_interval(speed)
+    told = (f"{text} examples/s", bounds)
+    return Mark(look(row.cell.setup), speed.estimate, speed.low, speed.high, text, told=told)
 
 
 def _phase_times(summary: Summary, places: Places) -> Chart:
@@ -162,8 +175,8 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
             (stage, _stage_marks(cells, values))
             for stage, values in zip(STAGES, times, strict=True)
         )
-        title = _title(table, places)
-        return Dots(title, "time, log axis", "seconds", rows, lanes=len(cells), log=True)
+        title = table_title(table, places)
+        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=table_scope(table))
 
     setups = (row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
@@ -172,52 +185,23 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
         title="From import to the steady step",
         alt="Dot plot on a log axis of the times of import, build, first call, second call and "
         "steady step for every task and phase; the tables of this section hold the same numbers.",
-        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
-        legend=_keys(setups),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
+        legend=keys(setups),
     )
 
 
 def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tuple[Mark, ...]:
     # A log axis has no place for a zero.
     return tuple(
-        Mark(look(row.cell.setup), value)
+        Mark(
+            look(row.cell.setup),
+            value,
+            name=label(row.cell.setup),
+            told=(fmt.seconds(value), ""),
+        )
         for row, value in zip(cells, values, strict=True)
         if value is not None and value > 0
     )
-
-
-def _memory(summary: Summary, places: Places) -> Chart:
-    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
-    shown = counted_peaks([row for table in steady for row in table.rows])
-    plain = Look("#444444", "o", ())
-    return Chart(
-        name="memory",
-        section="memory",
-        title="Peaks of memory: each kind has its own axis",
-        alt="Dot plots of the peaks of memory, incremental and total apart, for every task, train "
-        "filled and predict hollow; the tables of this section hold the same numbers.",
-        panels=tuple(
-            tuple(_memory_panel(tables, peak, places, first=peak == shown[0]) for peak in shown)
-            for tables in _arenas(summary)
-        ),
-        legend=(Key("train", plain), Key("predict", plain, hollow=True)),
-    )
-
-
-def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool) -> Dots:
-    cells: dict[Setup, list[Mark]] = {}
-    for row in sorted(
-        (row for table in tables for row in table.rows),
-        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
-    ):
-        value, setup = amount(row.peaks, peak), row.cell.setup
-        marks = cells.setdefault(setup, [])
-        if value is not None:
-            hollow = row.cell.phase != "train"
-            marks.append(Mark(look(setup), value, text=fmt.memory(value), hollow=hollow))
-    rows = tuple((label(setup), tuple(marks)) for setup, marks in cells.items())
-    title = _task(tables[0], places) if first else ""
-    return Dots(title, PEAKS[peak], "bytes", rows, lanes=len(tables), names=first)
 
 
 def _quality(summary: Summary, places: Places) -> Chart:
@@ -228,7 +212,7 @@ def _quality(summary: Summary, places: Places) -> Chart:
         alt="Curves of accuracy or error over epochs and over training seconds for every task, "
         "with the target as a horizontal line; the tables of this section hold the final values.",
         panels=tuple(_quality_panels(it, places) for it in summary.qualities),
-        legend=_keys((row.setup for it in summary.qualities for row in it.rows), line=True),
+        legend=keys((row.setup for it in summary.qualities for row in it.rows), line=True),
     )
 
 
@@ -237,10 +221,11 @@ def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves
     unit: Unit = "accuracy" if metric == "accuracy" else "error"
     over_epochs = [it for row in table.rows for it in _curves(row, by_epoch=True)]
     over_seconds = [it for row in table.rows for it in _curves(row, by_epoch=False)]
-    title, up = _task(table, places), "accuracy" if metric == "accuracy" else "mean squared error"
+    title, where = task_title(table, places), scope(table.rows[0].setup)
+    up = "accuracy" if metric == "accuracy" else "mean squared error"
     return (
-        Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target),
-        Curves("", "training time", "seconds", up, unit, tuple(over_seconds), target),
+        Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target, scope=where),
+        Curves("", "training time", "seconds", up, unit, tuple(over_seconds), target, scope=where),
     )
 
 
@@ -256,7 +241,7 @@ def _curves(row: QualityRow, *, by_epoch: bool) -> list[Curve]:
     ]
     median = _points((it for it, _ in row.curve), (it for _, it in row.curve), by_epoch=by_epoch)
     faint = [Curve(style, points, faint=True) for points in seeds] if len(seeds) > 1 else []
-    return [*faint, Curve(style, median)]
+    return [*faint, Curve(style, median, name=label(row.setup))]
 
 
 def _points(
@@ -265,35 +250,3 @@ def _points(
     """Epochs count from 1 here, whatever their numbers."""
     pairs = enumerate(zip(seconds, values, strict=True), start=1)
     return tuple((float(n) if by_epoch else elapsed, value) for n, (elapsed, value) in pairs)
-
-
-def _arenas(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
-    """The tables of each arena and lane together: those of `phases`, in order."""
-    arenas: dict[tuple[object, ...], list[Table]] = {}
-    for table in (it for it in summary.tables if it.phase in phases):
-        arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
-    return list(arenas.values())
-
-
-def _side_by_side(arenas: list[list[Dots]]) -> tuple[tuple[Dots | None, ...], ...]:
-    """Phases beside each other; where every arena has but one, arenas two by two."""
-    if all(len(panels) == 1 for panels in arenas):
-        flat = [panels[0] for panels in arenas]
-        arenas = [flat[n : n + 2] for n in range(0, len(flat), 2)]
-    width = max((len(panels) for panels in arenas), default=0)
-    return tuple((*panels, *[None] * (width - len(panels))) for panels in arenas)
-
-
-def _keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
-    looks = {label(it): look(it) for it in setups}
-    return tuple(Key(name, looks[name], line=line) for name in sorted(looks))
-
-
-def _task(table: Table | QualityTable, places: Places) -> str:
-    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
-    own = "" if lane == "identical" else lane
-    return ", ".join(filter(None, (line(table.task.name), own, places.differing(table))))
-
-
-def _title(table: Table, places: Places) -> str:
-    return f"{_task(table, places)} · {table.phase}"

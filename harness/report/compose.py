@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import harness
 from harness.analysis.intervals import CONFIDENCE
-from harness.analysis.summary import Summary
+from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed, precision_sentence
 from harness.cells import THROUGHPUT
 from harness.records import Run, Source
 from harness.report import details, idioms, noise, qualities, sameness, sections, settings
 from harness.report import format as fmt
+from harness.report.choices import choices
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
+from harness.report.everything import everything
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
 
@@ -26,8 +28,11 @@ QUESTION = (
 )
 
 
-def make_content(run: Run, summary: Summary) -> Content:
-    """The whole report of a run, in the order in which it is read."""
+def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()) -> Content:
+    """The whole report of a run, in the order in which it is read.
+
+    `others` are the tables against every other baseline, as `baselines.rebased` makes them.
+    """
     places = Places.of(summary)
     steady = [it for it in summary.tables if it.phase in THROUGHPUT]
     return Content(
@@ -36,7 +41,8 @@ def make_content(run: Run, summary: Summary) -> Content:
         byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
-        speed=_speed(summary, places),
+        choices=choices(summary, places),
+        speed=_speed(summary, places, others),
         quality=tuple(
             qualities.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ),
@@ -50,15 +56,19 @@ def make_content(run: Run, summary: Summary) -> Content:
         troubles=troubles(summary),
         unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
         method=_method(),
+        everything=everything(run, summary),
         repeat=_repeat(run),
     )
 
 
-def _speed(summary: Summary, places: Places) -> tuple[Section, ...]:
+def _speed(
+    summary: Summary, places: Places, others: Sequence[tuple[Table, ...]]
+) -> tuple[Section, ...]:
     tables = summary.tables
     told = [None, *(it.task for it in tables)]
+    rebased = others or [()] * len(tables)
     return tuple(
-        sections.speed(table, n, places, probes=table.task != told[n - 1])
+        sections.speed(table, n, places, probes=table.task != told[n - 1], others=rebased[n - 1])
         for n, table in enumerate(tables, 1)
     )
 
@@ -200,6 +210,14 @@ def _method() -> tuple[tuple[str, str], ...]:
             "Only setups whose certificate shows that they compute what the float64 reference "
             "computes, and whose workers ran with the settings asked for and alike. Others are "
             "shown with the reason.",
+        ),
+        (
+            "Choice",
+            "In speed only the winner of a table is recommended alone, and only where it wins all "
+            "tables of its scenario. A short experiment is decided by who is under way first, by "
+            "the interval of its lead over every other, up to the step where it may lose it. "
+            "Memory is the peak of the whole process, or what a framework allocates on a GPU; it "
+            "is told apart where no count of one setup reaches those of another.",
         ),
         (
             "Columns",

@@ -13,18 +13,27 @@ Kind = Literal["name", "number", "text"]
 
 @dataclass(frozen=True)
 class Column:
-    """`name` is set as code, `number` to the right, `text` to the left."""
+    """`name` is set as code, `number` to the right, `text` to the left.
+
+    `ratio` and `verdict` are those that follow the choice of a baseline.
+    """
 
     title: str
     kind: Kind = "number"
+    role: Literal["", "ratio", "verdict"] = ""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One entry of a table; `detail` (an interval, a remark) is set smaller beside it."""
+    """One entry of a table; `detail` (an interval, a remark) is set smaller beside it.
+
+    `raw` is the number that it stands for, by which rows are sorted; `anchor` is where it leads.
+    """
 
     text: str
     detail: str = ""
+    raw: float | None = None
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,23 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a part of the report is about; empty is all of them."""
+
+    task: str = ""
+    device: str = ""
+    lane: str = ""
+
+
+ALL = Scope()
+
+
+@dataclass(frozen=True)
 class Section:
-    """One table with its heading (task, phase, and where it ran), lead sentence and notes."""
+    """One table with its heading (task, phase, and where it ran), lead sentence and notes.
+
+    `others` are the same table against each other `baseline`, in the order of its rows.
+    """
 
     anchor: str
     task: str
@@ -44,6 +68,39 @@ class Section:
     lead: str
     grid: Grid
     notes: tuple[str, ...] = ()
+    scope: Scope = ALL
+    baseline: str = ""
+    others: tuple[Section, ...] = ()
+
+
+@dataclass(frozen=True)
+class Raw:
+    """All samples of one cell: a row a block with its median; `note` says what is left out."""
+
+    anchor: str
+    title: str
+    scope: Scope
+    grid: Grid
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """All cells in one table, and the samples behind each."""
+
+    cells: Grid
+    scopes: tuple[Scope, ...]
+    raws: tuple[Raw, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
+
+    scenario: str
+    answer: str
+    because: str
+    anchors: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +132,7 @@ class Content:
     question: str
     byline: str
     facts: tuple[tuple[str, str], ...]
+    choices: tuple[Choice, ...]
     speed: tuple[Section, ...]
     quality: tuple[Section, ...]
     phases: tuple[Section, ...]
@@ -87,4 +145,5 @@ class Content:
     troubles: tuple[Trouble, ...]
     unavailable: tuple[tuple[str, str], ...]
     method: tuple[tuple[str, str], ...]
+    everything: Everything
     repeat: Repeat

@@ -9,12 +9,17 @@ from harness.analysis.memory import Amount, MemoryPeaks
 from harness.analysis.startup import BreakEven, Startup
 from harness.analysis.summary import CellRow, Table
 from harness.report import format as fmt
+from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
-from harness.report.looks import Places, label, lane_mark
+from harness.report.looks import Places, label, lane_mark, scope
 
 NAME = Column("framework:mode", "name")
 STAGES = ("import", "build", "first call", "second call", "steady step")
+WHOLE = (
+    "The whole start is import, build and both calls, less the two steps that these make; the "
+    "lines of the figure begin there and rise by a steady step."
+)
 PEAKS = {
     "incremental_rss": "peak RSS, incremental",
     "total_rss": "peak RSS, total",
@@ -26,17 +31,19 @@ PEAKS = {
 
 def phases(table: Table, number: int, places: Places) -> Section:
     """From import to the steady step, and when a slower start has paid."""
-    columns = (NAME, *(Column(it) for it in STAGES), Column("starts alone"))
+    columns = (NAME, *(Column(it) for it in STAGES), Column("whole start"), Column("starts alone"))
     rows = [
         (
             Value(label(row.cell.setup), "cold cache" if start.cold else ""),
-            *(_time(it) for it in _stages(start)),
-            Value(str(start.n)),
+            *(values.timed(it) for it in (*_stages(start), start.total)),
+            values.count(start.n),
         )
         for row in table.rows
         for start in row.starts
     ]
     notes = tuple(break_even(it) for it in table.break_evens)
+    if any(start.total for row in table.rows for start in row.starts):
+        notes = (*notes, WHOLE)
     return _plain("phases", table, number, places, columns, rows, notes)
 
 
@@ -74,10 +81,6 @@ def break_even(it: BreakEven) -> str:
     return f"Counting its start, {line(it.label)} {verb} {line(it.baseline)} after {told}{cold}."
 
 
-def _time(interval: Interval | None) -> Value:
-    return Value(fmt.NONE) if interval is None else Value(*fmt.seconds_interval(interval))
-
-
 def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
     """The kinds to show: all but those of a device where it has none."""
     return [
@@ -102,7 +105,7 @@ def memory(table: Table, number: int, places: Places) -> Section:
         (
             Value(label(row.cell.setup)),
             *(_peak(row, it) for it in peaks),
-            Value(fmt.memory(row.peaks.least)),
+            values.memory(row.peaks.least),
         )
         for row in table.rows
     ]
@@ -117,9 +120,8 @@ def memory(table: Table, number: int, places: Places) -> Section:
 
 def _peak(row: CellRow, kind: str) -> Value:
     over = row.peaks.logical_over_least if kind == "logical" else None
-    return Value(
-        fmt.memory(amount(row.peaks, kind)), "" if over is None else f"{over:.2f} × the least"
-    )
+    detail = "" if over is None else f"{over:.2f} × the least"
+    return values.memory(amount(row.peaks, kind), detail)
 
 
 def _plain(
@@ -139,4 +141,5 @@ def _plain(
         lead="",
         grid=Grid(tuple(columns), tuple(rows)),
         notes=notes,
+        scope=scope(table.rows[0].cell.setup),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.certificates import Certificate
-from harness.report.charts import Chart, Curve, Curves, Key
+from harness.report.chart import Chart, Curve, Curves, Key
 from harness.report.inert import line
-from harness.report.looks import label, lane_mark, look, place
+from harness.report.looks import label, lane_mark, look, place, scope
 from harness.report.sameness import grouped, largest
 
 FLOOR = 1e-17
@@ -47,8 +47,9 @@ def _panel(group: Sequence[Certificate]) -> Curves:
         unit="step",
         up="relative difference",
         up_unit="relative difference",
-        curves=tuple(Curve(look(it.setup), _points(it)) for it in group),
+        curves=tuple(Curve(look(it.setup), _points(it), name=label(it.setup)) for it in group),
         log=True,
+        scope=scope(setup),
     )
 
 

@@ -6,23 +6,17 @@ whatever its length; the same chart always gives the same files.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from harness.report import panels
-from harness.report.charts import Chart, Curves, Dots, Key, SectionName
+from harness.report.canvas import Canvas
+from harness.report.chart import Chart, Curves, Dots, Key, SectionName
+from harness.report.letters import LARGE, SMALL, shortened, width
 from harness.report.panels import AXIS_ROOM, TITLE_ROOM
-from harness.report.sketch import FAMILY, INK, LARGE, SMALL, shortened, width
+from harness.report.sketch import Dot, Sketch, Stroke, Text
 
-WIDTH, MARGIN, DPI = 9.0, 0.12, 150
-PNG = {"compress_level": 4}
-"""Half the time of the default for a tenth more bytes."""
+WIDTH, MARGIN = 9.0, 0.12
 PAGE = 18.0
 """No figure is much taller than this; a chart with more panels goes on in the next figure."""
 
@@ -43,24 +37,11 @@ class Drawing:
 
 def draw(charts: Sequence[Chart]) -> list[Drawing]:
     """Every chart, page by page."""
-    with mpl.rc_context():
-        # Whatever a user's matplotlibrc says, the files are the same; text as paths needs no font
-        # where they are shown.
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "font.family": FAMILY,
-                "text.parse_math": False,
-                "lines.scale_dashes": False,
-                "svg.hashsalt": "samestep",
-                "svg.fonttype": "path",
-            }
-        )
-        return [
-            _drawing(chart, page, number)
-            for chart in charts
-            for number, page in enumerate(_pages(chart), start=1)
-        ]
+    return [
+        _drawing(chart, page, number)
+        for chart in charts
+        for number, page in enumerate(_pages(chart), start=1)
+    ]
 
 
 def _pages(chart: Chart) -> list[list[Row]]:
@@ -74,48 +55,30 @@ def _pages(chart: Chart) -> list[list[Row]]:
 
 
 def _drawing(chart: Chart, rows: list[Row], number: int) -> Drawing:
-    figure = _figure(chart, rows)
-    png, svg = io.BytesIO(), io.StringIO()
-    # Neither the date nor the version of matplotlib belongs into a file that may be compared.
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs=PNG)
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    png, svg = sheet(chart, rows).drawn()
     return Drawing(
         name=chart.name if number == 1 else f"{chart.name}-{number}",
         section=chart.section,
         title=chart.title if number == 1 else f"{chart.title} ({number})",
         alt=chart.alt,
-        png=png.getvalue(),
-        svg=svg.getvalue(),
+        png=png,
+        svg=svg,
     )
 
 
-def _figure(chart: Chart, rows: list[Row]) -> Figure:
-    keys = _legend_rows(chart.legend)
-    head = MARGIN + 0.3 + 0.24 * len(keys)
-    tall = head + sum(_row_height(row) for row in rows)
-    figure = Figure(figsize=(WIDTH, tall), facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(
-        MARGIN / WIDTH,
-        1 - MARGIN / tall,
-        chart.title,
-        fontsize=LARGE,
-        fontweight="bold",
-        color=INK,
-        va="top",
-    )
-    _draw_legend(figure, keys, tall)
+def sheet(chart: Chart, rows: Sequence[Row]) -> Canvas:
+    """Title and legend, and below them the panels row by row."""
+    head = MARGIN + 0.3 + 0.24 * len(_legend_rows(chart.legend))
+    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in rows))
+    canvas.add(_head(chart))
     lefts, plot = _columns(rows)
     top = head
     for row in rows:
         for panel, left in zip(row, lefts, strict=True):
             if panel is not None:
-                deep = panels.height(panel)
-                bottom = 1 - (top + TITLE_ROOM + deep) / tall
-                axes = figure.add_axes((left / WIDTH, bottom, plot / WIDTH, deep / tall))
-                panels.sketch(panel, plot).onto(axes, plot, deep)
+                canvas.add(panels.sketch(panel, plot), left, top + TITLE_ROOM)
         top += _row_height(row)
-    return figure
+    return canvas
 
 
 def _row_height(row: Row) -> float:
@@ -151,32 +114,17 @@ def _legend_rows(keys: Sequence[Key]) -> list[list[tuple[Key, float]]]:
     return rows
 
 
-def _draw_legend(figure: Figure, rows: list[list[tuple[Key, float]]], tall: float) -> None:
-    for number, row in enumerate(rows):
-        y = 1 - (MARGIN + 0.36 + 0.24 * number) / tall
+def _head(chart: Chart) -> Sketch:
+    drawn = Sketch()
+    title = Text(MARGIN, MARGIN, chart.title, va="top", size=LARGE, weight="bold")
+    drawn.texts.append(title)
+    for number, row in enumerate(_legend_rows(chart.legend)):
+        y = MARGIN + 0.36 + 0.24 * number
         for key, x in row:
-            half = 0.15 if key.line else 0.0
-            middle = (x + 0.17) / WIDTH
-            figure.add_artist(
-                Line2D(
-                    [middle - half / WIDTH, middle, middle + half / WIDTH],
-                    [y, y, y],
-                    color=key.look.color,
-                    linewidth=2 if key.line else 0,
-                    dashes=key.look.dashes or (None, None),
-                    marker=key.look.marker,
-                    markevery=[1],
-                    markersize=6,
-                    markerfacecolor="white" if key.hollow else key.look.color,
-                    markeredgecolor=key.look.color,
-                    markeredgewidth=1.4 if key.hollow else 0.8,
-                )
-            )
-            figure.text(
-                (x + 0.4) / WIDTH,
-                y,
-                shortened(key.text, SMALL, 2.5),
-                fontsize=SMALL,
-                color=INK,
-                va="center",
-            )
+            if key.line:
+                points = [(x + it, y) for it in (0.02, 0.17, 0.32)]
+                drawn.curves.append(Stroke(points, key.look, 2, marked=1))
+            else:
+                drawn.dots.append(Dot(key.look, x + 0.17, y, key.hollow))
+            drawn.texts.append(Text(x + 0.4, y, shortened(key.text, SMALL, 2.5)))
+    return drawn

@@ -21,7 +21,19 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 Unit = Literal[
-    "examples/s", "seconds", "bytes", "accuracy", "error", "epoch", "step", "relative difference"
+    "examples/s",
+    "seconds",
+    "bytes",
+    "accuracy",
+    "error",
+    "epoch",
+    "step",
+    "relative difference",
+    "ratio",
+    "share",
+    "change",
+    "block",
+    "setting",
 ]
 """What an axis counts."""
 
@@ -87,6 +99,13 @@ def ratio_interval(interval: Interval) -> tuple[str, str]:
     return f"{estimate} ×", "" if low is None else f"({low}–{high})"
 
 
+def change(share: float, places: int | None = 1) -> str:
+    """A signed share in percent, e.g. `+1.2 %`, `−0.3 %`, `0 %`; in full without `places`."""
+    text = f"{100 * share:.6g}" if places is None else f"{100 * share:.{places}f}"
+    sign = "+" if float(text) > 0 else ""
+    return f"{sign}{text.replace('-', '−') if float(text) else '0'} %"
+
+
 def count(n: int, noun: str) -> str:
     """`1 block`, `6 blocks`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
@@ -101,14 +120,38 @@ def tick(value: float, unit: Unit) -> str:
     """A round number on an axis, e.g. `20,000`, `10 ms`, `95 %`."""
     if unit == "relative difference":
         return f"{value:.0e}".replace("e-0", "e-")
-    if value == 0 and unit != "accuracy":
+    if value == 0 and unit not in ("accuracy", "change"):
         return "0"
     if unit == "seconds" or unit == "bytes":
         size, name = _unit(value, _TIMES if unit == "seconds" else _SIZES)
         return f"{value / size:.6g} {name}"
-    if unit == "accuracy":
+    if unit == "accuracy" or unit == "share":
         return f"{100 * value:.6g} %"
+    if unit == "change":
+        return change(value, places=None)
+    if unit == "examples/s" and value >= 1e6:
+        return f"{value / 1e6:.6g} M"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+
+
+def told(value: float, unit: Unit) -> str:
+    """A value of an axis as it is said beside its point."""
+    if unit == "seconds":
+        return seconds(value)
+    if unit == "bytes":
+        return memory(value)
+    if unit == "accuracy":
+        return percent(value)
+    if unit == "relative difference":
+        return f"{value:.1e}"
+    if unit == "change":
+        return change(value)
+    return f"{value:g}" if unit in ("epoch", "step", "block", "setting") else number(value)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit that suits a time: its length in seconds, and its name."""
+    return _unit(seconds, _TIMES)
 
 
 def _three_digits(value: float) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from harness.analysis.aggregate import Aggregate
 from harness.analysis.idioms import Gain
 from harness.report import format as fmt
-from harness.report.content import Column, Grid, Section, Value
+from harness.report import values
+from harness.report.content import Column, Grid, Scope, Section, Value
 from harness.report.inert import line
-from harness.report.looks import label, place
+from harness.report.looks import label, place, scope
 
 
 def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
@@ -36,9 +38,9 @@ def _gains(gains: Sequence[Gain], number: int) -> Section:
         (
             Value(label(it.idiom)),
             Value(label(it.plain)),
-            Value(*fmt.ratio_interval(it.pair.speed)),
+            values.ratio(it.pair.speed),
             Value(it.pair.verdict, line(it.pair.reason)),
-            Value(str(it.pair.n)),
+            values.count(it.pair.n),
         )
         for it in gains
     )
@@ -49,6 +51,7 @@ def _gains(gains: Sequence[Gain], number: int) -> Section:
         place=place(setup),
         lead="",
         grid=Grid(columns, rows),
+        scope=replace(scope(setup), lane=""),
     )
 
 
@@ -73,8 +76,8 @@ def _means(means: Sequence[Aggregate], number: int) -> Section:
     rows = tuple(
         (
             Value(line(it.label)),
-            Value(*fmt.ratio_interval(it.speed)),
-            Value(str(len(it.tasks))),
+            values.ratio(it.speed),
+            values.count(len(it.tasks)),
             Value(line(", ".join(it.missing)) or fmt.NONE),
         )
         for it in sorted(means, key=lambda it: -it.speed.estimate)
@@ -91,4 +94,5 @@ def _means(means: Sequence[Aggregate], number: int) -> Section:
         notes=(
             "Geometric means of the ratios of this run’s tasks; of other tasks they say nothing.",
         ),
+        scope=Scope(device=first.device, lane=first.lane),
     )

@@ -6,6 +6,7 @@ Markdown. HTML is escaped by the template, the terminal is written without marku
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -16,6 +17,7 @@ _LIST = re.compile(r"^(\d*)([-+=.)])")
 _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)", re.IGNORECASE)
 
 
+@functools.lru_cache(maxsize=4096)
 def line(text: str) -> str:
     """One line without terminal sequences, control, formatting or direction-changing characters."""
     return " ".join(_visible(text).split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,13 +12,16 @@ from harness.analysis.quality import QualityTable
 from harness.analysis.summary import Summary, Table
 from harness.cells import Lane, Setup
 from harness.frameworks import frameworks
+from harness.report.content import Scope
 from harness.report.inert import line
 
 UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
+INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
+"""Of text and marks that are no framework's, of what explains them, and of what lies below."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
-"""By a mode's place among its framework's modes: the default is a disc and a solid line."""
+"""By a mode's place among its framework's modes: the default has a solid line."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +31,27 @@ class Look:
     dashes: tuple[float, ...]
 
 
+PLAIN = Look(INK, "o", ())
+"""In legends that tell kinds of marks, not frameworks."""
+
+
 @functools.cache
 def _known() -> dict[str, Framework]:
     return frameworks()
 
 
 def look(setup: Setup) -> Look:
-    """The colour is the framework's, marker and dashes are the mode's."""
+    """The colour and the first marker are the framework's; its modes go on from there.
+
+    The marker comes from the name, so that it stays the same whoever else takes part.
+    """
     framework = _known().get(setup.framework)
     color = framework.color if framework else UNKNOWN_COLOR
     own = framework.idioms if framework and setup.lane == "idiomatic" else None
     modes = list(own if own is not None else framework.modes) if framework else []
     place = modes.index(setup.mode) if setup.mode in modes else 0
-    return Look(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
+    marker = zlib.crc32(setup.framework.encode()) + place
+    return Look(color, MARKERS[marker % len(MARKERS)], DASHES[place % len(DASHES)])
 
 
 def lane_mark(lane: Lane) -> str:
@@ -50,6 +62,11 @@ def lane_mark(lane: Lane) -> str:
 def label(setup: Setup) -> str:
     """`framework:mode`, inert."""
     return line(setup.label)
+
+
+def scope(setup: Setup) -> Scope:
+    """What a part about this setup's arena and lane is about."""
+    return Scope(line(setup.task), setup.device, setup.lane)
 
 
 def framework_title(name: str) -> str:

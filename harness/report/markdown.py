@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.report.content import Column, Content, Grid, Section, Trouble, Value
+from harness.report.content import Choice, Column, Content, Grid, Section, Trouble, Value
 from harness.report.figures import Drawing
 from harness.report.inert import cell, code, fenced, prose
 
@@ -25,6 +25,9 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
     if not content.speed and not content.quality:
         yield "No trial ended well, so there is nothing to compare."
     yield "\n".join(f"- **{prose(name)}:** {prose(text)}" for name, text in content.facts)
+    if content.choices:
+        yield "## Which should I choose?"
+        yield "\n".join(_choice(it) for it in content.choices)
     for title, name, sections in (
         ("Speed", "speed", content.speed),
         ("Idiom", "idioms", content.idioms),
@@ -56,6 +59,13 @@ def _verdict(section: Section) -> str:
     return f"- {code(section.task)} {section.phase}{where}: **{prose(section.lead)}**"
 
 
+def _choice(choice: Choice) -> str:
+    tables = ", ".join(f"[{prose(text)}](#{anchor})" for anchor, text in choice.anchors)
+    evidence = f" See {tables}." if tables else ""
+    answer = f"**{prose(choice.answer)}.** {prose(choice.because)}"
+    return f"- {prose(choice.scenario)}: {answer}{evidence}"
+
+
 def _figure(drawing: Drawing) -> str:
     alt = prose(f"{drawing.title}. {drawing.alt}")
     return f"[![{alt}](figures/{drawing.name}.png)](figures/{drawing.name}.svg)"
@@ -63,7 +73,7 @@ def _figure(drawing: Drawing) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     where = f", {prose(section.place)}" if section.place else ""
-    yield f"### {code(section.task)} {section.phase}{where}"
+    yield f'### <a id="{section.anchor}"></a>{code(section.task)} {section.phase}{where}'
     yield prose(section.lead)
     yield _table(section.grid)
     yield from (prose(it) for it in section.notes)

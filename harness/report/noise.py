@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from harness.analysis.noise import ArenaNoise, BlockNoise, Floor
+from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed
 from harness.cells import PHASES
 from harness.report import format as fmt
-from harness.report.content import Column, Grid, Section, Value
+from harness.report import values
+from harness.report.content import Column, Grid, Scope, Section, Value
 from harness.report.inert import line
-from harness.report.looks import label
+from harness.report.looks import label, lane_mark
+from harness.report.values import NOTHING
+
+LEAST_DRIFT = 2
+"""Blocks without which there is no way from one to the next."""
 
 
 def sections(noises: Sequence[ArenaNoise]) -> tuple[Section, ...]:
@@ -22,6 +28,7 @@ def sections(noises: Sequence[ArenaNoise]) -> tuple[Section, ...]:
             found.append(_floors(noise, number))
         if any(it.score is not None for it in noise.blocks):
             found.append(_blocks(noise, number))
+        found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
     return tuple(found)
 
 
@@ -58,6 +65,7 @@ def _floors(noise: ArenaNoise, number: int) -> Section:
         task=line(noise.task),
         phase="A/A",
         place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
         lead=lead,
         grid=Grid(columns, tuple(_floor_row(it) for it in noise.floors)),
         notes=(
@@ -72,9 +80,9 @@ def _floor_row(floor: Floor) -> tuple[Value, ...]:
     return (
         Value(floor.phase),
         Value(label(floor.setup)),
-        Value(*fmt.ratio_interval(floor.speed)),
-        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}"),
-        Value(str(floor.speed.n)),
+        values.ratio(floor.speed),
+        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}", raw=floor.floor),
+        values.count(floor.speed.n),
     )
 
 
@@ -95,6 +103,7 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
         task=line(noise.task),
         phase="blocks",
         place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
         lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
         f"{'was' if noisy == 1 else 'were'} noisy."
         if noisy
@@ -110,15 +119,51 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
     )
 
 
+def strips(noise: ArenaNoise) -> list[list[Strip]]:
+    """The strips of each lane and phase together, as they share a panel and a table."""
+    found: dict[tuple[str, str], list[Strip]] = {}
+    for it in noise.strips:
+        found.setdefault((it.lane, it.phase), []).append(it)
+    return [own for own in found.values() if any(len(it.points) >= LEAST_DRIFT for it in own)]
+
+
+def _drift(noise: ArenaNoise, own: Sequence[Strip], number: str) -> Section:
+    """How far each ratio lay from its median, block by block."""
+    first, points = own[0], [dict(it.points) for it in own]
+    rows = [
+        (
+            values.count(block),
+            *(
+                NOTHING if block not in it else values.change(math.expm1(it[block]))
+                for it in points
+            ),
+        )
+        for block in sorted({block for it in points for block in it})
+    ]
+    return Section(
+        anchor=f"drift-{number}",
+        task=line(noise.task),
+        phase=f"drift, {first.phase}{lane_mark(first.lane)}",
+        place=_place(noise),
+        scope=Scope(line(noise.task), noise.device, first.lane),
+        lead="",
+        grid=Grid((Column("block"), *(Column(_pair(it)) for it in own)), tuple(rows)),
+    )
+
+
+def _pair(strip: Strip) -> str:
+    return f"{line(strip.label)} ÷ {line(strip.baseline)}"
+
+
 def _block_row(block: BlockNoise) -> tuple[Value, ...]:
     return (
-        Value(str(block.block)),
-        Value(fmt.number(block.score)),
-        Value(fmt.number(block.steal_share)),
-        Value(fmt.whole_percent(block.pressure_share)),
-        Value(fmt.whole_percent(block.scatter)),
-        Value(fmt.number(block.switches_per_second)),
-        Value(fmt.number(block.load)),
+        values.count(block.block),
+        values.number(block.score),
+        values.number(block.steal_share),
+        values.share(block.pressure_share),
+        values.share(block.scatter),
+        values.number(block.switches_per_second),
+        values.number(block.load),
         Value(line(block.reason)),
     )
 

@@ -1,25 +1,36 @@
-"""The content of a report → one HTML file that needs nothing else: no network, no script."""
+"""The content of a report → one HTML file that needs nothing else and asks nothing of a network.
+
+The page is whole without its script, which adds sorting, filters, other baselines and tooltips.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.report.chart import Chart, Dots
 from harness.report.content import Content
-from harness.report.figures import Drawing
+from harness.report.svg import MARKERS, palette, picture, plot
 
-_BODY = re.compile(r'<svg\b[^>]*viewBox="([^"]*)"[^>]*>(.*)</svg>', re.DOTALL)
-_UNWANTED = re.compile(
-    r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*|<style\b.*?</style>\s*", re.DOTALL
+Forests = Mapping[str, Mapping[str, Dots]]
+"""The ratios of a section, by its anchor and the baseline that they are taken to."""
+
+DOWNLOADS = (
+    ("results.csv", "every cell with its intervals, a row each"),
+    ("trainings.csv", "every epoch of every training"),
+    ("run.json", "all that is needed to repeat the run, and its summary"),
+    ("report.md", "this report as Markdown"),
 )
-_OWN = re.compile(r'(\bid="|\bhref="#|url\(#)')
 
 
-def render_page(content: Content, drawings: Sequence[Drawing]) -> str:
-    """The whole page. Everything in it is escaped but the figures, which hold no foreign markup."""
+def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> str:
+    """The whole page. Everything in it is escaped but style, script and what `svg` has drawn."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -28,20 +39,27 @@ def render_page(content: Content, drawings: Sequence[Drawing]) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("report.html.j2")
-    return template.render(content=content, figures=drawings, inline=inline) + "\n"
-
-
-def inline(drawing: Drawing) -> Markup:
-    """A figure's SVG as a part of the page: scaled by it, its ids its own, its style left out.
-
-    Text in figures is drawn as paths, so no name from outside is in them as text.
-    """
-    found = _BODY.search(drawing.svg)
-    assert found is not None, "matplotlib writes one svg element with a viewBox"
-    body = _UNWANTED.sub("", found[2]).replace("xlink:href", "href")
-    # Element ids are the same in every file of matplotlib, but must be unique in a page.
-    body = _OWN.sub(rf"\g<1>{drawing.name}-", body)
-    tag = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(
-        found[1], f"{drawing.title}. {drawing.alt}"
+    script = _own("report.js")
+    return (
+        template.render(
+            content=content,
+            pictures=[picture(it) for it in charts],
+            forest=lambda it: replace(plot(forests[it.anchor][it.baseline]), title=""),
+            forests=forests,
+            markers=MARKERS,
+            style=_own("report.css") + palette(charts),
+            script=script,
+            hash=_hash(script),
+            downloads=DOWNLOADS,
+        )
+        + "\n"
     )
-    return tag + Markup(body) + Markup("</svg>")
+
+
+def _own(name: str) -> Markup:
+    return Markup(files("harness.report").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def _hash(script: str) -> str:
+    """What the page's policy knows its one script by; no other can run."""
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

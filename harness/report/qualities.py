@@ -6,9 +6,10 @@ from harness.analysis.intervals import Interval
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.quality_pairs import QualityPair
 from harness.report import format as fmt
+from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
-from harness.report.looks import Places, label, lane_mark
+from harness.report.looks import Places, label, lane_mark, scope
 
 NAME = Column("framework:mode", "name")
 
@@ -29,25 +30,28 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
         lead=spread_sentence(table),
         grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
         notes=(_target_note(table), *(_pair_note(it, table) for it in table.pairs), *_lost(table)),
+        scope=scope(table.rows[0].setup),
     )
 
 
 def _quality_row(table: QualityTable, row: QualityRow) -> tuple[Value, ...]:
     metric = table.task.metric
-    finals = {
-        seed: ", ".join(
-            fmt.quality(it.final, metric) for it in row.trainings if it.quality.seed == seed
-        )
-        for seed in table.seeds
-    }
-    values = [Value(label(row.setup)), *(Value(it or fmt.NONE) for it in finals.values())]
-    values.append(Value(fmt.quality(row.final, metric), _bounds(row.final_interval, metric)))
+    shown = [Value(label(row.setup)), *(_final(row, seed, metric) for seed in table.seeds)]
+    bounds = _bounds(row.final_interval, metric)
+    shown.append(Value(fmt.quality(row.final, metric), bounds, raw=row.final))
     if table.task.target is not None:
-        values += [
-            Value(time_to_target(row), _to_target_bounds(row)),
-            Value(f"{row.reached} of {len(row.trainings)}"),
+        shown += [
+            Value(time_to_target(row), _to_target_bounds(row), raw=row.seconds_to_target),
+            Value(f"{row.reached} of {len(row.trainings)}", raw=row.reached),
         ]
-    return (*values, Value(fmt.seconds(row.seconds)))
+    return (*shown, values.seconds(row.seconds))
+
+
+def _final(row: QualityRow, seed: int, metric: str) -> Value:
+    """The value that a seed ends with; of several trainings of it all."""
+    finals = [it.final for it in row.trainings if it.quality.seed == seed]
+    text = ", ".join(fmt.quality(it, metric) for it in finals)
+    return Value(text or fmt.NONE, raw=finals[0] if finals else None)
 
 
 def time_to_target(row: QualityRow) -> str:

@@ -9,9 +9,10 @@ from harness.analysis.words import listed
 from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
+from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
-from harness.report.looks import label, lane_mark, place
+from harness.report.looks import label, lane_mark, place, scope
 
 KINDS = ("loss", "logits", "gradients", "weights", "slots")
 NAME = Column("framework:mode", "name")
@@ -82,6 +83,7 @@ def _section(certificates: Sequence[Certificate], number: int) -> Section:
         lead=sentence(certificates),
         grid=Grid(columns, tuple(_row(it) for it in certificates)),
         notes=tuple(f"{label(it.setup)}: {_why(it)}." for it in failed),
+        scope=scope(setup),
     )
 
 
@@ -89,11 +91,15 @@ def _row(certificate: Certificate) -> tuple[Value, ...]:
     return (
         Value(label(certificate.setup)),
         Value("proven" if certificate.proven else "not proven"),
-        Value(str(certificate.steps)),
-        Value(str(certificate.rows)),
-        *(Value(difference(worst(certificate.divergence, kind))) for kind in KINDS),
+        values.count(certificate.steps),
+        values.count(certificate.rows),
+        *(_difference(worst(certificate.divergence, kind)) for kind in KINDS),
         Value(certificate.tolerance),
     )
+
+
+def _difference(value: float | None) -> Value:
+    return Value(difference(value), raw=value)
 
 
 def _why(certificate: Certificate) -> str:

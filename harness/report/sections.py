@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from harness.analysis.intervals import Interval
 from harness.analysis.summary import CellRow, Table
+from harness.analysis.verdicts import percent
 from harness.cells import LATENCY
 from harness.report import format as fmt
+from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
-from harness.report.looks import Places, label, lane_mark
+from harness.report.looks import Places, label, lane_mark, scope
+from harness.report.values import NOTHING
 
 NAME = Column("framework:mode", "name")
 
 
-def speed(table: Table, number: int, places: Places, *, probes: bool = True) -> Section:
+def speed(
+    table: Table,
+    number: int,
+    places: Places,
+    *,
+    probes: bool = True,
+    others: tuple[Table, ...] = (),
+) -> Section:
     """Throughput and step time, or the distribution of single steps, and the ratio to the baseline.
 
-    `probes` says whether to add what the task probes: once a task is enough.
+    `probes` says whether to add what the task probes: once a task is enough. `others` are the same
+    table against other baselines.
     """
     single = table.phase in LATENCY
     columns = (
         NAME,
         *(Column(it) for it in (SINGLE if single else STEADY)),
-        Column(f"× as fast as {line(table.baseline)}"),
-        Column("verdict", "text"),
+        Column(f"× as fast as {line(table.baseline)}", role="ratio"),
+        Column("verdict", "text", role="verdict"),
         Column("blocks"),
     )
     rows = tuple(
@@ -34,9 +45,12 @@ def speed(table: Table, number: int, places: Places, *, probes: bool = True) -> 
         task=line(table.task.name),
         phase=table.phase + lane_mark(table.lane),
         place=places.differing(table),
-        lead=line(table.sentence),
+        lead=f"{line(table.sentence)} {trust(table)}",
         grid=Grid(columns, rows),
         notes=(*(_probes(table) if probes else ()), *_unranked(table), *_reasons(table)),
+        scope=scope(table.rows[0].cell.setup),
+        baseline=line(table.baseline),
+        others=tuple(speed(it, number, places, probes=probes) for it in others),
     )
 
 
@@ -47,48 +61,58 @@ SINGLE = ("p50", "p95", "p99", "maximum", "readings")
 def _steady(row: CellRow) -> tuple[Value, ...]:
     of_peak, products = row.efficiency.of_peak, row.efficiency.over_products
     return (
-        Value(*fmt.number_interval(row.examples_per_second)),
-        Value(*fmt.seconds_interval(row.step)),
-        Value(
-            fmt.number(row.gflops),
+        values.measured(row.examples_per_second),
+        values.timed(row.step),
+        values.number(
+            row.gflops,
             "" if of_peak is None else f"{fmt.whole_percent(of_peak.estimate)} of peak",
         ),
-        Value(fmt.NONE if products is None else f"{fmt.number(products.estimate)} ×"),
-        Value(fmt.whole_percent(row.cpu_share)),
+        NOTHING
+        if products is None
+        else Value(f"{fmt.number(products.estimate)} ×", raw=products.estimate),
+        values.share(row.cpu_share),
     )
 
 
 def _single(row: CellRow) -> tuple[Value, ...]:
     it = row.latency
     if it is None:
-        return (Value(fmt.NONE),) * len(SINGLE)
+        return (NOTHING,) * len(SINGLE)
     return (
-        *(
-            Value(fmt.NONE) if share is None else Value(*fmt.seconds_interval(share))
-            for share in (it.p50, it.p95, it.p99)
-        ),
-        Value(fmt.seconds(it.maximum)),
-        Value(f"{it.readings:,}"),
+        *(values.timed(share) for share in (it.p50, it.p95, it.p99)),
+        values.seconds(it.maximum),
+        values.count(it.readings),
     )
 
 
 def _speed_row(table: Table, row: CellRow, measured: tuple[Value, ...]) -> tuple[Value, ...]:
+    fastest = row.cell.setup.label == table.winner
+    return (
+        Value(label(row.cell.setup), "fastest" if fastest else ""),
+        *measured,
+        *judgement(table, row),
+        values.count(row.step.n),
+    )
+
+
+def judgement(table: Table, row: CellRow) -> tuple[Value, Value]:
+    """A row's ratio to the table's baseline, and its verdict."""
     name = row.cell.setup.label
     pair = next((it for it in table.pairs if it.label == name), None)
-    ratio, judged = Value(fmt.NONE), Value(fmt.NONE, "no block in common")
+    ratio, judged = NOTHING, Value(fmt.NONE, "no block in common")
     if name == table.baseline:
-        ratio, judged = Value(fmt.SAME), Value("baseline")
+        ratio, judged = Value(fmt.SAME, raw=1.0), Value("baseline")
     elif pair is not None:
-        ratio, judged = Value(*fmt.ratio_interval(pair.speed)), Value(pair.verdict)
-    if row.unranked:
-        judged = Value("not ranked")
-    return (
-        Value(label(row.cell.setup), "fastest" if name == table.winner else ""),
-        *measured,
-        ratio,
-        judged,
-        Value(str(row.step.n)),
-    )
+        ratio, judged = values.ratio(pair.speed), Value(pair.verdict)
+    return ratio, Value("not ranked") if row.unranked else judged
+
+
+def trust(table: Table) -> str:
+    """How far a table's verdict may be trusted: the noise floor of its phase, and the proofs."""
+    floors = [it.floor for it in table.floors if it.floor is not None]
+    proven, rows = sum(not it.proof for it in table.rows), len(table.rows)
+    proofs = f"all {rows} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
+    return f"(Noise floor {percent(max(floors))}; {proofs}.)" if floors else f"({proofs}.)"
 
 
 def _probes(table: Table) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
-from harness.report.looks import lane_mark, place
+from harness.report.looks import lane_mark, place, scope
 
 
 def sections(run: Run) -> tuple[Section, ...]:
@@ -44,6 +44,7 @@ def _section(by_label: dict[str, list[Record]], number: int) -> Section:
         if broken
         else "All agree in what must agree.",
         grid=Grid(columns, tuple(_row(it, labels) for it in rows)),
+        scope=scope(setup),
     )
 
 

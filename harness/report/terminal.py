@@ -18,6 +18,7 @@ from harness.analysis.words import aggregate_sentence
 from harness.cells import LATENCY
 from harness.records import Run
 from harness.report import format as fmt
+from harness.report.choices import DEPENDS, UNKNOWN, choices
 from harness.report.compose import facts, troubles
 from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark
@@ -46,6 +47,7 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print()
     for trained in summary.qualities:
         _quality(trained, places, console)
+    _choices(summary, places, console)
     if not summary.tables and not summary.qualities:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
@@ -140,6 +142,20 @@ def _quality(table: QualityTable, places: Places, console: Console) -> None:
         times = ", ".join(f"{label(row.setup)} {time_to_target(row)}" for row in table.rows)
         console.print(Text(f"Time to {target}: {times}."))
     console.print()
+
+
+def _choices(summary: Summary, places: Places, console: Console) -> None:
+    told = choices(summary, places)
+    if told:
+        console.print(Text("Which should I choose?", "bold"))
+    for it in (it for it in told if it.answer != UNKNOWN):
+        why = f": {it.because}" if it.answer == DEPENDS else ""
+        console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
+    unknown = [it.scenario for it in told if it.answer == UNKNOWN]
+    if unknown:
+        console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
+    if told:
+        console.print()
 
 
 def _where(places: Places, table: Table | QualityTable) -> str:

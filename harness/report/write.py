@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.analysis.baselines import rebased
 from harness.analysis.summary import summarise_run
 from harness.frameworks import default_modes
 from harness.records import Run
@@ -23,7 +24,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
     # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
-    from harness.report.charts import make_charts
+    from harness.report.charts import make_charts, make_forests
     from harness.report.divergence import divergence_chart
     from harness.report.figures import draw
     from harness.report.markdown import render_markdown
@@ -31,11 +32,13 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     from harness.report.table import frame, training_frame
 
     summary = summarise_run(run, default_modes())
-    content = make_content(run, summary)
+    others = rebased(summary.tables, run.records, run.certificates)
+    content = make_content(run, summary, others)
     divergence = divergence_chart(run.certificates)
-    drawings = draw([*make_charts(summary), *([divergence] if divergence else [])])
+    charts = [*make_charts(summary), *([divergence] if divergence else [])]
+    drawings = draw(charts)
     files = {
-        "report.html": render_page(content, drawings),
+        "report.html": render_page(content, charts, make_forests(summary, others)),
         "report.md": render_markdown(content, drawings),
         "results.csv": _csv(frame(summary)),
         "trainings.csv": _csv(training_frame(summary)),

@@ -91,6 +91,18 @@ def variants(task: Task, settings: Iterable[tuple[str, tuple[str, ...]]]) -> lis
     return [_variant(task, combination) for combination in itertools.product(*axes)]
 
 
+def origin(name: str) -> tuple[str, dict[str, str]]:
+    """The task that a variant's name comes from, and its settings: the way back of `variants`.
+
+    A name that is no variant's has no settings.
+    """
+    base, bracket, inside = name.removesuffix("]").partition("[")
+    pairs = [it.partition("=") for it in inside.split(",")]
+    if not bracket or not name.endswith("]") or any(key not in KEYS for key, *_ in pairs):
+        return name, {}
+    return base, {key: value for key, _, value in pairs}
+
+
 def _variant(task: Task, combination: tuple[tuple[str, str], ...]) -> Task:
     if not combination:
         return task

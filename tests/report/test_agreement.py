@@ -68,9 +68,9 @@ def expected_memory(row):
 
 
 def shown_as(title, cells):
-    """Phase times without their intervals, which only the page has, and without the last two."""
+    """Phase times without their intervals, which only the page has, and without the last three."""
     texts = [words(it.replace("` **", " ")) for it in cells]
-    return [it.split(" (")[0] for it in texts[:-2]] if title == "Phase times" else texts
+    return [it.split(" (")[0] for it in texts[:-3]] if title == "Phase times" else texts
 
 
 EXPECTED = {"Speed": expected_speed, "Phase times": expected_phases, "Memory": expected_memory}

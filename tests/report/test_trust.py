@@ -71,7 +71,7 @@ def test_noisy_blocks_are_named():
         )
         for it in measured()
     ]
-    (blocks,) = noise.sections(summarise_run(make_run(records)).noise)
+    (blocks, *_) = noise.sections(summarise_run(make_run(records)).noise)
     assert blocks.lead == "1 of 9 blocks was noisy."
     assert [row[0].text for row in blocks.grid.rows if row[-1].text] == ["2"]
 

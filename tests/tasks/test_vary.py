@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.vary import KEYS, parse_settings, variants
+from harness.tasks.vary import KEYS, origin, parse_settings, variants
 
 DIGITS, TEACHER = CATALOGUE["digits-mlp"], CATALOGUE["teacher"]
 
@@ -137,3 +137,17 @@ def test_every_name_is_tried_above():
         *("learning_rate", "momentum", "weight_decay"),
         *("features", "classes", "train", "test"),
     }
+
+
+def test_a_variants_name_tells_its_settings():
+    settings = parse_settings(["batch_size=32", "hidden=128-32", "width=64"])
+    (task,) = variants(CATALOGUE["teacher"], settings)
+    assert origin(task.name) == (
+        "teacher",
+        {"batch_size": "32", "hidden": "128-32", "width": "64"},
+    )
+
+
+@pytest.mark.parametrize("name", ["teacher", "a[b]", "a[b=1]", "a[batch_size=1", "a]", "[]"])
+def test_any_other_name_is_its_own(name):
+    assert origin(name) == (name, {})

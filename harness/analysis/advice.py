@@ -1,0 +1,220 @@
+"""Which setup to choose, scenario by scenario, as far as the tables say so.
+
+A rule looks at one table at a time; what holds in all tables of a scenario is the advice, and where
+they differ, that is the advice. A setup is recommended alone only where it is told apart from every
+other one that may be ranked: in speed that is the table's winner, and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.analysis.grounds import Grounds
+from harness.analysis.intervals import LEAST_EXACT
+from harness.analysis.memory import Amount
+from harness.analysis.ranking import taken_back
+from harness.analysis.startup import HeadStart
+from harness.analysis.tables import Table
+from harness.analysis.verdicts import LEAST_MARGIN, Pair
+from harness.cells import THROUGHPUT
+from harness.tasks.frozen import Frozen
+
+LARGE_BATCH = 1024
+"""Examples a step from which on a batch counts as large."""
+
+ScenarioName = Literal["short", "long", "single", "large", "memory", "gpu"]
+Kind = Literal["one", "even", "cannot tell", "alone"]
+Evidence = Literal["speed", "phases", "memory"]
+
+
+class Finding(Frozen):
+    """What one table says for a scenario; `table` is its place among the summary's tables.
+
+    `one`: the setup in `labels` is told apart from every other. `even`: all but those in `labels`
+    are behind the first of them, and between it and the rest of them is no difference that matters.
+    `cannot tell`: the first of `labels` looks best, but is not told apart from the rest of them.
+    `alone`: nothing else may be ranked, or nothing at all.
+
+    `pair` or `lead` is the comparison that was closest to not being so, or the first that decides
+    nothing. `steps` is for how many steps a short experiment holds to it, None where for ever.
+    """
+
+    table: int
+    kind: Kind
+    labels: tuple[str, ...]
+    pair: Pair | None = None
+    lead: HeadStart | None = None
+    steps: float | None = None
+
+
+class Advice(Frozen):
+    """The advice for one scenario, and the findings that it rests on.
+
+    `setups` is recommended in every table: one setup where `kind` is `one`, several between which
+    is no difference that matters where it is `even`, else none. `differs`: the findings are not
+    the same. `steps` is for how many steps a short experiment holds to it, None where for ever.
+    """
+
+    scenario: ScenarioName
+    evidence: Evidence
+    kind: Kind | Literal["differs", "not measured"]
+    setups: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    steps: float | None = None
+
+
+def advise(cases: Sequence[Grounds]) -> tuple[Advice, ...]:
+    """One advice a scenario, `cases` in the order of the summary's tables; none without tables."""
+    return tuple(_advice(it, cases) for it in SCENARIOS) if cases else ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A rule: which tables it looks at, and what it finds in one of them."""
+
+    name: ScenarioName
+    evidence: Evidence
+    looks_at: Callable[[Grounds], bool]
+    find: Callable[[int, Grounds], Finding]
+
+
+def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
+    findings = [scenario.find(n, it) for n, it in enumerate(cases) if scenario.looks_at(it)]
+    said = {(it.kind, frozenset(it.labels)) for it in findings}
+    kinds = {it.kind for it in findings}
+    kind: Kind | Literal["differs", "not measured"] = "differs"
+    if not findings:
+        kind = "not measured"
+    elif len(said) == 1 or kinds in ({"cannot tell"}, {"alone"}):
+        kind = findings[0].kind
+    return Advice(
+        scenario=scenario.name,
+        evidence=scenario.evidence,
+        kind=kind,
+        setups=findings[0].labels if kind in ("one", "even") else (),
+        findings=tuple(findings),
+        steps=min((it.steps for it in findings if it.steps is not None), default=None),
+    )
+
+
+def fastest(number: int, case: Grounds) -> Finding:
+    """By the verdicts on steady steps."""
+
+    def found(kind: Kind, labels: Iterable[str], pair: Pair | None = None) -> Finding:
+        return Finding(table=number, kind=kind, labels=tuple(labels), pair=pair)
+
+    leader, ranked, rivals = case.leader, case.ranked, case.rivals
+    closest = min(rivals, key=lambda it: it.speed.estimate, default=None)
+    if leader is None or len(ranked) < 2:
+        return found("alone", ranked)
+    if case.table.winner:
+        return found("one", [case.table.winner], closest)
+    alike = [it for it in rivals if it.verdict == "equivalent"]
+    beaten = [it.baseline for it in rivals if it.verdict == "faster"]
+    if alike and len(alike) + len(beaten) == len(ranked) - 1:
+        labels = [leader, *(it.baseline for it in alike)]
+        if not _doubted(case, beaten) and not called_slower(case.table) & set(labels):
+            return found("even", labels, max(alike, key=lambda it: it.hidden or 0))
+    open_ones = [it for it in ranked if it not in (leader, *beaten)]
+    undecided = next((it for it in rivals if it.baseline in open_ones), None)
+    return found("cannot tell", [leader, *open_ones], undecided)
+
+
+def called_slower(table: Table) -> set[str]:
+    """Who is slower than another in the table's rows."""
+    slower = {it.label for it in table.pairs if it.verdict == "slower"}
+    return slower | {it.baseline for it in table.pairs if it.verdict == "faster"}
+
+
+def _doubted(case: Grounds, beaten: Iterable[str]) -> bool:
+    """Whether a row of the table takes back that the leader beats these."""
+    assert case.leader is not None
+    rows = [it for it in case.table.pairs if {it.label, it.baseline} & set(beaten)]
+    return taken_back(case.leader, case.table.baseline, rows) is not None
+
+
+def first(number: int, case: Grounds) -> Finding:
+    """By who is under way first, and for how long that is a lead."""
+    others = [it for it in case.ranked if it != case.first]
+    if case.first is None or not others:
+        return Finding(table=number, kind="alone", labels=case.ranked)
+    sure = {it.other for it in case.head_starts if it.steps is None or it.steps >= 1}
+    doubtful = [it for it in others if it not in sure]
+    leads = sorted(case.head_starts, key=lambda it: (it.other in sure, it.seconds.estimate))
+    return Finding(
+        table=number,
+        kind="cannot tell" if doubtful else "one",
+        labels=(case.first, *doubtful),
+        lead=leads[0] if leads and (not doubtful or leads[0].other in doubtful) else None,
+        steps=min((it.steps for it in leads if it.steps is not None), default=None),
+    )
+
+
+def weighed(table: Table) -> tuple[str, dict[str, Amount]]:
+    """The kind of memory that is short, and the peak of every ranked setup that has a count of it.
+
+    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
+    of the whole process: all that the machine must have.
+    """
+    rows = [it for it in table.rows if not it.unranked]
+    on_device = table.device != "cpu" and all(it.peaks.device_allocated.bytes for it in rows)
+    kind = "device_allocated" if on_device else "total_rss"
+    peaks = {it.cell.setup.label: getattr(it.peaks, kind) for it in rows}
+    return kind, {label: it for label, it in peaks.items() if it.bytes is not None}
+
+
+def leanest(number: int, case: Grounds) -> Finding:
+    """By the peak of the memory that is short.
+
+    Peaks are told apart where no count of one reaches the other's, of enough counts each that they
+    would hardly lie so by chance.
+    """
+    _, peaks = weighed(case.table)
+    if len(case.ranked) < 2 or len(peaks) < len(case.ranked):
+        kind: Kind = "alone" if len(case.ranked) < 2 else "cannot tell"
+        return Finding(table=number, kind=kind, labels=case.ranked)
+    least, *others = sorted(peaks, key=lambda it: (peaks[it].bytes, it))
+    alike = [it for it in others if _alike(peaks[least], peaks[it])]
+    close = [it for it in others if it not in alike and not _less(peaks[least], peaks[it])]
+    kind = "cannot tell" if close else "even" if alike else "one"
+    return Finding(table=number, kind=kind, labels=(least, *alike, *close))
+
+
+def _less(ours: Amount, theirs: Amount) -> bool:
+    assert ours.high is not None
+    assert theirs.low is not None
+    return min(ours.n, theirs.n) >= LEAST_EXACT and ours.high < theirs.low
+
+
+def _alike(ours: Amount, theirs: Amount) -> bool:
+    """Whether all counts of both lie within what makes no difference."""
+    counts = [it for it in (ours.low, ours.high, theirs.low, theirs.high) if it is not None]
+    enough = min(ours.n, theirs.n) >= LEAST_EXACT
+    return enough and max(counts) <= min(counts) * (1 + LEAST_MARGIN)
+
+
+def _single(case: Grounds) -> bool:
+    by_batch = case.table.phase == "predict" and case.table.task.batch == 1
+    return by_batch or case.table.phase == "predict-latency"
+
+
+def _large(case: Grounds) -> bool:
+    return case.table.phase in THROUGHPUT and case.table.task.batch >= LARGE_BATCH
+
+
+def _weighed(case: Grounds) -> bool:
+    """A process that trains and predicts is weighed once, in the phase that it began with."""
+    began = case.table.phase == "train" or (case.table.phase == "predict" and case.first)
+    return bool(began and weighed(case.table)[1])
+
+
+SCENARIOS = (
+    Scenario("short", "phases", lambda it: it.first is not None, first),
+    Scenario("long", "speed", lambda it: it.table.phase == "train", fastest),
+    Scenario("single", "speed", _single, fastest),
+    Scenario("large", "speed", _large, fastest),
+    Scenario("memory", "memory", _weighed, leanest),
+    Scenario("gpu", "speed", lambda it: it.table.device.startswith("gpu"), fastest),
+)

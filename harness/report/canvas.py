@@ -1,0 +1,217 @@
+"""Sketches side by side on one sheet, drawn with matplotlib as PNG and SVG.
+
+All that is alike on a sheet is one artist: axes, texts and lines of their own would take a hundred
+times as long.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.transforms import IdentityTransform
+from PIL import Image
+
+from harness.report.letters import EM, Glyph, Line, Weight, line_of
+from harness.report.looks import Look
+from harness.report.sketch import Point, Sketch
+
+DPI = 150
+COLORS = 255
+"""Of a PNG: a third of its bytes, and half of the time that they take."""
+DOT = 6.5
+
+
+class Canvas:
+    """A sheet of `wide` × `tall` inches; x goes right and y goes down."""
+
+    def __init__(self, wide: float, tall: float) -> None:
+        self.wide, self.tall = wide, tall
+        self.lines: list[Line] = []
+        self._bands: list[tuple[list[Point], str]] = []
+        self._strokes: dict[tuple[str, float, float], list[list[Point]]] = defaultdict(list)
+        self._curves: list[tuple[list[Point], Look, float]] = []
+        self._marks: dict[tuple[Look, bool, float], list[Point]] = defaultdict(list)
+
+    def add(self, sketch: Sketch, left: float = 0.0, top: float = 0.0) -> None:
+        """Everything of a sketch, its corner at (left, top)."""
+
+        def moved(points: Iterable[Point]) -> list[Point]:
+            return [(left + x, top + y) for x, y in points]
+
+        self._bands += [(moved(it), color) for it, color in sketch.bands]
+        for line, color, thick, alpha in sketch.lines:
+            self._strokes[color, thick, alpha].append(moved(line))
+        for it in sketch.curves:
+            points = moved(it.points)
+            self._curves.append((points, it.look, it.thick))
+            self._marks[it.look, False, 4 + it.thick].append(points[it.marked])
+        for dot in sketch.dots:
+            self._marks[dot.look, dot.hollow, DOT] += moved([(dot.x, dot.y)])
+        for text in sketch.texts:
+            self.lines.append(
+                line_of(
+                    text.text,
+                    left + text.x + text.dx,
+                    top + text.y,
+                    ha=text.ha,
+                    va=text.va,
+                    size=text.size,
+                    weight=text.weight,
+                    color=text.color,
+                    rotation=text.rotation,
+                )
+            )
+
+    def drawn(self) -> tuple[bytes, str]:
+        """The sheet as PNG and as SVG, the letters of both as outlines: neither needs a font."""
+        png, svg = io.BytesIO(), io.StringIO()
+        with mpl.rc_context():
+            # Whatever a user's matplotlibrc says, the files are the same.
+            mpl.rcdefaults()
+            mpl.rcParams.update({"lines.scale_dashes": False, "svg.hashsalt": "samestep"})
+            figure = Figure(figsize=(self.wide, self.tall), dpi=DPI, facecolor="white")
+            sheet = FigureCanvasAgg(figure)
+            axes = figure.add_axes((0, 0, 1, 1), xlim=(0, self.wide), ylim=(self.tall, 0))
+            axes.set_axis_off()
+            self._draw(axes)
+            letters = list(self._letters())
+            for it in letters:
+                axes.add_artist(it)
+            # Neither the date nor the version of matplotlib belongs into a file that may be
+            # compared.
+            _quantized(sheet).save(png, "png", dpi=(DPI, DPI))
+            for it in letters:
+                it.set_visible(False)
+            figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        head, end, tail = svg.getvalue().rpartition("</svg>")
+        return png.getvalue(), head + "".join(self._lettered()) + end + tail
+
+    def _draw(self, axes: Axes) -> None:
+        axes.add_collection(
+            PolyCollection(
+                [it for it, _ in self._bands],
+                facecolors=[color for _, color in self._bands],
+                edgecolors="none",
+                zorder=0,
+            ),
+            autolim=False,
+        )
+        for (color, thick, alpha), paths in self._strokes.items():
+            codes = [code for it in paths for code in (Path.MOVETO, *[Path.LINETO] * (len(it) - 1))]
+            path = Path([point for it in paths for point in it], codes)
+            how = {"edgecolor": to_rgba(color, alpha), "linewidth": thick, "zorder": 1}
+            axes.add_artist(PathPatch(path, fill=False, capstyle="butt", **how))
+        axes.add_collection(
+            LineCollection(
+                [it[0] for it in self._curves],
+                colors=[look.color for _, look, _ in self._curves],
+                linewidths=[thick for _, _, thick in self._curves],
+                linestyles=[(0, it.dashes) if it.dashes else "solid" for _, it, _ in self._curves],
+                zorder=2,
+            ),
+            autolim=False,
+        )
+        for (look, hollow, size), points in self._marks.items():
+            style = MarkerStyle(look.marker)
+            axes.add_collection(
+                PathCollection(
+                    [style.get_path().transformed(style.get_transform())],
+                    sizes=[size**2],
+                    facecolors="white" if hollow else look.color,
+                    edgecolors=look.color if hollow else "white",
+                    linewidths=1.6 if hollow else 0.8,
+                    offsets=points,
+                    offset_transform=axes.transData,
+                    transform=IdentityTransform(),
+                    zorder=3,
+                ),
+                autolim=False,
+            )
+
+    def _letters(self) -> Iterator[PathPatch]:
+        """All letters of one colour as one shape, below what they stand beside."""
+        colors: dict[str, list[Line]] = defaultdict(list)
+        for it in self.lines:
+            colors[it.color].append(it)
+        for color, lines in colors.items():
+            placed = [it for line in lines for it in _outlines(line)]
+            if placed:
+                vertices = np.concatenate([it for it, _ in placed])
+                path = Path(vertices, np.concatenate([it for _, it in placed]))
+                yield PathPatch(path, facecolor=color, linewidth=0, zorder=4)
+
+    def _lettered(self) -> Iterator[str]:
+        """The letters as SVG: each outline once, then where it stands; 72 units to the inch."""
+        used = {(one, weight): it for it, one, weight in self._used()}
+        names = {key: f"letter-{n}" for n, key in enumerate(sorted(used), start=1)}
+        yield "<defs>\n"
+        for key in sorted(used):
+            yield f'<path id="{names[key]}" d="{_path(used[key])}"/>\n'
+        yield "</defs>\n"
+        for line in self.lines:
+            scale = line.size / EM
+            turned = f" rotate({-line.rotation:g})" if line.rotation else ""
+            yield (
+                f'<g fill="{line.color}" transform="translate({72 * line.x:.2f} {72 * line.y:.2f})'
+                f'{turned} scale({scale:g} {-scale:g})">'
+            )
+            for it, letter, along in line.letters():
+                if len(it.codes):
+                    name, x = names[letter, line.weight], along * 72 / scale
+                    yield f'<use xlink:href="#{name}" x="{x:.1f}"/>'
+            yield "</g>\n"
+
+    def _used(self) -> Iterator[tuple[Glyph, str, Weight]]:
+        for line in self.lines:
+            for it, letter, _ in line.letters():
+                if len(it.codes):
+                    yield it, letter, line.weight
+
+
+def _quantized(sheet: FigureCanvasAgg) -> Image.Image:
+    sheet.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(sheet.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    how = Image.Quantize.FASTOCTREE
+    return image.quantize(COLORS, method=how, dither=Image.Dither.NONE)
+
+
+def _outlines(line: Line) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Vertices on the sheet and their codes, letter by letter."""
+    scale = line.size / EM / 72
+    for it, _, along in line.letters():
+        x, y = along + scale * it.vertices[:, 0], scale * it.vertices[:, 1]
+        if line.rotation:
+            x, y = -y, x
+        if len(it.codes):
+            yield np.column_stack([line.x + x, line.y - y]), it.codes
+
+
+def _path(it: Glyph) -> str:
+    """An outline in the commands of SVG."""
+    commands: list[str] = []
+    number, vertices, codes = 0, it.vertices, it.codes
+    while number < len(codes):
+        code = np.uint8(codes[number])
+        if code == Path.CLOSEPOLY:
+            commands.append("z")
+            number += 1
+            continue
+        count = {Path.MOVETO: 1, Path.LINETO: 1, Path.CURVE3: 2, Path.CURVE4: 3}[code]
+        letter = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}[code]
+        points = vertices[number : number + count]
+        commands.append(letter + " ".join(f"{x:.4g} {y:.4g}" for x, y in points))
+        number += count
+    return "".join(commands)

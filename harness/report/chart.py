@@ -1,0 +1,129 @@
+"""What a figure shows, as data: whoever draws it decides nothing.
+
+A chart is a grid of panels; a panel holds dots in named rows (`Dots`) or curves (`Curves`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.report.content import ALL, Scope
+from harness.report.format import Unit
+from harness.report.looks import Look
+
+SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One dot; `low` and `high` are its interval, `text` stands beside it.
+
+    `name` tells it from the others of its row; `told` are its value and its bounds in words.
+    """
+
+    look: Look
+    value: float
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+    hollow: bool = False
+    name: str = ""
+    told: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Marks in rows from top to bottom; each row has room for `lanes` marks below each other.
+
+    A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
+    `around` is a value that the marks stand left or right of, `band` what counts as the same.
+    `at` are the values that the axis names, where they are not any round ones; `level` puts the
+    marks of a row beside each other rather than below.
+    """
+
+    title: str
+    axis: str
+    unit: Unit
+    rows: tuple[tuple[str, tuple[Mark, ...]], ...]
+    lanes: int = 1
+    log: bool = False
+    names: bool = True
+    scope: Scope = ALL
+    around: float | None = None
+    band: tuple[float, float] | None = None
+    at: tuple[float, ...] = ()
+    level: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds.
+
+    Points may have bounds of their y, and what is said of each: name, value, bounds.
+    """
+
+    look: Look
+    points: tuple[tuple[float, float], ...]
+    faint: bool = False
+    name: str = ""
+    bounds: tuple[tuple[float, float] | None, ...] = ()
+    told: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place where curves meet; `low` and `high` are the interval of its x."""
+
+    look: Look
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    tip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves over an axis; `log` makes the upward one logarithmic, `log_over` the other.
+
+    Curves may coincide, and so have different widths, unless they are `thin` ones that hardly do.
+    `at` are the values that the axis names, where they are not any round ones.
+    """
+
+    title: str
+    axis: str
+    unit: Unit
+    up: str
+    up_unit: Unit
+    curves: tuple[Curve, ...]
+    target: float | None = None
+    target_name: str = "target"
+    log: bool = False
+    scope: Scope = ALL
+    log_over: bool = False
+    thin: bool = False
+    at: tuple[float, ...] = ()
+    spots: tuple[Spot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    text: str
+    look: Look
+    hollow: bool = False
+    line: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`name` is the file's; panels stand row by row, None leaves a gap."""
+
+    name: str
+    section: SectionName
+    title: str
+    alt: str
+    panels: tuple[tuple[Dots | Curves | None, ...], ...]
+    legend: tuple[Key, ...] = ()

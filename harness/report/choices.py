@@ -1,0 +1,199 @@
+"""The advice of a summary in words, each with links to the tables that it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from harness.analysis.advice import LARGE_BATCH, Advice, Finding, weighed
+from harness.analysis.memory import Amount
+from harness.analysis.summary import Summary, Table
+from harness.analysis.verdicts import LEAST_MARGIN, percent
+from harness.analysis.words import doubt, listed, pair_sentence, ratio
+from harness.cells import THROUGHPUT
+from harness.report import format as fmt
+from harness.report.content import Choice
+from harness.report.inert import line
+from harness.report.looks import Places, lane_mark
+
+TITLES = {
+    "short": "Short experiments that start often",
+    "long": "Long training",
+    "single": "Inference of one example at a time",
+    "large": "Large batches",
+    "memory": "Tight memory",
+    "gpu": "Work on a GPU",
+}
+UNMEASURED = {
+    "short": "No start was timed by itself.",
+    "long": "No training steps were timed.",
+    "single": "No prediction of one example at a time was timed; --phase latency does that.",
+    "large": f"No batch here has {LARGE_BATCH:,} examples or more; --set batch_size=2048 does.",
+    "memory": "No peak of a whole process was counted.",
+    "gpu": "All of it ran on the CPU; --device gpu measures on a GPU where there is one.",
+}
+DEPENDS, UNKNOWN = "It depends", "Not measured here"
+NAMED = 3
+"""So many tables are named one by one; of more, only how many others there are is said."""
+
+
+def choices(summary: Summary, places: Places) -> tuple[Choice, ...]:
+    """One choice a scenario; none where nothing was measured."""
+    return tuple(_Told(summary.tables, places, it).choice() for it in summary.advice)
+
+
+class _Told:
+    """One advice, among the tables that it is about."""
+
+    def __init__(self, tables: Sequence[Table], places: Places, advice: Advice) -> None:
+        self._tables, self._places, self._advice = tables, places, advice
+
+    def choice(self) -> Choice:
+        advice = self._advice
+        answer, because = self._said()
+        return Choice(
+            scenario=TITLES[advice.scenario],
+            answer=line(answer),
+            because=line(because),
+            anchors=tuple((self._anchor(it.table), self._name(it)) for it in advice.findings),
+        )
+
+    def _said(self) -> tuple[str, str]:
+        advice, findings = self._advice, self._advice.findings
+        if advice.kind == "not measured":
+            return UNKNOWN, UNMEASURED[advice.scenario]
+        if advice.kind == "differs":
+            return DEPENDS, f"{'; '.join(self._groups())}."
+        answer = {
+            "one": f"{advice.setups[0]}{self._up_to()}" if advice.setups else "",
+            "even": f"No difference that matters: {listed(advice.setups)}",
+            "alone": "Nothing to choose from",
+            "cannot tell": "Cannot tell",
+        }[advice.kind]
+        closest = min(findings, key=self._closeness)
+        if len(findings) == 1:
+            return answer, f"{_capital(self._because(closest))}."
+        many = f"In all {len(findings)} tables"
+        return answer, f"{many}; closest in {self._name(closest)}: {self._because(closest)}."
+
+    def _up_to(self) -> str:
+        steps = self._advice.steps
+        return "" if steps is None else f", for runs of up to {_floored(steps)} steps"
+
+    def _closeness(self, it: Finding) -> float:
+        if it.pair:
+            return it.pair.speed.estimate
+        if it.lead:
+            return it.lead.seconds.estimate
+        return math.inf
+
+    def _because(self, it: Finding) -> str:
+        by_evidence: dict[str, Callable[[Finding], str]] = {
+            "speed": self._speed,
+            "phases": self._start,
+            "memory": self._memory,
+        }
+        if it.kind == "alone":
+            who = f"only {it.labels[0]}" if it.labels else "nothing"
+            return f"{who} may be ranked"
+        return by_evidence[self._advice.evidence](it)
+
+    def _speed(self, it: Finding) -> str:
+        if it.pair is None:
+            return f"{it.labels[0]} shares no block with {listed(it.labels[1:])}"
+        if it.kind == "one":
+            return pair_sentence(it.pair)
+        if it.kind == "even":
+            within = f"no difference larger than {percent(it.pair.margin)}"
+            return f"between {it.labels[0]} and {listed(it.labels[1:])} is {within}"
+        said = f"{it.pair.label} is {ratio(it.pair.speed)} as fast as {it.pair.baseline}"
+        why = doubt(it.pair)
+        return f"{said}: {why}" if why else said
+
+    def _start(self, it: Finding) -> str:
+        if it.lead is None:
+            return f"{it.labels[0]} shares no start with {listed(it.labels[1:])}"
+        lead = it.lead.seconds
+        seconds = " ".join(fmt.seconds_interval(lead)).strip()
+        if it.kind == "one":
+            kept = ", and nothing overtakes it" if self._advice.steps is None else ""
+            return f"{it.lead.label} is under way {seconds} before {it.lead.other}{kept}"
+        why = f": {lead.reason}" if lead.low is None and lead.reason else ""
+        return (
+            f"{it.lead.label} seems to be under way {seconds} before {it.lead.other}, "
+            f"which is not sure{why}"
+        )
+
+    def _memory(self, it: Finding) -> str:
+        kind, peaks = weighed(self._tables[it.table])
+        missing = [name for name in it.labels if name not in peaks]
+        if missing:
+            return f"no peak of {listed(missing)} was counted"
+        what = "the whole process" if kind == "total_rss" else "on the device, all"
+        own = f"{what} of {it.labels[0]} takes {_range(peaks[it.labels[0]])} at its peak"
+        if it.kind == "even":
+            return f"{own}, {listed(it.labels[1:])} no more than {percent(LEAST_MARGIN)} beside it"
+        others = [name for name in peaks if name not in it.labels]
+        after = min(others, key=lambda name: peaks[name].bytes or 0) if others else it.labels[1]
+        near = it.labels[1] if it.kind == "cannot tell" else after
+        return f"{own}, that of {near} {_range(peaks[near])}"
+
+    def _groups(self) -> list[str]:
+        """Who is to be chosen where, those of most tables first."""
+        groups: dict[tuple[str, frozenset[str]], list[Finding]] = {}
+        for it in self._advice.findings:
+            told = frozenset(it.labels) if it.kind in ("one", "even") else frozenset()
+            groups.setdefault((it.kind, told), []).append(it)
+        order = {"one": 0, "even": 1, "cannot tell": 2, "alone": 3}
+        ordered = sorted(groups.values(), key=lambda own: (order[own[0].kind], -len(own)))
+        return [f"{_group(own[0])} {self._where(own)}" for own in ordered]
+
+    def _where(self, findings: Sequence[Finding]) -> str:
+        names, left = [self._name(it) for it in findings], len(findings) - NAMED
+        if left <= 1:
+            return f"in {listed(names)}"
+        return f"in {', '.join(names[:NAMED])} and {left} more"
+
+    def _name(self, it: Finding) -> str:
+        """The table's task, and what tells it from the others of this advice."""
+        table = self._tables[it.table]
+        alike = len({self._tables[own.table].phase for own in self._advice.findings}) == 1
+        phase = "" if alike else f" {table.phase}"
+        place = self._places.differing(table)
+        said = f"{table.task.name}{phase}{lane_mark(table.lane)}"
+        return line(f"{said} ({place})" if place else said)
+
+    def _anchor(self, number: int) -> str:
+        """Only steady tables have starts and memory shown, and are numbered by themselves there."""
+        steady = [n for n, it in enumerate(self._tables) if it.phase in THROUGHPUT]
+        if self._advice.evidence == "speed" or number not in steady:
+            return f"speed-{number + 1}"
+        return f"{self._advice.evidence}-{steady.index(number) + 1}"
+
+
+def _group(it: Finding) -> str:
+    if it.kind == "one":
+        return it.labels[0]
+    if it.kind == "even":
+        return f"no difference that matters between {listed(it.labels)}"
+    return "cannot tell" if it.kind == "cannot tell" else "nothing to choose from"
+
+
+def _range(amount: Amount) -> str:
+    """A peak with the least and the most of its counts."""
+    low, high = fmt.memory(amount.low), fmt.memory(amount.high)
+    (least, unit), (_, other) = low.split(" "), high.split(" ")
+    said = fmt.memory(amount.bytes)
+    return said if low == high else f"{said} ({least if unit == other else low}–{high})"
+
+
+def _floored(steps: float) -> str:
+    """Two digits, rounded down so that it stays a bound."""
+    scale = 10 ** max(0, math.floor(math.log10(steps)) - 1)
+    return f"{math.floor(steps / scale) * scale:,}"
+
+
+def _capital(text: str) -> str:
+    # A name keeps its own spelling.
+    first = text.split(" ", 1)[0]
+    return text if ":" in first else text[:1].upper() + text[1:]

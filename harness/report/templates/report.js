@@ -1,0 +1,355 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const make = (tag, set = {}, ...children) => {
+    const it = Object.assign(document.createElement(tag), set);
+    it.append(...children);
+    return it;
+  };
+  const plain = (it) => it.textContent.replace(/\s+/g, " ").trim();
+  root.classList.add("js");
+
+  // An element may be out of sight for several reasons at once; it is shown where none is left.
+  const hide = (it, reason, out) => {
+    const reasons = new Set((it.dataset.out || "").split(" ").filter(Boolean));
+    if (out) reasons.add(reason);
+    else reasons.delete(reason);
+    it.dataset.out = [...reasons].join(" ");
+    it.hidden = reasons.size > 0;
+  };
+
+  /* Tables: sorted by a column, filtered, copied. */
+
+  const numberOf = (row, column) => {
+    const value = row.cells[column].dataset.value;
+    return value === undefined ? null : Number(value);
+  };
+
+  const sort = (table, column, direction) => {
+    const body = table.tBodies[0];
+    const rows = [...body.rows];
+    const numeric = rows.some((row) => numberOf(row, column) !== null);
+    const key = new Map(
+      rows.map((row) => [row, numeric ? numberOf(row, column) : plain(row.cells[column])]),
+    );
+    const sign = direction === "descending" ? -1 : 1;
+    const missing = (it) => it === null || it === "–";
+    rows.sort((one, other) => {
+      const a = key.get(one), b = key.get(other);
+      if (direction && missing(a) !== missing(b)) return missing(a) ? 1 : -1;
+      const order = numeric ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+      return (direction && !missing(a) && sign * order) || one.dataset.place - other.dataset.place;
+    });
+    body.append(...rows);
+    all("thead th", table).forEach((th, n) => {
+      if (direction && n === column) th.setAttribute("aria-sort", direction);
+      else th.removeAttribute("aria-sort");
+    });
+  };
+
+  const sortable = (table) => {
+    [...table.tBodies[0].rows].forEach((row, n) => { row.dataset.place = n; });
+    all("thead th", table).forEach((th, column) => {
+      const button = make("button", { type: "button" }, ...th.childNodes);
+      button.addEventListener("click", () => {
+        const next = { ascending: "descending", descending: "" };
+        sort(table, column, next[th.getAttribute("aria-sort")] ?? "ascending");
+      });
+      th.append(button);
+    });
+  };
+
+  const sortAgain = (table) => {
+    const heads = all("thead th", table);
+    const column = heads.findIndex((th) => th.hasAttribute("aria-sort"));
+    if (column >= 0) sort(table, column, heads[column].getAttribute("aria-sort"));
+  };
+
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const field = make("textarea", { value: text });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+  };
+
+  const copier = (label, text) => {
+    const button = make("button", { type: "button", className: "copy", textContent: label });
+    const said = make("span", { className: "copied" });
+    said.setAttribute("role", "status");
+    button.addEventListener("click", async () => {
+      const [content, what] = text();
+      await copy(content);
+      said.textContent = `copied ${what}`;
+      setTimeout(() => { said.textContent = ""; }, 4000);
+    });
+    return [said, button];
+  };
+
+  const LONG = 8;
+
+  const tooled = (wrap) => {
+    const table = wrap.querySelector("table");
+    const rows = [...table.tBodies[0].rows];
+    const tools = make("div", { className: "tools" });
+    const long = rows.length > LONG && table.dataset.sortable !== undefined;
+    if (long) {
+      const field = make("input", { type: "search", autocomplete: "off", spellcheck: false });
+      field.addEventListener("input", () => {
+        const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+        rows.forEach((row) => {
+          const text = plain(row).toLowerCase();
+          hide(row, "search", !wanted.every((it) => text.includes(it)));
+        });
+      });
+      tools.append(make("label", {}, "Filter rows", field));
+    }
+    tools.append(...copier("Copy as TSV", () => {
+      const shown = [...table.rows].filter((row) => !row.hidden);
+      const lines = shown.map((row) => [...row.cells].map(plain).join("\t"));
+      return [lines.join("\n") + "\n", `${lines.length - 1} rows`];
+    }));
+    if (long) wrap.prepend(tools);
+    else wrap.append(tools);
+  };
+
+  all("table[data-sortable]").forEach(sortable);
+  all(".table").forEach(tooled);
+  all("pre[data-copy]").forEach((pre) => {
+    const tools = make("div", { className: "tools" });
+    tools.append(...copier("Copy", () => [plain(pre), "the command"]));
+    pre.after(tools);
+  });
+
+  /* Filter of the page by task, device and lane. */
+
+  const FILTERS = ["task", "device", "lane"];
+  const chosen = { task: "", device: "", lane: "" };
+  const scoped = all("[data-task], [data-device], [data-lane]");
+  const inside = (it) => all("[data-task], [data-device], [data-lane]", it);
+  const holders = all("main figure, main section").map((it) => [it, inside(it)]);
+  const shown = make("span", { id: "shown" });
+  shown.setAttribute("role", "status");
+  const reset = make("button", { type: "button", id: "reset", textContent: "Show all", hidden: true });
+
+  const filter = () => {
+    scoped.forEach((it) => {
+      const out = FILTERS.some((f) => chosen[f] && it.dataset[f] && it.dataset[f] !== chosen[f]);
+      hide(it, "filter", out);
+    });
+    holders.forEach(([it, parts]) => {
+      const empty = parts.length > 0 && parts.every((part) => part.dataset.out.includes("filter"));
+      if (it.parentElement.tagName !== "MAIN") {
+        hide(it, "filter", empty);
+        return;
+      }
+      it.querySelector(":scope > .nothing")?.remove();
+      if (empty) {
+        const text = "Nothing here for this choice.";
+        it.querySelector("h2").after(make("p", { className: "nothing", textContent: text }));
+      }
+    });
+    const said = FILTERS.filter((it) => chosen[it]).map((it) => `${it} ${chosen[it]}`);
+    shown.textContent = said.length ? `Only ${said.join(", ")}` : "";
+    reset.hidden = !said.length;
+  };
+
+  /* Another baseline: Python has computed every table, the script exchanges its parts. */
+
+  const articles = all("article[data-baselines]");
+
+  const partsOf = (from) => ({
+    lead: from.querySelector(".lead"),
+    forest: from.querySelector(".forest"),
+    notes: from.querySelector(".notes"),
+    head: plain(from.querySelector("thead [data-role=ratio], thead th:only-child")),
+    rows: new Map(all("tbody tr", from).map((row) => [
+      plain(row.querySelector("th code")),
+      [...row.cells].filter((it) => it.dataset.role || it.tagName === "TH"),
+    ])),
+  });
+
+  const variants = new Map(articles.map((article) => {
+    const found = new Map(all("template", article).map((it) => [it.dataset.baseline, it.content]));
+    const own = partsOf(article);
+    found.set(article.dataset.shownBaseline, {
+      ...own,
+      lead: own.lead.cloneNode(true),
+      forest: own.forest?.cloneNode(true),
+      notes: own.notes.cloneNode(true),
+      rows: new Map([...own.rows].map(([name, it]) => [name, it.map((at) => at.cloneNode(true))])),
+    });
+    return [article, { own: article.dataset.shownBaseline, found }];
+  }));
+
+  const against = (article, baseline) => {
+    const { own, found } = variants.get(article);
+    const name = found.has(baseline) ? baseline : own;
+    if (article.dataset.shownBaseline === name) return;
+    const kept = found.get(name);
+    const parts = kept instanceof DocumentFragment ? partsOf(kept) : kept;
+    const now = partsOf(article);
+    ["lead", "forest", "notes"].forEach((it) => {
+      if (parts[it]) now[it].replaceWith(parts[it].cloneNode(true));
+    });
+    now.rows.forEach((cells, row) => {
+      const others = parts.rows.get(row);
+      cells.forEach((at, n) => at.replaceWith(others[n].cloneNode(true)));
+    });
+    article.querySelector("thead [data-role=ratio] span").textContent = parts.head;
+    article.dataset.shownBaseline = name;
+    const anchor = article.querySelector("h3[id], h4[id]").id;
+    all("[data-of]").filter((it) => it.dataset.of === anchor).forEach((it) => {
+      it.querySelector(".verdict").textContent = plain(parts.lead);
+    });
+    sortAgain(article.querySelector("table"));
+  };
+
+  /* The controls themselves. */
+
+  const controls = document.getElementById("controls");
+
+  const select = (id, label, options, change) => {
+    const field = make("select", { id });
+    options.forEach(([value, text]) => field.append(make("option", { value, textContent: text })));
+    field.addEventListener("change", () => change(field.value));
+    controls.append(make("label", {}, label, field));
+    return field;
+  };
+
+  const selects = FILTERS.flatMap((name) => {
+    const values = [...new Set(scoped.map((it) => it.dataset[name]).filter(Boolean))];
+    if (values.length < 2) return [];
+    const options = [["", `all ${name}s`], ...values.map((it) => [it, it])];
+    const title = name[0].toUpperCase() + name.slice(1);
+    return [select(`show-${name}`, title, options, (it) => { chosen[name] = it; filter(); })];
+  });
+
+  const baselines = new Set([...variants.values()].flatMap(({ found }) => [...found.keys()]));
+  if (baselines.size > 1) {
+    const own = [...new Set([...variants.values()].map((it) => it.own))].join(", ");
+    const options = [["", `as measured (${own})`], ...[...baselines].sort().map((it) => [it, it])];
+    select("baseline", "Baseline", options, (it) => articles.forEach((at) => against(at, it)));
+  }
+
+  const KEPT = "samestep-theme";
+  const theme = (name) => {
+    root.dataset.theme = name;
+    try { localStorage.setItem(KEPT, name); } catch { /* not kept, then */ }
+  };
+  const themes = select("theme", "Theme", ["auto", "light", "dark"].map((it) => [it, it]), theme);
+  try { themes.value = localStorage.getItem(KEPT) || "auto"; } catch { /* none kept */ }
+  if (!themes.value) themes.value = "auto";
+  root.dataset.theme = themes.value;
+
+  reset.addEventListener("click", () => {
+    selects.forEach((it) => { it.value = ""; });
+    FILTERS.forEach((it) => { chosen[it] = ""; });
+    filter();
+  });
+  controls.append(reset, shown);
+  controls.addEventListener("submit", (event) => event.preventDefault());
+  controls.hidden = false;
+
+  /* Linear and logarithmic axes: both are drawn. */
+
+  all("figure[data-switch]").forEach((figure) => {
+    const button = make("button", { type: "button", className: "axis", textContent: "Log axis" });
+    const show = (log) => {
+      button.setAttribute("aria-pressed", String(log));
+      all("[data-axis]", figure).forEach((it) => {
+        const two = it.parentElement.querySelectorAll(`${it.tagName}[data-axis]`).length > 1;
+        it.hidden = two && it.dataset.axis !== (log ? "log" : "linear");
+      });
+    };
+    button.addEventListener("click", () => show(button.getAttribute("aria-pressed") !== "true"));
+    show(figure.dataset.switch === "log");
+    figure.prepend(button);
+  });
+
+  /* Tooltips: of what the pointer or the keyboard is on. */
+
+  const tip = document.getElementById("tip");
+  let told = null;
+
+  const tell = (mark, x, y) => {
+    const title = mark.querySelector("title");
+    if (title) {
+      // Its own tooltip would come beside ours.
+      mark.setAttribute("aria-label", title.textContent.split("\n").join(", "));
+      mark.dataset.said = title.textContent;
+      title.remove();
+    }
+    const [name, value, interval = ""] = mark.dataset.said.split("\n");
+    tip.replaceChildren(...Object.entries({ name, value, interval }).map(([kind, textContent]) =>
+      make("div", { className: `tip-${kind}`, textContent })));
+    tip.hidden = false;
+    told = mark;
+    const box = tip.getBoundingClientRect();
+    const left = Math.min(Math.max(4, x - box.width / 2), innerWidth - box.width - 4);
+    const above = y - box.height - 14;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 4 ? above : y + 18}px`;
+  };
+
+  const tellOf = (mark) => {
+    const boxes = all("circle.reach", mark).map((it) => it.getBoundingClientRect());
+    const box = boxes[0] || mark.getBoundingClientRect();
+    tell(mark, box.left + box.width / 2, box.top + box.height / 2 - 6);
+  };
+
+  const silence = () => { tip.hidden = true; told = null; };
+
+  document.addEventListener("pointerover", (event) => {
+    const mark = event.target.closest?.(".mark");
+    if (mark) tellOf(mark);
+    else if (told && told !== document.activeElement) silence();
+  });
+  document.addEventListener("focusin", (event) => {
+    const mark = event.target.closest(".mark");
+    if (mark) tellOf(mark);
+    else silence();
+  });
+  document.addEventListener("focusout", silence);
+  document.addEventListener("scroll", () => { if (told !== document.activeElement) silence(); }, true);
+
+  const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") silence();
+    const mark = event.target.closest?.(".mark");
+    if (!mark) return;
+    const marks = all(".mark", mark.closest(".plot"));
+    const at = marks.indexOf(mark);
+    const to = { Home: 0, End: marks.length - 1 }[event.key] ?? at + (STEPS[event.key] || 0);
+    if (to === at || !marks[to]) return;
+    event.preventDefault();
+    mark.setAttribute("tabindex", "-1");
+    marks[to].setAttribute("tabindex", "0");
+    marks[to].focus();
+  });
+
+  /* Samples open where a link leads to them. */
+
+  const open = () => {
+    const at = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (at && at.tagName === "DETAILS") {
+      at.open = true;
+      at.scrollIntoView();
+    }
+  };
+  addEventListener("hashchange", open);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#raw-"]');
+    if (link && link.hash === location.hash) open();
+  });
+  open();
+
+  filter();
+  root.dataset.ready = "";
+})();
