@@ -37,7 +37,9 @@ Status = Literal[
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """What SQLite can hold."""
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Reading = Annotated[float, Field(gt=0, le=1e9)]
+"""Seconds that are timed: none is 0, for their ratios count."""
 
 
 class Sample(Frozen):
@@ -52,7 +54,7 @@ class Sample(Frozen):
     round: Count
     turn: Count
     iterations: Annotated[int, Field(ge=1, lt=2**63)]
-    seconds: Seconds
+    seconds: Reading
     cpu_seconds: float
     voluntary_switches: Count
     involuntary_switches: Count
@@ -60,7 +62,7 @@ class Sample(Frozen):
     pressure_seconds: float | None = None
     load: float | None = None
     loss: float | None = None
-    readings: tuple[Seconds, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     @property
     def step_seconds(self) -> float:
@@ -87,9 +89,9 @@ class PhaseRecord(Frozen):
     """One phase of one trial: its first calls, its warm-up, its samples."""
 
     phase: Phase
-    first_call: float
-    second_call: float
-    warmup: tuple[float, ...]
+    first_call: Seconds
+    second_call: Seconds
+    warmup: tuple[Seconds, ...]
     iterations: Count
     staged_batches: Count
     samples: tuple[Sample, ...] = ()
@@ -100,7 +102,7 @@ class Epoch(Frozen):
     """One epoch of a full training: time on the clock, then quality on the test rows off it."""
 
     epoch: int
-    seconds: float
+    seconds: Seconds
     loss: float
     quality: float
 

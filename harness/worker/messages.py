@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
-from harness.records import Epoch, Limits, PhaseRecord, Sample, Status
+from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -64,8 +64,8 @@ class Loaded(Frozen):
     """Phases with their first calls; their warm-up is still to come."""
 
     answer: Literal["loaded"] = "loaded"
-    import_seconds: float
-    build_seconds: float
+    import_seconds: Seconds
+    build_seconds: Seconds
     phases: tuple[PhaseRecord, ...]
 
 
