@@ -33,6 +33,7 @@ from harness.runs.interrupts import patient
 from harness.runs.locks import measuring_alone
 from harness.runs.places import within
 from harness.runs.plan import Plan, make_plan
+from harness.runs.present import StoreGone
 from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
@@ -116,6 +117,8 @@ def _run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:
     except KeyboardInterrupt:
         # What was measured is kept and reported; `_finish` gives the exit code.
         return
+    except StoreGone:
+        raise
     except StoreError as error:
         kept = "what was kept before that stands; when it is mended go on with"
         raise StoreError(f"{error}; {kept}: python -m harness run --resume {way}") from error

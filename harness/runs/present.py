@@ -8,6 +8,10 @@ import sqlite3
 from harness.errors import StoreError
 
 
+class StoreGone(StoreError):
+    """The file is no longer there, or another one is: what was written to it is lost."""
+
+
 class Present:
     """Remembers which file it was. One that was deleted can be written on, to no avail: SQLite does
     not notice in WAL mode, and what it acknowledges is gone when it is closed."""
@@ -17,9 +21,9 @@ class Present:
         self._was = _identity(self._path)
 
     def check(self) -> None:
-        """Raises StoreError if the file is no longer there, or another one is."""
+        """Raises StoreGone."""
         if _identity(self._path) != self._was:
-            raise StoreError(f"{self._path}: deleted or replaced while it was being written to")
+            raise StoreGone(f"{self._path}: deleted or replaced while it was being written to")
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from harness.adapter import Unsupported
 from harness.records import Status
 from harness.worker.lifeline import die_with
 from harness.worker.measure import Diverged, OtherWork, settle
-from harness.worker.memory import lift_limit, limit_memory, ran_out
+from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
 from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply
 from harness.worker.session import NotImported, Session
 
@@ -31,12 +31,12 @@ def main() -> None:
     try:
         serve(channel)
     except BaseException as error:
-        limit = lift_limit()
+        full, limit = exhausted(), lift_limit()
         with contextlib.suppress(OSError):  # where its output goes the disk may be full
             traceback.print_exc()
-        status, line = _status(error), _one_line(error)
+        status, line = _status(error, full), _one_line(error)
         if status == "out-of-memory" and limit is not None:
-            line += f" (of {limit / 1e9:.3g} GB that it may have)"
+            line += f" (it may have {limit / 1e9:.3g} GB)"
         send(channel, Failed(status=status, error=line))
         sys.exit(1)
 
@@ -62,13 +62,13 @@ def send(channel: Connection, reply: Reply) -> None:
     channel.send_bytes(reply.model_dump_json().encode())
 
 
-def _status(error: BaseException) -> Status:
+def _status(error: BaseException, full: bool) -> Status:
     match error:
         case Unsupported():
             return "unsupported"
         case Diverged():
             return "diverged"
-    return "out-of-memory" if ran_out(error) else "failed"
+    return "out-of-memory" if full or ran_out(error) else "failed"
 
 
 def _one_line(error: BaseException) -> str:

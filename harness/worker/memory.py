@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import resource
+from pathlib import Path
 
+NEARLY = 0.95
 FAILED_ALLOCATION = re.compile(
     r"bad_alloc|out of memory|OOM when allocating|allocation still failed"
     r"|failed to map segment"
@@ -32,6 +34,18 @@ def lift_limit() -> int | None:
     limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     return None if limit == hard else limit
+
+
+def exhausted() -> bool:
+    """Whether this process holds nearly what it may: whatever fails now fails for that reason."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == hard:
+        return False
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return NEARLY * limit < int(status.partition("VmData:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return False
 
 
 def ran_out(error: BaseException) -> bool:

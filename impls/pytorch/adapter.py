@@ -12,13 +12,8 @@ from torch import Tensor
 from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.pytorch.building import (
-    LOSSES,
-    build_model,
-    stock_optimizer,
-    stock_slots,
-    without_compiler,
-)
+from impls.pytorch.building import LOSSES, build_model, stock_optimizer, stock_slots
+from impls.pytorch.compiler import without_compiler
 from impls.pytorch.memory import allocation_peak, bytes_alive
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn, optim
@@ -64,14 +61,6 @@ def stock_optimizer(
         decay = spec.weight_decay
         return optim.AdamW(parameters, lr, betas, spec.epsilon, weight_decay=decay, fused=fused)
     return optim.Adam(parameters, lr, betas, spec.epsilon, fused=fused)
-
-
-def without_compiler() -> str:
-    """Why torch.compile cannot work on the CPU, for which it writes C++; empty where it can."""
-    named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(named):
-        return ""
-    return f"torch.compile needs a C++ compiler and finds no {named!r}; install g++ or set CXX"
 
 
 def stock_slots(spec: SGD | Adam | AdamW | RMSprop) -> tuple[str, ...]:

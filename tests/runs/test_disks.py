@@ -15,6 +15,7 @@ from rich.console import Console
 from harness import commands
 from harness.errors import ReportError, StoreError, UsageError
 from harness.runs import runner
+from harness.runs.present import StoreGone
 from harness.runs.resuming import finished_blocks
 from harness.runs.store import FILE, create, open_existing
 from tests.builders import make_run, measured
@@ -149,10 +150,21 @@ def test_a_results_directory_that_is_deleted_meanwhile(tmp_path, again):
 
     with (
         create(output) as store,
-        pytest.raises(StoreError, match="deleted or replaced while it was being written to"),
+        pytest.raises(StoreGone, match="deleted or replaced while it was being written to"),
     ):
         go(made, store, Deleting(Clock()), tmp_path)
     assert output.exists() == again
     if again:
         with open_existing(output) as store:
             assert store.runs() == []
+
+
+@pytest.mark.parametrize(("error", "way"), [(StoreError("full"), True), (StoreGone("gone"), False)])
+def test_the_way_to_go_on_is_told_where_there_is_one(error, way):
+    class Failing:
+        def run(self, done):
+            raise error
+
+    with pytest.raises(StoreError) as told:
+        commands._run_blocks(Failing(), finished_blocks(()), "a-run")
+    assert ("python -m harness run --resume a-run" in str(told.value)) == way

@@ -22,8 +22,7 @@ def machine(monkeypatch, tmp_path):
     """Two cores, no GPU, every framework installed, no MNIST."""
     monkeypatch.setattr(planning, "cores", lambda: 2)
     monkeypatch.setattr(planning, "gpus", tuple)
-    monkeypatch.setattr(planning, "version", lambda framework: "1.0")
-    monkeypatch.setattr("harness.frameworks.version", lambda framework: "1.0")
+    monkeypatch.setattr("harness.frameworks.version", lambda framework: "99.0")
     monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
 
 
@@ -66,9 +65,8 @@ def test_if_no_task_is_left_that_is_an_error():
 
 def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
     def version(framework):
-        return None if framework.title == "TensorFlow" else "1.0"
+        return None if framework.title == "TensorFlow" else "99.0"
 
-    monkeypatch.setattr(planning, "version", version)
     monkeypatch.setattr("harness.frameworks.version", version)
     made = plan()
     assert "tensorflow" not in {it.framework for it in made.arenas[0].setups}

@@ -32,6 +32,13 @@ def reach(where: str) -> None:
             os._exit(1)
         case "half":
             raise ImportError("libhalf.so: cannot open shared object file")
+        case "crammed":
+            kept = []
+            try:
+                while True:
+                    kept.append(np.ones(10**6))
+            except MemoryError:
+                raise SystemError("no word of it") from None
         case "bad_alloc":
             print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
             os.abort()
