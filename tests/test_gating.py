@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -109,6 +111,27 @@ def test_a_fault_of_ours_is_no_regression():
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 70
     assert "ZeroDivisionError" in told.stderr
+
+
+def test_an_interrupt_ends_with_130():
+    code = (
+        "import runpy, sys, harness.listing as it\n"
+        "def stopped(): raise KeyboardInterrupt\n"
+        "it.info = stopped\n"
+        "sys.argv = ['harness', 'info']\n"
+        "runpy.run_module('harness', run_name='__main__')\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 130
+
+
+def test_the_commands_of_the_workflow_are_understood(capsys):
+    text = (ROOT / "docs" / "regression-workflow.yml").read_text(encoding="utf-8")
+    commands = re.findall(r"python -m harness ([^>\n]+)", text)
+    assert len(commands) == 3
+    for words in commands:
+        app(args=[*shlex.split(words), "--help"], standalone_mode=False)
+        assert "Usage" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("check", "--help"), ("history", "--help")])

@@ -85,10 +85,10 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
 
 def _refuse_other(run: Run) -> None:
     here, info = machine.fingerprint(), run.info
-    if info.commit is not None and info.commit != machine.commit():
+    if info.commit is not None and (info.commit != machine.commit() or CHANGES in info.commit):
         raise NotComparable(
             f"{info.name} was made by the code of {info.commit}, this is {machine.commit()}; "
-            "save the baseline without --from, or with that code"
+            "save the baseline without --from, or from a clean tree of that code"
         )
     if (here["cpu"], here["cores"]) != (info.machine.get("cpu"), info.machine.get("cores")):
         raise NotComparable(f"{info.name} was made on another machine")
