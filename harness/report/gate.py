@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.gate.check import Checked
 from harness.gate.judging import Line
 from harness.report.format import percent
+from harness.report.inert import cell, code, prose
 from harness.report.inert import line as inert
 
 STYLES = {
@@ -51,11 +52,12 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
 def markdown(checked: Checked) -> str:
     """The same for a comment on a change."""
     shown = worth_a_line(checked.lines)
-    against = checked.against or checked.baseline or "nothing"
-    rows = [HEAD, (":--", ":--", ":--", "--:", ":--"), *map(_cells, shown)]
-    table = "\n".join("| " + " | ".join(_escaped(row)) + " |" for row in rows) if shown else ""
-    title = f"### Check against `{inert(against)[:40]}`: {checked.outcome}"
-    return "\n\n".join(filter(None, (title, table, *summary(checked)))) + "\n"
+    against = code((checked.against or checked.baseline or "nothing")[:40])
+    rows = [HEAD, (":--", ":--", ":--", "--:", ":--")]
+    rows += [tuple(cell(prose(text)) for text in _cells(it)) for it in shown]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows) if shown else ""
+    title = f"### Check against {against}: {checked.outcome}"
+    return "\n\n".join([title, *filter(None, [table]), *map(prose, summary(checked))]) + "\n"
 
 
 def worth_a_line(lines: Iterable[Line]) -> list[Line]:
@@ -90,7 +92,3 @@ def _change(it: Line) -> str:
 
 def _signed(share: float) -> str:
     return ("+" if share >= 0 else "−") + percent(abs(share))
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [it.replace("|", "\\|") for it in row]
