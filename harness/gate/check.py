@@ -88,7 +88,9 @@ def check(
     Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
     `this`. Raises CellsFailed where one of its setups fails.
     """
-    code = against or (_obtainable(baseline) if baseline and clocked else None)
+    code = against
+    if code is None and baseline is not None and clocked:
+        code = _obtainable(baseline)
     lines: list[Line] = []
     speed: Speed = "none"
     note = "nothing was timed, as asked"

@@ -60,7 +60,7 @@ def _resolved(against: str) -> str:
 
 def _installed(against: str) -> Path | None:
     place = Path(against)
-    if all((place / it / "__init__.py").is_file() for it in ROOMS):
+    if against and all((place / it / "__init__.py").is_file() for it in ROOMS):
         return place.resolve()
     return None
 
