@@ -48,6 +48,12 @@ def revision(against: str) -> str | None:
     return told.decode().strip() if told else None
 
 
+def refuse_unknown(against: str) -> None:
+    """Raises UsageError for what is neither a revision nor a folder, before anything is done."""
+    if _installed(against) is None:
+        _resolved(against)
+
+
 def _resolved(against: str) -> str:
     commit = revision(against)
     if commit is None:
