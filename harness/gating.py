@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from harness.cells import Setup
 from harness.errors import (
     CannotTell,
     NoBaseline,
@@ -21,6 +23,7 @@ from harness.errors import (
 from harness.gate import saving
 from harness.gate.baseline import Baseline, path_of, read, write
 from harness.gate.check import ENDS, Checked, check
+from harness.gate.code import refuse_unknown
 from harness.gate.judging import Limits
 from harness.report.gate import markdown, render
 from harness.runs.config import RunConfig, parse_precision, resolve
@@ -88,6 +91,8 @@ def gate(
     if name is None and against is None:
         raise UsageError("check with what? give --baseline NAME, or --against REV, or both")
     limits = limits_of(fail_on)
+    if against is not None:
+        refuse_unknown(against)
     baseline = read(name, output) if name is not None else None
     plan = _plan(baseline, flags)
     console = Console(stderr=True)
@@ -134,32 +139,51 @@ def limits_of(words: Sequence[str]) -> Limits:
 
 
 def _plan(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
-    """The setups that are asked for; of a baseline all, unless some are named.
+    """The setups that are asked for; of a baseline those that fit, and all if nothing is named.
 
-    Raises NoBaseline for a setup that the baseline lacks, NotComparable for a task that is another
-    one by now.
+    Raises NotComparable for a task of the baseline that is another one by now.
     """
-    asked = {it: flags[it] for it in flags if it not in ("data_dir", "task_file", "phases")}
-    config = resolve(None, DEFAULTS | dict(flags))
-    if baseline is None or asked:
-        plan = make_plan(config)
-        _refuse_absent(plan, flags)
     if baseline is None:
+        plan = make_plan(resolve(None, DEFAULTS | dict(flags)))
+        _refuse_absent(plan, flags)
         return plan
+    if "settings" in flags:
+        raise UsageError("--set is for saving; of a baseline name the variant itself with -t")
+    general = {it: flags[it] for it in ("data_dir", "task_file", "phases") if it in flags}
+    plan = make_plan(resolve(None, DEFAULTS | general))
     tasks = {it.name: it for it in baseline.tasks}
-    _refuse_other_tasks(tasks, Path(config.task_file) if config.task_file else None)
-    known = [it.setup for it in baseline.entries]
-    if not asked:
-        first = make_plan(config.model_copy(update={"tasks": ("digits-mlp",)}))
-        return replace(first, arenas=tuple(Arena(tasks[it.task], (it,)) for it in known))
-    for arena in plan.arenas:
-        for setup in arena.setups:
-            if setup not in known:
+    own = plan.config.task_file
+    _refuse_other_tasks(tasks, Path(own) if own else None)
+    setups = _fitting(baseline, flags)
+    return replace(plan, arenas=tuple(Arena(tasks[it.task], (it,)) for it in setups))
+
+
+FITS: Mapping[str, Callable[[Setup, Any], bool]] = {
+    "tasks": lambda it, word: fnmatchcase(it.task, word),
+    "frameworks": lambda it, word: fnmatchcase(
+        f"{it.framework}:{it.mode}", word if ":" in word else f"{word}:*"
+    ),
+    "lanes": lambda it, word: word in (it.lane, "both"),
+    "devices": lambda it, word: it.device.split(":")[0] == word or it.device == word,
+    "threads": lambda it, word: it.threads == word,
+    "dtypes": lambda it, word: it.dtype == word,
+}
+"""Whether a setup of a baseline is one that a flag asks for."""
+
+
+def _fitting(baseline: Baseline, flags: Mapping[str, Any]) -> list[Setup]:
+    """Raises NoBaseline for a word that no setup fits, and where none fits all of them."""
+    setups = [it.setup for it in baseline.entries]
+    for flag, fits in FITS.items():
+        words = flags.get(flag, ())
+        for word in words:
+            if not any(fits(it, word) for it in setups):
                 raise NoBaseline(
-                    f"baseline {baseline.name!r} has no {setup.id}; it has: "
-                    + ", ".join(it.id for it in known)
+                    f"baseline {baseline.name!r} has no {word!r}; it has: "
+                    + ", ".join(it.setup.id for it in baseline.entries)
                 )
-    return plan
+        setups = [it for it in setups if not words or any(fits(it, word) for word in words)]
+    return setups
 
 
 def _refuse_other_tasks(tasks: Mapping[str, Task], own: Path | None) -> None:

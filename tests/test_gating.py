@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -57,7 +59,9 @@ BAD_INPUT = [
     (("check", "--baseline", "never"), 3, "there is: before"),
     (("check", "--baseline", "odd"), 4, "not a baseline"),
     (("check", "--baseline", "other"), 4, "is another one by now"),
-    (("check", "--baseline", "before", "-f", "reference:eager"), 3, "has no digits-mlp"),
+    (("check", "--baseline", "before", "-f", "reference:eager"), 3, "has no 'reference:eager'"),
+    (("check", "--baseline", "before", "--set", "batch_size=8"), 2, "--set is for saving"),
+    (("check", "--baseline", "before", "--against", "no-such-revision"), 2, "no git revision"),
     (("check", "--baseline", "before", "--fail-on", "speed"), 2, "speed:5%"),
     (("check", "--baseline", "before", "--fail-on", "sped:5%"), 2, "did you mean 'speed'?"),
     (("check", "--against", "no-such-revision"), 2, "no git revision"),
@@ -109,6 +113,27 @@ def test_a_fault_of_ours_is_no_regression():
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 70
     assert "ZeroDivisionError" in told.stderr
+
+
+def test_an_interrupt_ends_with_130():
+    code = (
+        "import runpy, sys, harness.listing as it\n"
+        "def stopped(): raise KeyboardInterrupt\n"
+        "it.info = stopped\n"
+        "sys.argv = ['harness', 'info']\n"
+        "runpy.run_module('harness', run_name='__main__')\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 130
+
+
+def test_the_commands_of_the_workflow_are_understood(capsys):
+    text = (ROOT / "docs" / "regression-workflow.yml").read_text(encoding="utf-8")
+    commands = re.findall(r"python -m harness ([^>\n]+)", text)
+    assert len(commands) == 3
+    for words in commands:
+        app(args=[*shlex.split(words), "--help"], standalone_mode=False)
+        assert "Usage" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("check", "--help"), ("history", "--help")])

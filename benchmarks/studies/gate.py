@@ -33,6 +33,8 @@ from harness.runs.process import ROOT
 SLOWED = Path(__file__).parent / "planted_impls" / "slowed" / "adapter.py"
 TASK, LABEL, RUNS, QUICK_LOOKS = "digits-mlp", "reference:replay", 20, (6,)
 ALARMS, FOUND = 1, 18
+HONEST = "impls.reference.honest"
+"""Where a copy keeps the adapter that the slowed one stands on."""
 
 
 def planted(folder: Path, period: int) -> Path:
@@ -41,7 +43,7 @@ def planted(folder: Path, period: int) -> Path:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     reference = folder / "impls" / "reference"
     (reference / "adapter.py").rename(reference / "honest.py")
-    text = SLOWED.read_text(encoding="utf-8").replace("impls.reference.adapter", f"{HONEST}")
+    text = SLOWED.read_text(encoding="utf-8").replace("impls.reference.adapter", HONEST)
     slowed = text.replace("PERIODS[options.mode]", str(period))
     if slowed == text:
         raise HarnessError(f"{SLOWED}: no period to set")
@@ -50,9 +52,6 @@ def planted(folder: Path, period: int) -> Path:
     slowed = slowed.replace(future, future + others)
     (reference / "adapter.py").write_text(slowed, encoding="utf-8")
     return folder
-
-
-HONEST = "impls.reference.honest"
 
 
 def refuse_changes() -> None:

@@ -163,8 +163,9 @@ def _facts(journal: Journal) -> Iterator[str]:
         f"{' and '.join(design.phases)}, {design.task}, {threads} thread(s); "
         f"{spent / 60:.1f} min of blocks in all"
     )
-    noisy = sum(it > 1 for it in scores)
-    yield f"- Noisy blocks by the harness's rule: {noisy}; all count, none was added for them"
+    if scores:
+        noisy = sum(it > 1 for it in scores)
+        yield f"- Noisy blocks by the harness's rule: {noisy}; all count, none was added for them"
     for session in journal.sessions:
         yield f"- Doctor, {session.began}: {'; '.join(session.doctor) or 'fit to measure on'}"
     told = ", ".join(f"{name} {it}" for name, it in journal.machine.items() if it is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -18,13 +19,12 @@ from harness.errors import (
     Regression,
 )
 from harness.gate import timing
-from harness.gate.baseline import Baseline, Entry
+from harness.gate.baseline import Baseline
 from harness.gate.code import Sides, revision, sides
-from harness.gate.judging import Limits, Line, deterministic, numbers, programs, proofs
-from harness.gate.observing import entries, observed, parities
+from harness.gate.judging import Limits, Line, deterministic, memory, numbers, programs, proofs
+from harness.gate.observing import entries, logical_peaks, observed, parities
 from harness.gate.timing import Pair, Told
 from harness.runs import machine
-from harness.runs.config import RunConfig
 from harness.runs.engines import LocalEngine
 from harness.runs.plan import Plan
 from harness.runs.process import ROOT
@@ -88,70 +88,99 @@ def check(
     Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
     `this`. Raises CellsFailed where one of its setups fails.
     """
-    pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    code = against
+    if code is None and baseline is not None and clocked:
+        code = _obtainable(baseline)
     lines: list[Line] = []
     speed: Speed = "none"
-    note = "" if clocked else "nothing was timed, as asked"
+    note = "nothing was timed, as asked"
     with tempfile.TemporaryDirectory(prefix="samestep-") as name:
         folder = Path(name)
         with staged_data(plan, folder / "data") as data:
-            told(f"numbers and proofs of {len(pairs)} setup(s)")
+            bench = _Bench(plan, data, folder, limits, told)
             if baseline is not None:
-                known = {it.setup: it for it in baseline.entries}
-                for now in entries(pairs, data, folder):
-                    lines += deterministic(now, known[now.setup], limits)
-            code = against or (_obtainable(baseline) if baseline and clocked else None)
+                lines += bench.held_to(baseline)
             if code is not None:
                 with sides(code, folder, this) as both:
-                    if baseline is None:
-                        lines += _side_by_side(pairs, data, folder, both, limits)
+                    lines += bench.side_by_side(both) if baseline is None else []
                     if clocked:
-                        speed = "turns"
-                        note = f"in turns with {(revision(code) or code)[:40]}"
-                        engine = _engine(pairs, folder, both)
-                        lines += timing.compared(
-                            pairs, plan.config, engine, data, limits.speed, told, looks
-                        )
+                        speed, note = "turns", f"in turns with {(revision(code) or code)[:40]}"
+                        lines += bench.in_turns(both, looks)
             elif baseline is not None and clocked:
                 note = _why_not_stored(baseline)
                 if not note:
-                    speed = "stored"
-                    note = (
-                        "beside bare matrix products, with stored figures; weaker than turns, "
-                        f"but the older code ({baseline.revision or baseline.version}) is not here"
-                    )
-                    lines += _stored(pairs, plan.config, baseline, data, folder, limits, told)
+                    speed, note = "stored", WEAKER
+                    lines += bench.stored(baseline)
     return _concluded(lines, baseline, code, speed, note, asked=clocked)
+
+
+WEAKER = (
+    "beside bare matrix products, with stored figures, since the older code is not here: weaker "
+    "than turns"
+)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Everything of a check that is there while its data are staged."""
+
+    plan: Plan
+    data: Mapping[Data, Path]
+    folder: Path
+    limits: Limits
+    told: Told
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return pairs_of(self.plan)
+
+    def held_to(self, baseline: Baseline) -> Iterator[Line]:
+        """What no clock decides, beside what is kept of it."""
+        self.told(f"numbers and proofs of {len(self.pairs)} setup(s)")
+        known = {it.setup: it for it in baseline.entries}
+        for now in entries(self.pairs, self.data, self.folder):
+            yield from deterministic(now, known[now.setup], self.limits)
+
+    def side_by_side(self, both: Sides) -> Iterator[Line]:
+        """The same beside the older code, here and now; it proves nothing but its memory."""
+        self.told(f"numbers of both codes and proofs of {len(self.pairs)} setup(s)")
+        pairs, data, logs = self.pairs, self.data, self.folder / "logs"
+        theirs = observed(pairs, data, logs, both.before, older=True)
+        mine = observed(pairs, data, logs, both.now)
+        proved = parities(pairs, data, self.folder)
+        peaks = logical_peaks(pairs, data, self.folder, both.before)
+        for _, setup in pairs:
+            parity, peak = proved[setup]
+            yield from proofs(setup, tuple(parity))
+            yield from numbers(setup, mine[setup][0], theirs[setup][0])
+            yield from programs(setup, mine[setup][1], theirs[setup][1], self.limits)
+            yield from memory(setup, peak, peaks[setup], self.limits)
+
+    def in_turns(self, both: Sides, looks: Sequence[int]) -> Iterator[Line]:
+        code = {setup: both.now for _, setup in self.pairs}
+        code |= {timing.older(setup): both.before for _, setup in self.pairs}
+        engine = LocalEngine(self.folder / "logs", self.folder / "caches", code)
+        return timing.compared(
+            self.pairs, self.plan.config, engine, self.data, self.limits.speed, self.told, looks
+        )
+
+    def stored(self, baseline: Baseline) -> Iterator[Line]:
+        engine = LocalEngine(self.folder / "logs", self.folder / "caches")
+        now = timing.timed(self.pairs, self.plan.config, engine, self.data, self.told)
+        before = {it.setup: it.timed for it in baseline.entries}
+        return timing.stored(now, before, self.limits.speed)
+
+
+def pairs_of(plan: Plan) -> list[Pair]:
+    return [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
 
 
 def _obtainable(baseline: Baseline) -> str | None:
     return revision(baseline.revision) if baseline.revision else None
 
 
-def _engine(pairs: Sequence[Pair], folder: Path, both: Sides) -> LocalEngine:
-    code = {setup: both.now for _, setup in pairs}
-    code |= {timing.older(setup): both.before for _, setup in pairs}
-    return LocalEngine(folder / "logs", folder / "caches", code)
-
-
-def _side_by_side(
-    pairs: Sequence[Pair],
-    data: Mapping[Data, Path],
-    folder: Path,
-    both: Sides,
-    limits: Limits,
-) -> Iterator[Line]:
-    """Both codes, observed on this machine; only this one is proved."""
-    proved = parities(pairs, data, folder)
-    mine = observed(pairs, data, folder / "logs", both.now)
-    theirs = observed(pairs, data, folder / "logs", both.before, older=True)
-    for _, setup in pairs:
-        yield from proofs(setup, tuple(proved[setup][0]))
-        yield from numbers(setup, mine[setup][0], theirs[setup][0])
-        yield from programs(setup, mine[setup][1], theirs[setup][1], limits)
-
-
 def _why_not_stored(baseline: Baseline) -> str:
+    """Why stored times cannot be compared; empty where they can."""
     here = machine.fingerprint()
     other = [it for it in SAME_MACHINE if here[it] != baseline.machine.get(it)]
     if other:
@@ -160,21 +189,6 @@ def _why_not_stored(baseline: Baseline) -> str:
     if not any(it.timed for it in baseline.entries):
         return "the baseline has no times"
     return ""
-
-
-def _stored(
-    pairs: Sequence[Pair],
-    config: RunConfig,
-    baseline: Baseline,
-    data: Mapping[Data, Path],
-    folder: Path,
-    limits: Limits,
-    told: Told,
-) -> Iterator[Line]:
-    engine = LocalEngine(folder / "logs", folder / "caches")
-    now = timing.timed(pairs, config, engine, data, told)
-    before = {it.setup: it.timed for it in baseline.entries}
-    return timing.stored(now, before, limits.speed)
 
 
 def _concluded(
@@ -213,13 +227,3 @@ def concluded(lines: Sequence[Line], *, comparable: bool) -> Outcome:
         "fine": True,
     }
     return next(it for it in ENDS if applies[it])
-
-
-def timed_entries(
-    plan: Plan, made: Sequence[Entry], data: Mapping[Data, Path], folder: Path, told: Told
-) -> list[Entry]:
-    """The same entries with this code's times beside its matrix products."""
-    pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
-    engine = LocalEngine(folder / "logs", folder / "caches")
-    times = timing.timed(pairs, plan.config, engine, data, told)
-    return [it.model_copy(update={"timed": times[it.setup]}) for it in made]

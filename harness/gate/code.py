@@ -48,6 +48,12 @@ def revision(against: str) -> str | None:
     return told.decode().strip() if told else None
 
 
+def refuse_unknown(against: str) -> None:
+    """Raises UsageError for what is neither a revision nor a folder, before anything is done."""
+    if _installed(against) is None:
+        _resolved(against)
+
+
 def _resolved(against: str) -> str:
     commit = revision(against)
     if commit is None:
@@ -60,7 +66,7 @@ def _resolved(against: str) -> str:
 
 def _installed(against: str) -> Path | None:
     place = Path(against)
-    if all((place / it / "__init__.py").is_file() for it in ROOMS):
+    if against and all((place / it / "__init__.py").is_file() for it in ROOMS):
         return place.resolve()
     return None
 

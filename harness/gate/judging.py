@@ -143,10 +143,13 @@ def programs(
             )
 
 
-def peaks(setup: Setup, now: Entry, before: Entry, limits: Limits) -> Iterator[Line]:
-    """The framework's own account of its memory."""
-    for phase, theirs in before.logical_peak.items():
-        mine = now.logical_peak.get(phase)
+Peaks = Mapping[Phase, int | None]
+
+
+def memory(setup: Setup, now: Peaks, before: Peaks, limits: Limits) -> Iterator[Line]:
+    """The framework's own account of its memory, in bytes, where it keeps one."""
+    for phase, theirs in before.items():
+        mine = now.get(phase)
         if mine is not None and theirs:
             yield _count(setup, phase, "logical peak", mine, theirs, limits.memory)
 
@@ -184,4 +187,4 @@ def deterministic(now: Entry, before: Entry, limits: Limits) -> Iterator[Line]:
     yield from proofs(setup, now.parity)
     yield from numbers(setup, now.numbers, before.numbers)
     yield from programs(setup, now.programs, before.programs, limits)
-    yield from peaks(setup, now, before, limits)
+    yield from memory(setup, now.logical_peak, before.logical_peak, limits)

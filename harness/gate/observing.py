@@ -13,8 +13,12 @@ from harness.cells import DTYPES, Phase, Setup
 from harness.certificates import Certificate
 from harness.errors import CellsFailed, NotComparable
 from harness.gate.baseline import Entry, Numbers, Parity, Program, Sketch
+from harness.proof.certify import claim
 from harness.proof.examine import rows_compared, steps_compared
+from harness.proof.pool import prove_all
+from harness.proof.process import Prover
 from harness.proof.proving import needs, prove
+from harness.runs.machine import cores
 from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.runs.store import create
 from harness.tasks.data import Data
@@ -126,6 +130,24 @@ def parities(
         )
         for _, setup in setups
     }
+
+
+def logical_peaks(
+    pairs: Sequence[tuple[Task, Setup]], data: Mapping[Data, Path], folder: Path, code: Path
+) -> dict[Setup, dict[Phase, int | None]]:
+    """What the provers of the code in a folder count; empty where they count nothing."""
+    count = itertools.count()
+    logs = folder / "logs"
+
+    def launch(setup: Setup) -> Prover:
+        return Prover(setup, logs / f"older-{next(count)}.log", folder / "caches", code)
+
+    asked = {
+        claim(task, setup, quick=True).request(data[task.data], LIMIT): setup
+        for task, setup in pairs
+    }
+    proved = prove_all(list(asked), launch, cores())
+    return {asked[request]: dict(it.logical_peak) for request, it in proved}
 
 
 def parity(certificate: Certificate) -> Parity:

@@ -13,11 +13,12 @@ from harness.analysis.compare import entries as entries_of
 from harness.cells import Setup
 from harness.errors import NotComparable, NotProven
 from harness.gate.baseline import Baseline, Entry
-from harness.gate.check import timed_entries
+from harness.gate.check import pairs_of
 from harness.gate.observing import entries, observed, parity
-from harness.gate.timing import Told, timed_of
+from harness.gate.timing import Told, timed, timed_of
 from harness.records import Run
 from harness.runs import machine
+from harness.runs.engines import LocalEngine
 from harness.runs.plan import Arena, Plan
 from harness.runs.runner import staged_data
 from harness.tasks.data import Data
@@ -31,11 +32,12 @@ def save(plan: Plan, name: str, told: Told, *, clocked: bool = True) -> Baseline
         folder = Path(temporary)
         with staged_data(plan, folder / "data") as data:
             told("numbers and proofs")
-            pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
-            made = entries(pairs, data, folder)
+            made = entries(pairs_of(plan), data, folder)
             _refuse_unproven(made)
             if clocked:
-                made = timed_entries(plan, made, data, folder, told)
+                engine = LocalEngine(folder / "logs", folder / "caches")
+                times = timed(pairs_of(plan), plan.config, engine, data, told)
+                made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
     return _baseline(plan, name, made)
 
 
@@ -64,7 +66,7 @@ def plan_of(run: Run, plan: Plan) -> Plan:
 
 
 def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[Entry]:
-    pairs = [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    pairs = pairs_of(plan)
     certificates = {it.setup: it for it in run.certificates}
     measured = entries_of(run.records)
     if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
@@ -85,10 +87,10 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
 
 def _refuse_other(run: Run) -> None:
     here, info = machine.fingerprint(), run.info
-    if info.commit is not None and info.commit != machine.commit():
+    if info.commit is not None and (info.commit != machine.commit() or CHANGES in info.commit):
         raise NotComparable(
             f"{info.name} was made by the code of {info.commit}, this is {machine.commit()}; "
-            "save the baseline without --from, or with that code"
+            "save the baseline without --from, or from a clean tree of that code"
         )
     if (here["cpu"], here["cores"]) != (info.machine.get("cpu"), info.machine.get("cores")):
         raise NotComparable(f"{info.name} was made on another machine")

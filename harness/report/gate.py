@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.cells import Setup
 from harness.gate.check import Checked
 from harness.gate.judging import Line
 from harness.report.format import percent
+from harness.report.inert import cell, code, prose
 from harness.report.inert import line as inert
 
 STYLES = {
@@ -35,15 +37,16 @@ SAID = {
 def render(checked: Checked, console: Console, *, everything: bool = False) -> None:
     """Print what is worth a line: all but what is fine, and every time; or everything."""
     shown = list(checked.lines) if everything else worth_a_line(checked.lines)
-    table = Table(box=box.SIMPLE, title_justify="left")
-    for name in HEAD:
-        table.add_column(name, overflow="fold", no_wrap=name == "outcome")
-    for it in shown:
-        style = STYLES[it.outcome]
-        setup, what, outcome, change, detail = _cells(it)
-        table.add_row(Text(setup), Text(what), Text(outcome, style), Text(change), Text(detail))
-    if shown:
+    for setup, lines in itertools.groupby(shown, key=lambda it: it.setup):
+        table = Table(title=Text(_name(setup)), title_justify="left", title_style="bold", box=None)
+        for name in HEAD[1:]:
+            table.add_column(name, no_wrap=name in ("what", "outcome"))
+        for it in lines:
+            _, what, outcome, change, detail = _cells(it)
+            style = STYLES[it.outcome]
+            table.add_row(Text(what), Text(outcome, style), Text(change), Text(detail))
         console.print(table)
+        console.print()
     for text in summary(checked):
         console.print(Text(text), soft_wrap=True)
 
@@ -51,11 +54,12 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
 def markdown(checked: Checked) -> str:
     """The same for a comment on a change."""
     shown = worth_a_line(checked.lines)
-    against = checked.against or checked.baseline or "nothing"
-    rows = [HEAD, (":--", ":--", ":--", "--:", ":--"), *map(_cells, shown)]
-    table = "\n".join("| " + " | ".join(_escaped(row)) + " |" for row in rows) if shown else ""
-    title = f"### Check against `{inert(against)[:40]}`: {checked.outcome}"
-    return "\n\n".join(filter(None, (title, table, *summary(checked)))) + "\n"
+    against = code((checked.against or checked.baseline or "nothing")[:40])
+    head = ["| " + " | ".join(HEAD) + " |", "| :-- | :-- | :-- | --: | :-- |"]
+    rows = ["| " + " | ".join(cell(prose(text)) for text in _cells(it)) + " |" for it in shown]
+    table = "\n".join([*head, *rows]) if rows else ""
+    title = f"### Check against {against}: {checked.outcome}"
+    return "\n\n".join([title, *filter(None, [table]), *map(prose, summary(checked))]) + "\n"
 
 
 def worth_a_line(lines: Iterable[Line]) -> list[Line]:
@@ -72,11 +76,13 @@ def summary(checked: Checked) -> list[str]:
 
 
 def _cells(it: Line) -> tuple[str, str, str, str, str]:
-    where = f"{it.setup.task} {it.setup.label}"
-    if it.setup.lane != "identical":
-        where += f" ({it.setup.lane})"
     phase = f", {it.phase}" if it.phase else ""
-    return inert(where), f"{it.what}{phase}", it.outcome, _change(it), inert(it.detail)
+    return _name(it.setup), f"{it.what}{phase}", it.outcome, _change(it), inert(it.detail)
+
+
+def _name(setup: Setup) -> str:
+    lane = "" if setup.lane == "identical" else f" ({setup.lane})"
+    return inert(f"{setup.task} {setup.label}{lane}")
 
 
 def _change(it: Line) -> str:
@@ -90,7 +96,3 @@ def _change(it: Line) -> str:
 
 def _signed(share: float) -> str:
     return ("+" if share >= 0 else "−") + percent(abs(share))
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [it.replace("|", "\\|") for it in row]

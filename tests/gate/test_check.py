@@ -120,7 +120,9 @@ def test_a_task_that_is_another_one_by_now_is_refused(tmp_path, now, capsys):
 
 def test_a_cell_without_a_baseline_is_named(tmp_path, now, capsys):
     baselines.write(make_baseline(), tmp_path)
-    with pytest.raises(errors.NoBaseline, match=r"'before' has no digits-mlp.*reference:eager"):
+    with pytest.raises(
+        errors.NoBaseline, match=r"'before' has no 'reference:eager'; it has: digits"
+    ):
         checked(
             tmp_path, capsys, flags={**REPLAY, "frameworks": ["reference:eager"], "threads": [1]}
         )

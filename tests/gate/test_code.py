@@ -1,0 +1,103 @@
+"""Older code: where it comes from, and that a worker really runs it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from harness.errors import NotComparable, UsageError
+from harness.gate import code
+from harness.gate.check import check
+from harness.gate.code import revision, sides
+from harness.gate.judging import Limits
+from harness.gate.timing import older
+from harness.gating import DEFAULTS
+from harness.runs.config import resolve
+from harness.runs.engines import LocalEngine
+from harness.runs.plan import make_plan
+from harness.runs.process import ROOT
+from tests.fakes import Ledger, block
+from tests.gate.making import SETUP
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A checkout with one commit, whose code is then changed."""
+    root = tmp_path / "checkout"
+    for room in code.ROOMS:
+        (root / room).mkdir(parents=True)
+        (root / room / "__init__.py").write_text("old = True\n")
+    (root / "unrelated.txt").write_text("not needed")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "first"]):
+        try:
+            subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True)
+        except OSError:
+            pytest.skip("no git here")
+    (root / "harness" / "__init__.py").write_text("old = False\n")
+    monkeypatch.setattr(code, "ROOT", root)
+    return root
+
+
+def test_a_revision_is_unpacked_and_the_checkout_left_alone(repository, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with sides("HEAD", tmp_path / "folder", repository) as both:
+        assert (both.before / "harness" / "__init__.py").read_text() == "old = True\n"
+        assert (both.now / "harness" / "__init__.py").read_text() == "old = False\n"
+        assert len(str(both.now)) == len(str(both.before))
+        assert not (both.before / "unrelated.txt").exists()
+    told = subprocess.run(
+        ["git", "-C", str(repository), "worktree", "list"], capture_output=True, text=True
+    )
+    assert len(told.stdout.splitlines()) == 1
+
+
+def test_a_folder_with_an_installed_version_will_do(repository, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with sides(str(repository), tmp_path / "folder") as both:
+        assert both.before.resolve() == repository
+
+
+@pytest.mark.parametrize("word", ["never", "--output=x", "HEAD~1", ""])
+def test_what_is_neither_is_refused(repository, tmp_path, word):
+    assert revision(word) is None
+    with pytest.raises(UsageError, match="no git revision"), sides(word, tmp_path):
+        pass
+
+
+def test_a_worker_runs_the_code_of_its_folder(tmp_path):
+    worker = tmp_path / "old" / "harness" / "worker"
+    worker.mkdir(parents=True)
+    (worker.parent / "__init__.py").touch()
+    (worker / "__init__.py").touch()
+    (worker / "__main__.py").write_text("raise SystemExit(37)\n")
+    ledger, setup = Ledger(), older(SETUP)
+    LocalEngine(tmp_path / "logs", None, {setup: tmp_path / "old"}).run(block(setup), ledger)
+    (record,) = ledger.records
+    assert (record.status, record.error) == ("crashed", "exited with code 37")
+
+
+def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
+    for room in code.ROOMS:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "harness" / "gate")  # a revision from before there was a gate
+    flags = {
+        "tasks": ("diabetes-regression",),
+        "frameworks": ("reference:replay",),
+        "phases": ("train",),
+        "rounds": 2,
+    }
+    plan = make_plan(resolve(None, DEFAULTS | flags))
+    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, looks=(2,))
+    by_what = {it.what: it for it in found.lines if it.phase in (None, "train")}
+    assert by_what["losses"].detail == "to the bit"
+    assert by_what["logical peak"].change == 0
+    assert by_what["speed"].detail.startswith("2 blocks")
+    assert by_what["speed"].outcome == "cannot tell"
+    assert (found.speed, found.exit_code) == ("turns", 7)
+    # What older code cannot do says nothing of this code.
+    (tmp_path / "impls" / "reference" / "adapter.py").write_text("raise ImportError('too old')\n")
+    with pytest.raises(NotComparable, match=r"older code cannot do it.*too old"):
+        check(plan, None, str(tmp_path), Limits(), lambda text: None, looks=(2,))

@@ -1,0 +1,84 @@
+"""Baselines from stored runs: of this code and this machine, or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import NotComparable, NotProven
+from harness.gate import saving
+from harness.gating import DEFAULTS
+from harness.records import Limits
+from harness.runs import machine
+from harness.runs.config import resolve
+from harness.runs.plan import make_plan
+from tests.builders import make_certificate, make_record, make_run
+from tests.gate.making import SETUP, TASK, make_numbers, make_program
+
+LIMITS = Limits(product_seconds={"train": 5e-5})
+TWIN = SETUP.model_copy(update={"twin": True})
+
+
+@pytest.fixture(autouse=True)
+def observed(monkeypatch):
+    """Stands for what is observed now."""
+    monkeypatch.setattr(machine, "commit", lambda: "0123abcd")
+    found = make_numbers(), {"train": make_program()}
+    monkeypatch.setattr(
+        saving, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
+    )
+
+
+def stored(**changes):
+    """A run of three blocks, of which the first two measured the bare products."""
+    records = [
+        make_record(
+            setup,
+            block,
+            {"train": [1e-4, 2e-4, 3e-4]},
+            limits=LIMITS if block < 2 and not setup.twin else None,
+        )
+        for block in range(3)
+        for setup in (SETUP, TWIN)
+    ]
+    certificate = make_certificate(SETUP, logical_peak={"train": 300_000})
+    info = {"commit": "0123abcd", "machine": machine.fingerprint(), "certificates": [certificate]}
+    return make_run(records, **(info | changes))
+
+
+def saved(run):
+    plan = saving.plan_of(run, make_plan(resolve(None, DEFAULTS)))
+    return saving.save_from(plan, run, "before", lambda text: None)
+
+
+def test_a_run_gives_times_proofs_and_peaks():
+    made = saved(stored())
+    (entry,) = made.entries
+    assert entry.setup == SETUP
+    assert entry.timed["train"].steps == (2e-4, 2e-4)
+    assert entry.timed["train"].products == (5e-5, 5e-5)
+    assert entry.logical_peak == {"train": 300_000}
+    assert entry.parity[0].proven
+    assert made.tasks == (TASK,)
+    assert made.revision == "0123abcd"
+
+
+@pytest.mark.parametrize("commit", ["4567", "0123abcd+changes"])
+def test_other_code_is_refused(commit):
+    with pytest.raises(NotComparable, match="made by the code of"):
+        saved(stored(commit=commit))
+
+
+def test_another_machine_is_refused():
+    with pytest.raises(NotComparable, match="another machine"):
+        saved(stored(machine={"cpu": "abacus", "cores": 2}))
+
+
+@pytest.mark.parametrize("certificates", [[], [make_certificate(SETUP, "too far")]])
+def test_what_was_not_proven_is_nothing_to_be_held_to(certificates):
+    with pytest.raises(NotProven):
+        saved(stored(certificates=certificates))
+
+
+def test_a_tree_with_changes_is_no_revision(monkeypatch):
+    monkeypatch.setattr(machine, "commit", lambda: "0123abcd+changes")
+    assert saved(stored(commit=None)).revision is None
