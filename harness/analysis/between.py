@@ -154,5 +154,6 @@ def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
         way = "slower" if max(speeds) < 1 else "faster"
         yield (
             f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
-            "A machine at another moment does just that; most of it cancels in ratios to the baseline."
+            "A machine at another moment does just that; most of it cancels in the ratios to the "
+            "baseline."
         )

@@ -67,7 +67,7 @@ def render(comparison: Comparison, console: Console) -> None:
             console.print(Text(note))
         console.print()
     for text in _apart(comparison):
-        console.print(Text(text), no_wrap=True, overflow="ellipsis")
+        console.print(Text(text, "yellow"))
     for what, a, b in _facts(comparison):
         console.print(Text.assemble((f"{what}: ", "dim"), f"{a} → {b}"))
     for note in comparison.notes:
