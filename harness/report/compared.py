@@ -136,7 +136,7 @@ def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
         lead = lead[:1].upper() + lead[1:]
     notes = tuple(_notes(table))
     if basis == "ratio":
-        head = ("framework:mode", "before", "after", "× as fast", "verdict")
+        head = ("framework:mode", "before", "after", "× as fast as before", "verdict")
         rows = tuple(_row(it, basis) for it in table.changes)
         return Sheet(f"{title}, × {baseline}", head, rows, lead, notes)
     ratios = {it.label: it.relative for it in table.changes if it.relative}
@@ -144,8 +144,8 @@ def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
     return Sheet(
         title=title,
         head=(
-            *("framework:mode", "step before", "step after", "× as fast", "verdict"),
-            *(f"× as fast, against {baseline}", f"verdict, against {baseline}"),
+            *("framework:mode", "step before", "step after", "× as fast as before", "verdict"),
+            *(f"the same against {baseline}", f"verdict against {baseline}"),
         ),
         rows=tuple(_row(it, basis) for it in table.changes),
         lead=lead,
