@@ -97,8 +97,8 @@ def fragment(comparison: Comparison) -> str:
         parts.append(f"<dt>{_html(name)}</dt><dd>{_html(text)}</dd>")
     parts.append("</dl>")
     for it in sheets(comparison):
-        parts += [f"<h3>{_html(it.title)}</h3>", f"<p><strong>{_html(it.lead)}</strong></p>"]
-        parts += [_html_table(it.title, it.head, it.rows)]
+        parts.append(_html_table(it.title, it.head, it.rows))
+        parts.append(f"<p><strong>{_html(it.lead)}</strong></p>")
         parts += [f"<p>{_html(note)}</p>" for note in it.notes]
     if comparison.apart:
         items = "".join(f"<li>{_html(text)}</li>" for text in _apart(comparison))
