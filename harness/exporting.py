@@ -48,8 +48,12 @@ def put(content: bytes, to: str) -> None:
     Raises UsageError where it cannot be written.
     """
     if to == STDOUT:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Whoever read it has enough; Python would complain of the same once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     path = Path(to)
     if path.is_dir() or "\0" in to:

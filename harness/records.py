@@ -3,7 +3,7 @@
 Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
 1: first version.
 2: noise, loss and single readings of a sample; settings before and after; limits of the device;
-   whether a worker started alone; certificates.
+   whether a worker started alone; certificates; devices that carry the name of a machine.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_every_output_shows_the_same_numbers(results, other):
     terminal = words(shown(comparison, 160))
     for table in comparison.tables:
         for it in table.changes:
-            texts = [it.label, ratio(it.speed), it.verdict]
+            texts = [it.label, ratio(it.shift.speed), it.shift.verdict]
             assert texts in [[row[0], row[3], row[4]] for row in rows if len(row) > 4]
             assert texts in [[row[0], row[3], row[4]] for row in grids if len(row) > 4]
             assert f"{texts[1].replace(' ×', '')} {texts[2]}" in terminal

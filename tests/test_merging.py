@@ -41,9 +41,9 @@ def test_the_merged_run_is_one_of_its_store(merged):
 
 def test_the_report_names_the_machine_at_every_table(merged):
     page = Page((merged / "report.html").read_text(encoding="utf-8"))
-    own = ("Speed: ", "Phase times: ", "Memory: ")
+    own = ("Speed: ", "Phase times: ", "Memory: ", "Sameness: ", "Noise: ")
     captions = [it for it in page.tables if it.startswith(own)]
-    assert len(captions) >= 3 * 2 * 2
+    assert len(captions) >= (3 * 2 + 1) * 2
     assert all(("cpu@alpha" in it) != ("cpu@beta" in it) for it in captions)
     text = (merged / "report.md").read_text(encoding="utf-8")
     for name in ("alpha", "beta"):

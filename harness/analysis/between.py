@@ -4,45 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.analysis.blocks import CellBlocks, cell_name
 from harness.analysis.comparable import Apart, Basis, Fact, facts, missing, notes, same_machine
 from harness.analysis.intervals import Interval, median_interval
-from harness.analysis.two_samples import (
-    decidable,
-    rank_sum_p,
-    shift_equivalence_p,
-    shift_interval,
-    welch_interval,
-)
-from harness.analysis.verdicts import LEVEL, Verdict, holm, percent
+from harness.analysis.shifts import Shift, judged, shift
+from harness.analysis.verdicts import percent
 from harness.cells import Phase
 from harness.records import RunInfo
 from harness.tasks.frozen import Frozen
+
+Pair = tuple[CellBlocks, CellBlocks]
+"""One cell in the run before and in the run after."""
 
 
 class Change(Frozen):
     """How many times as fast a setup is in the second run as in the first.
 
-    `before` and `after` are seconds per step, or ratios to the baseline, by the table's basis.
-    `speed` is the exact interval of two independent samples, `cross` Welch's; `agrees` is False
-    where one of them excludes 1 and the other does not. `relative` is the change of the ratio to
-    the baseline, None where there is none. p values are not corrected, the verdict is.
+    `before` and `after` are seconds per step, or ratios to the baseline, by the comparison's basis,
+    and `shift` is judged by the same. Where times are compared, `relative` is the shift of the
+    ratio to the baseline, in which cancels what the machine did to both; None of the baseline.
     """
 
     label: str
     before: Interval
     after: Interval
-    speed: Interval
-    cross: Interval | None
-    agrees: bool
-    relative: Interval | None
-    p: float
-    p_equivalent: float
-    family: int
-    verdict: Verdict
-    reason: str = ""
+    shift: Shift
+    relative: Shift | None
 
 
 class ChangeTable(Frozen):
@@ -82,7 +71,7 @@ def compare_runs(
     basis: Basis = "time" if same_machine(a.machine, b.machine) else "ratio"
     found = {it.key: it for it in theirs}
     apart = [*missing("a", ours, theirs), *missing("b", theirs, ours)]
-    pairs: dict[tuple[object, ...], list[tuple[CellBlocks, CellBlocks]]] = defaultdict(list)
+    pairs: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
     for mine in ours:
         other = found.get(mine.key)
         if other is None:
@@ -92,27 +81,32 @@ def compare_runs(
             apart.append(Apart(side="a", cell=cell_name(mine), reason=why))
         elif basis == "time" or (mine.ratios and other.ratios):
             pairs[mine.table].append((mine, other))
+    tables = tuple(_table(it, basis) for it in pairs.values())
     return Comparison(
         a=a,
         b=b,
         basis=basis,
         facts=tuple(facts(a, b)),
-        notes=tuple(notes(a, b, basis, {it.baseline for it in ours})),
-        tables=tuple(_table(it, basis) for it in pairs.values()),
+        notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
+        tables=tables,
         apart=tuple(apart),
     )
 
 
-def _table(pairs: Sequence[tuple[CellBlocks, CellBlocks]], basis: Basis) -> ChangeTable:
+def _table(pairs: Sequence[Pair], basis: Basis) -> ChangeTable:
     first = pairs[0][0]
     margin = max(it.margin for pair in pairs for it in pair)
     barred = {
         mine.setup.label: why for mine, other in pairs if (why := mine.unranked or other.unranked)
     }
-    changes = [_change(mine, other, basis, margin) for mine, other in pairs]
-    ranked = [it for it in changes if it.label not in barred]
-    differ = iter(holm([it.p for it in ranked]))
-    agree = iter(holm([it.p_equivalent for it in ranked]))
+    times, ratios = {}, {}
+    for pair in pairs:
+        label = pair[0].setup.label
+        times[label] = shift(*_logs(pair, "time"), margin)
+        same_baseline = pair[0].baseline == pair[1].baseline
+        if same_baseline and all(it.ratios for it in pair):
+            ratios[label] = shift(*_logs(pair, "ratio"), margin)
+    times, ratios = judged(times, margin, barred), judged(ratios, margin, barred)
     return ChangeTable(
         task=first.setup.task,
         digest=first.setup.digest,
@@ -123,60 +117,43 @@ def _table(pairs: Sequence[tuple[CellBlocks, CellBlocks]], basis: Basis) -> Chan
         dtype=first.setup.dtype,
         baseline=first.baseline,
         margin=margin,
-        changes=tuple(
-            it.model_copy(update={"verdict": "not ranked", "reason": barred[it.label]})
-            if it.label in barred
-            else _judged(it, next(differ), next(agree), margin, len(ranked))
-            for it in changes
-        ),
+        changes=tuple(_change(pair, basis, times, ratios) for pair in pairs),
     )
 
 
-def _change(mine: CellBlocks, other: CellBlocks, basis: Basis, margin: float) -> Change:
-    relative = [[math.log(it) for it in cell.ratios] for cell in (mine, other)]
-    speeds = (
-        relative
-        if basis == "ratio"
-        else [[-math.log(it) for it in cell.step_seconds] for cell in (mine, other)]
-    )
-    before, after = speeds
-    speed, cross = shift_interval(before, after), welch_interval(before, after)
-    shown = [
-        median_interval(cell.ratios if basis == "ratio" else cell.step_seconds)
-        for cell in (mine, other)
-    ]
+def _change(pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
+    label = pair[0].setup.label
+    shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
     return Change(
-        label=mine.setup.label,
+        label=label,
         before=shown[0],
         after=shown[1],
-        speed=speed,
-        cross=cross,
-        agrees=cross is None or _side(speed) == _side(cross),
-        relative=shift_interval(relative[0], relative[1]) if all(relative) else None,
-        p=rank_sum_p(before, after),
-        p_equivalent=shift_equivalence_p(before, after, margin),
-        family=0,
-        verdict="cannot tell",
-        reason="" if decidable(len(before), len(after)) else "an exact test takes 4 blocks in each",
+        shift=times[label] if basis == "time" else ratios[label],
+        relative=ratios.get(label) if basis == "time" else None,
     )
 
 
-def _judged(change: Change, differ: float, agree: float, margin: float, family: int) -> Change:
-    """Equivalence first, as within a run: a difference below δ is none, however surely there."""
-    verdict: Verdict = "cannot tell"
-    reason = change.reason
-    if agree <= LEVEL:
-        verdict = "equivalent"
-    elif differ <= LEVEL:
-        verdict = "faster" if change.speed.estimate > 1 else "slower"
-    elif change.p <= LEVEL:
-        reason = f"the interval excludes 1, but over {family} rows that is not enough"
-    elif change.p_equivalent <= LEVEL:
-        reason = f"within {percent(margin)} by itself, but over {family} rows that is not enough"
-    return change.model_copy(update={"verdict": verdict, "reason": reason, "family": family})
+def _logs(pair: Pair, basis: Basis) -> tuple[list[float], list[float]]:
+    """Logarithms of speeds, before and after."""
+    mine, other = (
+        [-math.log(time) for time in it.step_seconds]
+        if basis == "time"
+        else [math.log(ratio) for ratio in it.ratios]
+        for it in pair
+    )
+    return mine, other
 
 
-def _side(speed: Interval) -> int:
-    if speed.low is None or speed.high is None:
-        return 0
-    return (speed.low > 1) - (speed.high < 1)
+def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
+    """That all times moved in one direction, as they do where the machine changed."""
+    shifts = [it.shift for table in tables for it in table.changes]
+    speeds = [it.speed.estimate for it in shifts]
+    told = any(it.verdict in ("faster", "slower") for it in shifts)
+    if basis == "time" and told and len(speeds) > 2 and (max(speeds) < 1 or min(speeds) > 1):
+        sizes = sorted(abs(it - 1) for it in speeds)
+        way = "slower" if max(speeds) < 1 else "faster"
+        yield (
+            f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
+            "A machine at another moment does just that; most of it cancels in the ratios to the "
+            "baseline."
+        )

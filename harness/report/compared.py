@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -14,6 +14,7 @@ from rich.text import Text
 from harness.analysis.between import Change, ChangeTable, Comparison
 from harness.analysis.comparable import Basis
 from harness.analysis.intervals import Interval
+from harness.analysis.shifts import MOST_MARGIN, Shift
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed, ratio
 from harness.records import RunInfo
@@ -63,10 +64,10 @@ def render(comparison: Comparison, console: Console) -> None:
         console.print(grid)
         console.print(Text(sheet.lead, "bold"))
         for note in sheet.notes:
-            console.print(Text(note, "yellow"))
+            console.print(Text(note))
         console.print()
     for text in _apart(comparison):
-        console.print(Text(text), no_wrap=True, overflow="ellipsis")
+        console.print(Text(text, "yellow"))
     for what, a, b in _facts(comparison):
         console.print(Text.assemble((f"{what}: ", "dim"), f"{a} → {b}"))
     for note in comparison.notes:
@@ -96,8 +97,8 @@ def fragment(comparison: Comparison) -> str:
         parts.append(f"<dt>{_html(name)}</dt><dd>{_html(text)}</dd>")
     parts.append("</dl>")
     for it in sheets(comparison):
-        parts += [f"<h3>{_html(it.title)}</h3>", f"<p><strong>{_html(it.lead)}</strong></p>"]
-        parts += [_html_table(it.title, it.head, it.rows)]
+        parts.append(_html_table(it.title, it.head, it.rows))
+        parts.append(f"<p><strong>{_html(it.lead)}</strong></p>")
         parts += [f"<p>{_html(note)}</p>" for note in it.notes]
     if comparison.apart:
         items = "".join(f"<li>{_html(text)}</li>" for text in _apart(comparison))
@@ -125,16 +126,30 @@ def _run(info: RunInfo) -> str:
 def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
     threads = fmt.count(table.threads, "thread")
     lane = "" if table.lane == "identical" else f", {table.lane}"
-    what = "" if basis == "ratio" else "step "
-    unit = f", × {line(table.baseline)}" if basis == "ratio" else ""
-    against = () if basis == "ratio" else (f"× as fast, against {line(table.baseline)}",)
+    baseline = line(table.baseline)
+    place = f"{line(table.device)}, {threads}, {table.dtype}"
+    title = f"{line(table.task)} {table.phase}{lane} ({place})"
+    shifts = {it.label: it.shift for it in table.changes}
+    lead = _lead(shifts, table.margin)
+    # A name keeps its own spelling, a word begins the sentence.
+    if not any(it.verdict in ("faster", "slower") for it in shifts.values()):
+        lead = lead[:1].upper() + lead[1:]
+    notes = tuple(_notes(table))
+    if basis == "ratio":
+        head = ("framework:mode", "before", "after", "× as fast as before", "verdict")
+        rows = tuple(_row(it, basis) for it in table.changes)
+        return Sheet(f"{title}, × {baseline}", head, rows, lead, notes)
+    ratios = {it.label: it.relative for it in table.changes if it.relative}
+    against = _lead(ratios, table.margin)
     return Sheet(
-        title=f"{line(table.task)} {table.phase}{lane} "
-        f"({line(table.device)}, {threads}, {table.dtype}){unit}",
-        head=("framework:mode", f"{what}before", f"{what}after", "× as fast", "verdict", *against),
+        title=title,
+        head=(
+            *("framework:mode", "step before", "step after", "× as fast as before", "verdict"),
+            *(f"the same against {baseline}", f"verdict against {baseline}"),
+        ),
         rows=tuple(_row(it, basis) for it in table.changes),
-        lead=_lead(table),
-        notes=tuple(_notes(table)),
+        lead=lead,
+        notes=(*((f"Against {baseline}: {against}",) if ratios else ()), *notes),
     )
 
 
@@ -142,44 +157,47 @@ def _row(change: Change, basis: Basis) -> tuple[str, ...]:
     def shown(it: Interval) -> str:
         return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
 
-    relative = fmt.NONE if change.relative is None else ratio(change.relative)
+    relative = change.relative
+    against = (ratio(relative.speed), relative.verdict) if relative else (fmt.NONE, fmt.NONE)
     return (
         line(change.label),
         shown(change.before),
         shown(change.after),
-        ratio(change.speed),
-        change.verdict,
-        *((relative,) if basis == "time" else ()),
+        ratio(change.shift.speed),
+        change.shift.verdict,
+        *(against if basis == "time" else ()),
     )
 
 
-def _lead(table: ChangeTable) -> str:
+def _lead(shifts: Mapping[str, Shift], margin: float) -> str:
     """What changed, then what did not, then what is not known."""
     said = [
-        f"{line(it.label)} is {ratio(it.speed)} as fast as before"
-        for it in table.changes
+        f"{line(label)} is {ratio(it.speed)} as fast as before"
+        for label, it in shifts.items()
         if it.verdict in ("faster", "slower")
     ]
     for verdict, words in (
-        ("equivalent", f"no difference larger than {percent(table.margin)}"),
+        ("equivalent", f"no difference larger than {percent(margin)}"),
         ("cannot tell", "cannot tell"),
         ("not ranked", "not ranked"),
     ):
-        names = [line(it.label) for it in table.changes if it.verdict == verdict]
+        names = [line(label) for label, it in shifts.items() if it.verdict == verdict]
         if names:
             said.append(f"{words} for {listed(names)}")
-    sentence = "; ".join(said)
-    # A name keeps its own spelling, a word begins the sentence.
-    named = any(it.verdict in ("faster", "slower") for it in table.changes)
-    return f"{sentence if named else sentence[0].upper() + sentence[1:]}."
+    return f"{'; '.join(said)}."
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:
     for it in table.changes:
-        if it.reason:
-            yield f"{line(it.label)}: {it.verdict}, {line(it.reason)}."
-        if not it.agrees:
+        if it.shift.reason:
+            yield f"{line(it.label)}: {it.shift.verdict}, {line(it.shift.reason)}."
+        if not it.shift.agrees:
             yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
+    if table.margin > MOST_MARGIN:
+        yield (
+            f"No equality is claimed: one of the runs could not tell a setup from itself to "
+            f"{percent(table.margin)}."
+        )
 
 
 def _apart(comparison: Comparison) -> Iterator[str]:

@@ -35,7 +35,7 @@ def runs(before, after):
 
 def verdicts(comparison, phase="train"):
     (table,) = [it for it in comparison.tables if it.phase == phase]
-    return {it.label: it.verdict for it in table.changes}
+    return {it.label: it.shift.verdict for it in table.changes}
 
 
 def quiet(**changes):
@@ -69,8 +69,8 @@ def test_what_became_slower_is_named_and_nothing_else():
         "reference:eager": "slower",
     }
     (table, _) = found.tables
-    (slow,) = [it for it in table.changes if it.verdict == "slower"]
-    assert slow.speed.low <= 1 / 1.05 <= slow.speed.high
+    (slow,) = [it for it in table.changes if it.shift.verdict == "slower"]
+    assert slow.shift.speed.low <= 1 / 1.05 <= slow.shift.speed.high
     assert slow.after.estimate == pytest.approx(1.05 * slow.before.estimate, rel=0.02)
     assert table.changes[0].relative is None  # the baseline
 
@@ -79,8 +79,8 @@ def test_a_run_against_itself_shows_nothing():
     one = side(quiet())
     found = runs(one, one)
     assert not found.facts
-    assert all(it.speed.estimate == 1 for table in found.tables for it in table.changes)
-    assert {it.verdict for table in found.tables for it in table.changes} == {"equivalent"}
+    assert all(it.shift.speed.estimate == 1 for table in found.tables for it in table.changes)
+    assert {it.shift.verdict for table in found.tables for it in table.changes} == {"equivalent"}
 
 
 def test_between_machines_only_ratios_to_one_baseline_count():
@@ -94,6 +94,30 @@ def test_between_machines_only_ratios_to_one_baseline_count():
     assert verdicts(found) == {"tensorflow:graph": "equivalent", "reference:eager": "slower"}
     assert "weaker" in found.notes[0]
     assert ("cpu", "another") in [(it.what, it.b) for it in found.facts]
+
+
+def test_a_machine_at_another_moment_is_told_and_cancels_in_ratios():
+    after = quiet(seed=1)
+    for label in LABELS:
+        after = slowed(after, label, 1.25)
+    after = slowed(after, "reference:eager", 1.05)
+    found = runs(side(quiet(seed=0)), side(after))
+    assert set(verdicts(found).values()) == {"slower"}
+    assert "Every cell is slower than before, by 2" in found.notes[0]
+    relative = {it.label: it.relative for it in found.tables[0].changes}
+    assert relative["pytorch:eager"] is None
+    assert relative["tensorflow:graph"].verdict == "equivalent"
+    assert relative["reference:eager"].verdict == "slower"
+    one_only = runs(side(quiet(seed=0)), side(slowed(quiet(seed=1), "reference:eager", 1.05)))
+    assert not any("Every cell" in it for it in one_only.notes)
+
+
+def test_a_run_that_cannot_tell_a_setup_from_itself_claims_no_equality():
+    info, cells = side(quiet())
+    loud = [it.model_copy(update={"margin": 0.5}) for it in cells]
+    assert set(verdicts(compare_runs(info, cells, info, loud)).values()) == {"cannot tell"}
+    loud = [it.model_copy(update={"margin": 0.05}) for it in cells]
+    assert set(verdicts(compare_runs(info, cells, info, loud)).values()) == {"equivalent"}
 
 
 def test_another_baseline_is_no_baseline():
@@ -154,15 +178,15 @@ def test_what_is_not_proven_in_one_of_them_is_not_ranked():
     )
     (table, _) = found.tables
     (barred,) = [it for it in table.changes if it.label == "reference:eager"]
-    assert barred.verdict == "not ranked"
-    assert "too far" in barred.reason
-    assert {it.family for it in table.changes if it is not barred} == {2}
+    assert barred.shift.verdict == "not ranked"
+    assert "too far" in barred.shift.reason
+    assert {it.shift.family for it in table.changes if it is not barred} == {2}
 
 
 def test_three_blocks_cannot_tell():
     found = runs(side(quiet(blocks=3)), side(slowed(quiet(blocks=3), "pytorch:eager", 3)))
     assert set(verdicts(found).values()) == {"cannot tell"}
-    assert found.tables[0].changes[0].reason == "an exact test takes 4 blocks in each"
+    assert found.tables[0].changes[0].shift.reason == "an exact test takes 4 blocks in each"
 
 
 def test_memory_that_a_kernel_keeps_makes_no_other_machine():
