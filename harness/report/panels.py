@@ -54,7 +54,7 @@ def height(panel: Dots | Curves | None) -> float:
     """Height of a panel's axes."""
     if isinstance(panel, Dots):
         return _row_height(panel) * len(panel.rows)
-    return CURVES_HEIGHT if panel else 0.0
+    return CURVES_HEIGHT * (0.55 if panel.flat else 1.0) if panel else 0.0
 
 
 def sketch(
