@@ -8,10 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.analysis.verdicts import Pair
-from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
+from harness.cells import LATENCY, PHASES, THROUGHPUT, Setup
 from harness.report import format as fmt
+from harness.report.arrange import (
+    arenas,
+    keys,
+    panel_title,
+    side_by_side,
+    table_scope,
+    task_title,
+)
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
-from harness.report.content import Scope
 from harness.report.details import PEAKS, STAGES, amount, counted_peaks, stage_times
 from harness.report.format import Unit
 from harness.report.inert import line
@@ -27,7 +34,7 @@ def make_charts(summary: Summary) -> list[Chart]:
 
 
 def _ratios(summary: Summary, places: Places) -> Chart:
-    tables = [[it for it in arena if it.pairs] for arena in _arenas(summary, PHASES)]
+    tables = [[it for it in arena if it.pairs] for arena in arenas(summary, PHASES)]
     return Chart(
         name="ratios",
         section="speed",
@@ -35,7 +42,7 @@ def _ratios(summary: Summary, places: Places) -> Chart:
         alt="Forest plot on a log axis of the ratio of every setup to the baseline, for every task "
         "and phase, with intervals and with the band that counts as no difference; the tables of "
         "this section hold the same numbers.",
-        panels=_side_by_side([[forest(it, places) for it in arena] for arena in tables if arena]),
+        panels=side_by_side([[forest(it, places) for it in arena] for arena in tables if arena]),
     )
 
 
@@ -57,12 +64,12 @@ def forest(table: Table, places: Places) -> Dots:
     pairs = {it.label: it for it in table.pairs}
     rows = tuple((label(row.cell.setup), _ratio_marks(table, row, pairs)) for row in table.rows)
     return Dots(
-        title=_title(table, places),
+        title=panel_title(table, places),
         axis=f"× as fast as {line(table.baseline)}",
         unit="ratio",
         rows=rows,
         log=True,
-        scope=_scope(table),
+        scope=table_scope(table),
         around=1.0,
         band=(1 / (1 + table.margin), 1 + table.margin),
     )
@@ -94,11 +101,11 @@ def _throughput(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), (_speed_mark(row),)) for row in table.rows)
         return Dots(
-            _title(table, places),
+            panel_title(table, places),
             "examples/s, more is better",
             "examples/s",
             rows,
-            scope=_scope(table),
+            scope=table_scope(table),
         )
 
     return Chart(
@@ -107,15 +114,15 @@ def _throughput(summary: Summary, places: Places) -> Chart:
         title="Throughput, with its interval over blocks",
         alt="Dot plot of examples per second for every task and phase, fastest first, with "
         "intervals; the tables of this section hold the same numbers.",
-        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
     )
 
 
 def _latency(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), _latency_marks(row)) for row in table.rows)
-        title = _title(table, places)
-        where = _scope(table)
+        title = panel_title(table, places)
+        where = table_scope(table)
         return Dots(title, "time of a single step", "seconds", rows, 2, log=True, scope=where)
 
     return Chart(
@@ -124,9 +131,7 @@ def _latency(summary: Summary, places: Places) -> Chart:
         title="Latency: every step timed by itself",
         alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
         "every task; the tables of this section hold the same numbers.",
-        panels=_side_by_side(
-            [[panel(it) for it in tables] for tables in _arenas(summary, LATENCY)]
-        ),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary, LATENCY)]),
         legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
 
@@ -163,8 +168,8 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
             (stage, _stage_marks(cells, values))
             for stage, values in zip(STAGES, times, strict=True)
         )
-        title = _title(table, places)
-        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=_scope(table))
+        title = panel_title(table, places)
+        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=table_scope(table))
 
     setups = (row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
@@ -173,8 +178,8 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
         title="From import to the steady step",
         alt="Dot plot on a log axis of the times of import, build, first call, second call and "
         "steady step for every task and phase; the tables of this section hold the same numbers.",
-        panels=_side_by_side([[panel(it) for it in tables] for tables in _arenas(summary)]),
-        legend=_keys(setups),
+        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
+        legend=keys(setups),
     )
 
 
@@ -203,7 +208,7 @@ def _memory(summary: Summary, places: Places) -> Chart:
         "filled and predict hollow; the tables of this section hold the same numbers.",
         panels=tuple(
             tuple(_memory_panel(tables, peak, places, first=peak == shown[0]) for peak in shown)
-            for tables in _arenas(summary)
+            for tables in arenas(summary)
         ),
         legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
     )
@@ -223,9 +228,9 @@ def _memory_panel(tables: list[Table], peak: str, places: Places, *, first: bool
             told = (text, "")
             marks.append(Mark(look(setup), value, text=text, hollow=hollow, name=name, told=told))
     rows = tuple((label(setup), tuple(marks)) for setup, marks in cells.items())
-    title = _task(tables[0], places) if first else ""
+    title = task_title(tables[0], places) if first else ""
     return Dots(
-        title, PEAKS[peak], "bytes", rows, len(tables), names=first, scope=_scope(tables[0])
+        title, PEAKS[peak], "bytes", rows, len(tables), names=first, scope=table_scope(tables[0])
     )
 
 
@@ -237,7 +242,7 @@ def _quality(summary: Summary, places: Places) -> Chart:
         alt="Curves of accuracy or error over epochs and over training seconds for every task, "
         "with the target as a horizontal line; the tables of this section hold the final values.",
         panels=tuple(_quality_panels(it, places) for it in summary.qualities),
-        legend=_keys((row.setup for it in summary.qualities for row in it.rows), line=True),
+        legend=keys((row.setup for it in summary.qualities for row in it.rows), line=True),
     )
 
 
@@ -246,7 +251,7 @@ def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves
     unit: Unit = "accuracy" if metric == "accuracy" else "error"
     over_epochs = [it for row in table.rows for it in _curves(row, by_epoch=True)]
     over_seconds = [it for row in table.rows for it in _curves(row, by_epoch=False)]
-    title, where = _task(table, places), scope(table.rows[0].setup)
+    title, where = task_title(table, places), scope(table.rows[0].setup)
     up = "accuracy" if metric == "accuracy" else "mean squared error"
     return (
         Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target, scope=where),
@@ -275,39 +280,3 @@ def _points(
     """Epochs count from 1 here, whatever their numbers."""
     pairs = enumerate(zip(seconds, values, strict=True), start=1)
     return tuple((float(n) if by_epoch else elapsed, value) for n, (elapsed, value) in pairs)
-
-
-def _arenas(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
-    """The tables of each arena and lane together: those of `phases`, in order."""
-    arenas: dict[tuple[object, ...], list[Table]] = {}
-    for table in (it for it in summary.tables if it.phase in phases):
-        arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
-    return list(arenas.values())
-
-
-def _side_by_side(arenas: list[list[Dots]]) -> tuple[tuple[Dots | None, ...], ...]:
-    """Phases beside each other; where every arena has but one, arenas two by two."""
-    if all(len(panels) == 1 for panels in arenas):
-        flat = [panels[0] for panels in arenas]
-        arenas = [flat[n : n + 2] for n in range(0, len(flat), 2)]
-    width = max((len(panels) for panels in arenas), default=0)
-    return tuple((*panels, *[None] * (width - len(panels))) for panels in arenas)
-
-
-def _keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
-    looks = {label(it): look(it) for it in setups}
-    return tuple(Key(name, looks[name], line=line) for name in sorted(looks))
-
-
-def _task(table: Table | QualityTable, places: Places) -> str:
-    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
-    own = "" if lane == "identical" else lane
-    return ", ".join(filter(None, (line(table.task.name), own, places.differing(table))))
-
-
-def _title(table: Table, places: Places) -> str:
-    return f"{_task(table, places)} · {table.phase}"
-
-
-def _scope(table: Table) -> Scope:
-    return scope(table.rows[0].cell.setup)
