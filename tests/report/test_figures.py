@@ -93,7 +93,8 @@ def test_colour_by_framework_and_marker_by_mode():
     looks = {label: look(make_setup(label=label)) for label in MANY_LABELS}
     assert looks["pytorch:eager"].color == looks["pytorch:compile"].color
     assert looks["pytorch:eager"].color != looks["tensorflow:graph"].color
-    assert looks["pytorch:eager"].marker != looks["pytorch:compile"].marker
+    known = [it.marker for label, it in looks.items() if not label.startswith("other")]
+    assert len(set(known)) == len(known)
     assert len({(it.color, it.marker, it.dashes) for it in looks.values()}) == len(MANY_LABELS)
 
 
