@@ -205,7 +205,7 @@
     article.dataset.shownBaseline = name;
     const anchor = article.querySelector("h3[id], h4[id]").id;
     all("[data-of]").filter((it) => it.dataset.of === anchor).forEach((it) => {
-      it.querySelector(".verdict").textContent = plain(parts.lead);
+      it.querySelector(".verdict").textContent = parts.lead.textContent;
     });
     sortAgain(article.querySelector("table"));
   };
