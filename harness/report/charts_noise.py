@@ -9,10 +9,10 @@ from harness.analysis.noise import ArenaNoise, Strip
 from harness.analysis.summary import Summary
 from harness.cells import Setup
 from harness.report import format as fmt
+from harness.report.arrange import side_by_side
 from harness.report.chart import Chart, Curve, Curves, Key
 from harness.report.content import Scope
 from harness.report.inert import line
-from harness.report.layout import side_by_side
 from harness.report.looks import Look, Places, lane_mark, look
 from harness.report.noise import strips
 
@@ -56,7 +56,7 @@ def _panel(noise: ArenaNoise, own: list[Strip], *, told: bool) -> Curves:
         title=f"{line(noise.task)} · {first.phase}{lane_mark(first.lane)} · {where}",
         axis="block",
         unit="block",
-        up="ratio against its median",
+        up="drift",
         up_unit="change",
         curves=tuple(
             Curve(

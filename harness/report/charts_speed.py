@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from harness.analysis.startup import BreakEven
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.report import format as fmt
+from harness.report.arrange import arenas, keys, panel_title, side_by_side, table_scope
 from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Spot
 from harness.report.inert import line
-from harness.report.layout import arenas, keys, side_by_side, table_scope, table_title
 from harness.report.looks import PLAIN, Places, label, look
 
 POINTS = 6
@@ -39,7 +39,7 @@ def _shares(table: Table, places: Places) -> Dots:
     peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
     rows = tuple((label(it.cell.setup), _share(it)) for it in table.rows)
     where = table_scope(table)
-    return Dots(table_title(table, places), f"share{peak} GFLOP/s", "share", rows, scope=where)
+    return Dots(panel_title(table, places), f"share{peak} GFLOP/s", "share", rows, scope=where)
 
 
 def _share(row: CellRow) -> tuple[Mark, ...]:
@@ -85,7 +85,7 @@ def _race(table: Table, places: Places) -> Curves:
     crossings = [it.steps.high or it.steps.estimate for it in met if it.steps]
     decades = math.ceil(math.log10(max(2.0 * max(crossings, default=0), training, 1000)))
     return Curves(
-        title=table_title(table, places),
+        title=panel_title(table, places),
         axis="steps done",
         unit="step",
         up="time since the start",
