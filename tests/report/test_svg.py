@@ -65,7 +65,9 @@ def test_the_other_axis_is_drawn_where_it_shows_something(charts):
         "throughput": ["linear", "log"],
         "quality": ["linear"],
         "phase-times": ["log", "linear"],
+        "break-even": ["log"],
         "memory": ["linear", "log"],
+        "drift": ["linear"],
     }
 
 
