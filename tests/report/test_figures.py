@@ -17,9 +17,10 @@ from harness.report.canvas import DPI, Canvas
 from harness.report.chart import Dots, Mark
 from harness.report.charts import make_charts
 from harness.report.letters import SMALL, line_of, shortened, width
-from harness.report.looks import look
+from harness.report.looks import BAND, GRID, INK, look
 from harness.report.sketch import Scale
 from tests.builders import (
+    LABELS,
     MANY_LABELS,
     TASK,
     make_quality,
@@ -53,6 +54,15 @@ def test_every_chart_is_drawn_whole(charts):
         assert tall > 200
         assert len(drawing.png) > 5000
         assert "<svg" in drawing.svg
+
+
+def test_colours_in_pictures_are_exactly_those_of_the_page(charts):
+    drawing = figures.draw([charts["throughput"]])[0]
+    picture = Image.open(io.BytesIO(drawing.png)).convert("RGB")
+    assert picture.getpixel((2, 2)) == (255, 255, 255)
+    found = {"#{:02x}{:02x}{:02x}".format(*it) for _, it in picture.getcolors(1 << 24)}
+    looks = [look(make_setup(label=it)) for it in LABELS]
+    assert {BAND, GRID, INK, *(it.color.lower() for it in looks)} <= found
 
 
 def test_the_same_run_gives_the_same_bytes(charts):
