@@ -15,12 +15,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.transforms import IdentityTransform
+from numpy.typing import NDArray
 from PIL import Image
 
 from harness.report.letters import EM, Glyph, Line, Weight, line_of
@@ -28,8 +29,8 @@ from harness.report.looks import Look
 from harness.report.sketch import Point, Sketch
 
 DPI = 150
-COLORS = 255
-"""Of a PNG: a third of its bytes, and half of the time that they take."""
+LIGHTEST, MOST = 240, 40
+"""Of the shades in a PNG, and the colours that have any."""
 DOT = 6.5
 
 
@@ -91,12 +92,19 @@ class Canvas:
                 axes.add_artist(it)
             # Neither the date nor the version of matplotlib belongs into a file that may be
             # compared.
-            _quantized(sheet).save(png, "png", dpi=(DPI, DPI))
+            _pixels(sheet, self._colors()).save(png, "png", dpi=(DPI, DPI))
             for it in letters:
                 it.set_visible(False)
             figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         head, end, tail = svg.getvalue().rpartition("</svg>")
         return png.getvalue(), head + "".join(self._lettered()) + end + tail
+
+    def _colors(self) -> Iterator[str]:
+        yield from (color for _, color in self._bands)
+        yield from (color for color, _, _ in self._strokes)
+        yield from (look.color for _, look, _ in self._curves)
+        yield from (look.color for look, _, _ in self._marks)
+        yield from (it.color for it in self.lines)
 
     def _draw(self, axes: Axes) -> None:
         axes.add_collection(
@@ -180,12 +188,29 @@ class Canvas:
                     yield it, letter, line.weight
 
 
-def _quantized(sheet: FigureCanvasAgg) -> Image.Image:
+def _pixels(sheet: FigureCanvasAgg, colors: Iterable[str]) -> Image.Image:
+    """What is drawn, in as few colours as it needs: a third of the bytes, in half of the time.
+
+    White and each colour that was drawn with are exactly themselves; what lies between them is
+    the edge of a letter or a line.
+    """
     sheet.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(sheet.buffer_rgba())  # type: ignore[no-untyped-call]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_shades(colors).tobytes())
     image = Image.fromarray(pixels).convert("RGB")
-    how = Image.Quantize.FASTOCTREE
-    return image.quantize(COLORS, method=how, dither=Image.Dither.NONE)
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _shades(colors: Iterable[str]) -> NDArray[np.uint8]:
+    """White, every colour, and its steps towards white; at most 256, a row each."""
+    pure = np.array([to_rgb(it) for it in sorted(set(colors))]).reshape(-1, 3)[:MOST]
+    steps = np.linspace(1, 0, (256 - 1) // max(len(pure), 1), endpoint=False)[:, None, None]
+    shades = (255 * (1 - (1 - pure) * steps)).round().reshape(-1, 3)
+    # Nothing is so near to white that white could be taken for it.
+    own = np.arange(len(shades)) < len(pure)
+    shades = shades[own | (shades.min(axis=1) < LIGHTEST)]
+    return np.vstack([[[255, 255, 255]], shades]).astype(np.uint8)
 
 
 def _outlines(line: Line) -> Iterator[tuple[np.ndarray, np.ndarray]]:

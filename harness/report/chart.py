@@ -87,7 +87,8 @@ class Spot:
 class Curves:
     """Curves over an axis; `log` makes the upward one logarithmic, `log_over` the other.
 
-    Curves may coincide, and so have different widths, unless they are `thin` ones that hardly do.
+    Curves may coincide, and so have different widths, unless they are `thin` ones that hardly do; a
+    `flat` panel is half as high as others.
     `at` are the values that the axis names, where they are not any round ones.
     """
 
@@ -103,6 +104,7 @@ class Curves:
     scope: Scope = ALL
     log_over: bool = False
     thin: bool = False
+    flat: bool = False
     at: tuple[float, ...] = ()
     spots: tuple[Spot, ...] = ()
 

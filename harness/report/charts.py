@@ -10,6 +10,14 @@ from harness.analysis.summary import CellRow, Summary, Table
 from harness.analysis.verdicts import Pair
 from harness.cells import LATENCY, PHASES
 from harness.report import format as fmt
+from harness.report.arrange import (
+    arenas,
+    keys,
+    panel_title,
+    side_by_side,
+    table_scope,
+    task_title,
+)
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
 from harness.report.charts_memory import memory
 from harness.report.charts_noise import drift
@@ -18,14 +26,6 @@ from harness.report.charts_sweeps import crossover, sweep
 from harness.report.details import STAGES, stage_times
 from harness.report.format import Unit
 from harness.report.inert import line
-from harness.report.layout import (
-    arenas,
-    keys,
-    side_by_side,
-    table_scope,
-    table_title,
-    task_title,
-)
 from harness.report.looks import PLAIN, Places, label, look, scope
 
 
@@ -71,7 +71,7 @@ def forest(table: Table, places: Places) -> Dots:
     pairs = {it.label: it for it in table.pairs}
     rows = tuple((label(row.cell.setup), _ratio_marks(table, row, pairs)) for row in table.rows)
     return Dots(
-        title=table_title(table, places),
+        title=panel_title(table, places),
         axis=f"× as fast as {line(table.baseline)}",
         unit="ratio",
         rows=rows,
@@ -108,7 +108,7 @@ def _throughput(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), (_speed_mark(row),)) for row in table.rows)
         return Dots(
-            table_title(table, places),
+            panel_title(table, places),
             "examples/s, more is better",
             "examples/s",
             rows,
@@ -128,7 +128,7 @@ def _throughput(summary: Summary, places: Places) -> Chart:
 def _latency(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
         rows = tuple((label(row.cell.setup), _latency_marks(row)) for row in table.rows)
-        title = table_title(table, places)
+        title = panel_title(table, places)
         where = table_scope(table)
         return Dots(title, "time of a single step", "seconds", rows, 2, log=True, scope=where)
 
@@ -175,7 +175,7 @@ def _phase_times(summary: Summary, places: Places) -> Chart:
             (stage, _stage_marks(cells, values))
             for stage, values in zip(STAGES, times, strict=True)
         )
-        title = table_title(table, places)
+        title = panel_title(table, places)
         return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=table_scope(table))
 
     setups = (row.cell.setup for table in summary.tables for row in table.rows)

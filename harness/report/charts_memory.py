@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.analysis.summary import Summary, Table
 from harness.cells import PHASES, THROUGHPUT, Setup
 from harness.report import format as fmt
+from harness.report.arrange import arenas, table_scope, task_title
 from harness.report.chart import Chart, Dots, Key, Mark
 from harness.report.details import PEAKS, amount, counted_peaks
-from harness.report.layout import arenas, table_scope, task_title
 from harness.report.looks import PLAIN, Places, label, look
 
 

@@ -9,13 +9,15 @@ from harness.analysis.noise import ArenaNoise, Strip
 from harness.analysis.summary import Summary
 from harness.cells import Setup
 from harness.report import format as fmt
+from harness.report.arrange import side_by_side
 from harness.report.chart import Chart, Curve, Curves, Key
 from harness.report.content import Scope
 from harness.report.inert import line
-from harness.report.layout import side_by_side
 from harness.report.looks import Look, Places, lane_mark, look
 from harness.report.noise import strips
 
+MANY = 1500
+"""Points of a run that say their value; where there are more, none does but in the tables."""
 AGAIN = (1.5, 1.5)
 """The dashes of a setup against itself."""
 
@@ -29,8 +31,10 @@ def drift(summary: Summary, _: Places) -> Chart:
         for panel in own
         for it in panel
     }
+    points = sum(len(it.points) for own in rows for panel in own for it in panel)
     panels = [
-        [_panel(noise, it) for it in own] for noise, own in zip(summary.noise, rows, strict=True)
+        [_panel(noise, it, told=points <= MANY) for it in own]
+        for noise, own in zip(summary.noise, rows, strict=True)
     ]
     return Chart(
         name="drift",
@@ -44,7 +48,7 @@ def drift(summary: Summary, _: Places) -> Chart:
     )
 
 
-def _panel(noise: ArenaNoise, own: list[Strip]) -> Curves:
+def _panel(noise: ArenaNoise, own: list[Strip], *, told: bool) -> Curves:
     first = own[0]
     threads = fmt.count(noise.threads, "thread")
     where = f"{noise.device}, {threads}, {noise.dtype}"
@@ -52,15 +56,21 @@ def _panel(noise: ArenaNoise, own: list[Strip]) -> Curves:
         title=f"{line(noise.task)} · {first.phase}{lane_mark(first.lane)} · {where}",
         axis="block",
         unit="block",
-        up="ratio against its median",
+        up="drift",
         up_unit="change",
         curves=tuple(
-            Curve(_look(noise, it), _points(it), name=f"{line(it.label)} ÷ {line(it.baseline)}")
+            Curve(
+                _look(noise, it),
+                _points(it),
+                name=f"{line(it.label)} ÷ {line(it.baseline)}",
+                told=() if told else ((),) * len(it.points),
+            )
             for it in own
         ),
         target=0.0,
         target_name="",
         thin=True,
+        flat=True,
         scope=Scope(line(noise.task), noise.device, first.lane),
     )
 

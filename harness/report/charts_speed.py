@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from harness.analysis.startup import BreakEven
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.report import format as fmt
+from harness.report.arrange import arenas, keys, panel_title, side_by_side, table_scope
 from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Spot
 from harness.report.inert import line
-from harness.report.layout import arenas, keys, side_by_side, table_scope, table_title
 from harness.report.looks import PLAIN, Places, label, look
 
-POINTS = 49
-"""Of a line that shows as a bend on log axes."""
+POINTS = 6
+"""In each decade of a line, which log axes bend."""
 
 
 def efficiency(summary: Summary, places: Places) -> Chart:
@@ -39,7 +39,7 @@ def _shares(table: Table, places: Places) -> Dots:
     peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
     rows = tuple((label(it.cell.setup), _share(it)) for it in table.rows)
     where = table_scope(table)
-    return Dots(table_title(table, places), f"share{peak} GFLOP/s", "share", rows, scope=where)
+    return Dots(panel_title(table, places), f"share{peak} GFLOP/s", "share", rows, scope=where)
 
 
 def _share(row: CellRow) -> tuple[Mark, ...]:
@@ -83,14 +83,14 @@ def _race(table: Table, places: Places) -> Curves:
     lines, met = _lines(table), [it for it in table.break_evens if it.steps and not it.cold]
     training = table.task.epochs * table.task.steps_per_epoch
     crossings = [it.steps.high or it.steps.estimate for it in met if it.steps]
-    last = 10 ** math.ceil(math.log10(max(2.0 * max(crossings, default=0), training, 1000)))
+    decades = math.ceil(math.log10(max(2.0 * max(crossings, default=0), training, 1000)))
     return Curves(
-        title=table_title(table, places),
+        title=panel_title(table, places),
         axis="steps done",
         unit="step",
         up="time since the start",
         up_unit="seconds",
-        curves=tuple(_line(*it, last) for it in lines),
+        curves=tuple(_line(*it, decades) for it in lines),
         log=True,
         log_over=True,
         thin=True,
@@ -99,8 +99,8 @@ def _race(table: Table, places: Places) -> Curves:
     )
 
 
-def _line(row: CellRow, start: float, step: float, last: float) -> Curve:
-    done = [last ** (n / (POINTS - 1)) for n in range(POINTS)]
+def _line(row: CellRow, start: float, step: float, decades: int) -> Curve:
+    done = [10 ** (n / POINTS) for n in range(decades * POINTS + 1)]
     points = [(n, start + n * step) for n in done if start + n * step > 0]
     return Curve(
         look(row.cell.setup),
@@ -112,11 +112,9 @@ def _line(row: CellRow, start: float, step: float, last: float) -> Curve:
 
 def _told(row: CellRow, points: Sequence[tuple[float, float]]) -> tuple[tuple[str, ...], ...]:
     """A decade's first point says what it is."""
-    decades = {round(math.log10(n), 6): (n, at) for n, at in points}
-    whole = {it for it in decades if it == int(it)}
     return tuple(
         (label(row.cell.setup), fmt.seconds(at), f"after {fmt.count(round(n), 'step')}")
-        if round(math.log10(n), 6) in whole
+        if math.log10(n).is_integer()
         else ()
         for n, at in points
     )
@@ -134,5 +132,9 @@ def _crossing(it: BreakEven) -> Spot | None:
         it.seconds.estimate,
         max(low, 1.0) if low else None,
         it.steps.high,
-        (f"{line(it.label)} {verb} {line(it.baseline)}", f"after {steps} steps", bounds),
+        (
+            f"break-even: {line(it.label)} {verb} {line(it.baseline)}",
+            f"after {steps} steps",
+            bounds,
+        ),
     )

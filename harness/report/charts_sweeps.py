@@ -9,10 +9,10 @@ from harness.analysis.summary import Summary, Table
 from harness.analysis.sweeps import Sweep, sweeps
 from harness.cells import Setup
 from harness.report import format as fmt
+from harness.report.arrange import keys, side_by_side
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
 from harness.report.content import Scope
 from harness.report.inert import line
-from harness.report.layout import keys, side_by_side
 from harness.report.looks import FAINT, Look, Places, label, lane_mark, look
 
 UNDECIDED = Look(FAINT, "o", ())

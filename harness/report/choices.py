@@ -73,8 +73,9 @@ class _Told:
         closest = min(findings, key=self._closeness)
         if len(findings) == 1:
             return answer, f"{_capital(self._because(closest))}."
-        many = f"In all {len(findings)} tables"
-        return answer, f"{many}; closest in {self._name(closest)}: {self._because(closest)}."
+        many = "In both tables" if len(findings) == 2 else f"In all {len(findings)} tables"
+        told = "closest in" if closest.kind == "one" and (closest.pair or closest.lead) else "as in"
+        return answer, f"{many}; {told} {self._name(closest)}: {self._because(closest)}."
 
     def _up_to(self) -> str:
         steps = self._advice.steps
@@ -132,7 +133,7 @@ class _Told:
         what = "the whole process" if kind == "total_rss" else "on the device, all"
         own = f"{what} of {it.labels[0]} takes {_range(peaks[it.labels[0]])} at its peak"
         if it.kind == "even":
-            return f"{own}, {listed(it.labels[1:])} no more than {percent(LEAST_MARGIN)} beside it"
+            return f"{own}, {listed(it.labels[1:])} within {percent(LEAST_MARGIN)} of it"
         others = [name for name in peaks if name not in it.labels]
         after = min(others, key=lambda name: peaks[name].bytes or 0) if others else it.labels[1]
         near = it.labels[1] if it.kind == "cannot tell" else after

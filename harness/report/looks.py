@@ -19,7 +19,7 @@ UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
 INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
 """Of text and marks that are no framework's, of what explains them, and of what lies below."""
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("D", "P", "o", "s", "^", "v", "X", "*")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
 """By a mode's place among its framework's modes: the default has a solid line."""
 
@@ -50,7 +50,7 @@ def look(setup: Setup) -> Look:
     own = framework.idioms if framework and setup.lane == "idiomatic" else None
     modes = list(own if own is not None else framework.modes) if framework else []
     place = modes.index(setup.mode) if setup.mode in modes else 0
-    marker = zlib.crc32(setup.framework.encode()) + place
+    marker = zlib.adler32(setup.framework.encode()) + place
     return Look(color, MARKERS[marker % len(MARKERS)], DASHES[place % len(DASHES)])
 
 

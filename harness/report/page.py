@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -21,6 +22,7 @@ from harness.report.svg import MARKERS, palette, picture, plot
 Forests = Mapping[str, Mapping[str, Dots]]
 """The ratios of a section, by its anchor and the baseline that they are taken to."""
 
+_SIGN = re.compile(r"(?<=\d) (?=[%×])")
 DOWNLOADS = (
     ("results.csv", "every cell with its intervals, a row each"),
     ("trainings.csv", "every epoch of every training"),
@@ -38,6 +40,7 @@ def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = unbroken
     template = environment.get_template("report.html.j2")
     script = _own("report.js")
     return (
@@ -54,6 +57,11 @@ def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> 
         )
         + "\n"
     )
+
+
+def unbroken(text: str) -> str:
+    """A number and its sign stay on one line."""
+    return _SIGN.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _own(name: str) -> Markup:

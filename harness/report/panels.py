@@ -28,6 +28,8 @@ MARK_SPACING, TEXT_SPACING = 0.11, 0.17
 """Between the marks of one row; numbers beside marks need more."""
 FIXED = ("accuracy", "share", "change", "ratio", "setting")
 """Units whose axis is what it is."""
+CAPPED = 0.11
+"""Inches that an interval takes at least to be drawn with caps."""
 TOLD = 96
 """Points of a panel's curves that say their value."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
@@ -54,7 +56,7 @@ def height(panel: Dots | Curves | None) -> float:
     """Height of a panel's axes."""
     if isinstance(panel, Dots):
         return _row_height(panel) * len(panel.rows)
-    return CURVES_HEIGHT if panel else 0.0
+    return CURVES_HEIGHT * (0.55 if panel.flat else 1.0) if panel else 0.0
 
 
 def sketch(
@@ -179,7 +181,8 @@ def _mark(drawn: Sketch, mark: Mark, y: float, scale: Scale, row: str) -> None:
         low, high = ends = scale.at(mark.low), scale.at(mark.high)
         right = max(right, high)
         drawn.line([(low, y), (high, y)], color, 2.2)
-        for edge in ends:
+        # A mark hides caps that lie within it, and they its shape.
+        for edge in ends if high - low > CAPPED else ():
             drawn.line([(edge, y - 0.055), (edge, y + 0.055)], color, 1.6)
     value, bounds = mark.told
     said = f"{INTERVAL} {bounds}" if bounds else ""

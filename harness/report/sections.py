@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.analysis.intervals import Interval
 from harness.analysis.summary import CellRow, Table
 from harness.analysis.verdicts import percent
+from harness.analysis.words import listed
 from harness.cells import LATENCY
 from harness.report import format as fmt
 from harness.report import values
@@ -124,11 +125,11 @@ def _unranked(table: Table) -> tuple[str, ...]:
     """Why rows stand outside the ranking, and why a verdict is not what its interval suggests."""
     rows = [f"{label(it.cell.setup)}: {line(it.unranked)}." for it in table.rows if it.unranked]
     told = {it.cell.setup.label for it in table.rows if it.unranked}
-    pairs = [
-        f"{line(it.label)}: {line(it.verdict)}, {line(it.reason)}."
-        for it in table.pairs
-        if it.reason and it.label not in told
-    ]
+    reasons: dict[str, list[str]] = {}
+    for it in table.pairs:
+        if it.reason and it.label not in told:
+            reasons.setdefault(f"{it.verdict}, {line(it.reason)}", []).append(line(it.label))
+    pairs = [f"{listed(labels)}: {why}." for why, labels in reasons.items()]
     doubted = [
         f"{line(it.label)}: Student’s t on the same ratios does not agree with the exact interval."
         for it in table.pairs

@@ -27,13 +27,24 @@ NAMES = 1.3
 FINGER = 11
 """Pixels around a mark that count as on it."""
 OWN = {INK: "ink", FAINT: "faint", GRID: "grid", BAND: "band"}
-SHAPES = {"o": "disc", "s": "square", "^": "up", "D": "diamond", "v": "down", "P": "plus"}
+SHAPES = {
+    "o": "disc",
+    "s": "square",
+    "^": "up",
+    "D": "diamond",
+    "v": "down",
+    "P": "plus",
+    "X": "cross",
+    "*": "star",
+}
 PATHS = {
     "disc": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
     "square": "M-4-4h8v8h-8z",
     "up": "M0-5L4.8 3.8h-9.6z",
     "diamond": "M0-5.4L5.4 0L0 5.4L-5.4 0z",
     "down": "M0 5L4.8-3.8h-9.6z",
+    "cross": "M-3.5-5L0-1.5L3.5-5L5-3.5L1.5 0L5 3.5L3.5 5L0 1.5L-3.5 5L-5 3.5L-1.5 0L-5-3.5z",
+    "star": "M0.0-5.8L1.5-2.0L5.5-1.8L2.4 0.8L3.4 4.7L0.0 2.5L-3.4 4.7L-2.4 0.8L-5.5-1.8L-1.5-2.0z",
     "plus": "M-1.7-5h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z",
 }
 MARKERS = Markup("").join(

@@ -24,26 +24,28 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
     # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
+    from harness.report.apart import Drawn
     from harness.report.charts import make_charts, make_forests
     from harness.report.divergence import divergence_chart
-    from harness.report.figures import draw
     from harness.report.markdown import render_markdown
     from harness.report.page import render_page
     from harness.report.table import frame, training_frame
 
     summary = summarise_run(run, default_modes())
-    others = rebased(summary.tables, run.records, run.certificates)
-    content = make_content(run, summary, others)
     divergence = divergence_chart(run.certificates)
     charts = [*make_charts(summary), *([divergence] if divergence else [])]
-    drawings = draw(charts)
+    drawn = Drawn(charts)
+    others = rebased(summary.tables, run.records, run.certificates)
+    content = make_content(run, summary, others)
     files = {
         "report.html": render_page(content, charts, make_forests(summary, others)),
-        "report.md": render_markdown(content, drawings),
+        "report.md": "",
         "results.csv": _csv(frame(summary)),
         "trainings.csv": _csv(training_frame(summary)),
         "run.json": json.dumps(run_document(run, summary), indent=1, allow_nan=False) + "\n",
     }
+    drawings = drawn.drawings()
+    files["report.md"] = render_markdown(content, drawings)
     figures: dict[str, str | bytes] = {}
     for drawing in drawings:
         figures[f"figures/{drawing.name}.png"] = drawing.png

@@ -8,7 +8,10 @@ VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
 
 class Page(HTMLParser):
-    """Tables as rows of cell texts, ids, attributes; raises AssertionError on bad nesting."""
+    """Tables as rows of cell texts, ids, attributes; raises AssertionError on bad nesting.
+
+    What stands in a template is markup like any other, but no table of the page.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -43,11 +46,12 @@ class Page(HTMLParser):
         assert self._open.pop() == tag, f"</{tag}> closes something else"
         if tag == "table":
             assert not self._caption or self._caption not in self.tables
-            self.tables[self._caption] = self._rows
+            if "template" not in self._open:
+                self.tables[self._caption] = self._rows
             self._caption = ""
 
     def handle_data(self, data: str) -> None:
-        if "style" in self._open:
+        if {"style", "script"} & set(self._open):
             return
         self.text.append(data)
         if "caption" in self._open:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 import pytest
 
+from harness.report import format as fmt
+from harness.report.everything import everything
+from tests.builders import LABELS
 from tests.report.reading import Page
 
 
@@ -19,33 +24,98 @@ def page(html):
     return Page(html)
 
 
-def test_asks_nothing_of_any_network_and_runs_nothing(html, page):
+FILES = {"results.csv", "trainings.csv", "run.json", "report.md"}
+
+
+def test_asks_nothing_of_any_network(html, page):
     assert not re.search(r"https?://", html)
     for tag, attributes in page.tags:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "img")
+        assert tag not in ("link", "iframe", "object", "embed", "img")
         assert not any(it.startswith("on") for it in attributes)
         assert "src" not in attributes
-        assert (attributes.get("href") or "#").startswith("#")
+        href = attributes.get("href") or "#"
+        assert href.startswith("#") or href in FILES
     assert "@import" not in html
     assert all(it.startswith("#") for it in re.findall(r"url\(([^)]*)\)", html))
 
 
+def test_only_its_own_script_may_run(html, page):
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [it["content"] for tag, it in page.tags if tag == "meta" and "http-equiv" in it]
+    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert not re.search(r"\b(eval|Function|innerHTML|fetch|XMLHttpRequest|import)\b", script)
+
+
 def test_ids_are_unique_and_every_link_has_its_target(page):
     assert len(page.ids) == len(set(page.ids))
-    links = [it["href"] for _, it in page.tags if it.get("href")]
+    links = {it["href"] for _, it in page.tags if it.get("href")} - FILES
     assert {it.removeprefix("#") for it in links} <= set(page.ids)
 
 
-def test_figures_have_text_alternatives(page):
-    figures = [it for tag, it in page.tags if tag == "svg"]
-    assert len(figures) == 5
-    assert all(it["role"] == "img" and len(it["aria-label"]) > 50 for it in figures)
+def test_every_mark_says_its_name_and_value(html, page):
+    plots = [it for _, it in page.tags if it.get("class") == "plot"]
+    assert len(plots) > 20
+    assert all(it["role"] == "group" and len(it["aria-label"]) > 20 for it in plots)
+    marks = re.findall(
+        r'<g class="mark [^"]*" role="img" tabindex="-?\d"><title>(.*?)</', html, re.S
+    )
+    assert len(marks) == html.count('class="mark ')
+    assert all(len(it.split("\n")) >= 2 for it in marks)
+
+
+def test_a_plot_is_one_stop_of_the_keyboard(html):
+    plots = html.split('class="plot"')[1:]
+    assert all(it.count('tabindex="0"><title>') == ('class="mark ' in it) for it in plots)
+
+
+def test_marks_say_the_numbers_of_the_tables(written, html):
+    for table in written.summary.tables:
+        for pair in table.pairs:
+            value, bounds = fmt.ratio_interval(pair.speed)
+            said = f"{pair.label}, {pair.verdict}\n{value}\n95 % interval {bounds}</title>"
+            assert said in html
 
 
 def test_parts_stand_in_order(html):
-    parts = ["short", "speed", "quality", "phases", "memory", "failures", "method", "repeat"]
+    parts = ["short", "speed", "phases", "memory", "quality", "sameness", "noise", "failures"]
+    parts += ["method", "everything", "cells", "samples", "downloads", "repeat"]
     places = [html.index(f'<section id="{it}"') for it in parts]
     assert places == sorted(places)
+
+
+def test_every_cell_leads_to_its_samples(written, page, html):
+    table = page.tables["Every cell"]
+    rows = [row for table in written.summary.tables for row in table.rows]
+    assert len(table) == 1 + len(rows)
+    links = re.findall(r'href="#(raw-\d+)"', html)
+    assert len(links) == len(rows)
+    assert set(links) <= set(page.ids)
+    count = len(written.run.records[0].phase("train").samples)
+    assert html.count(f"{count * 9} samples in 9 blocks</summary>") == len(rows)
+
+
+def test_too_many_samples_are_summed_up(monkeypatch, written):
+    whole = everything(written.run, written.summary)
+    monkeypatch.setattr("harness.report.everything.MANY", 10)
+    short = everything(written.run, written.summary)
+    texts = [it.raws[0].grid.rows[0][2].text for it in (whole, short)]
+    times = [float(it) for it in texts[0].split()]
+    assert len(times) == 7
+    assert texts[1] == f"{min(times):.4g} – {max(times):.4g} (7)"
+    assert "samestep.sqlite" in short.raws[0].note
+    assert not whole.raws[0].note
+
+
+def test_every_table_can_be_seen_against_each_of_its_rows(html):
+    articles = re.findall(
+        r"<article[^>]* data-shown-baseline=\"([^\"]*)\">(.*?)</article>", html, re.S
+    )
+    assert len(articles) == 4
+    for own, article in articles:
+        others = re.findall(r'<template data-baseline="([^"]*)"', article)
+        assert {own, *others} == set(LABELS)
 
 
 def test_says_what_matters(written, page):
@@ -69,5 +139,5 @@ def test_claims_nothing_about_sameness(page):
 
 
 def test_responsive_printable_and_dark(html):
-    for rule in ("prefers-color-scheme: dark", "@media print", 'name="viewport"', "max-width"):
+    for rule in ("light-dark(", "@media print", 'name="viewport"', "max-width"):
         assert rule in html

@@ -205,7 +205,7 @@
     article.dataset.shownBaseline = name;
     const anchor = article.querySelector("h3[id], h4[id]").id;
     all("[data-of]").filter((it) => it.dataset.of === anchor).forEach((it) => {
-      it.querySelector(".verdict").textContent = plain(parts.lead);
+      it.querySelector(".verdict").textContent = parts.lead.textContent;
     });
     sortAgain(article.querySelector("table"));
   };
@@ -232,8 +232,9 @@
 
   const baselines = new Set([...variants.values()].flatMap(({ found }) => [...found.keys()]));
   if (baselines.size > 1) {
-    const own = [...new Set([...variants.values()].map((it) => it.own))].join(", ");
-    const options = [["", `as measured (${own})`], ...[...baselines].sort().map((it) => [it, it])];
+    const own = [...new Set([...variants.values()].map((it) => it.own))];
+    const usual = own.length === 1 ? ` (${own[0]})` : "";
+    const options = [["", `as measured${usual}`], ...[...baselines].sort().map((it) => [it, it])];
     select("baseline", "Baseline", options, (it) => articles.forEach((at) => against(at, it)));
   }
 

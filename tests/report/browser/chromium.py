@@ -66,7 +66,7 @@ def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Page]:
     context = browser.new_context(viewport=SIZE, reduced_motion="reduce", **options)
     try:
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(20_000)
         page.on("request", ask)
         page.on("console", log)
         page.on("pageerror", lambda error: complaints.append(f"thrown: {error}"))

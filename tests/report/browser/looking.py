@@ -15,7 +15,7 @@ SEVERE = ("serious", "critical")
 
 
 def look(page: Page, *names: str) -> dict[str, list[str]]:
-    """The findings of these probes, or of all: overflowing, clipped, overlapping, faint."""
+    """The findings of these probes, or of all: overflowing, clipped, overlapping, faint, pale."""
     return dict(
         page.evaluate(
             f"""(names) => {{
@@ -42,11 +42,17 @@ def _axe() -> str:
     return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
-def axe(page: Page) -> list[str]:
-    """Serious and critical findings of axe-core, each with the first elements that have it."""
+def axe(page: Page, *rules: str) -> list[str]:
+    """Serious and critical findings of axe-core, by these rules or by all that it has.
+
+    Each finding comes with the first elements that have it.
+    """
     page.evaluate(_axe())
     found: list[dict[str, Any]] = page.evaluate(
-        "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+        """async (rules) => (await axe.run(document, {
+          resultTypes: ["violations"], ...(rules.length && { runOnly: rules }),
+        })).violations""",
+        list(rules),
     )
     return [
         f"{it['id']}: {it['help']}: " + "; ".join(node["html"][:160] for node in it["nodes"][:3])

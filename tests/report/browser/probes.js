@@ -158,5 +158,16 @@
     return [...found.values()];
   }
 
-  return { overflowing, clipped, overlapping, faint };
+  /** Marks of figures that stand out less than WCAG AA asks for: 3. */
+  function pale() {
+    const found = new Map();
+    for (const it of document.querySelectorAll("svg .mark")) {
+      const ink = getComputedStyle(it).getPropertyValue("--c");
+      const ratio = contrast(color(ink), background(it));
+      if (ratio < 3) found.set(ink, `${name(it)}: contrast ${px(ratio)} of ${ink}`);
+    }
+    return [...found.values()];
+  }
+
+  return { overflowing, clipped, overlapping, faint, pale };
 })()

@@ -19,7 +19,7 @@ def test_axe_finds_nothing_serious(page, scheme):
 
 def test_axe_does_find(page):
     page.evaluate("() => document.body.append(document.createElement('button'))")
-    assert any("button-name" in it for it in axe(page))
+    assert any("button-name" in it for it in axe(page, "button-name"))
 
 
 def dark(page):
@@ -37,7 +37,7 @@ def test_the_theme_is_the_readers_until_another_is_chosen(page):
     page.emulate_media(color_scheme="light")
     page.select_option("#theme", "dark")
     assert dark(page)
-    assert axe(page) == []
+    assert not look(page, "faint")["faint"]
     page.select_option("#theme", "auto")
     assert not dark(page)
 
@@ -47,7 +47,8 @@ def test_printed_it_is_whole_and_has_no_controls(page):
     page.set_viewport_size({"width": 720, "height": 1000})  # A4 within its margins
     settle(page)
     assert not dark(page), "paper is white"
-    controls = page.locator("#controls, nav, .tools, button, select, input")
+    # The buttons in a table's head are its titles.
+    controls = page.locator("#controls, nav, .tools, button:not(th button), select, input")
     assert controls.count() > 5
     assert not [it for it in controls.all() if it.is_visible()]
     assert page.locator("svg:visible").count() >= 5

@@ -55,7 +55,7 @@ def test_the_run_has_verdicts_of_every_kind():
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_ratios_and_verdicts_are_those_to_the_baseline(window, baseline):
-    window.get_by_label("Baseline").select_option(baseline)
+    window.locator("#baseline").select_option(baseline)
     assert shown(window) == expected(RECORDS, baseline)
     article = window.locator("#speed article[data-baselines]").first
     assert article.get_attribute("data-shown-baseline") == baseline
@@ -63,7 +63,7 @@ def test_ratios_and_verdicts_are_those_to_the_baseline(window, baseline):
 
 
 def test_the_first_baseline_comes_back(window):
-    choice = window.get_by_label("Baseline")
+    choice = window.locator("#baseline")
     choice.select_option("reference:replay")
     assert shown(window) != expected(RECORDS, "pytorch:eager")
     choice.select_option("")
@@ -72,7 +72,7 @@ def test_the_first_baseline_comes_back(window):
 
 def test_sentences_and_figures_follow(window):
     article = window.locator("#speed article[data-baselines]").first
-    choice = window.get_by_label("Baseline")
+    choice = window.locator("#baseline")
 
     def told():
         anchor = article.locator("[id^=speed-]").first.get_attribute("id")

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-AXIS = "svg[data-axis={}]"
+from tests.report.browser.looking import settle
+
+AXIS = "figure[data-chart=throughput] [data-axis={}]:not(span)"
 INTERVAL = re.compile(r"\d.*–.*\d")
 
 
@@ -25,6 +27,8 @@ def told(tip):
 
 def test_hovering_tells_name_value_and_interval(page, tip):
     assert not tip.is_visible()
+    mark(page).scroll_into_view_if_needed()
+    settle(page)  # to scroll hides what is told
     mark(page).hover()
     name, value, interval = told(tip)
     assert tip.is_visible()
@@ -68,46 +72,42 @@ def test_a_tip_stays_inside_the_window(page, tip):
         assert box["x"] + box["width"] <= 360
 
 
-def test_a_logarithmic_axis_moves_marks_and_keeps_what_they_tell(page, tip):
+def test_a_logarithmic_axis_moves_marks_and_keeps_what_they_tell(page):
     button = page.locator("figure[data-chart=throughput] button.axis")
-    figure = page.locator("figure[data-chart=throughput]")
-    before = button.get_attribute("aria-pressed")
-    assert figure.locator(AXIS.format("linear")).first.is_visible() != (before == "true")
-    names, places = look_at(page)
+
+    def state():
+        drawn = {it for it in ("linear", "log") if page.locator(AXIS.format(it)).first.is_visible()}
+        return button.get_attribute("aria-pressed"), drawn, *look_at(page)
+
+    linear, log = state(), (button.click(), state())[1]
+    assert (linear[:2], log[:2]) == (("false", {"linear"}), ("true", {"log"}))
+    assert linear[2] == log[2]
+    assert linear[3] != log[3]
     button.click()
-    assert button.get_attribute("aria-pressed") != before
-    assert look_at(page)[0] == names
-    assert look_at(page)[1] != places
-    button.click()
-    assert look_at(page) == (names, places)
+    assert state() == linear
 
 
 def look_at(page):
-    marks = page.locator("figure[data-chart=throughput] svg:visible .mark").all()
-    names = [
-        it.evaluate(
-            "(it) => it.getAttribute('aria-label') ?? it.querySelector('title').textContent"
-        )
-        for it in marks
-    ]
-    return [" ".join(it.replace(",", " ").split()) for it in names], [
-        it.bounding_box() for it in marks
-    ]
-
-
-def test_a_framework_looks_the_same_in_every_figure(page):
-    """One colour each, in all charts, and no two of them alike."""
-    found = page.evaluate(
-        """() => [...document.querySelectorAll("svg .mark")].filter((it) => it.checkVisibility())
-          .map((it) => {
-          const name = it.getAttribute("aria-label") ?? it.querySelector("title").textContent;
-          const shape = [...it.querySelectorAll("*")].find((part) => part.checkVisibility());
-          const { fill, stroke } = getComputedStyle(shape);
-          return [name.split(/[\\n,]/)[0].trim(), fill === "none" ? stroke : fill];
-        })"""
+    """What the marks tell, and where they stand across."""
+    marks = page.locator("figure[data-chart=throughput] svg:visible .mark")
+    told = marks.evaluate_all(
+        "(all) => all.map((it) => it.getAttribute('aria-label') ?? it.textContent)"
     )
+    places = marks.evaluate_all("(all) => all.map((it) => it.getBoundingClientRect().x)")
+    return [" ".join(it.replace(",", " ").split()) for it in told], places
+
+
+COLORS = """() => [...document.querySelectorAll("svg .mark")].map((it) => {
+  const name = it.getAttribute("aria-label") ?? it.querySelector("title").textContent;
+  return [name.split(/[\\n,]/)[0].trim(), getComputedStyle(it).getPropertyValue("--c")];
+})"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_framework_has_one_colour_in_all_figures_and_no_other_has_it(page, scheme):
+    page.emulate_media(color_scheme=scheme)
     colors = {}
-    for name, color in found:
+    for name, color in page.evaluate(COLORS):
         framework = re.search(r"\b(pytorch|tensorflow|reference)\b", name)
         if framework:
             colors.setdefault(framework[1], set()).add(color)

@@ -34,6 +34,7 @@ def test_nothing_is_when_all_is_unfolded(laid, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(laid, scheme):
+def test_text_and_marks_stand_out(laid, scheme):
     laid.emulate_media(color_scheme=scheme)
-    assert look(laid, "faint")["faint"] == []
+    found = look(laid, "faint", "pale")
+    assert not any(found.values()), found

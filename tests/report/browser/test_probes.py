@@ -15,6 +15,7 @@ FAULTS = {
     "overlapping": '<p>one line</p><p style="margin-top: -30px">another</p>',
     "overlapping in a figure": '<svg><text y="20">one</text><text x="9" y="22">two</text></svg>',
     "faint": '<p style="background: #222; color: oklch(0.4 0 0)">dim</p>',
+    "pale": '<svg><g class="mark" style="--c: #b5e0d0"></g></svg>',
     "faint in a figure": '<svg><text y="20" fill="#ccc">dim</text></svg>',
 }
 FINE = (

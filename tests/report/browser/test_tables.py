@@ -103,7 +103,7 @@ def test_one_task_alone(page):
     both = ["diabetes-regression", "digits-mlp"]
     assert visible(page, "task") == both
     assert not page.locator("#reset").is_visible()
-    page.get_by_label("Task", exact=True).select_option("digits-mlp")
+    page.locator("#show-task").select_option("digits-mlp")
     assert visible(page, "task") == ["digits-mlp"]
     assert "digits-mlp" in page.locator("#shown").inner_text()
     tasks = page.locator("#cells table").evaluate(ROWS)
@@ -113,22 +113,20 @@ def test_one_task_alone(page):
     assert page.locator("#shown").inner_text() == ""
 
 
-@pytest.mark.parametrize(
-    ("label", "name", "chosen"), [("Device", "device", "gpu:0"), ("Lane", "lane", "idiomatic")]
-)
-def test_one_device_or_lane_alone(browser, crowded, label, name, chosen):
+@pytest.mark.parametrize(("name", "chosen"), [("device", "gpu:0"), ("lane", "idiomatic")])
+def test_one_device_or_lane_alone(browser, crowded, name, chosen):
     with opened(browser, crowded) as page:
         assert len(visible(page, name)) == 2
-        page.get_by_label(label, exact=True).select_option(chosen)
+        page.locator(f"#show-{name}").select_option(chosen)
         assert visible(page, name) == [chosen]
         assert page.locator("#cells table").evaluate(ROWS)
-        page.get_by_label(label, exact=True).select_option("")
+        page.locator(f"#show-{name}").select_option("")
         assert len(visible(page, name)) == 2
 
 
 def test_what_one_task_leaves_empty_says_so(browser, crowded):
     with opened(browser, crowded) as page:
-        page.get_by_label("Task", exact=True).select_option("task-03[batch_size=8]")
+        page.locator("#show-task").select_option("task-03[batch_size=8]")
         assert not page.locator("#quality article:visible").count()
         assert page.locator("#quality .nothing").is_visible()
 

@@ -1,4 +1,4 @@
-"""How charts are laid out and named: which panels stand together, and what is said above them."""
+"""How the panels of a chart stand beside each other, and what they are called."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Panel = Dots | Curves
 
 def arenas(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
     """The tables of each arena and lane together: those of `phases`, in order."""
-    found: dict[tuple[object, ...], list[Table]] = {}
+    arenas: dict[tuple[object, ...], list[Table]] = {}
     for table in (it for it in summary.tables if it.phase in phases):
-        found.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
-    return list(found.values())
+        arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
+    return list(arenas.values())
 
 
 def side_by_side(rows: Sequence[Sequence[Panel]]) -> tuple[tuple[Panel | None, ...], ...]:
@@ -43,7 +43,7 @@ def task_title(table: Table | QualityTable, places: Places) -> str:
     return ", ".join(filter(None, (line(table.task.name), own, places.differing(table))))
 
 
-def table_title(table: Table, places: Places) -> str:
+def panel_title(table: Table, places: Places) -> str:
     return f"{task_title(table, places)} · {table.phase}"
 
 
