@@ -17,17 +17,16 @@ from pathlib import Path
 
 from harness.cells import Setup
 from harness.certificates import Certificate
-from harness.errors import StoreError, UsageError, unknown
+from harness.errors import StoreError, UsageError
 from harness.records import Record, Run, RunInfo, Sample
-from harness.runs.attempts import last_attempts
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
-from harness.runs.schema import check, damaged, prepare, version
+from harness.runs.reading import SAMPLE, begun, names, read_run
+from harness.runs.schema import check, damaged, prepare
 from harness.tasks.spec import Task
 
 FILE = "samestep.sqlite"
-SAMPLE = tuple(Sample.model_fields)
 BUSY_SECONDS = 30.0
 PARTS = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files beside it."""
@@ -154,10 +153,8 @@ class Store:
 
     def runs(self) -> list[str]:
         """Names, oldest first. Raises StoreError where they cannot be read."""
-        # In the order in which they were added: the clock may have been set back meanwhile.
         with self._reading():
-            rows = self._connection.execute("SELECT run FROM runs ORDER BY rowid")
-            return [str(name) for (name,) in rows]
+            return names(self._connection)
 
     def load(self, name: str) -> Run:
         """A run with all its records; raises UsageError where there is none of this name, and
@@ -167,93 +164,12 @@ class Store:
         share an attempt. A trial without a terminal row is `interrupted`.
         """
         with self._reading():
-            return self._load(name)
-
-    def _load(self, name: str) -> Run:
-        row = self._connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
-        if row is None:
-            known = self.runs()
-            raise unknown("run", name, known) if known else UsageError("there is no run here yet")
-        tasks = self._connection.execute(
-            "SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", (name,)
-        )
-        stops = self._connection.execute(
-            "SELECT rule, seconds FROM stops WHERE run = ? ORDER BY rowid", (name,)
-        ).fetchall()
-        return Run(
-            info=RunInfo.model_validate_json(row[0]),
-            tasks=tuple(Task.model_validate_json(spec) for (spec,) in tasks),
-            records=tuple(last_attempts(self._records(name))),
-            stopped_by=stops[-1][0] if stops else None,
-            seconds=sum(seconds for _, seconds in stops) if stops else None,
-            certificates=tuple(self._certificates(name)),
-        )
+            return read_run(self._connection, name)
 
     def attempts(self, run: str) -> dict[tuple[object, ...], int]:
         """How often every block was begun, by arena and number."""
-        begun: dict[tuple[object, ...], int] = {}
-        rows = self._connection.execute(
-            "SELECT setup, block, max(attempt) FROM started WHERE run = ? GROUP BY setup, block",
-            (run,),
-        )
-        for setup, block, attempt in rows:
-            key = (*Setup.model_validate_json(setup).arena, block)
-            begun[key] = max(attempt, begun.get(key, 0))
-        return begun
-
-    def _certificates(self, run: str) -> Iterator[Certificate]:
-        if version(self._connection) < 2:
-            return
-        rows = self._connection.execute(
-            "SELECT c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
-            "WHERE p.run = ? ORDER BY c.id",
-            (run,),
-        )
-        # A later proof of the same setup, in a resumed run, replaces the earlier one.
-        found = (Certificate.model_validate_json(text) for (text,) in rows)
-        yield from {it.setup: it for it in found}.values()
-
-    def _records(self, run: str) -> Iterator[Record]:
-        samples = self._samples(run)
-        rows = self._connection.execute(
-            "SELECT s.trial, s.block, s.attempt, s.setup, e.record FROM started s "
-            "LEFT JOIN ended e USING (trial) WHERE s.run = ? ORDER BY s.rowid",
-            (run,),
-        )
-        for trial, block, attempt, setup, text in rows:
-            if text is None:
-                yield Record(
-                    trial=trial,
-                    block=block,
-                    attempt=attempt,
-                    setup=Setup.model_validate_json(setup),
-                    status="interrupted",
-                    error="the run ended before the trial did",
-                )
-                continue
-            record = Record.model_validate_json(text)
-            phases = [
-                it.model_copy(update={"samples": tuple(samples.get((trial, it.phase), ()))})
-                for it in record.phases
-            ]
-            yield record.model_copy(update={"phases": tuple(phases)})
-
-    def _samples(self, run: str) -> dict[tuple[str, str], list[Sample]]:
-        samples: dict[tuple[str, str], list[Sample]] = {}
-        # A store of schema 1 that is only read has fewer columns.
-        there = {row[1] for row in self._connection.execute("PRAGMA table_info(samples)")}
-        names = [name for name in SAMPLE if name in there]
-        rows = self._connection.execute(
-            f"SELECT trial, phase, {', '.join(names)} FROM samples JOIN started USING (trial) "
-            "WHERE run = ? ORDER BY trial, phase, round",
-            (run,),
-        )
-        for trial, phase, *values in rows:
-            fields = dict(zip(names, values, strict=True))
-            fields["readings"] = json.loads(fields.get("readings") or "[]")
-            sample = Sample.model_validate(fields)
-            samples.setdefault((trial, phase), []).append(sample)
-        return samples
+        with self._reading():
+            return begun(self._connection, run)
 
 
 def create(directory: Path) -> Store:

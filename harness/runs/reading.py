@@ -1,0 +1,131 @@
+"""What a store holds, read back as values. Damage shows as whatever SQLite or Pydantic raises."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from harness.cells import Setup
+from harness.certificates import Certificate
+from harness.errors import UsageError, unknown
+from harness.records import Record, Run, RunInfo, Sample
+from harness.runs.schema import version
+from harness.tasks.spec import Task
+
+SAMPLE = tuple(Sample.model_fields)
+
+
+def names(connection: sqlite3.Connection) -> list[str]:
+    """Of all runs, in the order in which they were added: the clock may have been set back."""
+    rows = connection.execute("SELECT run FROM runs ORDER BY rowid")
+    return [str(name) for (name,) in rows]
+
+
+def read_run(connection: sqlite3.Connection, name: str) -> Run:
+    """See `Store.load`."""
+    row = connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
+    if row is None:
+        known = names(connection)
+        raise unknown("run", name, known) if known else UsageError("there is no run here yet")
+    tasks = connection.execute("SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", (name,))
+    stops = connection.execute(
+        "SELECT rule, seconds FROM stops WHERE run = ? ORDER BY rowid", (name,)
+    ).fetchall()
+    return Run(
+        info=RunInfo.model_validate_json(row[0]),
+        tasks=tuple(Task.model_validate_json(spec) for (spec,) in tasks),
+        records=tuple(_last_attempts(records(connection, name))),
+        stopped_by=stops[-1][0] if stops else None,
+        seconds=sum(seconds for _, seconds in stops) if stops else None,
+        certificates=tuple(_certificates(connection, name)),
+    )
+
+
+def begun(connection: sqlite3.Connection, run: str) -> dict[tuple[object, ...], int]:
+    """See `Store.attempts`."""
+    found: dict[tuple[object, ...], int] = {}
+    rows = connection.execute(
+        "SELECT setup, block, max(attempt) FROM started WHERE run = ? GROUP BY setup, block",
+        (run,),
+    )
+    for setup, block, attempt in rows:
+        key = (*Setup.model_validate_json(setup).arena, block)
+        found[key] = max(attempt, found.get(key, 0))
+    return found
+
+
+def _certificates(connection: sqlite3.Connection, run: str) -> Iterator[Certificate]:
+    if version(connection) < 2:
+        return
+    rows = connection.execute(
+        "SELECT c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
+        "WHERE p.run = ? ORDER BY c.id",
+        (run,),
+    )
+    # A later proof of the same setup, in a resumed run, replaces the earlier one.
+    found = (Certificate.model_validate_json(text) for (text,) in rows)
+    yield from {it.setup: it for it in found}.values()
+
+
+def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
+    samples = _samples(connection, run)
+    rows = connection.execute(
+        "SELECT s.trial, s.block, s.attempt, s.setup, e.record FROM started s "
+        "LEFT JOIN ended e USING (trial) WHERE s.run = ? ORDER BY s.rowid",
+        (run,),
+    )
+    for trial, block, attempt, setup, text in rows:
+        if text is None:
+            yield Record(
+                trial=trial,
+                block=block,
+                attempt=attempt,
+                setup=Setup.model_validate_json(setup),
+                status="interrupted",
+                error="the run ended before the trial did",
+            )
+            continue
+        record = Record.model_validate_json(text)
+        phases = [
+            it.model_copy(update={"samples": tuple(samples.get((trial, it.phase), ()))})
+            for it in record.phases
+        ]
+        yield record.model_copy(update={"phases": tuple(phases)})
+
+
+def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], list[Sample]]:
+    samples: dict[tuple[str, str], list[Sample]] = {}
+    # A store of schema 1 that is only read has fewer columns.
+    there = {row[1] for row in connection.execute("PRAGMA table_info(samples)")}
+    columns = [name for name in SAMPLE if name in there]
+    rows = connection.execute(
+        f"SELECT trial, phase, {', '.join(columns)} FROM samples JOIN started USING (trial) "
+        "WHERE run = ? ORDER BY trial, phase, round",
+        (run,),
+    )
+    for trial, phase, *values in rows:
+        fields = dict(zip(columns, values, strict=True))
+        fields["readings"] = json.loads(fields.get("readings") or "[]")
+        sample = Sample.model_validate(fields)
+        samples.setdefault((trial, phase), []).append(sample)
+    return samples
+
+
+def _last_attempts(records: Iterable[Record]) -> list[Record]:
+    """Of every block the records of one attempt: of the last that came to its end, if one did."""
+    everything = list(records)
+    blocks: dict[tuple[object, ...], dict[int, list[Record]]] = defaultdict(dict)
+    for it in everything:
+        blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
+    counted = {
+        key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
+        for key, attempts in blocks.items()
+    }
+    return [it for it in everything if it.attempt == counted[*it.setup.arena, it.block]]
+
+
+def _ended(attempt: Iterable[Record]) -> int:
+    """How many trials of an attempt have ended; a twin may be left out of a later one."""
+    return sum(it.status != "interrupted" and not it.setup.twin for it in attempt)
