@@ -1,15 +1,11 @@
-"""Figures drawn in a process of their own, while this one writes the rest of the report.
-
-As a program it reads pickled charts from its input and writes the drawings to its output.
-"""
+"""Figures drawn in a process of their own, while this one writes the rest of the report."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
-import sys
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,43 +21,26 @@ class Drawn:
 
     def __init__(self, charts: Sequence[Chart]) -> None:
         self._charts = charts
-        self._child: subprocess.Popen[bytes] | None = None
+        self._under_way: Future[list[Drawing]] | None = None
         if sum(it is not None for chart in charts for row in chart.panels for it in row) < MANY:
             return
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "harness.report.apart"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(pickle.dumps(charts))
-            self._child.stdin.close()
-        except BrokenPipeError:
-            pass  # it has failed, which `drawings` makes good
+        # Not forked: who reports may have threads, and what they hold would be held for ever.
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self._under_way = pool.submit(drawn, charts)
+        pool.shutdown(wait=False)
 
     def drawings(self) -> list[Drawing]:
         """All of them; what a second process could not draw is drawn here."""
-        if self._child is not None:
-            assert self._child.stdout is not None
-            with self._child.stdout as answer:
-                told = answer.read()
-            if self._child.wait() == 0:
-                drawn: list[Drawing] = pickle.loads(told)
-                return drawn
-        from harness.report.figures import draw
-
-        return draw(self._charts)
+        if self._under_way is not None:
+            try:
+                return self._under_way.result()
+            except BrokenProcessPool:
+                pass  # it was killed, or could not begin
+        return drawn(self._charts)
 
 
-def main() -> None:
-    """Read first: whoever asked may go on while this imports what it draws with."""
-    told = sys.stdin.buffer.read()
+def drawn(charts: Sequence[Chart]) -> list[Drawing]:
+    """Importing matplotlib only where it is drawn with."""
     from harness.report.figures import draw
 
-    sys.stdout.buffer.write(pickle.dumps(draw(pickle.loads(told))))
-
-
-if __name__ == "__main__":
-    main()
+    return draw(charts)

@@ -28,6 +28,9 @@ from harness.report.format import Unit
 from harness.report.inert import line
 from harness.report.looks import PLAIN, Places, label, look, scope
 
+PLENTY = 1200
+"""Ratios to other baselines that a page can draw."""
+
 
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart that has something to show."""
@@ -56,8 +59,13 @@ def _ratios(summary: Summary, places: Places) -> Chart:
 def make_forests(
     summary: Summary, others: Sequence[tuple[Table, ...]]
 ) -> dict[str, dict[str, Dots]]:
-    """The ratios of each table that has any, by the anchor of its section and their baseline."""
+    """The ratios of each table that has any, by the anchor of its section and their baseline.
+
+    Of very many the other baselines are left out: tables say the same in a tenth of the space.
+    """
     places = Places.of(summary)
+    if sum(len(it.pairs) for rebased in others for it in rebased) > PLENTY:
+        others = [()] * len(others)
     return {
         f"speed-{number}": {line(it.baseline): forest(it, places) for it in (table, *rebased)}
         if table.pairs

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from harness.report.chart import Chart, Dots
 from harness.report.content import Content
-from harness.report.svg import MARKERS, palette, picture, plot
+from harness.report.svg import MARKERS, Plot, palette, picture, plot
 
 Forests = Mapping[str, Mapping[str, Dots]]
 """The ratios of a section, by its anchor and the baseline that they are taken to."""
@@ -47,7 +47,7 @@ def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> 
         template.render(
             content=content,
             pictures=[picture(it) for it in charts],
-            forest=lambda it: replace(plot(forests[it.anchor][it.baseline]), title=""),
+            forest=lambda it: _forest(forests[it.anchor].get(it.baseline)),
             forests=forests,
             markers=MARKERS,
             style=_own("report.css") + palette(charts),
@@ -57,6 +57,11 @@ def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> 
         )
         + "\n"
     )
+
+
+def _forest(panel: Dots | None) -> Plot | None:
+    """By itself: its title is that of the table above which it stands."""
+    return replace(plot(panel), title="") if panel else None
 
 
 def unbroken(text: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticSerializationError, to_json
 
 from harness.analysis.baselines import rebased
 from harness.analysis.summary import summarise_run
@@ -42,7 +44,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
         "report.md": "",
         "results.csv": _csv(frame(summary)),
         "trainings.csv": _csv(training_frame(summary)),
-        "run.json": json.dumps(run_document(run, summary), indent=1, allow_nan=False) + "\n",
+        "run.json": _json(run_document(run, summary)),
     }
     drawings = drawn.drawings()
     files["report.md"] = render_markdown(content, drawings)
@@ -53,6 +55,15 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     # The page comes last: where it stands, all that it speaks of stands too.
     paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
     return [paths[name] for name in (*files, *figures)]
+
+
+def _json(document: dict[str, Any]) -> str:
+    """Indented; pydantic's writer takes a tenth of the time of Python's."""
+    try:
+        return to_json(document, indent=1, inf_nan_mode="null").decode("utf-8") + "\n"
+    except PydanticSerializationError:
+        # Bytes that are no text, in a variable or a path: Python's writer escapes them.
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def _csv(table: pd.DataFrame) -> str:

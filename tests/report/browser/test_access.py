@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.report.browser.chromium import opened
 from tests.report.browser.looking import axe, look, settle, unfold
 
 PAPER = "() => getComputedStyle(document.body).backgroundColor"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page, scheme):
-    page.emulate_media(color_scheme=scheme)
+def test_axe_finds_nothing_serious(page):
     unfold(page)
     assert axe(page) == []
+    # All that another theme changes is colours.
+    page.emulate_media(color_scheme="dark")
+    assert axe(page, "color-contrast") == []
 
 
 def test_axe_does_find(page):
