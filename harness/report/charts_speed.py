@@ -126,15 +126,12 @@ def _crossing(it: BreakEven) -> Spot | None:
     verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
     steps, bounds = fmt.number_interval(it.steps)
     low = it.steps.low if it.steps.low else None
+    said = f"{line(it.label)} {verb} {line(it.baseline)} after {steps} steps"
     return Spot(
         PLAIN,
         it.steps.estimate,
         it.seconds.estimate,
         max(low, 1.0) if low else None,
         it.steps.high,
-        (
-            f"break-even: {line(it.label)} {verb} {line(it.baseline)}",
-            f"after {steps} steps",
-            bounds,
-        ),
+        ("break-even", said, bounds),
     )

@@ -66,7 +66,7 @@ class TestBreakEven:
         assert spot.low < spot.x < spot.high
         assert spot.x == pytest.approx(1000, rel=0.01)
         assert spot.y == pytest.approx(4.0, rel=0.01)
-        assert spot.tip[0] == f"break-even: {B} overtakes {A}"
+        assert spot.tip[1].startswith(f"{B} overtakes {A} after 1,000 steps")
 
     def test_it_is_drawn_within_its_axes(self, panel):
         (dot,) = sketch(panel, 3.0).dots
