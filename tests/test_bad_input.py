@@ -26,7 +26,14 @@ import pytest
 
 from harness import cli, commands, verifying
 from harness.__main__ import served
-from harness.errors import DataError, HarnessError, StoreError, UsageError
+from harness.errors import (
+    DataError,
+    HarnessError,
+    NoBaseline,
+    NotComparable,
+    StoreError,
+    UsageError,
+)
 from harness.runs import store as stores
 from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, open_staged, write_staged
@@ -419,7 +426,55 @@ DATA_FILES = [
     data("not an IDX", ("run", "-t", "mnist-mlp", "--data-dir", "data"), plain=TRAP),
 ]
 
-ROWS = COMMAND_LINE + OUTPUT + STORES + TASK_FILES + CONFIGURATION + DATA_FILES
+SEVERAL_RUNS = [
+    usage("unknown frame 'frob'", "export", "--what", "frob", prepare=results()),
+    usage("unknown format 'xml'", "export", "--format", "xml", prepare=results()),
+    usage("unknown run '../x'", "export", "../x", prepare=results()),
+    usage(".: not a file", "export", "--to", ".", prepare=results()),
+    usage("no results here", "export"),
+    store("malformed", results(store_with(cut)), "export"),
+    usage("unknown schema 'frob'", "schema", "frob"),
+    usage("Missing argument", "compare", RUN, prepare=results()),
+    usage("unknown run 'nope'", "compare", RUN, "nope", prepare=results()),
+    usage("did you mean 'html'?", "compare", RUN, RUN, "--format", "xml", prepare=results()),
+    usage("Missing argument", "merge"),
+    usage("unknown run 'nope'", "merge", "nope", prepare=results()),
+    usage("unknown run '../x", "merge", f"../x={RUN}", prepare=results()),
+    usage("hold the same trial", "merge", RUN, RUN, prepare=results()),
+]
+
+
+def baseline(said: str, content: str | bytes) -> Row:
+    prepare = file("results/baselines/mine.json", content)
+    return Row(("check", "--baseline", "mine"), said, NotComparable, prepare)
+
+
+GATE = [
+    usage("Missing command", "baseline"),
+    usage("baseline '../x'", "baseline", "save", "../x"),
+    usage("baseline ''", "baseline", "save", ""),
+    usage("unknown run 'nope'", "baseline", "save", "mine", "--from", "nope", prepare=results()),
+    usage("check with what?", "check"),
+    usage("baseline '../x'", "check", "--baseline", "../x"),
+    usage("no git revision", "check", "--against", "no such revision"),
+    usage("no git revision", "check", "--against", "--upload-pack=touch sprung"),
+    usage("precision 'x'", "check", "--baseline", "mine", "--fail-on", "speed:x"),
+    usage("unknown limit 'frob'", "check", "--baseline", "mine", "--fail-on", "frob:3%"),
+    Row(("check", "--baseline", "mine"), "no baseline 'mine'", NoBaseline),
+    baseline("not a baseline", "{}"),
+    baseline("not a baseline", b"\xff\xfe"),
+    baseline("not a baseline", TRAP),
+    baseline("not a baseline", "[" * 100_000),
+    baseline("larger than", " " * (2**24 + 1)),
+    usage("unknown metric 'frob'", "history", "frob", prepare=results()),
+    usage("did you mean 'train'?", "history", "--phase", "tran", prepare=results()),
+    usage("no run here measured such a cell", "history", "-t", "nope", prepare=results()),
+    usage("no results here", "history"),
+]
+
+ROWS = (
+    COMMAND_LINE + OUTPUT + STORES + TASK_FILES + CONFIGURATION + DATA_FILES + SEVERAL_RUNS + GATE
+)
 
 
 @pytest.fixture
@@ -447,6 +502,8 @@ def _nothing_is_measured(monkeypatch):
 
     monkeypatch.setattr(commands, "LocalEngine", refuse)
     monkeypatch.setattr(verifying, "_proved", refuse)
+    # The run of the store here is of another machine; what else is wrong with it is asked for.
+    monkeypatch.setattr(commands, "refuse_changed", lambda *_: None)
 
 
 def everything(folder: Path) -> dict[str, object]:

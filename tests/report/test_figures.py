@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import multiprocessing.spawn
+import os
 import struct
 import sys
 
@@ -75,9 +77,9 @@ def test_a_process_of_its_own_draws_the_same_and_if_it_fails_this_one_does(
     charts, monkeypatch, python
 ):
     monkeypatch.setattr(apart, "MANY", 1)
-    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(python))
     drawn = apart.Drawn([charts["ratios"]])
-    assert drawn._child is not None
+    assert drawn._under_way is not None
     assert drawn.drawings() == figures.draw([charts["ratios"]])
 
 
