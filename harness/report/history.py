@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +17,9 @@ from harness.errors import StoreError
 from harness.report import format as texts
 from harness.report.inert import line
 from harness.report.looks import look, place
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIZE, DPI, LABELS = (9.0, 3.6), 150, 12
 HASH = 7
@@ -87,6 +88,8 @@ def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]
 
 
 def _drawn(series: Series, metric: Metric) -> tuple[bytes, str]:
+    import matplotlib as mpl
+
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "samestep", "text.parse_math": False})
@@ -98,6 +101,9 @@ def _drawn(series: Series, metric: Metric) -> tuple[bytes, str]:
 
 
 def _figure(series: Series, metric: Metric) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     points, shown = series.points, look(series.cell.setup)
     figure = Figure(figsize=SIZE, layout="constrained")
     FigureCanvasAgg(figure)
