@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import load
-from harness.commands import _config_of
+from harness.commands import _plan_of
 from harness.errors import StoreError, UsageError
 from harness.merging import keep, merge
 from harness.runs.store import create, open_existing
@@ -53,7 +53,7 @@ def test_the_report_names_the_machine_at_every_table(merged):
 
 def test_a_merged_run_cannot_go_on(merged):
     with pytest.raises(UsageError, match="merged from other runs"):
-        _config_of(merged.name, merged.parent)
+        _plan_of(merged.name, merged.parent)
 
 
 def test_nothing_is_written_where_something_is_wrong(tmp_path):
