@@ -41,7 +41,7 @@ RESULTS = Path("results/studies")
 
 
 class Puppet(WorkerProcess):
-    module = "benchmarks.studies.puppet"
+    program = ("-m", "benchmarks.studies.puppet")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _survivors(runner: int) -> int:
 
 def _of(process: psutil.Process, runner: int) -> bool:
     words = process.info["cmdline"] or []
-    return Puppet.module in words and words[-1] == str(runner)
+    return Puppet.program[-1] in words and words[-1] == str(runner)
 
 
 def _kept(folder: Path) -> dict[str, tuple[str, int]]:

@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from harness.analysis.between import Comparison
+from harness.gate.baseline import Baseline
+from harness.gate.check import Checked
 from harness.records import RunInfo
 from harness.report import format as fmt
 from harness.report.document import run_schema
@@ -63,10 +67,16 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's."""
+    """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's, and those
+    of the gate."""
     found = {"run": run_schema()}
     found |= {what: _frame_schema(what) for what in FRAMES}
-    found["comparison"] = Comparison.model_json_schema(mode="serialization")
+    models: dict[str, type[BaseModel]] = {
+        "comparison": Comparison,
+        "baseline": Baseline,
+        "check": Checked,
+    }
+    found |= {name: it.model_json_schema(mode="serialization") for name, it in models.items()}
     return {name: {"$schema": DRAFT} | it for name, it in found.items()}
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness import commands
 from harness.errors import ReportError, StoreError, UsageError
-from harness.runs import runner
+from harness.runs import reading, runner
 from harness.runs.present import StoreGone
 from harness.runs.resuming import finished_blocks
 from harness.runs.store import FILE, create, open_existing
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(disk, tmp_path):
         assert len(told.records) > 3
     small.remount("size=8m")
     with create(small.folder) as store:
-        kept = {it.trial: it for it in store._records("a-run")}
+        kept = {it.trial: it for it in reading.records(store._connection, "a-run")}
         assert all(kept[it.trial] == it for it in told.records)
         rule, run = go(made, store, FakeEngine(Clock()), tmp_path)
     assert rule == "all blocks done"

@@ -141,7 +141,7 @@ def test_a_worker_that_dies_in_a_full_training(staged, tmp_path, monkeypatch):
 class Puppet(WorkerProcess):
     """Says what it is told to, byte for byte."""
 
-    module = "tests.saying"
+    program = ("-m", "tests.saying")
 
 
 @pytest.mark.parametrize(
