@@ -20,8 +20,16 @@ help:
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
+# Pure functions and the page side by side; what has processes and clocks one after the other.
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks
+
 test: $(READY)
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+endif
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -44,6 +44,14 @@ def listening():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _hangups_are_heard():
+    """Under `nohup` whatever is begun here would ignore them: what is caught is not inherited."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def loaded(folder):
     with open_existing(folder) as store:
         (name,) = store.runs()
