@@ -40,7 +40,7 @@ class Canvas:
     def __init__(self, wide: float, tall: float) -> None:
         self.wide, self.tall = wide, tall
         self.lines: list[Line] = []
-        self._bands: list[tuple[list[Point], str]] = []
+        self._bands: list[tuple[list[Point], str, float]] = []
         self._strokes: dict[tuple[str, float, float], list[list[Point]]] = defaultdict(list)
         self._curves: list[tuple[list[Point], Look, float]] = []
         self._marks: dict[tuple[Look, bool, float], list[Point]] = defaultdict(list)
@@ -51,7 +51,7 @@ class Canvas:
         def moved(points: Iterable[Point]) -> list[Point]:
             return [(left + x, top + y) for x, y in points]
 
-        self._bands += [(moved(it), color) for it, color in sketch.bands]
+        self._bands += [(moved(it), color, alpha) for it, color, alpha in sketch.bands]
         for line, color, thick, alpha in sketch.lines:
             self._strokes[color, thick, alpha].append(moved(line))
         for it in sketch.curves:
@@ -100,7 +100,7 @@ class Canvas:
         return png.getvalue(), head + "".join(self._lettered()) + end + tail
 
     def _colors(self) -> Iterator[str]:
-        yield from (color for _, color in self._bands)
+        yield from (color for _, color, _ in self._bands)
         yield from (color for color, _, _ in self._strokes)
         yield from (look.color for _, look, _ in self._curves)
         yield from (look.color for look, _, _ in self._marks)
@@ -109,8 +109,8 @@ class Canvas:
     def _draw(self, axes: Axes) -> None:
         axes.add_collection(
             PolyCollection(
-                [it for it, _ in self._bands],
-                facecolors=[color for _, color in self._bands],
+                [it for it, _, _ in self._bands],
+                facecolors=[to_rgba(color, alpha) for _, color, alpha in self._bands],
                 edgecolors="none",
                 zorder=0,
             ),

@@ -58,17 +58,17 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """(x, y) points; a `faint` one is a single seed's, the others are medians over seeds.
+    """(x, y) points, each with bounds of y where it has any and with what is said of it.
 
-    Points may have bounds of their y, and what is said of each: name, value, bounds.
+    `band` is the spread around them: (x, low, high) from point to point.
     """
 
     look: Look
     points: tuple[tuple[float, float], ...]
-    faint: bool = False
     name: str = ""
     bounds: tuple[tuple[float, float] | None, ...] = ()
     told: tuple[tuple[str, ...], ...] = ()
+    band: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

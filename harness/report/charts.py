@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from harness.analysis.quality import QualityRow, QualityTable
+from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.analysis.verdicts import Pair
 from harness.cells import LATENCY, PHASES
@@ -216,19 +215,30 @@ def _quality(summary: Summary, places: Places) -> Chart:
     return Chart(
         name="quality",
         section="quality",
-        title="Quality on the test rows: medians over seeds, each seed faint",
+        title=f"Quality on the test rows: medians over seeds, bands {_banded(summary)}",
         alt="Curves of accuracy or error over epochs and over training seconds for every task, "
-        "with the target as a horizontal line; the tables of this section hold the final values.",
+        "with bands over seeds and the target as a horizontal line; the tables of this section "
+        "hold the final values.",
         panels=tuple(_quality_panels(it, places) for it in summary.qualities),
         legend=keys((row.setup for it in summary.qualities for row in it.rows), line=True),
     )
 
 
+def _banded(summary: Summary) -> str:
+    """What a band holds, which depends on how many seeds there are."""
+    bands = [it for table in summary.qualities for row in table.rows for it in row.bands]
+    if all(it.quartiles for it in bands):
+        return "from quartile to quartile"
+    if any(it.quartiles for it in bands):
+        return f"from worst to best, of {QUARTILES_FROM} or more from quartile to quartile"
+    return "from the worst to the best"
+
+
 def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves]:
     metric, target = table.task.metric, table.task.target
     unit: Unit = "accuracy" if metric == "accuracy" else "error"
-    over_epochs = [it for row in table.rows for it in _curves(row, by_epoch=True)]
-    over_seconds = [it for row in table.rows for it in _curves(row, by_epoch=False)]
+    over_epochs = [_curve(row, by_epoch=True) for row in table.rows]
+    over_seconds = [_curve(row, by_epoch=False) for row in table.rows]
     title, where = task_title(table, places), scope(table.rows[0].setup)
     up = "accuracy" if metric == "accuracy" else "mean squared error"
     return (
@@ -237,24 +247,14 @@ def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves
     )
 
 
-def _curves(row: QualityRow, *, by_epoch: bool) -> list[Curve]:
-    style = look(row.setup)
-    seeds = [
-        _points(
-            itertools.accumulate(it.seconds for it in training.quality.epochs),
-            (it.quality for it in training.quality.epochs),
-            by_epoch=by_epoch,
-        )
-        for training in row.trainings
-    ]
-    median = _points((it for it, _ in row.curve), (it for _, it in row.curve), by_epoch=by_epoch)
-    faint = [Curve(style, points, faint=True) for points in seeds] if len(seeds) > 1 else []
-    return [*faint, Curve(style, median, name=label(row.setup))]
+def _curve(row: QualityRow, *, by_epoch: bool) -> Curve:
+    def x(it: Band) -> float:
+        return float(it.epoch) if by_epoch else it.seconds
 
-
-def _points(
-    seconds: Iterable[float], values: Iterable[float], *, by_epoch: bool
-) -> tuple[tuple[float, float], ...]:
-    """Epochs count from 1 here, whatever their numbers."""
-    pairs = enumerate(zip(seconds, values, strict=True), start=1)
-    return tuple((float(n) if by_epoch else elapsed, value) for n, (elapsed, value) in pairs)
+    several = len(row.trainings) > 1
+    return Curve(
+        look(row.setup),
+        tuple((x(it), it.quality) for it in row.bands),
+        name=label(row.setup),
+        band=tuple((x(it), it.low, it.high) for it in row.bands) if several else (),
+    )

@@ -30,6 +30,8 @@ FIXED = ("accuracy", "share", "change", "ratio", "setting")
 """Units whose axis is what it is."""
 CAPPED = 0.11
 """Inches that an interval takes at least to be drawn with caps."""
+AROUND = 0.16
+"""How opaque the band around a curve is: bands of several may lie on each other."""
 TOLD = 96
 """Points of a panel's curves that say their value."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
@@ -196,6 +198,7 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float, *, titled: b
     points = [it for curve in panel.curves for it in curve.points]
     heights = [y for _, y in points] + ([] if panel.target is None else [panel.target])
     heights += [it for curve in panel.curves for own in curve.bounds if own for it in own]
+    heights += [it for curve in panel.curves for _, low, high in curve.band for it in (low, high)]
     over = (_log_span if panel.log_over else _span)([x for x, _ in points], wide)
     up = _log_span(heights, tall) if panel.log else _span(heights, tall)
     _ticks(drawn, over, tall, panel.unit, panel.at)
@@ -213,14 +216,14 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float, *, titled: b
     def place(point: Point) -> Point:
         return over.at(point[0]), tall - up.at(point[1])
 
-    medians = [it for it in panel.curves if not it.faint]
     for curve in panel.curves:
-        if curve.faint:
-            points = [place(it) for it in curve.points]
-            drawn.line(points, curve.look.color, 0.8, 0.3)
-    for number, curve in enumerate(medians):
+        edges = [(x, low) for x, low, _ in curve.band]
+        edges += [(x, high) for x, _, high in reversed(curve.band)]
+        if edges:
+            drawn.bands.append(([place(it) for it in edges], curve.look.color, AROUND))
+    for number, curve in enumerate(panel.curves):
         # Each on top of the ones before, and thinner, so that curves that coincide all show.
-        rest = (len(medians) - 1 - number) / max(len(medians) - 1, 1)
+        rest = (len(panel.curves) - 1 - number) / max(len(panel.curves) - 1, 1)
         points = [place(it) for it in curve.points]
         thick = 1.4 + (1.0 if panel.thin else 2.6) * rest
         drawn.curves.append(Stroke(points, curve.look, thick, curve.told or _tips(panel, curve)))
@@ -232,7 +235,7 @@ def _curves(drawn: Sketch, panel: Curves, wide: float, tall: float, *, titled: b
     for spot in panel.spots:
         _spot(drawn, spot, place((spot.x, spot.y)), over)
     if panel.target is not None:
-        ends = [it.points[-1][1] for it in medians]
+        ends = [it.points[-1][1] for it in panel.curves]
         _target(drawn, panel, ends, tall - up.at(panel.target), wide)
 
 
@@ -255,18 +258,25 @@ def _spot(drawn: Sketch, spot: Spot, at: Point, over: Scale) -> None:
 
 def _tips(panel: Curves, curve: Curve) -> list[tuple[str, ...]]:
     """What is said of each point; of many only of some, the last among them."""
-    shown = max(6, TOLD // sum(not it.faint for it in panel.curves))
+    shown = max(6, TOLD // len(panel.curves))
     count, stride = len(curve.points), 1 + (len(curve.points) - 1) // shown
     return [
         (
             curve.name,
-            f"{panel.up} {fmt.told(y, panel.up_unit)}",
+            f"{panel.up} {fmt.told(y, panel.up_unit)}{_spread(panel, curve, number)}",
             f"{panel.axis} {fmt.told(x, panel.unit)}",
         )
         if (count - 1 - number) % stride == 0
         else ()
         for number, (x, y) in enumerate(curve.points)
     ]
+
+
+def _spread(panel: Curves, curve: Curve, number: int) -> str:
+    if not curve.band:
+        return ""
+    low, high = (fmt.told(it, panel.up_unit) for it in curve.band[number][1:])
+    return f" ({low} to {high})"
 
 
 def _span(values: Sequence[float], length: float) -> Scale:

@@ -94,7 +94,7 @@ class Text:
 class Sketch:
     """What is to be drawn into one panel; x goes right and y goes down, in inches."""
 
-    bands: list[tuple[Sequence[Point], str]] = field(default_factory=list)
+    bands: list[tuple[Sequence[Point], str, float]] = field(default_factory=list)
     lines: list[tuple[Sequence[Point], str, float, float]] = field(default_factory=list)
     dots: list[Dot] = field(default_factory=list)
     curves: list[Stroke] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Sketch:
 
     def band(self, left: float, right: float, top: float, bottom: float, color: str = BAND) -> None:
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        self.bands.append((corners, color))
+        self.bands.append((corners, color, 1.0))
 
     def line(
         self, points: Sequence[Point], color: str, thick: float = 0.8, alpha: float = 1.0

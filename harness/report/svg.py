@@ -190,22 +190,25 @@ def _body(sketch: Sketch, wide: float, tall: float) -> str:
 
 def _along(sketch: Sketch) -> Iterator[str]:
     """What is stretched with the panel: bands, lines alike in one path, curves."""
-    for corners, color in sketch.bands:
-        yield f'<path class="fill {_class(color)}" d="{_d(corners)}z"/>'
+    for corners, color, alpha in sketch.bands:
+        yield f'<path class="fill {_class(color)}"{_opacity(alpha)} d="{_d(corners)}z"/>'
     alike: dict[tuple[str, float, float], list[str]] = defaultdict(list)
     for points, color, thick, alpha in sketch.lines:
         alike[color, thick, alpha].append(_d(points))
     for (color, thick, alpha), paths in alike.items():
-        faint = f' opacity="{alpha:g}"' if alpha < 1 else ""
         yield (
-            f'<path class="line {_class(color)}" stroke-width="{thick * PIXELS / 72:.2g}"{faint} '
-            f'd="{"".join(paths)}"/>'
+            f'<path class="line {_class(color)}" stroke-width="{thick * PIXELS / 72:.2g}"'
+            f'{_opacity(alpha)} d="{"".join(paths)}"/>'
         )
     for it in sketch.curves:
         yield (
             f'<path class="curve {_class(it.look.color)}" '
             f'stroke-width="{it.thick * PIXELS / 72:.2g}"{_dashes(it.look)} d="{_d(it.points)}"/>'
         )
+
+
+def _opacity(alpha: float) -> str:
+    return f' opacity="{alpha:g}"' if alpha < 1 else ""
 
 
 def _dot(it: Dot, across: Callable[[float], str]) -> str:

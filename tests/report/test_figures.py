@@ -107,12 +107,31 @@ def test_memories_are_never_on_one_axis(charts):
         assert [name for name, _ in incremental.rows] == [name for name, _ in other.rows]
 
 
-def test_quality_has_a_faint_curve_per_seed_and_the_target(charts):
+def test_quality_has_a_band_around_each_median_and_the_target(charts):
     ((epochs, seconds),) = charts["quality"].panels
     assert epochs.target == seconds.target == TASK.target
-    assert [it.faint for it in epochs.curves] == [True, True, True, False] * 3
     assert epochs.curves[0].points[0][0] == 1
     assert seconds.curves[0].points[0][0] < 1
+    rows = {row.setup.label: row for row in summarise([TASK], measured(blocks=3)).qualities[0].rows}
+    for curve in epochs.curves:
+        row = rows[curve.name]
+        after_first = [it.quality.epochs[0].quality for it in row.trainings]
+        assert curve.band[0] == (1, min(after_first), max(after_first))
+        assert len(curve.band) == len(curve.points) == len(row.bands)
+    drawn = panels.sketch(epochs, 3.0)
+    assert [alpha for _, _, alpha in drawn.bands] == [panels.AROUND] * 3
+    for stroke, (corners, color, _) in zip(drawn.curves, drawn.bands, strict=True):
+        assert stroke.look.color == color
+        heights = [y for x, y in corners if x == stroke.points[0][0]]
+        assert min(heights) <= stroke.points[0][1] <= max(heights)
+    assert " to " in drawn.curves[0].tips[-1][1]
+
+
+def test_one_seed_has_no_band():
+    (chart,) = (
+        it for it in make_charts(summarise([TASK], measured(blocks=1))) if it.name == "quality"
+    )
+    assert not any(curve.band for panel in chart.panels[0] for curve in panel.curves)
 
 
 def test_colour_by_framework_and_marker_by_mode():
