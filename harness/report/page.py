@@ -10,7 +10,8 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
+from importlib.resources import files as resources
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,15 +25,30 @@ Forests = Mapping[str, Mapping[str, Dots]]
 
 _SIGN = re.compile(r"(?<=\d) (?=[%×])")
 DOWNLOADS = (
-    ("results.csv", "every cell with its intervals, a row each"),
-    ("trainings.csv", "every epoch of every training"),
-    ("run.json", "all that is needed to repeat the run, and its summary"),
-    ("report.md", "this report as Markdown"),
+    ("results.csv", "text/csv", "every cell with its intervals, a row each"),
+    ("trainings.csv", "text/csv", "every epoch of every training"),
+    ("run.json", "application/json", "all that is needed to repeat the run, and its summary"),
 )
+"""Files with their types and what is in them."""
+CARRIED = 500_000
+"""Bytes of one file that the page can carry; a larger one lies beside it only."""
 
 
-def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> str:
-    """The whole page. Everything in it is escaped but style, script and what `svg` has drawn."""
+class Download(NamedTuple):
+    """`link` holds the whole file, or its name where it is too large to be carried."""
+
+    name: str
+    link: str
+    what: str
+
+
+def render_page(
+    content: Content, charts: Sequence[Chart], forests: Forests, files: Mapping[str, str]
+) -> str:
+    """The whole page, with the texts of `files` to be saved from it.
+
+    Everything in it is escaped but style, script and what `svg` has drawn.
+    """
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -53,10 +69,20 @@ def render_page(content: Content, charts: Sequence[Chart], forests: Forests) -> 
             style=_own("report.css") + palette(charts),
             script=script,
             hash=_hash(script),
-            downloads=DOWNLOADS,
+            downloads=[
+                Download(name, _link(name, kind, files[name]), what)
+                for name, kind, what in DOWNLOADS
+            ],
         )
         + "\n"
     )
+
+
+def _link(name: str, kind: str, text: str) -> str:
+    data = text.encode("utf-8")
+    if len(data) > CARRIED:
+        return name
+    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _forest(panel: Dots | None) -> Plot | None:
@@ -70,7 +96,8 @@ def unbroken(text: str) -> str:
 
 
 def _own(name: str) -> Markup:
-    return Markup(files("harness.report").joinpath("templates", name).read_text(encoding="utf-8"))
+    template = resources("harness.report").joinpath("templates", name)
+    return Markup(template.read_text(encoding="utf-8"))
 
 
 def _hash(script: str) -> str:

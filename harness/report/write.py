@@ -39,15 +39,14 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     drawn = Drawn(charts)
     others = rebased(summary.tables, run.records, run.certificates)
     content = make_content(run, summary, others)
-    files = {
-        "report.html": render_page(content, charts, make_forests(summary, others)),
-        "report.md": "",
+    data = {
         "results.csv": _csv(frame(summary)),
         "trainings.csv": _csv(training_frame(summary)),
         "run.json": _json(run_document(run, summary)),
     }
+    page = render_page(content, charts, make_forests(summary, others), data)
     drawings = drawn.drawings()
-    files["report.md"] = render_markdown(content, drawings)
+    files = {"report.html": page, "report.md": render_markdown(content, drawings), **data}
     figures: dict[str, str | bytes] = {}
     for drawing in drawings:
         figures[f"figures/{drawing.name}.png"] = drawing.png

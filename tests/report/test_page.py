@@ -10,6 +10,7 @@ import pytest
 
 from harness.report import format as fmt
 from harness.report.everything import everything
+from harness.report.write import write_report
 from tests.builders import LABELS
 from tests.report.reading import Page
 
@@ -24,9 +25,6 @@ def page(html):
     return Page(html)
 
 
-FILES = {"results.csv", "trainings.csv", "run.json", "report.md"}
-
-
 def test_asks_nothing_of_any_network(html, page):
     assert not re.search(r"https?://", html)
     for tag, attributes in page.tags:
@@ -34,7 +32,7 @@ def test_asks_nothing_of_any_network(html, page):
         assert not any(it.startswith("on") for it in attributes)
         assert "src" not in attributes
         href = attributes.get("href") or "#"
-        assert href.startswith("#") or href in FILES
+        assert href.startswith(("#", "data:text/csv;", "data:application/json;"))
     assert "@import" not in html
     assert all(it.startswith("#") for it in re.findall(r"url\(([^)]*)\)", html))
 
@@ -50,7 +48,8 @@ def test_only_its_own_script_may_run(html, page):
 
 def test_ids_are_unique_and_every_link_has_its_target(page):
     assert len(page.ids) == len(set(page.ids))
-    links = {it["href"] for _, it in page.tags if it.get("href")} - FILES
+    links = {it["href"] for _, it in page.tags if it.get("href")}
+    links = {it for it in links if not it.startswith("data:")}
     assert {it.removeprefix("#") for it in links} <= set(page.ids)
 
 
@@ -83,6 +82,23 @@ def test_parts_stand_in_order(html):
     parts += ["method", "everything", "cells", "samples", "downloads", "repeat"]
     places = [html.index(f'<section id="{it}"') for it in parts]
     assert places == sorted(places)
+
+
+def test_the_page_carries_its_data(written, html):
+    """Sent alone, it still has them."""
+    carried = dict(re.findall(r'<a href="data:[^"]*;base64,([^"]*)" download="([^"]*)"', html))
+    assert list(carried.values()) == ["results.csv", "trainings.csv", "run.json"]
+    for data, name in carried.items():
+        assert base64.b64decode(data) == (written.directory / name).read_bytes()
+
+
+def test_what_is_too_large_lies_beside_the_page(monkeypatch, written, tmp_path):
+    sizes = sorted((written.directory / it).stat().st_size for it in ("results.csv", "run.json"))
+    monkeypatch.setattr("harness.report.page.CARRIED", sum(sizes) // 2)
+    write_report(written.run, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<a href="run.json" download="run.json">' in html
+    assert '<a href="results.csv"' not in html
 
 
 def test_every_cell_leads_to_its_samples(written, page, html):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.report.browser.chromium import opened
@@ -136,3 +138,11 @@ def test_samples_are_behind_each_cell(page):
     opened_ones = page.locator("#samples details[open]")
     assert opened_ones.count() == 1
     assert opened_ones.locator("table tbody tr").count() == 9
+
+
+@pytest.mark.parametrize("name", ["results.csv", "trainings.csv", "run.json"])
+def test_a_file_can_be_saved_from_the_page(page, small, name):
+    with page.expect_download() as saved:
+        page.locator(f"#downloads a[download='{name}']").click()
+    assert saved.value.suggested_filename == name
+    assert Path(saved.value.path()).read_bytes() == (small.parent / name).read_bytes()
