@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness import __version__
+from harness.cli_options import (
+    RESULTS,
+    DataDir,
+    Device,
+    Framework,
+    Lane,
+    Output,
+    Task,
+    TaskFile,
+    Threads,
+    Vary,
+    given,
+    selection,
+)
 
 app = typer.Typer(
     name="samestep",
@@ -18,20 +32,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Get and check data sets.")
 app.add_typer(data_app, name="data")
-
-Output = Annotated[
-    Path, typer.Option("-o", "--output", help="The results directory.", metavar="DIR")
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where data sets lie [default: SAMESTEP_DATA, else the cache].", metavar="DIR"
-    ),
-]
-TaskFile = Annotated[
-    Path | None, typer.Option(help="A TOML file with tasks of your own.", metavar="FILE")
-]
-RESULTS = Path("results")
 
 
 def _version(asked: bool) -> None:
@@ -51,15 +51,8 @@ def main(
 
 @app.command()
 def run(
-    task: Annotated[
-        list[str] | None, typer.Option("-t", "--task", help="A task's name, or a glob.")
-    ] = None,
-    framework: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"
-        ),
-    ] = None,
+    task: Task = None,
+    framework: Framework = None,
     lane: Annotated[
         list[str] | None,
         typer.Option(help="identical (the default), idiomatic or both: whose loop is timed."),
@@ -67,13 +60,10 @@ def run(
     phase: Annotated[
         list[str] | None, typer.Option(help="train, predict or latency (or a glob).")
     ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Threads of each worker.")] = None,
+    device: Device = None,
+    threads: Threads = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float32 or float64.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
-    ] = None,
+    set_: Vary = None,
     preset: Annotated[
         str | None, typer.Option(help="quick (the default), standard or full.")
     ] = None,
@@ -117,54 +107,34 @@ def run(
     """Measure, print who is faster, and write the report."""
     from harness import commands
 
-    flags: dict[str, Any] = {
-        "preset": preset,
-        "tasks": task,
-        "frameworks": framework,
-        "lanes": lane,
-        "phases": phase,
-        "devices": device,
-        "threads": threads,
-        "dtypes": dtype,
-        "settings": set_,
-        "blocks": blocks,
-        "precision": precision,
-        "twin": None if twin else False,
-        "budget": budget,
-        "seeds": seeds,
-        "memory_limit": memory_limit,
-        "shard": shard,
-        "data_dir": str(data_dir) if data_dir else None,
-        "task_file": str(task_file) if task_file else None,
-    }
-    given = {name: value for name, value in flags.items() if value not in (None, [])}
+    chosen = selection(
+        task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file
+    )
+    flags = chosen | given(
+        preset=preset,
+        blocks=blocks,
+        precision=precision,
+        twin=None if twin else False,
+        budget=budget,
+        seeds=seeds,
+        memory_limit=memory_limit,
+        shard=shard,
+    )
     manner = "quiet" if quiet else "plain" if verbose else "screen"
-    commands.run(given, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
+    commands.run(flags, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
 
 
 @app.command(name="verify")
 def verify_(
-    task: Annotated[
-        list[str] | None, typer.Option("-t", "--task", help="A task's name, or a glob.")
-    ] = None,
-    framework: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"
-        ),
-    ] = None,
-    lane: Annotated[
-        list[str] | None, typer.Option(help="identical (the default), idiomatic or both.")
-    ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Threads of each worker.")] = None,
+    task: Task = None,
+    framework: Framework = None,
+    lane: Lane = None,
+    device: Device = None,
+    threads: Threads = None,
     dtype: Annotated[
         list[str] | None, typer.Option(help="float32 or float64 (both, by default).")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
-    ] = None,
+    set_: Vary = None,
     data_dir: DataDir = None,
     task_file: TaskFile = None,
     output: Output = RESULTS,
@@ -173,19 +143,10 @@ def verify_(
     """Prove that every framework and mode computes what the float64 reference computes."""
     from harness import verifying
 
-    flags: dict[str, Any] = {
-        "tasks": task,
-        "frameworks": framework,
-        "lanes": lane,
-        "devices": device,
-        "threads": threads,
-        "dtypes": dtype,
-        "settings": set_,
-        "data_dir": str(data_dir) if data_dir else None,
-        "task_file": str(task_file) if task_file else None,
-    }
-    given = {name: value for name, value in flags.items() if value not in (None, [])}
-    verifying.verify(given, output, fresh=fresh)
+    flags = selection(
+        task, framework, lane, None, device, threads, dtype, set_, data_dir, task_file
+    )
+    verifying.verify(flags, output, fresh=fresh)
 
 
 @app.command(name="list")

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import RESULTS, Output, app
-
-__all__ = ["app"]
+from harness.cli import app
+from harness.cli_options import RESULTS, Output
 
 To = Annotated[str, typer.Option(help="A file, or - for standard output.", metavar="FILE")]
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from harness.cli import RESULTS, DataDir, Output, TaskFile, app
+from harness.cli import app
+from harness.cli_options import (
+    RESULTS,
+    DataDir,
+    Device,
+    Framework,
+    Lane,
+    Output,
+    Task,
+    TaskFile,
+    Threads,
+    Vary,
+    selection,
+)
 
 baseline_app = typer.Typer(help="Keep what was found, to be compared with later.")
-__all__ = ["app"]
 app.add_typer(baseline_app, name="baseline")
 
-Task = Annotated[list[str] | None, typer.Option("-t", "--task", help="A task's name, or a glob.")]
-Framework = Annotated[
-    list[str] | None,
-    typer.Option("-f", "--framework", help="NAME or NAME:MODE, or globs.", metavar="NAME[:MODE]"),
-]
-Lane = Annotated[list[str] | None, typer.Option(help="identical (the default), idiomatic or both.")]
 Phase = Annotated[list[str] | None, typer.Option(help="train or predict (both, by default).")]
-Device = Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")]
-Threads = Annotated[list[int] | None, typer.Option(help="Threads of each worker (1, by default).")]
 Dtype = Annotated[list[str] | None, typer.Option(help="float32 (the default) or float64.")]
-Vary = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
-]
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Time nothing: what no clock decides is enough.")
 ]
@@ -54,7 +54,9 @@ def save(
     """Keep numbers, proofs, programs, memory and times: of the reference, unless told otherwise."""
     from harness import gating
 
-    flags = _given(task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file)
+    flags = selection(
+        task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file
+    )
     gating.save(name, flags, run, output, clocked=not deterministic)
 
 
@@ -94,7 +96,9 @@ def check(
     """Has anything become worse? Exit code 1 if so; docs/exit-codes.md tells the others."""
     from harness import gating
 
-    flags = _given(task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file)
+    flags = selection(
+        task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file
+    )
     gating.gate(
         baseline,
         against,
@@ -129,30 +133,3 @@ def history(
     from harness import remembering
 
     remembering.history(metric, task, framework, phase, output)
-
-
-def _given(
-    task: list[str] | None,
-    framework: list[str] | None,
-    lane: list[str] | None,
-    phase: list[str] | None,
-    device: list[str] | None,
-    threads: list[int] | None,
-    dtype: list[str] | None,
-    settings: list[str] | None,
-    data_dir: Path | None,
-    task_file: Path | None,
-) -> dict[str, Any]:
-    flags: dict[str, Any] = {
-        "tasks": task,
-        "frameworks": framework,
-        "lanes": lane,
-        "phases": phase,
-        "devices": device,
-        "threads": threads,
-        "dtypes": dtype,
-        "settings": settings,
-        "data_dir": str(data_dir) if data_dir else None,
-        "task_file": str(task_file) if task_file else None,
-    }
-    return {name: value for name, value in flags.items() if value not in (None, [])}

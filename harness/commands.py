@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
+from harness.cli_options import RESULTS
 from harness.errors import (
     CellsFailed,
     DataError,
@@ -38,9 +39,6 @@ from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
 from harness.tasks.datasets import data_directory
-
-RESULTS = Path("results")
-"""The results directory that is meant where none is named."""
 
 
 def run(

@@ -37,6 +37,7 @@ FLOORS = (
     ("harness.merging", 5),
     ("harness.commands", 5),
     ("harness.streams", 5),
+    ("harness.cli_options", 5),
     ("harness.cli", 5),
     ("harness.cli_gate", 5),
     ("harness.cli_data", 5),

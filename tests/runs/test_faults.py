@@ -8,17 +8,13 @@ import sys
 import psutil
 import pytest
 
-import impls
 from harness.frameworks import frameworks, version
 from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import WorkerFailed, WorkerProcess
-from harness.tasks.data import Known
-from harness.tasks.datasets import load, write_staged
 from harness.worker.messages import Load
 from impls.pytorch.compiler import without_compiler
 from tests.fakes import TASK, Ledger, block, setup
-from tests.runs.test_process import FAULTS
 
 DEATHS = {
     "segv": ("crashed", "killed by SIGSEGV"),
@@ -58,17 +54,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def frameworks_that_fail(monkeypatch):
-    monkeypatch.setenv("SAMESTEP_IMPLS", str(FAULTS))
-    monkeypatch.setattr(impls, "__path__", [*impls.__path__, str(FAULTS)])
-
-
-@pytest.fixture(scope="module")
-def staged(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("staged")
-    write_staged(load(Known(name="digits"), folder), folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("faulty_frameworks")
 
 
 class Hasty(WorkerProcess):

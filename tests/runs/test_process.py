@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-import impls
 from harness.cells import LATENCY, PHASES, Setup
 from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
-from harness.tasks.data import Known
-from harness.tasks.datasets import load, write_staged
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
 from tests.fakes import TASK, Ledger, block, setup
 
-FAULTS = Path(__file__).parents[1] / "impls"
-
-
-@pytest.fixture(autouse=True)
-def faulty_framework(monkeypatch):
-    """Adds the faulty framework, here and in the workers."""
-    monkeypatch.setenv("SAMESTEP_IMPLS", str(FAULTS))
-    monkeypatch.setattr(impls, "__path__", [*impls.__path__, str(FAULTS)])
-
-
-@pytest.fixture(scope="module")
-def staged(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("staged")
-    write_staged(load(Known(name="digits"), folder), folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("faulty_frameworks")
 
 
 def run(staged, tmp_path, *modes, **fields):
