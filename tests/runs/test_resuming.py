@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness import commands
@@ -156,9 +158,10 @@ def test_a_wall_clock_that_jumps_about_changes_no_duration_and_no_order(tmp_path
     made = plan(tmp_path, tasks=(TASK,))
     with create(tmp_path) as store:
         for name in ("first", "second", "third"):
+            begin = time.monotonic()
             _, run = go(made, store, FakeEngine(Clock()), tmp_path, name=name)
             assert run.seconds is not None
-            assert 0 < run.seconds < 100
+            assert 0 < run.seconds <= time.monotonic() - begin
         assert store.runs() == ["first", "second", "third"]
 
 
