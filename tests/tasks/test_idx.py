@@ -27,6 +27,11 @@ def encoded(array):
     return header(array.shape) + array.tobytes()
 
 
+def packing(content):
+    """Without the time: what names a test or repeats an example is the same in every process."""
+    return gzip.compress(content, mtime=0)
+
+
 def attempt(path, content):
     """The array, or the error, whose one line names the file."""
     path.write_bytes(content)
@@ -49,7 +54,7 @@ def refused(path, content, kind=DataError):
 @given(array=SMALL, packed=st.booleans())
 def test_reads_back_what_was_written(path, array, packed):
     content = encoded(array)
-    path.write_bytes(gzip.compress(content) if packed else content)
+    path.write_bytes(packing(content) if packed else content)
     read = read_idx(path)
     assert read.dtype == np.uint8
     assert np.array_equal(read, array)
@@ -65,18 +70,18 @@ def test_header_is_the_published_one():
 @given(array=SMALL, cut=st.integers(min_value=1), packed=st.booleans())
 def test_every_shorter_file_is_truncated(path, array, cut, packed):
     content = encoded(array)
-    content = gzip.compress(content) if packed else content
+    content = packing(content) if packed else content
     refused(path, content[: -(cut % len(content)) or -1], TruncatedError)
 
 
 @given(array=SMALL, more=st.binary(min_size=1, max_size=9), packed=st.booleans())
 def test_every_longer_file_is_refused(path, array, more, packed):
     content = encoded(array) + more
-    assert "more bytes" in refused(path, gzip.compress(content) if packed else content)
+    assert "more bytes" in refused(path, packing(content) if packed else content)
 
 
 @settings(max_examples=300)
-@given(content=st.binary(max_size=64) | st.binary(max_size=64).map(gzip.compress))
+@given(content=st.binary(max_size=64) | st.binary(max_size=64).map(packing))
 @example(b"")
 @example(b"\x1f")
 @example(b"\x1f\x8b")
@@ -91,7 +96,7 @@ def test_arbitrary_bytes_give_an_array_or_one_line(path, content):
 @settings(max_examples=200)
 @given(array=SMALL, place=st.integers(min_value=0), flip=st.integers(1, 255))
 def test_one_changed_byte_of_a_gzip_file_never_gives_another_array(path, array, place, flip):
-    content = bytearray(gzip.compress(encoded(array), mtime=0))
+    content = bytearray(packing(encoded(array)))
     content[place % len(content)] ^= flip
     read, error = attempt(path, content)
     # What the header of a gzip file says of time and system does not count.
@@ -108,7 +113,7 @@ def test_one_changed_byte_of_a_gzip_file_never_gives_another_array(path, array, 
         (b"\x00\x00\x08\x05" + 5 * b"\x00\x00\x00\x01" + b"\x07", "5 IDX dimensions"),
         (b"\x00\x00\x08\x02\x00\x00\x00\x00\x00\x00\x00\x03", "absurd IDX dimensions 0 × 3"),
         (b"\x00\x00\x08\x03" + 12 * b"\xff", "absurd IDX dimensions"),
-        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x01\x07") + b"junk", "corrupt gzip"),
+        (packing(b"\x00\x00\x08\x01\x00\x00\x00\x01\x07") + b"junk", "corrupt gzip"),
         (b"\x1f\x8b" + bytes(30), "corrupt gzip"),
     ],
 )
@@ -121,7 +126,7 @@ def test_a_small_file_cannot_ask_for_much_memory(path, packed):
     content = struct.pack(">HBBI", 0, 8, 1, MAX_ELEMENTS)
     tracemalloc.start()
     try:
-        refused(path, gzip.compress(content) if packed else content, TruncatedError)
+        refused(path, packing(content) if packed else content, TruncatedError)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
