@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.gate.code import refuse_unknown
 from harness.gate.judging import Limits
 from harness.report.gate import markdown, render
 from harness.runs.config import RunConfig, parse_precision, resolve
+from harness.runs.locks import measuring_alone
 from harness.runs.plan import Arena, Plan, make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
@@ -63,7 +64,8 @@ def save(
         plan = make_plan(resolve(None, DEFAULTS | dict(flags)))
     _refuse_absent(plan, flags)
     console = Console(stderr=True)
-    with measuring(output), _telling(console) as told:
+    alone = measuring_alone() if clocked and run is None else nullcontext()
+    with measuring(output), alone, _telling(console) as told:
         if run is not None:
             made = saving.save_from(plan, stored, name, told)
         else:
@@ -96,7 +98,8 @@ def gate(
     baseline = read(name, output) if name is not None else None
     plan = _plan(baseline, flags)
     console = Console(stderr=True)
-    with measuring(output), _telling(console) as told:
+    alone = measuring_alone() if clocked else nullcontext()
+    with measuring(output), alone, _telling(console) as told:
         checked = check(plan, baseline, against, limits, told, clocked=clocked)
     if comment is not None:
         try:

@@ -14,6 +14,7 @@ import typer
 from harness import errors, gating, remembering
 from harness.cli_gate import app
 from harness.gate import baseline as baselines
+from harness.runs.locks import measuring_alone
 from harness.runs.store import create
 from tests.builders import make_info, make_record, make_setup
 from tests.fakes import TASK
@@ -50,6 +51,18 @@ def test_a_baseline_of_real_code_holds_until_a_number_changes(tmp_path, capsys):
     losses[-1] = (float.fromhex(losses[-1]) * (1 + 1e-6)).hex()
     path.write_text(json.dumps(content))
     with pytest.raises(errors.Regression, match=r"losses: regression: step 20: 1.0e-06"):
+        gating.gate("now", output=tmp_path, **CHECK)
+
+
+def test_what_is_timed_is_timed_alone(tmp_path, monkeypatch):
+    """Beside a run on the same machine neither is worth anything."""
+    monkeypatch.setenv("SAMESTEP_LOCK", str(tmp_path / "lock"))
+    gating.save("now", SMALL, None, tmp_path, clocked=False)
+    with measuring_alone():
+        with pytest.raises(errors.UsageError, match="another run is measuring"):
+            gating.save("then", SMALL, None, tmp_path, clocked=True)
+        with pytest.raises(errors.UsageError, match="another run is measuring"):
+            gating.gate("now", output=tmp_path, **CHECK | {"clocked": True})
         gating.gate("now", output=tmp_path, **CHECK)
 
 

@@ -32,6 +32,8 @@ DPI = 150
 LIGHTEST, MOST = 240, 40
 """Of the shades in a PNG, and the colours that have any."""
 DOT = 6.5
+COMPRESSION = 3
+"""Of PNG: a third of the time of the default for a few more bytes."""
 
 
 class Canvas:
@@ -92,7 +94,9 @@ class Canvas:
                 axes.add_artist(it)
             # Neither the date nor the version of matplotlib belongs into a file that may be
             # compared.
-            _pixels(sheet, self._colors()).save(png, "png", dpi=(DPI, DPI))
+            _pixels(sheet, self._colors()).save(
+                png, "png", dpi=(DPI, DPI), compress_level=COMPRESSION
+            )
             for it in letters:
                 it.set_visible(False)
             figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})

@@ -15,7 +15,7 @@ from harness.report.inert import line
 from harness.report.looks import label, place, scope
 from harness.report.sections import judgement
 
-MANY = 60_000
+MANY = 20_000
 """Samples that a page can hold; of more it shows what each block spans."""
 COLUMNS = (
     Column("framework:mode", "name"),

@@ -7,7 +7,7 @@ whatever its length; the same chart always gives the same files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.report import panels
 from harness.report.canvas import Canvas
@@ -25,7 +25,7 @@ Row = tuple[Dots | Curves | None, ...]
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure in both formats; a chart of many panels has several, numbered from 2."""
+    """One figure in both formats."""
 
     name: str
     section: SectionName
@@ -37,43 +37,48 @@ class Drawing:
 
 def draw(charts: Sequence[Chart]) -> list[Drawing]:
     """Every chart, page by page."""
+    return [_drawing(it) for it in pages(charts)]
+
+
+def pages(charts: Sequence[Chart]) -> list[Chart]:
+    """The charts, a large one as several that fit on a page, numbered from 2."""
     return [
-        _drawing(chart, page, number)
+        replace(chart, panels=rows)
+        if number == 1
+        else replace(
+            chart,
+            name=f"{chart.name}-{number}",
+            title=f"{chart.title} ({number})",
+            panels=rows,
+        )
         for chart in charts
-        for number, page in enumerate(_pages(chart), start=1)
+        for number, rows in enumerate(_fitting(chart.panels), start=1)
     ]
 
 
-def _pages(chart: Chart) -> list[list[Row]]:
-    pages: list[list[Row]] = [[]]
-    for row in chart.panels:
-        tall = sum(_row_height(it) for it in pages[-1])
-        if pages[-1] and tall + _row_height(row) > PAGE:
-            pages.append([])
-        pages[-1].append(row)
-    return pages
-
-
-def _drawing(chart: Chart, rows: list[Row], number: int) -> Drawing:
-    png, svg = sheet(chart, rows).drawn()
-    return Drawing(
-        name=chart.name if number == 1 else f"{chart.name}-{number}",
-        section=chart.section,
-        title=chart.title if number == 1 else f"{chart.title} ({number})",
-        alt=chart.alt,
-        png=png,
-        svg=svg,
-    )
-
-
-def sheet(chart: Chart, rows: Sequence[Row]) -> Canvas:
-    """Title and legend, and below them the panels row by row."""
-    head = MARGIN + 0.3 + 0.24 * len(_legend_rows(chart.legend))
-    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in rows))
-    canvas.add(_head(chart))
-    lefts, plot = _columns(rows)
-    top = head
+def _fitting(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+    fitting: list[tuple[Row, ...]] = [()]
     for row in rows:
+        tall = sum(_row_height(it) for it in fitting[-1])
+        if fitting[-1] and tall + _row_height(row) > PAGE:
+            fitting.append(())
+        fitting[-1] += (row,)
+    return fitting
+
+
+def _drawing(page: Chart) -> Drawing:
+    png, svg = sheet(page).drawn()
+    return Drawing(page.name, page.section, page.title, page.alt, png, svg)
+
+
+def sheet(page: Chart) -> Canvas:
+    """Title and legend, and below them the panels row by row."""
+    head = MARGIN + 0.3 + 0.24 * len(_legend_rows(page.legend))
+    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in page.panels))
+    canvas.add(_head(page))
+    lefts, plot = _columns(page.panels)
+    top = head
+    for row in page.panels:
         for panel, left in zip(row, lefts, strict=True):
             if panel is not None:
                 canvas.add(panels.sketch(panel, plot), left, top + TITLE_ROOM)

@@ -32,6 +32,8 @@ DOWNLOADS = (
 """Files with their types and what is in them."""
 CARRIED = 500_000
 """Bytes of one file that the page can carry; a larger one lies beside it only."""
+FEW = 120
+"""Panels up to which a page has room for both axes of each, and for its files."""
 
 
 class Download(NamedTuple):
@@ -57,12 +59,15 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = unbroken
+    environment.filters["sortable"] = "{:.13g}".format
     template = environment.get_template("report.html.j2")
     script = _own("report.js")
+    panels = [it for chart in charts for row in chart.panels for it in row if it is not None]
+    roomy = len(panels) <= FEW
     return (
         template.render(
             content=content,
-            pictures=[picture(it) for it in charts],
+            pictures=[picture(it, both=roomy) for it in charts],
             forest=lambda it: _forest(forests[it.anchor].get(it.baseline)),
             forests=forests,
             markers=MARKERS,
@@ -70,7 +75,7 @@ def render_page(
             script=script,
             hash=_hash(script),
             downloads=[
-                Download(name, _link(name, kind, files[name]), what)
+                Download(name, _link(name, kind, files[name], roomy=roomy), what)
                 for name, kind, what in DOWNLOADS
             ],
         )
@@ -78,9 +83,9 @@ def render_page(
     )
 
 
-def _link(name: str, kind: str, text: str) -> str:
+def _link(name: str, kind: str, text: str, *, roomy: bool) -> str:
     data = text.encode("utf-8")
-    if len(data) > CARRIED:
+    if len(data) > CARRIED or not roomy:
         return name
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(data).decode('ascii')}"
 

@@ -25,7 +25,7 @@ CAPPED = 0.11
 """Inches that an interval takes at least to be drawn with caps."""
 AROUND = 0.16
 """How opaque the band around a curve is: bands of several may lie on each other."""
-TOLD = 96
+TOLD = 48
 """Points of a panel's curves that say their value."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 

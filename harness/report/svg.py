@@ -77,10 +77,10 @@ class Picture:
     switch: bool
 
 
-def picture(chart: Chart) -> Picture:
-    """The whole chart, its panels row by row."""
+def picture(chart: Chart, *, both: bool = True) -> Picture:
+    """The whole chart, its panels row by row; `both` on either axis where they can be turned."""
     own = [it for row in chart.panels for it in _named(row)]
-    plots = tuple(plot(it) for it in own)
+    plots = tuple(plot(it, both=both) for it in own)
     return Picture(
         name=chart.name,
         section=chart.section,
@@ -103,9 +103,9 @@ def _named(row: Sequence[Dots | Curves | None]) -> Iterator[Dots | Curves]:
             yield replace(it, title=it.title or title)
 
 
-def plot(panel: Dots | Curves) -> Plot:
+def plot(panel: Dots | Curves, *, both: bool = True) -> Plot:
     """One panel by itself."""
-    other = panels.turned(panel)
+    other = panels.turned(panel) if both else None
     drawn = tuple(
         ("log" if it.log else "linear", _framed(it)) for it in (panel, other) if it is not None
     )

@@ -26,26 +26,27 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
     # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
-    from harness.report.apart import Drawn
+    from harness.report.apart import Artist
     from harness.report.charts import make_charts, make_forests
     from harness.report.divergence import divergence_chart
     from harness.report.markdown import render_markdown
     from harness.report.page import render_page
     from harness.report.table import frame, training_frame
 
-    summary = summarise_run(run, default_modes())
-    divergence = divergence_chart(run.certificates)
-    charts = [*make_charts(summary), *([divergence] if divergence else [])]
-    drawn = Drawn(charts)
-    others = rebased(summary.tables, run.records, run.certificates)
-    content = make_content(run, summary, others)
-    data = {
-        "results.csv": _csv(frame(summary)),
-        "trainings.csv": _csv(training_frame(summary)),
-        "run.json": _json(run_document(run, summary)),
-    }
-    page = render_page(content, charts, make_forests(summary, others), data)
-    drawings = drawn.drawings()
+    with Artist(len(run.records)) as artist:
+        summary = summarise_run(run, default_modes())
+        divergence = divergence_chart(run.certificates)
+        charts = [*make_charts(summary), *([divergence] if divergence else [])]
+        artist.begin(charts)
+        others = rebased(summary.tables, run.records, run.certificates)
+        content = make_content(run, summary, others)
+        data = {
+            "results.csv": _csv(frame(summary)),
+            "trainings.csv": _csv(training_frame(summary)),
+            "run.json": _json(run_document(run, summary)),
+        }
+        page = render_page(content, charts, make_forests(summary, others), data)
+        drawings = artist.drawings()
     files = {"report.html": page, "report.md": render_markdown(content, drawings), **data}
     figures: dict[str, str | bytes] = {}
     for drawing in drawings:

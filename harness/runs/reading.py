@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from harness.cells import Setup
 from harness.certificates import Certificate
@@ -15,6 +20,7 @@ from harness.runs.schema import version
 from harness.tasks.spec import Task
 
 SAMPLE = tuple(Sample.model_fields)
+SAMPLES = TypeAdapter(tuple[Sample, ...])
 
 
 def names(connection: sqlite3.Connection) -> list[str]:
@@ -89,14 +95,13 @@ def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
             continue
         record = Record.model_validate_json(text)
         phases = [
-            it.model_copy(update={"samples": tuple(samples.get((trial, it.phase), ()))})
+            it.model_copy(update={"samples": samples.get((trial, it.phase), ())})
             for it in record.phases
         ]
         yield record.model_copy(update={"phases": tuple(phases)})
 
 
-def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], list[Sample]]:
-    samples: dict[tuple[str, str], list[Sample]] = {}
+def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], tuple[Sample, ...]]:
     # A store of schema 1 that is only read has fewer columns.
     there = {row[1] for row in connection.execute("PRAGMA table_info(samples)")}
     columns = [name for name in SAMPLE if name in there]
@@ -105,12 +110,17 @@ def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], 
         "WHERE run = ? ORDER BY trial, phase, round",
         (run,),
     )
-    for trial, phase, *values in rows:
-        fields = dict(zip(columns, values, strict=True))
-        fields["readings"] = json.loads(fields.get("readings") or "[]")
-        sample = Sample.model_validate(fields)
-        samples.setdefault((trial, phase), []).append(sample)
-    return samples
+    return {
+        key: SAMPLES.validate_python([_fields(columns, values) for _, _, *values in own])
+        for key, own in groupby(rows, itemgetter(0, 1))
+    }
+
+
+def _fields(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    fields = dict(zip(columns, values, strict=True))
+    readings = fields.get("readings")
+    fields["readings"] = json.loads(readings) if readings else ()
+    return fields
 
 
 def _last_attempts(records: Iterable[Record]) -> list[Record]:

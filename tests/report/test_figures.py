@@ -7,7 +7,9 @@ import itertools
 import multiprocessing.spawn
 import os
 import struct
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,11 +78,44 @@ def test_the_same_run_gives_the_same_bytes(charts):
 def test_a_process_of_its_own_draws_the_same_and_if_it_fails_this_one_does(
     charts, monkeypatch, python
 ):
-    monkeypatch.setattr(apart, "MANY", 1)
     monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(python))
-    drawn = apart.Drawn([charts["ratios"]])
-    assert drawn._under_way is not None
-    assert drawn.drawings() == figures.draw([charts["ratios"]])
+    with apart.Artist(apart.MANY) as artist:
+        artist.begin(list(charts.values()))
+        drawings = artist.drawings()
+    assert drawings == figures.draw(list(charts.values()))
+
+
+def test_two_share_the_pages(charts, monkeypatch):
+    """The other process draws the first; what it has not begun this one draws, from the last on."""
+    with apart.Artist(apart.MANY) as artist:
+        artist.begin([charts["ratios"]] * 8)
+        artist._futures[0].result()
+        own = []
+        monkeypatch.setattr(apart, "draw", lambda pages: own.extend(pages) or ["own"])
+        drawings = artist.drawings()
+    theirs = drawings.index("own")
+    assert theirs > 0
+    assert drawings[theirs:] == ["own"] * len(own)
+    assert drawings[:theirs] == figures.draw([charts["ratios"]]) * theirs
+
+
+def test_a_script_is_not_run_again_to_draw(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from harness.report import apart\n"
+        "print('begun')\n"
+        "with apart.Artist(apart.MANY) as artist:\n"
+        "    artist.begin([])\n"
+        "    print(artist.drawings())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stdout == "begun\n[]\n"
 
 
 def test_a_matplotlibrc_changes_nothing(charts):
@@ -158,7 +193,7 @@ def test_no_text_leaves_the_figure_or_lies_on_another():
     task = make_task("n" * 110)
     records = measured([task], [*MANY_LABELS, "framework-with-a-long-name:mode"], blocks=2, speed=3)
     for chart in make_charts(summarise([task], records)):
-        sheet = figures.sheet(chart, chart.panels)
+        sheet = figures.sheet(chart)
         boxes = [it.box for it in sheet.lines if it.text]
         assert len(boxes) > 20
         for box in boxes:

@@ -101,6 +101,20 @@ def test_what_is_too_large_lies_beside_the_page(monkeypatch, written, tmp_path):
     assert '<a href="results.csv"' not in html
 
 
+def test_a_page_of_very_many_panels_is_kept_small(monkeypatch, written, html, tmp_path):
+    axes = re.compile(r'<div data-axis="(linear|log)"')
+    assert set(axes.findall(html)) == {"linear", "log"}
+    assert ' data-switch="' in html
+    monkeypatch.setattr("harness.report.page.FEW", 0)
+    write_report(written.run, tmp_path)
+    large = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ' data-switch="' not in large
+    assert "base64" not in large
+    assert large.count('<div class="panel"') == html.count('<div class="panel"')
+    forests = large.count('<div class="forest">')
+    assert 0 < len(axes.findall(large)) <= large.count('<div class="panel"') + forests
+
+
 def test_every_cell_leads_to_its_samples(written, page, html):
     table = page.tables["Every cell"]
     rows = [row for table in written.summary.tables for row in table.rows]
