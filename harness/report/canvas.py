@@ -6,6 +6,7 @@ times as long.
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.report.letters import EM, Glyph, Line, Weight, line_of
+from harness.report.letters import EM, Line, Weight, glyph, line_of, outline, placed
 from harness.report.looks import Look
 from harness.report.sketch import Point, Sketch
 
@@ -158,19 +159,19 @@ class Canvas:
         for it in self.lines:
             colors[it.color].append(it)
         for color, lines in colors.items():
-            placed = [it for line in lines for it in _outlines(line)]
-            if placed:
-                vertices = np.concatenate([it for it, _ in placed])
-                path = Path(vertices, np.concatenate([it for _, it in placed]))
+            codes = np.concatenate([outline(it.text, it.weight)[1] for it in lines])
+            if len(codes):
+                path = Path(np.concatenate([_placed(it) for it in lines]), codes)
                 yield PathPatch(path, facecolor=color, linewidth=0, zorder=4)
 
     def _lettered(self) -> Iterator[str]:
         """The letters as SVG: each outline once, then where it stands; 72 units to the inch."""
-        used = {(one, weight): it for it, one, weight in self._used()}
-        names = {key: f"letter-{n}" for n, key in enumerate(sorted(used), start=1)}
+        letters = {(one, line.weight) for line in self.lines for one in line.text}
+        paths = {it: _path(*it) for it in sorted(letters)}
+        names = {it: f"letter-{n}" for n, it in enumerate(filter(paths.get, paths), start=1)}
         yield "<defs>\n"
-        for key in sorted(used):
-            yield f'<path id="{names[key]}" d="{_path(used[key])}"/>\n'
+        for it, name in names.items():
+            yield f'<path id="{name}" d="{paths[it]}"/>\n'
         yield "</defs>\n"
         for line in self.lines:
             scale = line.size / EM
@@ -179,17 +180,11 @@ class Canvas:
                 f'<g fill="{line.color}" transform="translate({72 * line.x:.2f} {72 * line.y:.2f})'
                 f'{turned} scale({scale:g} {-scale:g})">'
             )
-            for it, letter, along in line.letters():
-                if len(it.codes):
-                    name, x = names[letter, line.weight], along * 72 / scale
-                    yield f'<use xlink:href="#{name}" x="{x:.1f}"/>'
+            for one, (_, along) in zip(line.text, placed(line.text, line.weight), strict=True):
+                if (one, line.weight) in names:
+                    name = names[one, line.weight]
+                    yield f'<use xlink:href="#{name}" x="{along:.1f}"/>'
             yield "</g>\n"
-
-    def _used(self) -> Iterator[tuple[Glyph, str, Weight]]:
-        for line in self.lines:
-            for it, letter, _ in line.letters():
-                if len(it.codes):
-                    yield it, letter, line.weight
 
 
 def _pixels(sheet: FigureCanvasAgg, colors: Iterable[str]) -> Image.Image:
@@ -217,21 +212,19 @@ def _shades(colors: Iterable[str]) -> NDArray[np.uint8]:
     return np.vstack([[[255, 255, 255]], shades]).astype(np.uint8)
 
 
-def _outlines(line: Line) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Vertices on the sheet and their codes, letter by letter."""
-    scale = line.size / EM / 72
-    for it, _, along in line.letters():
-        x, y = along + scale * it.vertices[:, 0], scale * it.vertices[:, 1]
-        if line.rotation:
-            x, y = -y, x
-        if len(it.codes):
-            yield np.column_stack([line.x + x, line.y - y]), it.codes
+def _placed(line: Line) -> NDArray[np.float64]:
+    """The vertices of its letters on the sheet."""
+    x, y = (line.size / EM / 72 * outline(line.text, line.weight)[0]).T
+    if line.rotation:
+        x, y = -y, x
+    return np.column_stack([line.x + x, line.y - y])
 
 
-def _path(it: Glyph) -> str:
+@functools.lru_cache(maxsize=4096)
+def _path(letter: str, weight: Weight) -> str:
     """An outline in the commands of SVG."""
     commands: list[str] = []
-    number, vertices, codes = 0, it.vertices, it.codes
+    number, (vertices, codes, _) = 0, glyph(letter, weight)
     while number < len(codes):
         code = np.uint8(codes[number])
         if code == Path.CLOSEPOLY:

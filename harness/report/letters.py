@@ -83,6 +83,24 @@ def shortened(text: str, size: float, limit: float, weight: Weight = "normal") -
     return "…"
 
 
+@functools.lru_cache(maxsize=8192)
+def outline(text: str, weight: Weight = "normal") -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Vertices of all its letters and their codes; read-only, the same text stands everywhere."""
+    own = [(it.vertices + np.array([along, 0]), it.codes) for it, along in placed(text, weight)]
+    if not own:
+        return np.empty((0, 2)), np.empty(0, np.uint8)
+    return np.concatenate([it for it, _ in own]), np.concatenate([it for _, it in own])
+
+
+def placed(text: str, weight: Weight = "normal") -> Iterator[tuple[Glyph, float]]:
+    """Each outline with its distance from the beginning, both in units of the outline."""
+    along = 0.0
+    for letter in text:
+        one = glyph(letter, weight)
+        yield one, along
+        along += one.advance
+
+
 class Line(NamedTuple):
     """A text set at (x, y) in inches, y down: where its baseline begins, and how it is turned."""
 
@@ -93,14 +111,6 @@ class Line(NamedTuple):
     weight: Weight
     color: str
     rotation: float
-
-    def letters(self) -> Iterator[tuple[Glyph, str, float]]:
-        """Each outline with its letter and its distance from the beginning, in inches."""
-        along = 0.0
-        for it in self.text:
-            one = glyph(it, self.weight)
-            yield one, it, along
-            along += one.advance / EM * self.size / 72
 
     @property
     def box(self) -> Box:
