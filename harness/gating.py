@@ -15,6 +15,7 @@ from rich.text import Text
 from harness.cells import Setup
 from harness.errors import (
     CannotTell,
+    CellsFailed,
     NoBaseline,
     NotComparable,
     UsageError,
@@ -120,6 +121,8 @@ def _end(checked: Checked) -> None:
     first = next(iter(checked.bad), None)
     if kind is NotComparable:
         raise NotComparable(checked.note or "nothing could be compared")
+    if kind is CellsFailed:
+        raise CellsFailed(checked.note)
     if kind is CannotTell or first is None:
         raise CannotTell("too few blocks, or too much noise, to tell")
     phase = f", {first.phase}" if first.phase else ""

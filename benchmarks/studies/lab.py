@@ -32,6 +32,7 @@ from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.doctor.checkup import collect, examine
 from harness.runs.engines import LocalEngine
+from harness.runs.locks import measuring_alone
 from harness.runs.runner import measuring
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import data_directory, load, write_staged
@@ -180,7 +181,12 @@ def study(
     """
     name = f"{design.study}-quick" if given.quick else design.study
     path = given.output / f"{name}.json"
-    with _failing_in_one_line(), measuring(given.output), tempfile.TemporaryDirectory() as folder:
+    with (
+        _failing_in_one_line(),
+        measuring(given.output),
+        measuring_alone(),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         journal = _opened(path, design, given)
         left = range(len(journal.runs), given.runs)
         bench = Bench(design, Path(folder)) if left else None

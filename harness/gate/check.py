@@ -13,6 +13,7 @@ from harness.adapter import Setting
 from harness.analysis.gate import LOOKS
 from harness.errors import (
     CannotTell,
+    CellsFailed,
     HarnessError,
     NotComparable,
     NotProven,
@@ -37,8 +38,11 @@ SAME_MACHINE = ("cpu", "cores", "memory_bytes", "gpus", "architecture")
 """What two runs must share for stored times to be compared; a system may be updated."""
 
 Speed = Literal["turns", "stored", "none"]
-Outcome = Literal["fine", "regression", "not comparable", "parity failed", "cannot tell"]
+Outcome = Literal[
+    "fine", "regression", "not comparable", "parity failed", "cannot tell", "cells failed"
+]
 ENDS: Mapping[Outcome, type[HarnessError] | None] = {
+    "cells failed": CellsFailed,
     "parity failed": NotProven,
     "regression": Regression,
     "not comparable": NotComparable,
@@ -52,7 +56,8 @@ class Checked(Frozen):
     """The result of one check, which `--json` prints.
 
     `speed` says how speed was compared: in `turns` with older code, with `stored` figures, or not
-    at all; `note` says more of it, or why. `revision` is this code's, `against` the older code's.
+    at all; `note` says more of it, or why, or what failed and ended the check. `revision` is this
+    code's, `against` the older code's.
     """
 
     schema_version: Literal[1] = 1
@@ -86,32 +91,39 @@ def check(
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
 
     Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
-    `this`. Raises CellsFailed where one of its setups fails.
+    `this`. Where a setup fails nothing more is compared; what was found before that is told.
     """
     code = against
     if code is None and baseline is not None and clocked:
         code = _obtainable(baseline)
     lines: list[Line] = []
-    speed: Speed = "none"
-    note = "nothing was timed, as asked"
-    with tempfile.TemporaryDirectory(prefix="samestep-") as name:
-        folder = Path(name)
-        with staged_data(plan, folder / "data") as data:
-            bench = _Bench(plan, data, folder, limits, told)
-            if baseline is not None:
-                lines += bench.held_to(baseline)
-            if code is not None:
-                with sides(code, folder, this) as both:
-                    lines += bench.side_by_side(both) if baseline is None else []
-                    if clocked:
-                        speed, note = "turns", f"in turns with {(revision(code) or code)[:40]}"
-                        lines += bench.in_turns(both, looks)
-            elif baseline is not None and clocked:
-                note = _why_not_stored(baseline)
-                if not note:
-                    speed, note = "stored", WEAKER
-                    lines += bench.stored(baseline)
-    return _concluded(lines, baseline, code, speed, note, asked=clocked)
+    ended: HarnessError | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="samestep-") as name:
+            folder = Path(name)
+            with staged_data(plan, folder / "data") as data:
+                bench = _Bench(plan, data, folder, limits, told, clocked, looks)
+                speed, note = bench.compare(baseline, code, this, lines)
+    except (CellsFailed, NotComparable) as error:
+        ended, speed, note = error, "none", str(error)
+    outcome = concluded(
+        lines,
+        comparable=ended is None and (speed != "none" or not clocked),
+        failed=isinstance(ended, CellsFailed),
+    )
+    end = ENDS[outcome]
+    return Checked(
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        baseline=baseline.name if baseline else None,
+        revision=machine.commit(),
+        against=revision(code) or code if code else None,
+        machine=machine.fingerprint(),
+        speed=speed,
+        note=note,
+        lines=tuple(lines),
+        outcome=outcome,
+        exit_code=end.exit_code if end else 0,
+    )
 
 
 WEAKER = (
@@ -129,10 +141,33 @@ class _Bench:
     folder: Path
     limits: Limits
     told: Told
+    clocked: bool
+    looks: Sequence[int]
 
     @property
     def pairs(self) -> list[Pair]:
         return pairs_of(self.plan)
+
+    def compare(
+        self, baseline: Baseline | None, code: str | None, this: Path, lines: list[Line]
+    ) -> tuple[Speed, str]:
+        """Add to `lines` what comes of it, one by one; how speed was compared, and why so."""
+        if baseline is not None:
+            lines += self.held_to(baseline)
+        if code is not None:
+            with sides(code, self.folder, this) as both:
+                if baseline is None:
+                    lines += self.side_by_side(both)
+                if self.clocked:
+                    lines += self.in_turns(both)
+                    return "turns", f"in turns with {(revision(code) or code)[:40]}"
+        elif baseline is not None and self.clocked:
+            why_not = _why_not_stored(baseline)
+            if why_not:
+                return "none", why_not
+            lines += self.stored(baseline)
+            return "stored", WEAKER
+        return "none", "nothing was timed, as asked"
 
     def held_to(self, baseline: Baseline) -> Iterator[Line]:
         """What no clock decides, beside what is kept of it."""
@@ -156,12 +191,18 @@ class _Bench:
             yield from programs(setup, mine[setup][1], theirs[setup][1], self.limits)
             yield from memory(setup, peak, peaks[setup], self.limits)
 
-    def in_turns(self, both: Sides, looks: Sequence[int]) -> Iterator[Line]:
+    def in_turns(self, both: Sides) -> Iterator[Line]:
         code = {setup: both.now for _, setup in self.pairs}
         code |= {timing.older(setup): both.before for _, setup in self.pairs}
         engine = LocalEngine(self.folder / "logs", self.folder / "caches", code)
         return timing.compared(
-            self.pairs, self.plan.config, engine, self.data, self.limits.speed, self.told, looks
+            self.pairs,
+            self.plan.config,
+            engine,
+            self.data,
+            self.limits.speed,
+            self.told,
+            self.looks,
         )
 
     def stored(self, baseline: Baseline) -> Iterator[Line]:
@@ -191,35 +232,11 @@ def _why_not_stored(baseline: Baseline) -> str:
     return ""
 
 
-def _concluded(
-    lines: Sequence[Line],
-    baseline: Baseline | None,
-    against: str | None,
-    speed: Speed,
-    note: str,
-    *,
-    asked: bool,
-) -> Checked:
-    outcome = concluded(lines, comparable=speed != "none" or not asked)
-    end = ENDS[outcome]
-    return Checked(
-        made=datetime.now().astimezone().isoformat(timespec="seconds"),
-        baseline=baseline.name if baseline else None,
-        revision=machine.commit(),
-        against=revision(against) or against if against else None,
-        machine=machine.fingerprint(),
-        speed=speed,
-        note=note,
-        lines=tuple(lines),
-        outcome=outcome,
-        exit_code=end.exit_code if end else 0,
-    )
-
-
-def concluded(lines: Sequence[Line], *, comparable: bool) -> Outcome:
+def concluded(lines: Sequence[Line], *, comparable: bool, failed: bool = False) -> Outcome:
     """The gravest of what the lines say. Nothing compared is nothing shown."""
     found = {it.outcome for it in lines}
     applies: dict[Outcome, bool] = {
+        "cells failed": failed,
         "parity failed": "not proven" in found,
         "regression": "regression" in found,
         "not comparable": not comparable,

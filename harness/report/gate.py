@@ -26,6 +26,7 @@ STYLES = {
 }
 HEAD = ("setup", "what", "outcome", "change", "")
 SAID = {
+    "cells failed": "A setup failed: nothing more was compared.",
     "fine": "Nothing became worse.",
     "regression": "Something became worse.",
     "not comparable": "Nothing that was timed can be compared.",
@@ -71,7 +72,8 @@ def summary(checked: Checked) -> list[str]:
     fine = sum(it.outcome in ("fine", "improved", "changed") for it in checked.lines)
     said = [f"{fine} of {len(checked.lines)} comparisons fine."]
     if checked.note:
-        said.append(f"Speed: {inert(checked.note)}.")
+        what = "Failed" if checked.outcome == "cells failed" else "Speed"
+        said.append(f"{what}: {inert(checked.note)}.")
     return [*said, SAID[checked.outcome]]
 
 

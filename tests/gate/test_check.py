@@ -88,6 +88,37 @@ def test_a_failed_proof_outranks_everything(tmp_path, now, capsys):
         checked(tmp_path, capsys)
 
 
+def test_a_setup_that_fails_ends_it_and_what_came_before_is_told(
+    tmp_path, now, monkeypatch, capsys
+):
+    def crash(*_):
+        raise errors.CellsFailed("digits-mlp/reference:replay: crashed: killed by SIGSEGV")
+
+    baselines.write(make_baseline(), tmp_path)
+    monkeypatch.setattr(checking.timing, "timed", crash)
+    with pytest.raises(errors.CellsFailed, match="killed by SIGSEGV"):
+        checked(tmp_path, capsys)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["outcome"], told["exit_code"], told["speed"]) == ("cells failed", 6, "none")
+    assert "losses" in {it["what"] for it in told["lines"]}
+    assert "Failed: digits-mlp/reference:replay: crashed" in markdown(Checked.model_validate(told))
+
+
+def test_what_older_code_cannot_do_fails_no_check_of_numbers_alone(
+    tmp_path, now, monkeypatch, capsys
+):
+    """It is not comparable, whether times were asked for or not."""
+
+    def refuse(*_):
+        raise errors.NotComparable("the older code cannot do it")
+
+    baselines.write(make_baseline(), tmp_path)
+    monkeypatch.setattr(checking, "entries", refuse)
+    with pytest.raises(errors.NotComparable, match="older code"):
+        checked(tmp_path, capsys, clocked=False)
+    assert json.loads(capsys.readouterr().out)["lines"] == []
+
+
 ENDS = {
     "fine": 0,
     "improved": 0,
