@@ -122,9 +122,10 @@ class Screen(Plain):
 
 def ratios_so_far(summary: Summary, task: Task) -> list[str]:
     """`train  reference:eager 1.31 × (1.28–1.34) pytorch:eager`, a line a pair."""
+    tables = [it for it in summary.tables if it.task.digest == task.digest]
+    width = max((len(it.phase) for it in tables), default=0)
     return [
-        f"{table.phase:8}{pair.label}  {ratio(pair.speed)} as fast as {pair.baseline}"
-        for table in summary.tables
-        if table.task.digest == task.digest
+        f"{table.phase:{width}} {pair.label}  {ratio(pair.speed)} as fast as {pair.baseline}"
+        for table in tables
         for pair in table.pairs
     ]

@@ -86,7 +86,7 @@ PRESETS: dict[str, Content] = {
         "precision": 0.02,
         "rounds": 12,
         "seeds": 3,
-        "budget": 3600.0,
+        "budget": 7200.0,
     },
     "full": {
         "tasks": ("*",),
@@ -101,7 +101,7 @@ PRESETS: dict[str, Content] = {
 }
 PRESET_HELP = {
     "quick": "one embedded task, each framework's default mode, about two minutes",
-    "standard": "five tasks, every mode, ratios to ±2 %, three seeds, at most an hour",
+    "standard": "five tasks, every mode, ratios to ±2 %, three seeds, at most two hours",
     "full": "the whole catalogue, every mode in both lanes, ratios to ±2 %, five seeds, hours",
 }
 

@@ -10,12 +10,14 @@ from rich.console import Console
 from harness.analysis.summary import summarise_run
 from harness.cells import LATENCY
 from harness.records import Unavailable
+from harness.report.live import ratios_so_far
 from harness.report.terminal import render
 from tests.builders import (
     ERROR_TASK,
     MANY_LABELS,
     TASK,
     make_failure,
+    make_record,
     make_run,
     make_setup,
     make_task,
@@ -156,3 +158,18 @@ def test_nothing_measured_is_said():
     text = shown(make_run([make_failure(make_setup())]))
     assert "No trial ended well" in text
     assert "crashed" in text
+
+
+def test_what_is_told_while_it_runs_stands_in_columns():
+    steps = {"train": [1e-3] * 3, "predict-latency": [2e-3] * 3}
+    records = [
+        make_record(make_setup(label=label), block, steps)
+        for label in ("pytorch:eager", "reference:eager")
+        for block in range(3)
+    ]
+    lines = ratios_so_far(summarise_run(make_run(records)), TASK)
+    assert [it.split()[:2] for it in lines] == [
+        ["train", "reference:eager"],
+        ["predict-latency", "reference:eager"],
+    ]
+    assert len({it.index("reference:eager") for it in lines}) == 1
