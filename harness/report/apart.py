@@ -36,15 +36,23 @@ class Artist:
     """
 
     def __init__(self, trials: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._meeting = spawn.RawValue(Meeting, 0, 0)
+        self._meeting = Meeting(0, 0)
         self._pages: list[Chart] = []
         self._futures: list[Future[list[Drawing]]] = []
         self._pool: ProcessPoolExecutor | None = None
         if trials >= MANY and not _in_script():
-            # Not forked: who reports may have threads, and what they hold would be held for ever.
-            self._pool = ProcessPoolExecutor(1, spawn, _prepare, (self._meeting,))
-            self._pool.submit(draw, ())
+            self._start()
+
+    def _start(self) -> None:
+        # Not forked: who reports may have threads, and what they hold would be held for ever.
+        spawn = multiprocessing.get_context("spawn")
+        try:
+            meeting = spawn.RawValue(Meeting, 0, 0)
+            pool = ProcessPoolExecutor(1, spawn, _prepare, (meeting,))
+            pool.submit(draw, ())
+        except OSError:
+            return  # no room for what two processes share
+        self._pool, self._meeting = pool, meeting
 
     def __enter__(self) -> Self:
         return self

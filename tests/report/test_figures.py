@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import multiprocessing.spawn
@@ -97,6 +98,16 @@ def test_two_share_the_pages(charts, monkeypatch):
     assert theirs > 0
     assert drawings[theirs:] == ["own"] * len(own)
     assert drawings[:theirs] == figures.draw([charts["ratios"]]) * theirs
+
+
+def test_without_room_for_a_second_process_one_draws_all(charts, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnContext, "RawValue", full)
+    with apart.Artist(apart.MANY) as artist:
+        artist.begin([charts["ratios"]])
+        assert artist.drawings() == figures.draw([charts["ratios"]])
 
 
 def test_a_script_is_not_run_again_to_draw(tmp_path):
