@@ -16,11 +16,14 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.runs.store import open_existing
-from tests.runs.test_process import FAULTS
 from tests.test_cli import ROOT
 
 WORDS = ("run", "-t", "digits-mlp", "-f", "faulty:fine", "--no-twin", "--seeds", "0")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTS)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "SAMESTEP_IMPLS": str(ROOT / "tests" / "impls"),
+}
 
 
 @pytest.fixture
