@@ -17,6 +17,7 @@ from harness.frameworks import frameworks, version
 from harness.runs.store import FILE, open_existing
 from tests.test_cli import ROOT, harness
 
+FAULTY = ROOT / "tests" / "impls"
 INSTALLED = [name for name, framework in frameworks().items() if version(framework)]
 
 
@@ -113,12 +114,10 @@ def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
 
 
 def test_a_framework_that_fails_is_reported_and_the_exit_code_says_so(tmp_path):
-    from tests.runs.test_process import FAULTS
-
     told = harness(
         *("run", "-t", "digits-mlp", "-f", "faulty:fine", "-f", "faulty:crash"),
         *("--blocks", "1", "--seeds", "0", "--no-twin", "-o", tmp_path),
-        SAMESTEP_IMPLS=str(FAULTS),
+        SAMESTEP_IMPLS=str(FAULTY),
     )
     assert told.returncode == 6
     assert "SIGSEGV" in told.stdout
@@ -136,11 +135,9 @@ def interruptible():
 
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_path):
-    from tests.runs.test_process import FAULTS
-
     words = ["run", "-t", "digits-mlp", "-f", "faulty:fine", "--blocks", "500", "--seeds", "0"]
     words += ["--verbose", "-o", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTS)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTY)}
     first = subprocess.Popen(
         [sys.executable, "-u", "-m", "harness", *words],
         env=environment,
@@ -151,7 +148,7 @@ def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_pa
     assert first.stdout is not None
     while "block 1/500" not in first.stdout.readline():
         assert first.poll() is None
-    second = harness(*words, SAMESTEP_IMPLS=str(FAULTS))
+    second = harness(*words, SAMESTEP_IMPLS=str(FAULTY))
     assert second.returncode == 2
     assert "another run is writing here" in second.stderr
     first.send_signal(signal.SIGINT)

@@ -33,16 +33,23 @@ def read_run(connection: sqlite3.Connection, name: str) -> Run:
     """See `Store.load`."""
     row = connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
     if row is None:
-        known = names(connection)
-        raise unknown("run", name, known) if known else UsageError("there is no run here yet")
-    tasks = connection.execute("SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", (name,))
+        there = names(connection)
+        raise unknown("run", name, there) if there else UsageError("there is no run here yet")
+    specs = connection.execute("SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", (name,))
+    tasks = tuple(Task.model_validate_json(spec) for (spec,) in specs)
+    kept = tuple(_last_attempts(records(connection, name)))
+    known = {(it.name, it.digest) for it in tasks}
+    if strange := {it.setup.task for it in kept if (it.setup.task, it.setup.digest) not in known}:
+        raise ValueError(
+            f"trials of tasks that the run does not have: {', '.join(sorted(strange))}"
+        )
     stops = connection.execute(
         "SELECT rule, seconds FROM stops WHERE run = ? ORDER BY rowid", (name,)
     ).fetchall()
     return Run(
         info=RunInfo.model_validate_json(row[0]),
-        tasks=tuple(Task.model_validate_json(spec) for (spec,) in tasks),
-        records=tuple(_last_attempts(records(connection, name))),
+        tasks=tasks,
+        records=kept,
         stopped_by=stops[-1][0] if stops else None,
         seconds=sum(seconds for _, seconds in stops) if stops else None,
         certificates=tuple(_certificates(connection, name)),

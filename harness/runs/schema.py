@@ -116,7 +116,10 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer samestep (schema {schema}; this one reads up to "
             f"{SCHEMA_VERSION}); upgrade to read it"
         )
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except UnicodeDecodeError:
+        found = "its own findings quote bytes that are no text"
     if found != "ok":
         raise StoreError(f"{path}: damaged ({found}); restore it from a copy")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from harness.analysis.summary import summarise_run
 from harness.errors import HarnessError, StoreError, UsageError
 from harness.records import RunInfo
+from harness.runs import schema
 from harness.runs import store as stores
 from harness.runs.block import run_block
 from harness.runs.resuming import finished_blocks
@@ -281,6 +283,39 @@ def test_a_damaged_store_is_read_or_refused(tmp_path_factory, whole, flips, leng
     except HarnessError as error:
         caught = str(error)
         assert caught.isprintable()
+
+
+def test_trials_of_a_task_that_the_run_has_not_are_damage(whole, tmp_path):
+    path = tmp_path / stores.FILE
+    path.write_bytes(whole.read_bytes())
+    other = TASK.model_copy(update={"batch_size": 7}).model_dump_json()
+    with closing(sqlite3.connect(path)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("UPDATE tasks SET spec = ?", (other,))
+        connection.commit()
+    with (
+        stores.open_existing(tmp_path) as store,
+        pytest.raises(StoreError, match="of tasks that the run does not have: digits-mlp"),
+    ):
+        store.load("a-run")
+
+
+class Odd(sqlite3.Connection):
+    """Of a store in whose damaged schema a name is no text: SQLite quotes it as it is."""
+
+    def execute(self, sql):
+        if "quick_check" in sql:
+            raise UnicodeDecodeError("utf-8", b"\xa0", 0, 1, "invalid start byte")
+        return super().execute(sql)
+
+
+def test_findings_that_are_no_text_are_damage(whole):
+    with (
+        closing(sqlite3.connect(whole, factory=Odd)) as connection,
+        pytest.raises(StoreError, match="damaged"),
+    ):
+        schema.check(connection, whole)
 
 
 def test_a_store_is_read_where_nothing_can_be_written(whole):
