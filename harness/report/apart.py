@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import signal
 import sys
@@ -108,7 +107,6 @@ def _prepare(meeting: Meeting) -> None:
     """In the second process, before all else."""
     global _meeting
     _meeting = meeting
-    gc.set_threshold(50_000)
     # An interrupt reaches the whole group: this process ends when the other wants no more of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
