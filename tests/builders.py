@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.analysis.compare import Entry, entries
 from harness.cells import THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate, Divergence, Finding
 from harness.records import (
@@ -115,6 +116,12 @@ def make_record(
         "quality": quality,
     }
     return Record(**(content | changes))
+
+
+def entry_of(records: Mapping[int, Record]) -> Entry:
+    """One setup's entry, its records given by block."""
+    (entry,) = entries(records.values()).values()
+    return entry
 
 
 def make_failure(setup: Setup, block: int = 0, status: str = "crashed", **changes: Any) -> Record:

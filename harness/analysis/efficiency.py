@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from harness.analysis.compare import Blocks, step_times
+from harness.analysis.compare import Blocks, Entry
 from harness.analysis.intervals import Interval, median_interval
 from harness.cells import Phase, Setup
 from harness.tasks.costs import flops
@@ -50,16 +50,13 @@ def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
     return max(peaks, key=lambda it: it.flops.estimate, default=None)
 
 
-def efficiency(task: Task, phase: Phase, blocks: Blocks, peak: Peak | None) -> Efficiency:
+def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
     """One cell against its device."""
     measured = {} if peak is None else peak.by_block
     work = flops(task, phase)
     of_peak, over_products = [], []
-    for block, record in blocks.items():
-        times = step_times(record, phase)
-        if not times:
-            continue
-        step = statistics.median(times.values())
+    for block, times in entry.steps[phase].items():
+        record, step = entry.blocks[block], statistics.median(times.values())
         if block in measured:
             of_peak.append(work / step / measured[block])
         if record.limits and (products := record.limits.product_seconds.get(phase)):

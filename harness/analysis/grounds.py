@@ -74,10 +74,8 @@ def _rivals(
 def _leads(
     table: Table, first: str, ranked: Iterable[str], timed: Mapping[str, Entry]
 ) -> tuple[HeadStart, ...]:
-    ours = timed[first].blocks
     return tuple(
         found
         for label in ranked
-        if label != first
-        and (found := head_start(first, ours, label, timed[label].blocks, table.phase))
+        if label != first and (found := head_start(timed[first], timed[label], table.phase))
     )

@@ -233,9 +233,9 @@ def noisy(block: BlockNoise) -> str:
     if block.steal_share is not None and block.steal_share > STEAL_LIMIT:
         said.append(f"the hypervisor took {block.steal_share:.2f} of a core")
     if block.pressure_share is not None and block.pressure_share > PRESSURE_LIMIT:
-        said.append(f"{block.pressure_share:.0%} of the time some task waited for a core")
+        said.append(f"{100 * block.pressure_share:.0f} % of the time some task waited for a core")
     if block.scatter is not None and block.scatter > SCATTER_LIMIT:
-        said.append(f"the same work varied by {block.scatter:.0%} from round to round")
+        said.append(f"the same work varied by {100 * block.scatter:.0f} % from round to round")
     return " and ".join(said)
 
 

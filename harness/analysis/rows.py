@@ -89,10 +89,10 @@ def cell_row(
         involuntary_switches_per_second=sum(it.involuntary_switches for it in samples) / wall,
         memory=_memory(phases),
         peaks=memory_peaks(task, cell, entry.blocks, certificate),
-        starts=startups(entry.blocks, phase),
-        steadiness=steadiness(entry.blocks, phase),
+        starts=startups(entry, phase),
+        steadiness=steadiness(entry, phase),
         latency=latency(entry.blocks, phase),
-        efficiency=efficiency(task, phase, entry.blocks, peak),
+        efficiency=efficiency(task, phase, entry, peak),
         proof=proof,
         faults=faults,
     )

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from harness.analysis.compare import Blocks, log_ratios, step_times, steps
+from harness.analysis.compare import Entry, log_ratios
 from harness.analysis.intervals import CONFIDENCE, Interval, median_interval
 from harness.analysis.signed import signed_interval
 from harness.cells import Phase
@@ -65,30 +65,25 @@ class BreakEven(Frozen):
     reason: str = ""
 
 
-def startups(blocks: Blocks, phase: Phase) -> tuple[Startup, ...]:
+def startups(entry: Entry, phase: Phase) -> tuple[Startup, ...]:
     """A cell's start with a warm cache, then with a cold one, as far as there are trials of it."""
-    alone = [it for record in blocks.values() if (it := _trial(record, phase))]
+    alone = list(_trials(entry, phase).values())
     kinds = [(cold, [it for it in alone if it.record.cold == cold]) for cold in (False, True)]
     return tuple(_startup(cold, trials) for cold, trials in kinds if trials)
 
 
-def break_evens(
-    label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phase
-) -> tuple[BreakEven, ...]:
+def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ...]:
     """The pair with warm caches, then with a cold one; empty where the phase has no own start."""
     speed = _speed(ours, theirs, phase)
     if speed is None:
         return ()
     kinds = [(cold, _paired(ours, theirs, phase, cold=cold)) for cold in (False, True)]
-    return tuple(
-        _break_even(label, baseline, cold, starts, speed) for cold, starts in kinds if starts
-    )
+    labels = ours.setup.label, theirs.setup.label
+    return tuple(_break_even(*labels, cold, starts, speed) for cold, starts in kinds if starts)
 
 
-def head_start(
-    label: str, ours: Blocks, other: str, theirs: Blocks, phase: Phase
-) -> HeadStart | None:
-    """Whether `label` is under way first, and for how long that keeps it ahead.
+def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
+    """Whether the first is under way first, and for how long that keeps it ahead.
 
     None where the two have no start of their own in a block that they share.
     """
@@ -100,21 +95,28 @@ def head_start(
     if lead.low is not None and lead.low > 0 and speed.low is not None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
         ahead = lead.low / lost if lost > 0 else None
-    return HeadStart(label=label, other=other, n=len(starts), seconds=lead, steps=ahead)
+    return HeadStart(
+        label=ours.setup.label,
+        other=theirs.setup.label,
+        n=len(starts),
+        seconds=lead,
+        steps=ahead,
+    )
 
 
-def _speed(ours: Blocks, theirs: Blocks, phase: Phase) -> Interval | None:
-    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
+def _speed(ours: Entry, theirs: Entry, phase: Phase) -> Interval | None:
+    logs = log_ratios(ours.steps[phase], theirs.steps[phase])
     return median_interval([math.exp(it) for it in logs.values()], EACH) if logs else None
 
 
-def _paired(ours: Blocks, theirs: Blocks, phase: Phase, *, cold: bool) -> list[_Start]:
+def _paired(ours: Entry, theirs: Entry, phase: Phase, *, cold: bool) -> list[_Start]:
     """The starts of the blocks that both share; a block is cold if either of the two was."""
+    our, their = _trials(ours, phase), _trials(theirs, phase)
     return [
         start
-        for block in sorted(ours.keys() & theirs.keys())
-        if (ours[block].cold or theirs[block].cold) == cold
-        and (start := _starts(ours[block], theirs[block], phase))
+        for block in sorted(our.keys() & their.keys())
+        if (our[block].record.cold or their[block].record.cold) == cold
+        and (start := _start(our[block], their[block]))
     ]
 
 
@@ -160,13 +162,13 @@ class _Start(NamedTuple):
     their_step: float
 
 
-def _trial(record: Record, phase: Phase) -> _Trial | None:
-    """None unless it started alone and its steps were timed."""
-    calls = record.phase(phase)
-    times = step_times(record, phase)
-    if not record.alone or calls is None or not times:
-        return None
-    return _Trial(record, calls, statistics.median(times.values()))
+def _trials(entry: Entry, phase: Phase) -> dict[int, _Trial]:
+    """By block those that started alone and whose steps were timed."""
+    return {
+        block: _Trial(record, calls, statistics.median(times.values()))
+        for block, times in entry.steps[phase].items()
+        if (record := entry.blocks[block]).alone and (calls := record.phase(phase))
+    }
 
 
 def _startup(cold: bool, trials: Sequence[_Trial]) -> Startup:
@@ -208,11 +210,11 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
     return signed_interval(counted, of="trials") if counted else None
 
 
-def _starts(ours: Record, theirs: Record, phase: Phase) -> _Start | None:
-    our, their = _trial(ours, phase), _trial(theirs, phase)
-    if our is None or their is None or our.total is None or their.total is None:
+def _start(ours: _Trial, theirs: _Trial) -> _Start | None:
+    our, their = ours.total, theirs.total
+    if our is None or their is None:
         return None
-    return _Start(our.total - their.total, their.total, their.step)
+    return _Start(our - their, their, theirs.step)
 
 
 def _break_even(

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.compare import Blocks, step_times
+from harness.analysis.compare import Entry, Steps
 from harness.analysis.intervals import Interval
 from harness.analysis.signed import signed_interval
 from harness.cells import Phase
@@ -69,17 +69,17 @@ class Steadiness(Frozen):
         start = f"steady after {self.readings} calls" if self.readings else "steady from the start"
         if self.verdict == "trend" and self.trend:
             way = "slower" if self.trend.estimate > 0 else "faster"
-            start += f", {abs(self.trend.estimate):.0%} {way} by the end of a block"
+            start += f", {100 * abs(self.trend.estimate):.0f} % {way} by the end of a block"
         return start
 
 
-def steadiness(blocks: Blocks, phase: Phase) -> Steadiness:
+def steadiness(entry: Entry, phase: Phase) -> Steadiness:
     """One cell over its blocks."""
-    phases = [it for record in blocks.values() if (it := record.phase(phase))]
+    phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
     looked_at = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
     starts = [steady_from(it) for it in looked_at]
     settled = [it for it in starts if it is not None]
-    trend = _trend(blocks, phase)
+    trend = _trend(entry.steps[phase])
     return Steadiness(
         blocks=len(starts),
         settled=len(settled),
@@ -164,15 +164,15 @@ def _without_line(values: Vector) -> Vector:
     return rest
 
 
-def _trend(blocks: Blocks, phase: Phase) -> Interval | None:
+def _trend(blocks: Steps) -> Interval | None:
     """Over blocks, the relative change of a step from the first round to the last.
 
     One slope a block, so that correlation from round to round cannot pass for certainty.
     """
     changes = [
         math.expm1(slope * (max(steps) - min(steps)))
-        for record in blocks.values()
-        if len(steps := step_times(record, phase)) >= 3
+        for steps in blocks.values()
+        if len(steps) >= 3
         and (slope := theil_sen(list(steps), [math.log(it) for it in steps.values()])) is not None
     ]
     return signed_interval(changes) if changes else None

@@ -92,9 +92,7 @@ def make_table(
             found
             for label in labels
             if label != baseline
-            for found in break_evens(
-                label, timed[label].blocks, baseline, timed[baseline].blocks, phase
-            )
+            for found in break_evens(timed[label], timed[baseline], phase)
         ),
         winner=outcome.winner,
         sentence=outcome.sentence,

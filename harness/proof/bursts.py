@@ -80,7 +80,7 @@ def ends_late(taken: tuple[Burst, ...]) -> str:
     least = min(burst.late_share for burst in taken)
     if least <= LATE_SHARE:
         return ""
-    return f"{least:.0%} of the time of a burst passed after it had ended"
+    return f"{100 * least:.0f} % of the time of a burst passed after it had ended"
 
 
 def too_many_threads(taken: tuple[Burst, ...], asked: int) -> str:

@@ -6,7 +6,6 @@ that the two can be compared at a glance.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from harness.analysis.intervals import Interval
@@ -16,6 +15,9 @@ NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""
 SAME = "1 ×"
 """The baseline's own ratio: one by definition, so without digits."""
+
+ONE = 0.9995
+"""From here on a number is at least 1 in three digits."""
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -154,15 +156,11 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return _unit(seconds, _TIMES)
 
 
-def _three_digits(value: float) -> float:
-    return float(f"{value:.{DIGITS - 1}e}")
-
-
 def _fixed(value: float, scale: float) -> str:
     """`value` with as many decimals as `scale` has at three significant digits."""
     if scale == 0:
         return f"{value:g}"
-    exponent = math.floor(math.log10(abs(_three_digits(scale))))
+    exponent = int(f"{scale:.{DIGITS - 1}e}".partition("e")[2])
     if exponent < -4:
         return f"{value:.{DIGITS - 1}e}"
     places = DIGITS - 1 - exponent
@@ -178,5 +176,7 @@ def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, st
     """The largest unit of which there is at least one; zero is in the plain one, `s` or `B`."""
     if value == 0:
         return next(it for it in units if it[0] == 1)
-    fitting = (it for it in units if abs(_three_digits(value / it[0])) >= 1)
-    return next(fitting, units[-1])
+    for it in units:
+        if abs(value / it[0]) >= ONE:
+            return it
+    return units[-1]

@@ -114,7 +114,7 @@ class Screen(Plain):
         head.add_row(
             Text(f"block {number} of {of}", style="bold"),
             ProgressBar(total=1.0, completed=share, width=30),
-            Text(f"{share:.0%}, about {seconds(left)} left"),
+            Text(f"{100 * share:.0f} %, about {seconds(left)} left"),
         )
         now = Text(f"{block.task.name}: {step} {setup.label if setup else ''}".rstrip())
         return Group(head, now, *(Text("  " + line) for line in self._ratios))

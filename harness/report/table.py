@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from harness.analysis.intervals import Interval
 from harness.analysis.quality import QualityTable, TrainingRow
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.cells import Setup
 from harness.report.details import stage_times
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SETUP_COLUMNS = {
     "task": "name of the task",
@@ -81,18 +81,14 @@ TRAINING_COLUMNS = SETUP_COLUMNS | {
 """Columns of `trainings.csv`, one row an epoch of a training."""
 
 
-def frame(summary: Summary) -> pd.DataFrame:
-    """One row per cell, with the columns of `COLUMNS`."""
-    import pandas as pd
-
-    return pd.DataFrame(cell_lines(summary), columns=list(COLUMNS))
+def results_csv(summary: Summary) -> str:
+    """One line per cell, with the columns of `COLUMNS`."""
+    return _csv(COLUMNS, cell_lines(summary))
 
 
-def training_frame(summary: Summary) -> pd.DataFrame:
-    """One row per epoch of every training, with the columns of `TRAINING_COLUMNS`."""
-    import pandas as pd
-
-    return pd.DataFrame(epoch_lines(summary), columns=list(TRAINING_COLUMNS))
+def trainings_csv(summary: Summary) -> str:
+    """One line per epoch of every training, with the columns of `TRAINING_COLUMNS`."""
+    return _csv(TRAINING_COLUMNS, epoch_lines(summary))
 
 
 def cell_lines(summary: Summary) -> list[dict[str, Any]]:
@@ -109,6 +105,15 @@ def epoch_lines(summary: Summary) -> list[dict[str, Any]]:
         for training in row.trainings
         for epoch in _epochs(table, training)
     ]
+
+
+def _csv(columns: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """Numbers in full; not by pandas, whose import takes longer than a quick run's whole page."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
 
 def setup_columns(setup: Setup) -> dict[str, Any]:

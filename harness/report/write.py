@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -15,9 +15,6 @@ from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.compose import make_content
 from harness.report.document import run_document
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def write_report(run: Run, directory: Path) -> list[Path]:
@@ -31,7 +28,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     from harness.report.divergence import divergence_chart
     from harness.report.markdown import render_markdown
     from harness.report.page import render_page
-    from harness.report.table import frame, training_frame
+    from harness.report.table import results_csv, trainings_csv
 
     with Artist(len(run.records)) as artist:
         summary = summarise_run(run, default_modes())
@@ -41,8 +38,8 @@ def write_report(run: Run, directory: Path) -> list[Path]:
         others = rebased(summary.tables, run.records, run.certificates)
         content = make_content(run, summary, others)
         data = {
-            "results.csv": _csv(frame(summary)),
-            "trainings.csv": _csv(training_frame(summary)),
+            "results.csv": results_csv(summary),
+            "trainings.csv": trainings_csv(summary),
             "run.json": _json(run_document(run, summary)),
         }
         page = render_page(content, charts, make_forests(summary, others), data)
@@ -64,10 +61,6 @@ def _json(document: dict[str, Any]) -> str:
     except PydanticSerializationError:
         # Bytes that are no text, in a variable or a path: Python's writer escapes them.
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def _write(path: Path, content: str | bytes) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -117,17 +116,14 @@ def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], 
         "WHERE run = ? ORDER BY trial, phase, round",
         (run,),
     )
-    return {
-        key: SAMPLES.validate_python([_fields(columns, values) for _, _, *values in own])
-        for key, own in groupby(rows, itemgetter(0, 1))
-    }
-
-
-def _fields(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    fields = dict(zip(columns, values, strict=True))
-    readings = fields.get("readings")
-    fields["readings"] = json.loads(readings) if readings else ()
-    return fields
+    found: dict[tuple[str, str], tuple[Sample, ...]] = {}
+    for (trial, phase), own in groupby(rows, itemgetter(0, 1)):
+        fields = [dict(zip(columns, values[2:], strict=True)) for values in own]
+        for it in fields:
+            # SQLite has no lists: a text holds them.
+            it["readings"] = json.loads(readings) if (readings := it.get("readings")) else ()
+        found[trial, phase] = SAMPLES.validate_python(fields)
+    return found
 
 
 def _last_attempts(records: Iterable[Record]) -> list[Record]:

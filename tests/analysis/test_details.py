@@ -13,7 +13,15 @@ from harness.analysis.startup import break_evens, startups
 from harness.cells import Cell
 from harness.records import Limits, Memory
 from harness.tasks.costs import flops, least_bytes
-from tests.builders import MB, TASK, make_certificate, make_phase, make_record, make_setup
+from tests.builders import (
+    MB,
+    TASK,
+    entry_of,
+    make_certificate,
+    make_phase,
+    make_record,
+    make_setup,
+)
 
 OURS, THEIRS = make_setup(label="reference:replay"), make_setup(label="pytorch:eager")
 
@@ -34,7 +42,7 @@ class TestStarts:
         found = blocks(OURS, 1e-3)
         for block in (1, 2, 4, 5, 7, 8):
             found[block] = trial(OURS, block, 1e-3, start=50.0, alone=False)
-        (start,) = startups(found, "train")
+        (start,) = startups(entry_of(found), "train")
         assert start.n == 3
         assert start.import_seconds is not None
         assert start.import_seconds.estimate == 1.0
@@ -42,7 +50,7 @@ class TestStarts:
         assert start.total.estimate == pytest.approx(1.0)
 
     def test_one_trial_has_no_interval_and_says_so(self):
-        (start,) = startups({0: trial(OURS, 0, 1e-3)}, "train")
+        (start,) = startups(entry_of({0: trial(OURS, 0, 1e-3)}), "train")
         assert start.import_seconds is not None
         assert start.import_seconds.low is None
         assert "one trial" in start.reason
@@ -50,7 +58,7 @@ class TestStarts:
     def test_cold_and_warm_caches_are_never_mixed(self):
         found = blocks(OURS, 1e-3, n=4)
         found[0] = trial(OURS, 0, 1e-3, start=12.0, cold=True)
-        warm, cold = startups(found, "train")
+        warm, cold = startups(entry_of(found), "train")
         assert (warm.cold, warm.n, cold.cold, cold.n) == (False, 3, True, 1)
         assert warm.import_seconds is not None
         assert cold.import_seconds is not None
@@ -58,7 +66,7 @@ class TestStarts:
 
     def test_times_never_reach_below_zero(self):
         found = {0: trial(OURS, 0, 1e-3, start=1.0), 1: trial(OURS, 1, 1e-3, start=3.0)}
-        (start,) = startups(found, "train")
+        (start,) = startups(entry_of(found), "train")
         assert start.import_seconds is not None
         assert start.import_seconds.low is not None
         assert start.import_seconds.low > 0
@@ -68,7 +76,7 @@ class TestBreakEven:
     def test_by_hand(self):
         """2 s later at the start, 1 ms a step faster: level after 2000 steps of 3 ms."""
         ours, theirs = blocks(OURS, 2e-3, start=3.0), blocks(THEIRS, 3e-3, start=1.0)
-        (found,) = break_evens("ours", ours, "theirs", theirs, "train")
+        (found,) = break_evens(entry_of(ours), entry_of(theirs), "train")
         assert found.verdict == "overtakes"
         assert found.steps is not None
         assert found.seconds is not None
@@ -78,7 +86,7 @@ class TestBreakEven:
 
     def test_whoever_starts_first_and_steps_slower_is_overtaken(self):
         ours, theirs = blocks(OURS, 3e-3, start=1.0), blocks(THEIRS, 2e-3, start=3.0)
-        (found,) = break_evens("ours", ours, "theirs", theirs, "train")
+        (found,) = break_evens(entry_of(ours), entry_of(theirs), "train")
         assert found.verdict == "is overtaken"
         assert found.steps is not None
         assert found.steps.estimate == pytest.approx(2000, rel=1e-3)
@@ -88,26 +96,26 @@ class TestBreakEven:
         [(1e-3, 0.5, "from the first step"), (4e-3, 5.0, "never")],
     )
     def test_there_need_be_no_such_point(self, step, start, verdict):
-        theirs = blocks(THEIRS, 2e-3, start=1.0)
-        (found,) = break_evens("a", blocks(OURS, step, start=start), "b", theirs, "train")
+        ours, theirs = blocks(OURS, step, start=start), blocks(THEIRS, 2e-3, start=1.0)
+        (found,) = break_evens(entry_of(ours), entry_of(theirs), "train")
         assert (found.verdict, found.steps) == (verdict, None)
 
     def test_equal_steps_cannot_tell(self):
         ours = {
             it: trial(OURS, it, 2e-3 * (1.01 if it % 2 else 0.99), start=3.0) for it in range(9)
         }
-        (found,) = break_evens("a", ours, "b", blocks(THEIRS, 2e-3), "train")
+        (found,) = break_evens(entry_of(ours), entry_of(blocks(THEIRS, 2e-3)), "train")
         assert found.verdict == "cannot tell"
         assert "cannot be told apart" in found.reason
 
     def test_without_a_block_in_common_there_is_nothing_to_say(self):
         late = {it + 20: trial(OURS, it + 20, 1e-3) for it in range(3)}
-        assert break_evens("a", late, "b", blocks(THEIRS, 2e-3), "train") == ()
+        assert break_evens(entry_of(late), entry_of(blocks(THEIRS, 2e-3)), "train") == ()
 
     @given(st.floats(1.05, 20), st.floats(0.1, 30))
     def test_it_lies_where_the_two_lines_cross(self, times, delay):
         ours, theirs = blocks(OURS, 1e-3, start=1 + delay), blocks(THEIRS, times * 1e-3)
-        (found,) = break_evens("a", ours, "b", theirs, "train")
+        (found,) = break_evens(entry_of(ours), entry_of(theirs), "train")
         assert found.steps is not None
         n = found.steps.estimate
         assert 1 + delay + n * 1e-3 == pytest.approx(1 + n * times * 1e-3, rel=1e-3)
@@ -162,7 +170,7 @@ class TestEfficiency:
         peak = device_peak({OURS: ours, THEIRS: self.limited(THEIRS, 1e10)})
         assert peak is not None
         assert (peak.setup, peak.flops.estimate) == (OURS, 2e10)
-        found = efficiency(TASK, "train", ours, peak)
+        found = efficiency(TASK, "train", entry_of(ours), peak)
         assert found.of_peak is not None
         assert found.over_products is not None
         assert found.of_peak.estimate == pytest.approx(flops(TASK, "train") / 1e-3 / 2e10)
@@ -171,7 +179,7 @@ class TestEfficiency:
     def test_what_was_not_measured_has_a_reason(self):
         plain = {0: make_record(OURS, 0, {"train": [1e-3]})}
         assert device_peak({OURS: plain}) is None
-        found = efficiency(TASK, "train", plain, None)
+        found = efficiency(TASK, "train", entry_of(plain), None)
         assert (found.of_peak, found.over_products) == (None, None)
         assert "peak of the device" in found.reason
         assert "bare matrix products" in found.reason

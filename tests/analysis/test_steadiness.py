@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.steadiness import FEWEST, steadiness, steady_from, theil_sen
-from tests.builders import make_phase, make_record, make_setup
+from tests.builders import entry_of, make_phase, make_record, make_setup
 
 SETUP = make_setup()
 
@@ -84,21 +84,25 @@ def made(block, warmup, steps):
 
 def test_a_drift_over_the_rounds_of_every_block_is_a_trend():
     rising = [1e-3 * math.exp(0.01 * it) for it in range(11)]
-    found = steadiness({it: made(it, noisy([0.0] * 100, it), rising) for it in range(9)}, "train")
+    found = steadiness(
+        entry_of({it: made(it, noisy([0.0] * 100, it), rising) for it in range(9)}), "train"
+    )
+        entry_of({it: made(it, noisy([0.0] * 100, it), rising) for it in range(9)}), "train"
+    )
     assert found.verdict == "trend"
     assert found.trend is not None
     assert found.trend.estimate == pytest.approx(math.expm1(0.1))
-    assert "11% slower by the end" in found.sentence
+    assert "11 % slower by the end" in found.sentence
 
 
 def test_never_steady_is_said_and_kept():
     changing = noisy([0.0] * 90 + [0.8] * 10, 3)
-    found = steadiness({it: made(it, changing, [1e-3] * 5) for it in range(4)}, "train")
+    found = steadiness(entry_of({it: made(it, changing, [1e-3] * 5) for it in range(4)}), "train")
     assert (found.verdict, found.never, found.blocks) == ("never steady", 4, 4)
     assert found.sentence == "never steady in 4 of 4 blocks"
 
 
 def test_few_readings_say_nothing():
-    found = steadiness({0: made(0, [1e-3] * (FEWEST - 1), [1e-3])}, "train")
+    found = steadiness(entry_of({0: made(0, [1e-3] * (FEWEST - 1), [1e-3])}), "train")
     assert found.blocks == 0
     assert found.verdict in ("cannot tell", "steady")

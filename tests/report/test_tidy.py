@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from harness.analysis.summary import summarise_run
 from harness.cells import PHASES
 from harness.report.exports import FORMATS, as_bytes, schemas
+from harness.report.table import results_csv
 from harness.report.tidy import FRAMES, kind, tidy
 from tests.builders import TASK, make_failure, make_record, make_run, make_setup, measured
 from tests.report.reading import markdown_tables
@@ -106,10 +107,8 @@ def test_foreign_text_does_nothing_in_markdown(run, summary):
 
 
 def test_results_csv_is_the_frame_of_cells(run, summary):
-    from harness.report.table import frame
-
     own = as_bytes(tidy(run, summary, "cells"), "csv", "cells", run.info).decode()
-    assert own == frame(summary).to_csv(index=False, lineterminator="\n")
+    assert own == results_csv(summary)
 
 
 def test_a_column_of_one_name_holds_one_kind_everywhere(run, summary):
