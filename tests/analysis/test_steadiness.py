@@ -87,8 +87,6 @@ def test_a_drift_over_the_rounds_of_every_block_is_a_trend():
     found = steadiness(
         entry_of({it: made(it, noisy([0.0] * 100, it), rising) for it in range(9)}), "train"
     )
-        entry_of({it: made(it, noisy([0.0] * 100, it), rising) for it in range(9)}), "train"
-    )
     assert found.verdict == "trend"
     assert found.trend is not None
     assert found.trend.estimate == pytest.approx(math.expm1(0.1))
