@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 import signal
 import sys
@@ -20,6 +22,10 @@ MANY = 500
 """Trials from which on a second process is worth its start."""
 
 
+MOST = 2**31 - 1
+"""Pages, before anybody counted them."""
+
+
 class Meeting(Structure):
     """Pages that the second process has begun, and the end of those that it may begin."""
 
@@ -36,8 +42,8 @@ class Artist:
 
     def __init__(self, trials: int) -> None:
         self._meeting = Meeting(0, 0)
-        self._pages: list[Chart] = []
-        self._futures: list[Future[list[Drawing]]] = []
+        self._charts: Sequence[Chart] = ()
+        self._drawn: Future[list[list[Drawing]]] | None = None
         self._pool: ProcessPoolExecutor | None = None
         if trials >= MANY and not _in_script():
             self._start()
@@ -48,7 +54,7 @@ class Artist:
         try:
             meeting = spawn.RawValue(Meeting, 0, 0)
             pool = ProcessPoolExecutor(1, spawn, _prepare, (meeting,))
-            pool.submit(draw, ())
+            pool.submit(int)  # starts it
         except OSError:
             return  # no room for what two processes share
         self._pool, self._meeting = pool, meeting
@@ -63,31 +69,32 @@ class Artist:
             self._pool.shutdown(wait=False)
 
     def begin(self, charts: Sequence[Chart]) -> None:
-        """Hand the charts over, page by page."""
-        from harness.report import figures
-
-        self._pages = figures.pages(charts)
-        self._meeting.end = len(self._pages)
+        """Hand the charts over."""
+        self._charts, self._meeting.end = charts, MOST
         if self._pool is not None:
-            try:
-                for number, page in enumerate(self._pages):
-                    self._futures.append(self._pool.submit(_draw, number, page))
-            except BrokenProcessPool:
-                pass
+            with contextlib.suppress(BrokenProcessPool):
+                self._drawn = self._pool.submit(_draw, charts)
 
     def drawings(self) -> list[Drawing]:
         """All figures, in order."""
-        found = [self._drawn(number) for number in reversed(range(len(self._pages)))]
-        return [drawing for it in reversed(found) for drawing in it]
+        pages = _pages(self._charts)
+        last: list[list[Drawing]] = []
+        while self._meeting.begun < (end := len(pages) - len(last)):
+            self._meeting.end = end - 1
+            last.append(draw(pages[end - 1 : end]))
+        end = len(pages) - len(last)
+        first = self._first()[:end]  # both may have begun the page where they met
+        missing = draw(pages[len(first) : end])
+        return [*itertools.chain(*first), *missing, *itertools.chain(*reversed(last))]
 
-    def _drawn(self, number: int) -> list[Drawing]:
-        if number < min(self._meeting.begun, len(self._futures)):
-            try:
-                return self._futures[number].result()
-            except BrokenProcessPool:
-                pass  # it was killed
-        self._meeting.end = number
-        return draw(self._pages[number : number + 1])
+    def _first(self) -> list[list[Drawing]]:
+        """What the second process drew, page by page; nothing where it was killed."""
+        if self._drawn is None:
+            return []
+        try:
+            return self._drawn.result()
+        except BrokenProcessPool:
+            return []
 
 
 def _in_script() -> bool:
@@ -96,26 +103,38 @@ def _in_script() -> bool:
     return getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
 
 
-def draw(charts: Sequence[Chart]) -> list[Drawing]:
+def draw(pages: Sequence[Chart]) -> list[Drawing]:
     """In this process; matplotlib is imported only where it draws."""
     from harness.report import figures
 
-    return figures.draw(charts)
+    return figures.draw(pages)
+
+
+def _pages(charts: Sequence[Chart]) -> list[Chart]:
+    from harness.report import figures
+
+    return figures.pages(charts)
 
 
 def _prepare(meeting: Meeting) -> None:
     """In the second process, before all else."""
+    from harness.report import figures  # noqa: F401 - while there is nothing to draw yet
+
     global _meeting
     _meeting = meeting
     # An interrupt reaches the whole group: this process ends when the other wants no more of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _draw(number: int, page: Chart) -> list[Drawing]:
-    if number >= _meeting.end:
-        return []
-    _meeting.begun = number + 1
-    return draw((page,))
+def _draw(charts: Sequence[Chart]) -> list[list[Drawing]]:
+    """The first pages, each by itself, up to the end."""
+    found: list[list[Drawing]] = []
+    for page in _pages(charts):
+        if len(found) >= _meeting.end:
+            break
+        _meeting.begun = len(found) + 1
+        found.append(draw((page,)))
+    return found
 
 
 _meeting: Meeting

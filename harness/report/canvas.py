@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.colors import to_rgb, to_rgba
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.transforms import IdentityTransform
+from matplotlib.transforms import Affine2D, IdentityTransform, Transform
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -87,12 +87,12 @@ class Canvas:
             mpl.rcParams.update({"lines.scale_dashes": False, "svg.hashsalt": "samestep"})
             figure = Figure(figsize=(self.wide, self.tall), dpi=DPI, facecolor="white")
             sheet = FigureCanvasAgg(figure)
-            axes = figure.add_axes((0, 0, 1, 1), xlim=(0, self.wide), ylim=(self.tall, 0))
-            axes.set_axis_off()
-            self._draw(axes)
+            inches = Affine2D().scale(1, -1).translate(0, self.tall) + figure.dpi_scale_trans
             letters = list(self._letters())
-            for it in letters:
-                axes.add_artist(it)
+            for it in (*self._shapes(inches), *letters):
+                if not it.is_transform_set():
+                    it.set_transform(inches)
+                figure.add_artist(it)
             # Neither the date nor the version of matplotlib belongs into a file that may be
             # compared.
             _pixels(sheet, self._colors()).save(
@@ -111,46 +111,37 @@ class Canvas:
         yield from (look.color for look, _, _ in self._marks)
         yield from (it.color for it in self.lines)
 
-    def _draw(self, axes: Axes) -> None:
-        axes.add_collection(
-            PolyCollection(
-                [it for it, _, _ in self._bands],
-                facecolors=[to_rgba(color, alpha) for _, color, alpha in self._bands],
-                edgecolors="none",
-                zorder=0,
-            ),
-            autolim=False,
+    def _shapes(self, inches: Transform) -> Iterator[Artist]:
+        yield PolyCollection(
+            [it for it, _, _ in self._bands],
+            facecolors=[to_rgba(color, alpha) for _, color, alpha in self._bands],
+            edgecolors="none",
+            zorder=0,
         )
         for (color, thick, alpha), paths in self._strokes.items():
             codes = [code for it in paths for code in (Path.MOVETO, *[Path.LINETO] * (len(it) - 1))]
             path = Path([point for it in paths for point in it], codes)
             how = {"edgecolor": to_rgba(color, alpha), "linewidth": thick, "zorder": 1}
-            axes.add_artist(PathPatch(path, fill=False, capstyle="butt", **how))
-        axes.add_collection(
-            LineCollection(
-                [it[0] for it in self._curves],
-                colors=[look.color for _, look, _ in self._curves],
-                linewidths=[thick for _, _, thick in self._curves],
-                linestyles=[(0, it.dashes) if it.dashes else "solid" for _, it, _ in self._curves],
-                zorder=2,
-            ),
-            autolim=False,
+            yield PathPatch(path, fill=False, capstyle="butt", **how)
+        yield LineCollection(
+            [it[0] for it in self._curves],
+            colors=[look.color for _, look, _ in self._curves],
+            linewidths=[thick for _, _, thick in self._curves],
+            linestyles=[(0, it.dashes) if it.dashes else "solid" for _, it, _ in self._curves],
+            zorder=2,
         )
         for (look, hollow, size), points in self._marks.items():
             style = MarkerStyle(look.marker)
-            axes.add_collection(
-                PathCollection(
-                    [style.get_path().transformed(style.get_transform())],
-                    sizes=[size**2],
-                    facecolors="white" if hollow else look.color,
-                    edgecolors=look.color if hollow else "white",
-                    linewidths=1.6 if hollow else 0.8,
-                    offsets=points,
-                    offset_transform=axes.transData,
-                    transform=IdentityTransform(),
-                    zorder=3,
-                ),
-                autolim=False,
+            yield PathCollection(
+                [style.get_path().transformed(style.get_transform())],
+                sizes=[size**2],
+                facecolors="white" if hollow else look.color,
+                edgecolors=look.color if hollow else "white",
+                linewidths=1.6 if hollow else 0.8,
+                offsets=points,
+                offset_transform=inches,
+                transform=IdentityTransform(),
+                zorder=3,
             )
 
     def _letters(self) -> Iterator[PathPatch]:

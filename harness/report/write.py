@@ -13,8 +13,12 @@ from harness.analysis.baselines import rebased
 from harness.analysis.summary import summarise_run
 from harness.frameworks import default_modes
 from harness.records import Run
+from harness.report.apart import Artist
+from harness.report.charts import make_charts, make_forests
 from harness.report.compose import make_content
+from harness.report.divergence import divergence_chart
 from harness.report.document import run_document
+from harness.report.table import results_csv, trainings_csv
 
 
 def write_report(run: Run, directory: Path) -> list[Path]:
@@ -22,19 +26,16 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
-    # These bring matplotlib and Jinja2, which the commands that draw nothing need not wait for.
-    from harness.report.apart import Artist
-    from harness.report.charts import make_charts, make_forests
-    from harness.report.divergence import divergence_chart
-    from harness.report.markdown import render_markdown
-    from harness.report.page import render_page
-    from harness.report.table import results_csv, trainings_csv
-
     with Artist(len(run.records)) as artist:
         summary = summarise_run(run, default_modes())
         divergence = divergence_chart(run.certificates)
         charts = [*make_charts(summary), *([divergence] if divergence else [])]
         artist.begin(charts)
+        # These bring matplotlib and Jinja2: the commands that draw nothing need not wait for them,
+        # and the other process draws meanwhile.
+        from harness.report.markdown import render_markdown
+        from harness.report.page import render_page
+
         others = rebased(summary.tables, run.records, run.certificates)
         content = make_content(run, summary, others)
         data = {

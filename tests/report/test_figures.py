@@ -10,6 +10,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,10 @@ def test_two_share_the_pages(charts, monkeypatch):
     """The other process draws the first; what it has not begun this one draws, from the last on."""
     with apart.Artist(apart.MANY) as artist:
         artist.begin([charts["ratios"]] * 8)
-        artist._futures[0].result()
+        while not artist._meeting.begun:
+            time.sleep(0.01)
         own = []
-        monkeypatch.setattr(apart, "draw", lambda pages: own.extend(pages) or ["own"])
+        monkeypatch.setattr(apart, "draw", lambda pages: own.extend(pages) or ["own"] * len(pages))
         drawings = artist.drawings()
     theirs = drawings.index("own")
     assert theirs > 0
