@@ -199,9 +199,11 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print(
             f"until ratios are known to ±{100 * config.precision:.3g} %, after {least} at least"
         )
-    console.print(f"about {planned_seconds(plan):.0f} s; a rough guess before anything has run")
-    if config.budget:
-        console.print(f"budget: {config.budget:.0f} s")
+    needed = planned_seconds(plan)
+    if config.budget and config.budget < needed:
+        console.print(f"{config.budget:.0f} s: the budget will end it")
+    else:
+        console.print(f"about {needed:.0f} s; a rough guess before anything has run")
     _print_unavailable(plan, console)
 
 

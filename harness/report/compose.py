@@ -194,7 +194,8 @@ def _method() -> tuple[tuple[str, str], ...]:
             "Interval",
             f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
             "on between two ordered block values (exact, whatever the distribution), with fewer by "
-            "Student’s t on the logarithms, with one block not at all.",
+            "Student’s t on the logarithms, with one block not at all. Where a precision was asked "
+            "for, a setup whose ratios have all met it sits out from then on.",
         ),
         (
             "Verdict",

@@ -166,13 +166,22 @@ class Runner:
             needed = self._clock.expected(slot)
             if taken and budget is not None and time.monotonic() - begin + needed > budget:
                 return OUT_OF_TIME
-            left = [it for course in self._courses for it in course.left()]
-            seconds = sum(map(self._clock.expected, left))
+            many, seconds = self._left(None if budget is None else begin + budget)
             block = self._block(slot, done)
-            self._display.block(taken + 1, taken + len(left), block, seconds)
+            self._display.block(taken + 1, taken + many, block, seconds)
             self._run(course, slot, block)
             taken += 1
         return verdict(self._courses)
+
+    def _left(self, end: float | None) -> tuple[int, float]:
+        """How many blocks are still to come, and what they take: as many as end in time."""
+        left = [it for course in self._courses for it in course.left()]
+        times = list(map(self._clock.expected, sorted(left, key=lambda it: it.number)))
+        if end is None:
+            return len(times), sum(times)
+        room = end - time.monotonic()
+        fitting = sum(it <= room for it in itertools.accumulate(times))
+        return max(1, fitting), sum(times[: max(1, fitting)])
 
     def _run(self, course: Course, slot: Slot, block: Block) -> None:
         self._records = []

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.noise import block_noise, noisy
-from harness.analysis.stopping import standing
+from harness.analysis.stopping import Standing, standing
 from harness.cells import Setup
 from harness.records import Record
 from harness.runs.config import RunConfig
@@ -29,12 +29,16 @@ START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 2e10, 0.5e-3
 
 @dataclass(frozen=True)
 class Slot:
-    """One block of an arena that is still to come: `timed`, or for its full training only."""
+    """One block of an arena that is still to come: `timed`, or for its full training only.
+
+    Of a timed block the setups that are `resting` sit out, unless it trains as well.
+    """
 
     arena: Arena
     number: int
     timed: bool
     trains: bool
+    resting: frozenset[Setup] = frozenset()
 
     @property
     def alone(self) -> bool:
@@ -43,14 +47,18 @@ class Slot:
     @property
     def setups(self) -> tuple[Setup, ...]:
         """A twin has nothing to do where nothing is timed."""
-        return tuple(it for it in self.arena.setups if self.timed or not it.twin)
+        if self.trains:
+            return tuple(it for it in self.arena.setups if self.timed or not it.twin)
+        return tuple(it for it in self.arena.setups if it not in self.resting)
 
 
 class Course:
     """An arena's way through its blocks, by the rules that the configuration declares.
 
     What is left depends on nothing but the records so far, so that a resumed run goes on as it
-    would have. For the ratios of `unranked` setups no precision is waited for.
+    would have. Where a precision is asked for, whoever's ratios are all known rests, so that the
+    time goes to those that are not. For the ratios of `unranked` setups no precision is waited
+    for.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Course:
         self._unranked = unranked
         self._done: dict[int, Sequence[Record]] = {}
         self._noise: dict[int, str] = {}
+        self._resting: frozenset[Setup] = frozenset()
         self.reached = False
 
     @property
@@ -79,9 +88,9 @@ class Course:
                 for record in self._done[block]
                 if record.setup not in self._unranked
             ]
-            self.reached = standing(
-                so_far, precision=config.precision, least_blocks=config.least_blocks
-            ).reached
+            now = standing(so_far, precision=config.precision, least_blocks=config.least_blocks)
+            self.reached = now.reached
+            self._resting = frozenset(_resting(self._arena.setups, now))
 
     @property
     def done(self) -> int:
@@ -114,7 +123,19 @@ class Course:
         config = self._config
         # A seed beyond the timed blocks has one without timing; added blocks follow those.
         timed = not self.reached and (number < config.blocks or number >= self._planned)
-        return Slot(self._arena, number, timed, trains=number < config.seeds)
+        return Slot(self._arena, number, timed, number < config.seeds, self._resting)
+
+
+def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:
+    """Whose ratios are all known: all but those with one that is not, their baseline and its twin.
+
+    Who came to no ratio in so many blocks will come to none.
+    """
+    if now.blocks < now.least_blocks:
+        return []
+    open_ = [it for it in now.widths if not (it.known and it.n >= now.least_blocks)]
+    going_on = {(it.lane, label) for it in open_ for label in (it.label, it.baseline)}
+    return [it for it in setups if (it.lane, it.original.label) not in going_on]
 
 
 def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Course]:
@@ -174,8 +195,8 @@ class Clock:
         )
 
 
-def _kind(slot: Slot) -> tuple[bool, bool, bool]:
-    return (slot.alone, slot.timed, slot.trains)
+def _kind(slot: Slot) -> tuple[bool, bool, bool, int]:
+    return (slot.alone, slot.timed, slot.trains, len(slot.setups))
 
 
 def _step_seconds(task: Task) -> float:

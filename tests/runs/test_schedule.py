@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.verdicts import least_blocks_for
 from harness.records import Sample
 from harness.runs.config import resolve
 from harness.runs.plan import Arena, Plan
@@ -126,6 +127,54 @@ def _slowed(record, factor: float):
         for phase in record.phases
     ]
     return record.model_copy(update={"phases": tuple(phases)})
+
+
+WIDE = setup("reference", "replay")
+FIELD = Arena(TASK, (*SETUPS, WIDE, setup("tensorflow", "graph", lane="idiomatic")))
+
+
+LEAST = least_blocks_for(2)
+
+
+def field_block(number: int):
+    """All of SETUPS with next to no noise; the ratio of WIDE is anybody's guess."""
+    made = records(number)
+    factor = random.Random(number).uniform(0.5, 2)
+    own = [factor * 1e-3] * 3
+    return [*made, make_record(WIDE, number, {"train": own, "predict": own})]
+
+
+def test_whose_ratios_are_known_rests_and_the_baseline_goes_on_with_its_twin():
+    made = course(FIELD, precision=0.02, seeds=0, blocks=14)
+    for number in range(LEAST):
+        assert made.left()[0].setups == FIELD.setups
+        made.learn(number, field_block(number))
+    going_on = [it for it in FIELD.setups if it.framework != "tensorflow"]
+    assert [list(it.setups) for it in made.left()] == [going_on] * 4
+    made.learn(LEAST, [it for it in field_block(LEAST) if it.setup in going_on])
+    assert list(made.left()[0].setups) == going_on
+    assert made.covers(LEAST, [make_record(it, LEAST, {}) for it in going_on])
+    assert not made.reached
+
+
+def test_who_trains_does_not_rest():
+    made = course(FIELD, precision=0.02, seeds=12, blocks=14)
+    for number in range(LEAST):
+        made.learn(number, field_block(number))
+    assert [len(it.setups) for it in made.left()] == [5, 5, 3, 3]
+
+
+@given(st.randoms())
+def test_who_rests_depends_on_the_records_only(shuffler):
+    shuffled = list(range(LEAST + 1))
+    shuffler.shuffle(shuffled)
+    lefts = []
+    for order in (range(LEAST + 1), shuffled):
+        made = course(FIELD, precision=0.02, seeds=0, blocks=14)
+        for number in order:
+            made.learn(number, field_block(number))
+        lefts.append(made.left())
+    assert lefts[0] == lefts[1]
 
 
 def test_each_noisy_block_adds_one_up_to_a_third():
