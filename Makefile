@@ -20,9 +20,8 @@ help:
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
-# Pure functions, proofs and the page side by side; what measures one after the other.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/proof tests/impls \
-  tests/test_accounts.py tests/test_adapters.py tests/test_idioms.py tests/test_docs.py
+# Pure functions and the page side by side; what has processes and clocks one after the other.
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks
 
 test: $(READY)
 ifdef ARGS
