@@ -20,7 +20,7 @@ def test_a_look_that_is_now_and_then_slow_is_noise():
 
 
 def test_a_look_that_always_waits_is_for_a_device_that_is_not_done():
-    assert "30%" in ends_late((burst(late=0.9), burst(late=0.3), burst(late=0.8)))
+    assert "30 %" in ends_late((burst(late=0.9), burst(late=0.3), burst(late=0.8)))
 
 
 @pytest.mark.parametrize("asked", [1, 2, 8])
