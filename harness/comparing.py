@@ -39,7 +39,9 @@ def compared(a: Results, b: Results) -> Comparison:
             )
         if not it.blocks:
             raise NotComparable(f"{it.info.name} has no cell that was timed")
-    found = compare_runs(a.info, a.blocks, b.info, b.blocks)
+    found = compare_runs(
+        a.info, a.blocks, b.info, b.blocks, (a.summary.qualities, b.summary.qualities)
+    )
     if not found.tables:
         why = found.apart[0] if found.apart else None
         detail = f": {why.cell}: {why.reason}" if why else ": each has its baseline only"

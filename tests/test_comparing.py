@@ -16,7 +16,15 @@ from harness.comparing import compare, compared
 from harness.errors import NotComparable, UsageError
 from harness.report.compared import fragment, markdown, render
 from harness.report.exports import schemas
-from tests.builders import make_failure, make_info, make_run, make_setup, make_task, measured
+from tests.builders import (
+    LABELS,
+    make_failure,
+    make_info,
+    make_run,
+    make_setup,
+    make_task,
+    measured,
+)
 from tests.report.reading import Page, markdown_tables, words
 from tests.stores import make_store, named
 from tests.test_cli import harness
@@ -34,6 +42,8 @@ def results(tmp_path_factory):
         named("before", blocks=6, trains=False, **many),
         named("after", blocks=5, trains=False, seed=1, speed=1.4, **many),
         named("elsewhere", blocks=6, trains=False, seed=2, info=OTHER, **many),
+        named("trained", blocks=5),
+        named("again", blocks=5, seed=1),
         named("long", tasks=(long,), blocks=6, trains=False),
         make_run([make_failure(make_setup())], name="failed"),
     )
@@ -65,9 +75,32 @@ def test_every_output_shows_the_same_numbers(results, other):
             assert f"{texts[1].replace(' ×', '')} {texts[2]}" in terminal
 
 
-@pytest.mark.parametrize("other", ["after", "elsewhere"])
+def test_memory_and_quality_have_tables_of_their_own_in_every_output(results):
+    comparison = found(results, "trained", "again")
+    page = Page(fragment(comparison))
+    rows = [row for table in page.tables.values() for row in table]
+    grids = [row for grid in markdown_tables(markdown(comparison)) for row in grid]
+    terminal = words(shown(comparison, 200))
+    sizes = [it for table in comparison.tables for it in table.memory]
+    trained = [it for table in comparison.qualities for it in table.changes]
+    assert len(sizes) == 2 * len(LABELS)
+    assert len(trained) == len(LABELS)
+    texts = [[it.label, ratio(it.times), it.verdict] for it in sizes]
+    texts += [[it.label, None, it.pair.verdict] for it in trained]
+    for label, times, verdict in texts:
+        for found_in in (rows, grids):
+            fitting = [it for it in found_in if len(it) == 5 and (it[0], it[4]) == (label, verdict)]
+            assert any(times in (None, it[3]) for it in fitting)
+        if times:
+            assert f"{times.replace(' ×', '')} {verdict}" in terminal
+    for text in ("digits-mlp train, total peak RSS", "digits-mlp, final accuracy"):
+        assert text in terminal
+    assert "As good as before, within 0.50 points, for" in terminal or "Cannot tell" in terminal
+
+
+@pytest.mark.parametrize("other", ["after", "elsewhere", "trained"])
 def test_the_terminal_has_80_columns(results, other):
-    text = shown(found(results, b=other))
+    text = shown(found(results, "trained" if other == "trained" else "before", other))
     assert max(map(len, text.splitlines())) <= 80
     assert "digits-mlp train (cpu, 1 thread, float32)" in text
 

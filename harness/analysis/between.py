@@ -6,9 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from harness.analysis.besides import (
+    MemoryChange,
+    QualityChanges,
+    memory_changes,
+    quality_changes,
+)
 from harness.analysis.blocks import CellBlocks, cell_name
 from harness.analysis.comparable import Apart, Basis, Fact, facts, missing, notes, same_machine
 from harness.analysis.intervals import Interval, median_interval
+from harness.analysis.quality import QualityTable
 from harness.analysis.shifts import Shift, judged, shift
 from harness.analysis.verdicts import percent
 from harness.cells import Phase
@@ -35,7 +42,10 @@ class Change(Frozen):
 
 
 class ChangeTable(Frozen):
-    """The cells of one phase, lane and place; a difference within `margin` (δ) is none."""
+    """The cells of one phase, lane and place; a difference in speed within `margin` (δ) is none.
+
+    Memory is compared on one machine only.
+    """
 
     task: str
     digest: str
@@ -47,6 +57,7 @@ class ChangeTable(Frozen):
     baseline: str
     margin: float
     changes: tuple[Change, ...]
+    memory: tuple[MemoryChange, ...] = ()
 
 
 class Comparison(Frozen):
@@ -58,15 +69,21 @@ class Comparison(Frozen):
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
     tables: tuple[ChangeTable, ...]
+    qualities: tuple[QualityChanges, ...] = ()
     apart: tuple[Apart, ...]
 
 
 def compare_runs(
-    a: RunInfo, ours: Sequence[CellBlocks], b: RunInfo, theirs: Sequence[CellBlocks]
+    a: RunInfo,
+    ours: Sequence[CellBlocks],
+    b: RunInfo,
+    theirs: Sequence[CellBlocks],
+    trainings: tuple[Sequence[QualityTable], Sequence[QualityTable]] = ((), ()),
 ) -> Comparison:
     """Every cell that both runs have, judged; those that one of them lacks, with the reason.
 
-    On one machine the times of steps are compared, on two only ratios to the same baseline.
+    On one machine the times of steps are compared, on two only ratios to the same baseline. Final
+    values of the same seeds are compared wherever they were trained.
     """
     basis: Basis = "time" if same_machine(a.machine, b.machine) else "ratio"
     found = {it.key: it for it in theirs}
@@ -89,6 +106,7 @@ def compare_runs(
         facts=tuple(facts(a, b)),
         notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
         tables=tables,
+        qualities=tuple(quality_changes(*trainings)),
         apart=tuple(apart),
     )
 
@@ -118,6 +136,7 @@ def _table(pairs: Sequence[Pair], basis: Basis) -> ChangeTable:
         baseline=first.baseline,
         margin=margin,
         changes=tuple(_change(pair, basis, times, ratios) for pair in pairs),
+        memory=memory_changes(pairs) if basis == "time" else (),
     )
 
 

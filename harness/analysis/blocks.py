@@ -17,8 +17,9 @@ class CellBlocks(Frozen):
     """One cell of a run, one value a block, in the order of its blocks.
 
     `step_seconds` are medians over rounds; `ratios` say how many times as fast the cell was as
-    `baseline` in the blocks that both finished, and are empty for the baseline itself. `unranked`
-    says why the cell may not be ranked, empty where it may; `margin` is its table's δ.
+    `baseline` in the blocks that both finished, and are empty for the baseline itself; `peak_rss`
+    are bytes of the whole process, of the blocks in which they were counted. `unranked` says why
+    the cell may not be ranked, empty where it may; `margin` is its table's δ.
     """
 
     setup: Setup
@@ -28,6 +29,7 @@ class CellBlocks(Frozen):
     ratios: tuple[float, ...]
     margin: float
     unranked: str = ""
+    peak_rss: tuple[int, ...] = ()
 
     @property
     def table(self) -> tuple[object, ...]:
@@ -71,4 +73,12 @@ def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]
             ratios=tuple(map(math.exp, ratios.values())),
             margin=table.margin,
             unranked=row.unranked,
+            peak_rss=tuple(_peaks(of_label[setup.label], table.phase)),
         )
+
+
+def _peaks(entry: Entry, phase: Phase) -> Iterator[int]:
+    for record in entry.records:
+        measured = record.phase(phase)
+        if measured and measured.memory and measured.memory.total_peak_rss:
+            yield measured.memory.total_peak_rss

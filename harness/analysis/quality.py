@@ -143,7 +143,7 @@ def quality_table(
     labels = [row.setup.label for row in rows]
     first = baseline if baseline in labels else labels[0]
     assert first is not None
-    finals = {row.setup.label: _finals(row) for row in rows}
+    finals = {row.setup.label: finals_of(row) for row in rows}
     return QualityTable(
         task=task,
         device=setup.device,
@@ -194,7 +194,7 @@ def _row(
     )
 
 
-def _finals(row: QualityRow) -> dict[int, float | None]:
+def finals_of(row: QualityRow) -> dict[int, float | None]:
     """Final values by seed, None where the training diverged; a seed's last training counts."""
     finals: dict[int, float | None] = dict.fromkeys(row.diverged)
     return finals | {it.quality.seed: it.final for it in row.trainings}

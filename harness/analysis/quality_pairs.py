@@ -52,11 +52,16 @@ def quality_pairs(
     task: Task, finals: Mapping[str, Finals], baseline: str
 ) -> tuple[QualityPair, ...]:
     """Each setup by its label against the baseline, in the order given."""
-    sets = {
-        label: _Differences(task, ours, finals[baseline])
-        for label, ours in finals.items()
-        if label != baseline
-    }
+    theirs = finals[baseline]
+    sides = {label: (ours, theirs) for label, ours in finals.items() if label != baseline}
+    return paired(task, sides, baseline)
+
+
+def paired(
+    task: Task, sides: Mapping[str, tuple[Finals, Finals]], baseline: str
+) -> tuple[QualityPair, ...]:
+    """By label the final values of one side against those of the other, named `baseline`."""
+    sets = {label: _Differences(task, *both) for label, both in sides.items()}
     tested = {label: it.mean for label, it in sets.items() if it.mean}
     differ = holm([it.p_value() for it in tested.values()])
     agree = holm([it.p_equivalent(sets[label].bound) for label, it in tested.items()])

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.analysis.between import Change, ChangeTable, Comparison
-from harness.analysis.comparable import Basis
-from harness.analysis.intervals import Interval
-from harness.analysis.shifts import MOST_MARGIN, Shift
-from harness.analysis.verdicts import percent
-from harness.analysis.words import listed, ratio
+from harness.analysis.between import Comparison
 from harness.records import RunInfo
 from harness.report import format as fmt
 from harness.report.compose import machine
 from harness.report.inert import cell, line, prose
+from harness.report.sheets import sheets
 
-_STYLES = {"faster": "green", "slower": "red"}
+_STYLES = {"faster": "green", "slower": "red", "less": "green", "more": "red", "differs": "red"}
 _MARKS = {"a": "only before", "b": "only after"}
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One table of a comparison in words; the first column of every row is a name."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    lead: str
-    notes: tuple[str, ...] = ()
-
-
-def sheets(comparison: Comparison) -> tuple[Sheet, ...]:
-    """What became of every cell, a sheet for each table."""
-    return tuple(_sheet(it, comparison.basis) for it in comparison.tables)
 
 
 def render(comparison: Comparison, console: Console) -> None:
@@ -121,83 +100,6 @@ def _sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
 
 def _run(info: RunInfo) -> str:
     return f"{line(info.name)}, {line(info.created)}, {machine(info.machine)}"
-
-
-def _sheet(table: ChangeTable, basis: Basis) -> Sheet:
-    threads = fmt.count(table.threads, "thread")
-    lane = "" if table.lane == "identical" else f", {table.lane}"
-    baseline = line(table.baseline)
-    place = f"{line(table.device)}, {threads}, {table.dtype}"
-    title = f"{line(table.task)} {table.phase}{lane} ({place})"
-    shifts = {it.label: it.shift for it in table.changes}
-    lead = _lead(shifts, table.margin)
-    # A name keeps its own spelling, a word begins the sentence.
-    if not any(it.verdict in ("faster", "slower") for it in shifts.values()):
-        lead = lead[:1].upper() + lead[1:]
-    notes = tuple(_notes(table))
-    if basis == "ratio":
-        head = ("framework:mode", "before", "after", "× as fast as before", "verdict")
-        rows = tuple(_row(it, basis) for it in table.changes)
-        return Sheet(f"{title}, × {baseline}", head, rows, lead, notes)
-    ratios = {it.label: it.relative for it in table.changes if it.relative}
-    against = _lead(ratios, table.margin)
-    return Sheet(
-        title=title,
-        head=(
-            *("framework:mode", "step before", "step after", "× as fast as before", "verdict"),
-            *(f"the same against {baseline}", f"verdict against {baseline}"),
-        ),
-        rows=tuple(_row(it, basis) for it in table.changes),
-        lead=lead,
-        notes=(*((f"Against {baseline}: {against}",) if ratios else ()), *notes),
-    )
-
-
-def _row(change: Change, basis: Basis) -> tuple[str, ...]:
-    def shown(it: Interval) -> str:
-        return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
-
-    relative = change.relative
-    against = (ratio(relative.speed), relative.verdict) if relative else (fmt.NONE, fmt.NONE)
-    return (
-        line(change.label),
-        shown(change.before),
-        shown(change.after),
-        ratio(change.shift.speed),
-        change.shift.verdict,
-        *(against if basis == "time" else ()),
-    )
-
-
-def _lead(shifts: Mapping[str, Shift], margin: float) -> str:
-    """What changed, then what did not, then what is not known."""
-    said = [
-        f"{line(label)} is {ratio(it.speed)} as fast as before"
-        for label, it in shifts.items()
-        if it.verdict in ("faster", "slower")
-    ]
-    for verdict, words in (
-        ("equivalent", f"no difference larger than {percent(margin)}"),
-        ("cannot tell", "cannot tell"),
-        ("not ranked", "not ranked"),
-    ):
-        names = [line(label) for label, it in shifts.items() if it.verdict == verdict]
-        if names:
-            said.append(f"{words} for {listed(names)}")
-    return f"{'; '.join(said)}."
-
-
-def _notes(table: ChangeTable) -> Iterator[str]:
-    for it in table.changes:
-        if it.shift.reason:
-            yield f"{line(it.label)}: {it.shift.verdict}, {line(it.shift.reason)}."
-        if not it.shift.agrees:
-            yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
-    if table.margin > MOST_MARGIN:
-        yield (
-            f"No equality is claimed: one of the runs could not tell a setup from itself to "
-            f"{percent(table.margin)}."
-        )
 
 
 def _apart(comparison: Comparison) -> Iterator[str]:
