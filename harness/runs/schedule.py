@@ -27,6 +27,12 @@ FINISHED, REACHED = "all blocks done", "precision reached"
 START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 2e10, 0.5e-3
 
 
+Key = tuple[object, ...]
+"""Of an arena."""
+Kind = tuple[bool, bool, bool, int]
+"""What the time of a block depends on: alone, timed, trains, and how many setups it has."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One block of an arena that is still to come: `timed`, or for its full training only.
@@ -73,7 +79,7 @@ class Course:
         self.reached = False
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> Key:
         return self._arena.key
 
     def learn(self, number: int, records: Sequence[Record]) -> None:
@@ -162,23 +168,21 @@ class Clock:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        # By arena; the slots differ in what they are for.
-        self._timed: Mapping[tuple[object, ...], list[tuple[Slot, float]]] = defaultdict(list)
+        # Seconds by arena and kind of block; and by arena how far each guess was off.
+        self._took: Mapping[Key, dict[Kind, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._off: Mapping[Key, list[float]] = defaultdict(list)
 
     def learn(self, slot: Slot, seconds: float) -> None:
-        self._timed[slot.arena.key].append((slot, seconds))
+        key = slot.arena.key
+        self._took[key][_kind(slot)].append(seconds)
+        self._off[key].append(seconds / self._guess(slot))
 
     def expected(self, slot: Slot) -> float:
         """Seconds that a block will take."""
-        known = self._timed.get(slot.arena.key, [])
-        alike = [seconds for other, seconds in known if _kind(other) == _kind(slot)]
-        if alike:
-            return statistics.fmean(alike)
-        guess = self._guess(slot)
-        if not known:
-            return guess
-        # By how much the guesses for other kinds of blocks were wrong.
-        return guess * statistics.fmean(seconds / self._guess(other) for other, seconds in known)
+        key, kind = slot.arena.key, _kind(slot)
+        if kind in self._took[key]:
+            return statistics.fmean(self._took[key][kind])
+        return self._guess(slot) * statistics.fmean(self._off[key] or [1.0])
 
     def _guess(self, slot: Slot) -> float:
         config, task = self._config, slot.arena.task
@@ -195,7 +199,7 @@ class Clock:
         )
 
 
-def _kind(slot: Slot) -> tuple[bool, bool, bool, int]:
+def _kind(slot: Slot) -> Kind:
     return (slot.alone, slot.timed, slot.trains, len(slot.setups))
 
 
