@@ -101,7 +101,7 @@ PRESETS: dict[str, Content] = {
 }
 PRESET_HELP = {
     "quick": "one embedded task, each framework's default mode, about two minutes",
-    "standard": "five tasks, every mode, ratios to ±2 %, three seeds, at most two hours",
+    "standard": "five tasks, every mode, three seeds, two hours towards ratios of ±2 %",
     "full": "the whole catalogue, every mode in both lanes, ratios to ±2 %, five seeds, hours",
 }
 
