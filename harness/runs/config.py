@@ -101,8 +101,8 @@ PRESETS: dict[str, Content] = {
 }
 PRESET_HELP = {
     "quick": "one embedded task, each framework's default mode, about two minutes",
-    "standard": "five tasks, every mode, three seeds, two hours towards ratios of ±2 %",
-    "full": "the whole catalogue, every mode in both lanes, ratios to ±2 %, five seeds, hours",
+    "standard": "five tasks, every mode, three seeds, two hours towards ±2 %",
+    "full": "the whole catalogue, every mode in both lanes, ±2 %, five seeds, hours",
 }
 
 
