@@ -24,6 +24,7 @@ from harness.errors import (
 )
 from harness.frameworks import default_modes
 from harness.records import Run
+from harness.report.format import duration
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.report.write import write_report
@@ -201,9 +202,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
         )
     needed = planned_seconds(plan)
     if config.budget and config.budget < needed:
-        console.print(f"{config.budget:.0f} s: the budget will end it")
+        console.print(f"{duration(config.budget)}: the budget will end it")
     else:
-        console.print(f"about {needed:.0f} s; a rough guess before anything has run")
+        console.print(f"about {duration(needed)}; a rough guess before anything has run")
     _print_unavailable(plan, console)
 
 

@@ -50,6 +50,13 @@ def seconds(value: float | None) -> str:
     return NONE if value is None else _with_unit(value, _TIMES)
 
 
+def duration(value: float) -> str:
+    """A time to wait: in seconds below a hundred of them, then in minutes, then in hours."""
+    if value < 100:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 6000 else f"{value / 3600:.3g} h"
+
+
 def memory(value: float | None) -> str:
     """Bytes in decimal units (1 MB = 1,000,000 bytes), e.g. `12.3 MB`."""
     return NONE if value is None else _with_unit(value, _SIZES)

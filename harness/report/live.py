@@ -18,7 +18,7 @@ from harness.analysis.summary import Summary, summarise
 from harness.analysis.words import ratio
 from harness.cells import Setup
 from harness.records import Record
-from harness.report.format import seconds
+from harness.report.format import duration, seconds
 from harness.runs.block import Block, Step
 from harness.tasks.spec import Task
 
@@ -114,7 +114,7 @@ class Screen(Plain):
         head.add_row(
             Text(f"block {number} of {of}", style="bold"),
             ProgressBar(total=1.0, completed=share, width=30),
-            Text(f"{100 * share:.0f} %, about {seconds(left)} left"),
+            Text(f"{100 * share:.0f} %, about {duration(left)} left"),
         )
         now = Text(f"{block.task.name}: {step} {setup.label if setup else ''}".rstrip())
         return Group(head, now, *(Text("  " + line) for line in self._ratios))

@@ -30,6 +30,14 @@ def test_seconds(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
+    [(0.4, "0 s"), (99.4, "99 s"), (100, "2 min"), (5990, "100 min"), (9000, "2.5 h")],
+)
+def test_duration(value, text):
+    assert fmt.duration(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
     [(None, "–"), (0, "0 B"), (999, "999 B"), (12_345_678, "12.3 MB"), (1_234e6, "1.23 GB")],
 )
 def test_memory(value, text):
