@@ -52,7 +52,10 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         settings=settings.sections(run),
         idioms=idioms.gain_sections(summary.idioms),
         means=idioms.aggregate_sections(summary.aggregates),
-        noise=noise.sections(summary.noise),
+        noise=noise.sections(
+            summary,
+            line(run.stopped_by or "it was killed, or still goes on"),
+        ),
         troubles=troubles(summary),
         unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
         method=_method(),

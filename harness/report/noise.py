@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
+from harness.analysis.stopping import Standing, Width
+from harness.analysis.summary import Summary
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed
 from harness.cells import PHASES
@@ -20,12 +22,17 @@ LEAST_DRIFT = 2
 """Blocks without which there is no way from one to the next."""
 
 
-def sections(noises: Sequence[ArenaNoise]) -> tuple[Section, ...]:
-    """For every arena its noise floor, then its blocks."""
-    found = []
-    for number, noise in enumerate(noises, start=1):
+def sections(summary: Summary, rule: str) -> tuple[Section, ...]:
+    """For every arena its noise floor, how well each ratio is known, then its blocks.
+
+    `rule` is what ended the run.
+    """
+    found, pairs = [], zip(summary.noise, summary.standings, strict=True)
+    for number, (noise, standing) in enumerate(pairs, start=1):
         if noise.floors:
             found.append(_floors(noise, number))
+        if standing.precision is not None and standing.widths:
+            found.append(_precision(noise, standing, standing.precision, rule, number))
         if any(it.score is not None for it in noise.blocks):
             found.append(_blocks(noise, number))
         found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
@@ -83,6 +90,48 @@ def _floor_row(floor: Floor) -> tuple[Value, ...]:
         values.ratio(floor.speed),
         Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}", raw=floor.floor),
         values.count(floor.speed.n),
+    )
+
+
+def _precision(
+    noise: ArenaNoise, standing: Standing, target: float, rule: str, number: int
+) -> Section:
+    """Each ratio, and whether it met its target: what stopped its blocks."""
+    columns = (
+        Column("ratio", "name"),
+        Column("phase", "text"),
+        Column("blocks"),
+        Column("known to"),
+        Column("target", "text"),
+    )
+    wanted, met = f"±{percent(target)}", sum(it.known for it in standing.widths)
+    many = fmt.count(len(standing.widths), "ratio")
+    rest = "" if met == len(standing.widths) else f"; the rest ended with the run: {rule}"
+    return Section(
+        anchor=f"precision-{number}",
+        task=line(noise.task),
+        phase="precision",
+        place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
+        lead=f"{met} of {many} {'is' if met == 1 else 'are'} known to {wanted}{rest}.",
+        grid=Grid(columns, tuple(map(_precision_row, standing.widths))),
+        notes=(
+            f"A ratio counts as known when its interval lay within {wanted} after each of its last "
+            f"two blocks. From {fmt.count(standing.least_blocks, 'block')} on, a setup whose "
+            "ratios are all known rests, and the baseline goes on with the others; so their "
+            "numbers of blocks differ.",
+        ),
+    )
+
+
+def _precision_row(width: Width) -> tuple[Value, ...]:
+    mark, known = lane_mark(width.lane), width.half_width
+    return (
+        Value(f"{line(width.label)} ÷ {line(width.baseline)}{mark}"),
+        Value(width.phase),
+        values.count(width.n),
+        Value(fmt.NONE if known is None else f"± {percent(known)}", raw=known),
+        Value("met" if width.known else "not met"),
     )
 
 

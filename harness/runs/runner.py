@@ -188,7 +188,7 @@ class Runner:
         started = time.monotonic()
         self._engine.run(block, self)
         self._clock.learn(slot, time.monotonic() - started)
-        added, reached = course.added, course.reached
+        added, reached, resting = course.added, course.reached, course.resting
         course.learn(slot.number, self._records)
         where = f"{block.task.name}, block {slot.number}"
         if why := course.noise(slot.number):
@@ -196,6 +196,8 @@ class Runner:
             self._display.note(f"{where} was noisy: {why}; it counts, and {also}")
         if course.reached and not reached:
             self._display.note(f"{where}: precision reached, no more are timed")
+        elif rests := sorted({it.label for it in course.resting - resting if not it.twin}):
+            self._display.note(f"{where}: known well enough and resting: {', '.join(rests)}")
 
     def _block(self, slot: Slot, done: Done) -> Block:
         config, task, number = self._plan.config, slot.arena.task, slot.number

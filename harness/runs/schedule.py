@@ -35,10 +35,8 @@ Kind = tuple[bool, bool, bool, int]
 
 @dataclass(frozen=True)
 class Slot:
-    """One block of an arena that is still to come: `timed`, or for its full training only.
-
-    Of a timed block the setups that are `resting` sit out, unless it trains as well.
-    """
+    """One block of an arena that is still to come: `timed`, or for its full training only; without
+    the setups that are `resting`."""
 
     arena: Arena
     number: int
@@ -53,18 +51,17 @@ class Slot:
     @property
     def setups(self) -> tuple[Setup, ...]:
         """A twin has nothing to do where nothing is timed."""
-        if self.trains:
-            return tuple(it for it in self.arena.setups if self.timed or not it.twin)
-        return tuple(it for it in self.arena.setups if it not in self.resting)
+        setups = [it for it in self.arena.setups if it not in self.resting]
+        return tuple(it for it in setups if self.timed or not it.twin)
 
 
 class Course:
     """An arena's way through its blocks, by the rules that the configuration declares.
 
     What is left depends on nothing but the records so far, so that a resumed run goes on as it
-    would have. Where a precision is asked for, whoever's ratios are all known rests, so that the
-    time goes to those that are not. For the ratios of `unranked` setups no precision is waited
-    for.
+    would have. Where a precision is asked for, whoever's ratios are all known is `resting`, and
+    takes part in trainings only, so that the time goes to those that are not. For the ratios of
+    `unranked` setups no precision is waited for.
     """
 
     def __init__(
@@ -75,7 +72,7 @@ class Course:
         self._unranked = unranked
         self._done: dict[int, Sequence[Record]] = {}
         self._noise: dict[int, str] = {}
-        self._resting: frozenset[Setup] = frozenset()
+        self.resting: frozenset[Setup] = frozenset()
         self.reached = False
 
     @property
@@ -96,7 +93,7 @@ class Course:
             ]
             now = standing(so_far, precision=config.precision, least_blocks=config.least_blocks)
             self.reached = now.reached
-            self._resting = frozenset(_resting(self._arena.setups, now))
+            self.resting = frozenset(_resting(self._arena.setups, now))
 
     @property
     def done(self) -> int:
@@ -129,7 +126,8 @@ class Course:
         config = self._config
         # A seed beyond the timed blocks has one without timing; added blocks follow those.
         timed = not self.reached and (number < config.blocks or number >= self._planned)
-        return Slot(self._arena, number, timed, number < config.seeds, self._resting)
+        trains = number < config.seeds
+        return Slot(self._arena, number, timed, trains, frozenset() if trains else self.resting)
 
 
 def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:

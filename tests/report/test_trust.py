@@ -30,7 +30,7 @@ def with_twin(**fields):
 
 def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
     summary = summarise_run(make_run(with_twin()))
-    floors, *_ = noise.sections(summary.noise)
+    floors, *_ = noise.sections(summary, "all blocks done")
     assert [row[0].text for row in floors.grid.rows] == ["train", "predict"]
     assert {row[1].text for row in floors.grid.rows} == {"pytorch:eager"}
     assert all(row[3].text.startswith("± ") for row in floors.grid.rows)
@@ -71,9 +71,38 @@ def test_noisy_blocks_are_named():
         )
         for it in measured()
     ]
-    (blocks, *_) = noise.sections(summarise_run(make_run(records)).noise)
+    (blocks, *_) = noise.sections(summarise_run(make_run(records)), "all blocks done")
     assert blocks.lead == "1 of 9 blocks was noisy."
     assert [row[0].text for row in blocks.grid.rows if row[-1].text] == ["2"]
+
+
+CONFIG = {"preset": "standard", "precision": 0.02, "least_blocks": 8}
+
+
+def test_each_ratio_says_whether_its_target_was_met_and_after_how_many_blocks():
+    """One setup is known and rested from block 12 on, the other is not and went on."""
+    loud = measured(blocks=16, labels=LABELS[:2], noise=0.2, seed=3)
+    calm = measured(blocks=16, noise=0.003)
+    kept = [it for it in calm if it.setup.label == LABELS[0]]
+    kept += [it for it in loud if it.setup.label == LABELS[1]]
+    kept += [it for it in calm if it.setup.label == LABELS[2] and it.block < 12]
+    run = make_run(kept, stopped_by="budget spent", config=CONFIG)
+    summary = summarise_run(run)
+    found = {it.anchor: it for it in make_content(run, summary).noise}["precision-1"]
+    assert (
+        found.lead == "2 of 4 ratios are known to ±2 %; the rest ended with the run: budget spent."
+    )
+    assert {(row[0].text, row[2].text, row[4].text) for row in found.grid.rows} == {
+        (f"{LABELS[1]} ÷ {LABELS[0]}", "16", "not met"),
+        (f"{LABELS[2]} ÷ {LABELS[0]}", "12", "met"),
+    }
+    assert "numbers of blocks differ" in found.notes[0]
+
+
+def test_without_a_precision_there_is_no_target():
+    run = make_run(measured())
+    names = [it.anchor for it in make_content(run, summarise_run(run)).noise]
+    assert not any("precision" in it for it in names)
 
 
 def test_an_unproven_setup_is_shown_unranked_with_its_reason():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from harness.analysis.summary import summarise_run
 from harness.cells import Setup
 from harness.errors import UsageError
 from harness.runs import runner
@@ -17,6 +19,7 @@ from harness.runs.store import create
 from harness.tasks.data import Known, Teacher
 from harness.tasks.spec import Task
 from harness.worker.messages import Sampled
+from tests.builders import certified
 from tests.fakes import TASK, FakeWorker, setup
 
 OTHER = TASK.model_copy(update={"name": "other", "batch_size": 16})
@@ -118,6 +121,68 @@ def test_one_block_of_every_arena_before_the_second_of_any(tmp_path, clock):
     assert {it.status for it in loaded.records} == {"ok"}
     assert loaded.stopped_by == "all blocks done"
     assert loaded.seconds == 60.0
+
+
+def field(tmp_path, **flags) -> Plan:
+    """One comparison of three setups and a twin, to ±2 %."""
+    one = plan(tmp_path, tasks=(TASK,), precision=0.02, seeds=0, blocks=20, **flags)
+    (arena,) = one.arenas
+    third = setup("reference", "replay")
+    return replace(one, arenas=(replace(arena, setups=(*arena.setups, third)),))
+
+
+def only_tensorflow_varies(number, framework, round_):
+    """Seconds of a step: the ratio of one setup is anybody's guess until block 14."""
+    wild = 1 + number % 2 if number < 14 else 1.5
+    return {"pytorch": 1e-3, "tensorflow": wild * 1e-3, "reference": 5e-4}[framework]
+
+
+def test_whose_ratio_is_known_rests_and_the_others_go_on(tmp_path, clock):
+    engine, display = FakeEngine(clock, steps=only_tensorflow_varies), Quiet()
+    with create(tmp_path) as store:
+        rule = start(field(tmp_path), store, engine, tmp_path, display=display)
+        run = store.load("a-run")
+    sizes = [len(it.setups) for it in engine.blocks]
+    first = sizes.index(3)
+    assert sizes == [4] * first + [3] * (len(sizes) - first)
+    assert {it.framework for it in engine.blocks[-1].setups} == {"pytorch", "tensorflow"}
+    (told,) = [it for it in display.notes if "resting" in it]
+    assert told == (
+        f"{TASK.name}, block {first - 1}: known well enough and resting: reference:replay"
+    )
+    assert rule == "all blocks done"
+    proofs = certified(run.records)
+    summary = summarise_run(run.model_copy(update={"certificates": proofs}), {})
+    (standing,) = summary.standings
+    counts = {it.label: it.n for it in standing.widths if it.phase == "train"}
+    assert counts == {"reference:replay": first, "tensorflow:graph": 20}
+    assert {it.label: it.known for it in standing.widths if it.phase == "train"} == {
+        "reference:replay": True,
+        "tensorflow:graph": False,
+    }
+    (table, _) = summary.tables
+    assert {row.cell.setup.label: row.step.n for row in table.rows} == {
+        "pytorch:eager": 20,
+        "reference:replay": first,
+        "tensorflow:graph": 20,
+    }
+
+
+@pytest.mark.parametrize("at", [5, 11, 14])
+def test_a_resumed_run_rests_whom_the_whole_one_rested(tmp_path, clock, at):
+    whole = FakeEngine(clock, steps=only_tensorflow_varies)
+    with create(tmp_path / "whole") as store:
+        start(field(tmp_path), store, whole, tmp_path)
+    engine = FakeEngine(clock, stop_at=at, steps=only_tensorflow_varies)
+    with create(tmp_path / "cut") as store:
+        with pytest.raises(KeyboardInterrupt):
+            start(field(tmp_path), store, engine, tmp_path)
+        run = store.load("a-run")
+        done = finished_blocks(run.records, store.attempts("a-run"))
+        start(field(tmp_path), store, engine, tmp_path, done)
+    made = {it.number: it.setups for it in engine.blocks}
+    assert made == {it.number: it.setups for it in whole.blocks}
+    assert len(engine.blocks) == len(whole.blocks) + 1
 
 
 def test_a_seed_beyond_the_blocks_trains_without_timing(tmp_path, clock):
