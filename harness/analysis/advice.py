@@ -13,7 +13,7 @@ from typing import Literal
 
 from harness.analysis.grounds import Grounds
 from harness.analysis.intervals import LEAST_EXACT
-from harness.analysis.memory import Amount
+from harness.analysis.memory import Amount, scarce
 from harness.analysis.ranking import taken_back
 from harness.analysis.startup import HeadStart
 from harness.analysis.tables import Table
@@ -153,14 +153,9 @@ def first(number: int, case: Grounds) -> Finding:
 
 
 def weighed(table: Table) -> tuple[str, dict[str, Amount]]:
-    """The kind of memory that is short, and the peak of every ranked setup that has a count of it.
-
-    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
-    of the whole process: all that the machine must have.
-    """
+    """The kind of memory that is scarce, and the peak of every ranked setup that has its count."""
     rows = [it for it in table.rows if not it.unranked]
-    on_device = table.device != "cpu" and all(it.peaks.device_allocated.bytes for it in rows)
-    kind = "device_allocated" if on_device else "total_rss"
+    kind = scarce(table.device, [it.peaks for it in rows])
     peaks = {it.cell.setup.label: getattr(it.peaks, kind) for it in rows}
     return kind, {label: it for label, it in peaks.items() if it.bytes is not None}
 

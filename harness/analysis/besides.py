@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.analysis.blocks import CellBlocks
 from harness.analysis.intervals import Interval
+from harness.analysis.memory import MemoryKind
 from harness.analysis.quality import QualityRow, QualityTable, finals_of
 from harness.analysis.quality_pairs import QualityPair, paired
 from harness.analysis.shifts import judged, shift
@@ -28,14 +29,15 @@ _WORDS: Mapping[Verdict, MemoryVerdict] = {
 
 
 class MemoryChange(Frozen):
-    """How many times as much memory a setup's process takes at its peak in the second run.
+    """How many times as much memory a setup takes at its peak in the second run.
 
-    `before` and `after` are median total peak RSS in bytes. `times` has the exact interval of two
-    independent samples, and the verdict is that of the exact tests behind it, corrected over the
-    table: as of speeds, see `shifts`.
+    `before` and `after` are median peaks in bytes, of the `kind` that is scarce there. `times` has
+    the exact interval of two independent samples, and the verdict is that of the exact tests behind
+    it, corrected over the table: as of speeds, see `shifts`.
     """
 
     label: str
+    kind: MemoryKind
     before: int
     after: int
     times: Interval
@@ -66,18 +68,20 @@ class QualityChanges(Frozen):
 
 
 def memory_changes(pairs: Iterable[tuple[CellBlocks, CellBlocks]]) -> tuple[MemoryChange, ...]:
-    """Of one table's cells those whose peaks both runs counted."""
-    counted = {a.setup.label: (a.peak_rss, b.peak_rss) for a, b in pairs if a.peak_rss}
-    counted = {label: both for label, both in counted.items() if both[1]}
+    """Of one table's cells those whose peaks both runs counted, and counted alike."""
+    counted = {
+        a.setup.label: (a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce
+    }
     shifts = {
-        label: shift(_logs(both[0]), _logs(both[1]), LEAST_MARGIN)
-        for label, both in counted.items()
+        label: shift(_logs(a.peaks), _logs(b.peaks), LEAST_MARGIN)
+        for label, (a, b) in counted.items()
     }
     return tuple(
         MemoryChange(
             label=label,
-            before=round(statistics.median(counted[label][0])),
-            after=round(statistics.median(counted[label][1])),
+            kind=counted[label][0].scarce,
+            before=round(statistics.median(counted[label][0].peaks)),
+            after=round(statistics.median(counted[label][1].peaks)),
             times=it.speed,
             verdict=_WORDS.get(it.verdict, "cannot tell"),
             reason=it.reason,

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 
 from harness.analysis.compare import Entry, entries, log_ratios
+from harness.analysis.memory import MemoryKind, scarce
 from harness.analysis.summary import Summary, Table
 from harness.cells import Phase, Setup
 from harness.records import Run
@@ -17,9 +18,10 @@ class CellBlocks(Frozen):
     """One cell of a run, one value a block, in the order of its blocks.
 
     `step_seconds` are medians over rounds; `ratios` say how many times as fast the cell was as
-    `baseline` in the blocks that both finished, and are empty for the baseline itself; `peak_rss`
-    are bytes of the whole process, of the blocks in which they were counted. `unranked` says why
-    the cell may not be ranked, empty where it may; `margin` is its table's δ.
+    `baseline` in the blocks that both finished, and are empty for the baseline itself. `peaks` are
+    bytes of the memory that is `scarce` there, in the phase that the process began with; empty in
+    any other. `unranked` says why the cell may not be ranked, empty where it may; `margin` is its
+    table's δ.
     """
 
     setup: Setup
@@ -29,7 +31,8 @@ class CellBlocks(Frozen):
     ratios: tuple[float, ...]
     margin: float
     unranked: str = ""
-    peak_rss: tuple[int, ...] = ()
+    scarce: MemoryKind = "total_rss"
+    peaks: tuple[int, ...] = ()
 
     @property
     def table(self) -> tuple[object, ...]:
@@ -59,6 +62,7 @@ def cell_name(cell: CellBlocks) -> str:
 def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
     of_label = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
     baseline = of_label[table.baseline]
+    kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
     for row in table.rows:
         setup = row.cell.setup
         timed = of_label[setup.label].steps[table.phase]
@@ -73,12 +77,17 @@ def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]
             ratios=tuple(map(math.exp, ratios.values())),
             margin=table.margin,
             unranked=row.unranked,
-            peak_rss=tuple(_peaks(of_label[setup.label], table.phase)),
+            scarce=kind,
+            peaks=tuple(_peaks(of_label[setup.label], table.phase, kind)),
         )
 
 
-def _peaks(entry: Entry, phase: Phase) -> Iterator[int]:
+def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> Iterator[int]:
     for record in entry.records:
-        measured = record.phase(phase)
-        if measured and measured.memory and measured.memory.total_peak_rss:
-            yield measured.memory.total_peak_rss
+        began = next(iter(record.phases), None)  # none where it was only trained
+        if began and began.phase == phase and began.memory:
+            count = {
+                "total_rss": began.memory.total_peak_rss,
+                "device_allocated": began.memory.device_peak_allocated,
+            }[kind]
+            yield from [count] if count else []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from harness.analysis.compare import Blocks
 from harness.cells import Cell
@@ -50,6 +51,20 @@ class MemoryPeaks(Frozen):
     def logical_over_least(self) -> float | None:
         """How many times the least the framework's own account comes to."""
         return None if self.logical.bytes is None else self.logical.bytes / self.least
+
+
+MemoryKind = Literal["total_rss", "device_allocated"]
+"""Two kinds of `MemoryPeaks`."""
+
+
+def scarce(device: str, peaks: Iterable[MemoryPeaks]) -> MemoryKind:
+    """The kind of memory that setups on one device run short of.
+
+    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
+    of the whole process: all that the machine must have.
+    """
+    counted = device != "cpu" and all(it.device_allocated.bytes for it in peaks)
+    return "device_allocated" if counted else "total_rss"
 
 
 def memory_peaks(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MANY = 500
 """Trials from which on a second process is worth its start."""
-
-
 MOST = 2**31 - 1
 """Pages, before anybody counted them."""
 

@@ -17,6 +17,8 @@ from harness.analysis.words import listed, ratio
 from harness.report import format as fmt
 from harness.report.inert import line
 
+_KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
+
 Said = tuple[str, str, str]
 """A name, its verdict, and what more there is to say."""
 
@@ -136,7 +138,7 @@ def _notes(table: ChangeTable) -> Iterator[str]:
 def _memory(table: ChangeTable) -> Sheet:
     found = [(it.label, it.verdict, _amount(it)) for it in table.memory]
     return Sheet(
-        title=f"{_phase(table)}, total peak RSS ({_place(table)})",
+        title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({_place(table)})",
         head=("framework:mode", "peak before", "peak after", "× as much as before", "verdict"),
         rows=tuple(
             (

@@ -76,6 +76,47 @@ def test_what_was_not_counted_is_not_compared():
     assert memory(peaks(EAGER, *QUIET), peaks(EAGER, *[None] * 6)) == {}
 
 
+def test_a_process_is_weighed_once_in_the_phase_that_it_began_with():
+    both = [
+        make_record(EAGER, block, {"train": [1e-3] * 3, "predict": [1e-3] * 3})
+        for block in range(6)
+    ]
+    found = between(both, both).tables
+    assert [(it.phase, len(it.memory)) for it in found] == [("train", 1), ("predict", 0)]
+
+
+def test_blocks_that_only_trained_have_no_peak():
+    beyond = [make_record(EAGER, 6, {}, quality=make_quality([0.9], 6))]
+    both = [*peaks(EAGER, *QUIET), *beyond]
+    assert memory(both, both)["pytorch:eager"].times.n == 6
+
+
+@pytest.mark.parametrize(("counted", "kind"), [(True, "device_allocated"), (False, "total_rss")])
+def test_on_a_gpu_it_is_what_all_allocate_there(counted, kind):
+    def allocated(times):
+        return [
+            make_record(
+                make_setup(label=label, device="gpu:0"),
+                block,
+                {"train": [1e-3] * 3},
+                memory=Memory(
+                    incremental_peak_rss=None,
+                    total_peak_rss=300 * MB,
+                    device_peak_allocated=round(times * size * MB)
+                    if counted or label == "pytorch:eager"
+                    else None,
+                ),
+            )
+            for label in ("pytorch:eager", "tensorflow:graph")
+            for block, size in enumerate(QUIET)
+        ]
+
+    found = memory(allocated(1), allocated(1.1))
+    assert {it.kind for it in found.values()} == {kind}
+    verdict = "more" if counted else "equivalent"
+    assert {it.verdict for it in found.values()} == {verdict}
+
+
 def test_memory_of_two_machines_is_not_compared():
     both = [*peaks(EAGER, *QUIET), *peaks(REPLAY, *QUIET)]
     assert memory(both, both, machine=make_info().machine | {"cpu": "another"}) == {}
