@@ -98,7 +98,8 @@ def _precision(
 ) -> Section:
     """Each ratio, and whether it met its target: what stopped its blocks."""
     columns = (
-        Column("ratio", "name"),
+        Column("framework:mode", "name"),
+        Column("against", "text"),
         Column("phase", "text"),
         Column("blocks"),
         Column("known to"),
@@ -127,7 +128,8 @@ def _precision(
 def _precision_row(width: Width) -> tuple[Value, ...]:
     mark, known = lane_mark(width.lane), width.half_width
     return (
-        Value(f"{line(width.label)} ÷ {line(width.baseline)}{mark}"),
+        Value(f"{line(width.label)}{mark}"),
+        Value(line(width.baseline)),
         Value(width.phase),
         values.count(width.n),
         Value(fmt.NONE if known is None else f"± {percent(known)}", raw=known),

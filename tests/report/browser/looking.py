@@ -15,7 +15,8 @@ SEVERE = ("serious", "critical")
 
 
 def look(page: Page, *names: str) -> dict[str, list[str]]:
-    """The findings of these probes, or of all: overflowing, clipped, overlapping, faint, pale."""
+    """The findings of these probes, or of all: overflowing, clipped, overlapping,
+    crumbled, faint, pale."""
     return dict(
         page.evaluate(
             f"""(names) => {{

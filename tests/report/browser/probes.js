@@ -37,7 +37,7 @@
       if (!shown.get(element)) continue;
       range.selectNodeContents(node);
       for (const box of range.getClientRects()) {
-        if (box.width > 1 && box.height > 1) found.push({ element, text: node.data.trim(), box });
+        if (box.width > 1 && box.height > 1) found.push({ element, node, text: node.data.trim(), box });
       }
     }
     return found;
@@ -116,6 +116,12 @@
     return found;
   }
 
+  /** Words that a narrow column breaks into lines of two or three letters. */
+  function crumbled() {
+    const lines = Map.groupBy(texts(), (it) => it.node);
+    return [...lines.values()].filter((own) => own.length > 2 && own[0].text.length < 4 * own.length).map(([it]) => told(it));
+  }
+
   const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
   const paint = canvas.getContext("2d", { willReadFrequently: true });
   const known = new Map();
@@ -169,5 +175,5 @@
     return [...found.values()];
   }
 
-  return { overflowing, clipped, overlapping, faint, pale };
+  return { overflowing, clipped, overlapping, crumbled, faint, pale };
 })()

@@ -20,7 +20,7 @@ def laid(request, browser):
 def test_nothing_is_clipped_or_overlaps(laid, width):
     laid.set_viewport_size({"width": width, "height": 900})
     settle(laid)
-    found = look(laid, "overflowing", "clipped", "overlapping")
+    found = look(laid, "overflowing", "clipped", "overlapping", "crumbled")
     assert not any(found.values()), found
 
 
@@ -29,7 +29,7 @@ def test_nothing_is_when_all_is_unfolded(laid, width):
     laid.set_viewport_size({"width": width, "height": 900})
     unfold(laid)
     settle(laid)
-    found = look(laid, "overflowing", "clipped", "overlapping")
+    found = look(laid, "overflowing", "clipped", "overlapping", "crumbled")
     assert not any(found.values()), found
 
 

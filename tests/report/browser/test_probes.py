@@ -14,6 +14,7 @@ FAULTS = {
     "clipped in a figure": '<svg width="60" height="20"><text x="40" y="15">longer</text></svg>',
     "overlapping": '<p>one line</p><p style="margin-top: -30px">another</p>',
     "overlapping in a figure": '<svg><text y="20">one</text><text x="9" y="22">two</text></svg>',
+    "crumbled": '<p style="width: 30px; overflow-wrap: anywhere">abcdefghijklmnop</p>',
     "faint": '<p style="background: #222; color: oklch(0.4 0 0)">dim</p>',
     "pale": '<svg><g class="mark" style="--c: #b5e0d0"></g></svg>',
     "faint in a figure": '<svg><text y="20" fill="#ccc">dim</text></svg>',
