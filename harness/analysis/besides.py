@@ -14,6 +14,7 @@ from harness.analysis.quality import QualityRow, QualityTable, finals_of
 from harness.analysis.quality_pairs import QualityPair, paired
 from harness.analysis.shifts import judged, shift
 from harness.analysis.verdicts import LEAST_MARGIN, Verdict
+from harness.cells import Lane
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Metric
 
@@ -49,7 +50,7 @@ class QualityChange(Frozen):
     """Medians over seeds of a setup's final values in both runs, and their difference by seed."""
 
     label: str
-    lane: str
+    lane: Lane
     before: float
     after: float
     pair: QualityPair
@@ -131,5 +132,5 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
         )
 
 
-def _by_setup(rows: Sequence[QualityRow]) -> dict[tuple[str, str], QualityRow]:
+def _by_setup(rows: Sequence[QualityRow]) -> dict[tuple[Lane, str], QualityRow]:
     return {(it.setup.lane, it.setup.label): it for it in rows}

@@ -18,7 +18,7 @@ from harness.analysis.intervals import Interval, median_interval
 from harness.analysis.quality import QualityTable
 from harness.analysis.shifts import Shift, judged, shift
 from harness.analysis.verdicts import percent
-from harness.cells import Phase
+from harness.cells import Lane, Phase
 from harness.records import RunInfo
 from harness.tasks.frozen import Frozen
 
@@ -50,7 +50,7 @@ class ChangeTable(Frozen):
     task: str
     digest: str
     phase: Phase
-    lane: str
+    lane: Lane
     device: str
     threads: int
     dtype: str

@@ -29,7 +29,7 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
         place=places.differing(table),
         lead=spread_sentence(table),
         grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
-        notes=(_target_note(table), *(_pair_note(it, table) for it in table.pairs), *_lost(table)),
+        notes=(_target_note(table), *(_pair_note(it) for it in table.pairs), *_lost(table)),
         scope=scope(table.rows[0].setup),
     )
 
@@ -74,13 +74,16 @@ def _bounds(interval: Interval, metric: str) -> str:
     return f"({fmt.quality(interval.low, metric)}–{fmt.quality(interval.high, metric)})"
 
 
-def _pair_note(pair: QualityPair, table: QualityTable) -> str:
+def margin_text(pair: QualityPair) -> str:
+    """What makes no difference in quality, e.g. `0.50 points`, `5 % of the error`."""
+    if pair.relative:
+        return f"{fmt.whole_percent(pair.margin)} of the error"
+    return fmt.difference(pair.margin, "accuracy")
+
+
+def _pair_note(pair: QualityPair) -> str:
     """Whether two setups end equally good, over the seeds that they share."""
-    margin = (
-        f"{fmt.whole_percent(pair.margin)} of the error"
-        if pair.relative
-        else fmt.difference(pair.margin, table.task.metric)
-    )
+    margin = margin_text(pair)
     names = f"{line(pair.label)} and {line(pair.baseline)}"
     seeds = fmt.count(len(pair.seeds), "seed")
     if pair.verdict == "equivalent":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.besides import MemoryChange, QualityChange, QualityChanges
@@ -11,11 +11,13 @@ from harness.analysis.between import Change, ChangeTable, Comparison
 from harness.analysis.comparable import Basis
 from harness.analysis.intervals import Interval
 from harness.analysis.quality_pairs import QualityPair
-from harness.analysis.shifts import MOST_MARGIN
+from harness.analysis.shifts import MOST_MARGIN, Shift
 from harness.analysis.verdicts import LEAST_MARGIN, percent
 from harness.analysis.words import listed, ratio
 from harness.report import format as fmt
 from harness.report.inert import line
+from harness.report.looks import lane_mark
+from harness.report.qualities import margin_text
 
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
 
@@ -48,20 +50,19 @@ def _place(table: ChangeTable | QualityChanges) -> str:
 
 
 def _phase(table: ChangeTable) -> str:
-    lane = "" if table.lane == "identical" else f", {table.lane}"
-    return f"{line(table.task)} {table.phase}{lane}"
+    return f"{line(table.task)} {table.phase}{lane_mark(table.lane)}"
 
 
 def _speed(table: ChangeTable, basis: Basis) -> Sheet:
     baseline = line(table.baseline)
     title = f"{_phase(table)} ({_place(table)})"
-    lead = _lead(_changed(table.changes), table.margin)
+    lead = _lead([_said(it.label, it.shift) for it in table.changes], table.margin)
     notes = tuple(_notes(table))
     if basis == "ratio":
         head = ("framework:mode", "before", "after", "× as fast as before", "verdict")
         rows = tuple(_row(it, basis) for it in table.changes)
         return Sheet(f"{title}, × {baseline}", head, rows, lead, notes)
-    ratios = list(_changed_relatively(table.changes))
+    ratios = [_said(it.label, it.relative) for it in table.changes if it.relative]
     against = _lead(ratios, table.margin)
     return Sheet(
         title=title,
@@ -91,30 +92,21 @@ def _row(change: Change, basis: Basis) -> tuple[str, ...]:
     )
 
 
-def _changed(changes: Iterable[Change]) -> Iterator[Said]:
-    for it in changes:
-        yield it.label, it.shift.verdict, f"is {ratio(it.shift.speed)} as fast as before"
+def _said(label: str, shift: Shift) -> Said:
+    return label, shift.verdict, f"is {ratio(shift.speed)} as fast as before"
 
 
-def _changed_relatively(changes: Iterable[Change]) -> Iterator[Said]:
-    for it in changes:
-        if it.relative:
-            fast = f"is {ratio(it.relative.speed)} as fast as before"
-            yield it.label, it.relative.verdict, fast
-
-
-def _lead(found: Iterable[Said], margin: float) -> str:
+def _lead(found: Sequence[Said], margin: float) -> str:
     """What changed, then what did not, then what is not known."""
-    all_of_it = list(found)
     quiet = {
         "equivalent": f"no difference larger than {percent(margin)}",
         "cannot tell": "cannot tell",
         "not ranked": "not ranked",
     }
-    said = [f"{line(label)} {words}" for label, verdict, words in all_of_it if verdict not in quiet]
+    said = [f"{line(label)} {words}" for label, verdict, words in found if verdict not in quiet]
     changed = bool(said)
     for verdict, words in quiet.items():
-        names = [line(label) for label, it, _ in all_of_it if it == verdict]
+        names = [line(label) for label, it, _ in found if it == verdict]
         if names:
             said.append(f"{words} for {listed(names)}")
     text = f"{'; '.join(said)}."
@@ -123,9 +115,8 @@ def _lead(found: Iterable[Said], margin: float) -> str:
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:
+    yield from _reasons((line(it.label), it.shift.verdict, it.shift.reason) for it in table.changes)
     for it in table.changes:
-        if it.shift.reason:
-            yield f"{line(it.label)}: {it.shift.verdict}, {line(it.shift.reason)}."
         if not it.shift.agrees:
             yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
     if table.margin > MOST_MARGIN:
@@ -191,12 +182,7 @@ def _quality(table: QualityChanges) -> Sheet:
 
 
 def _quality_lead(table: QualityChanges) -> str:
-    pair = table.changes[0].pair
-    within = (
-        f"{fmt.whole_percent(pair.margin)} of the error"
-        if pair.relative
-        else fmt.difference(pair.margin, table.metric)
-    )
+    within = margin_text(table.changes[0].pair)
     said = []
     for verdict, words in (
         ("differs", "Another quality than before"),
@@ -210,8 +196,7 @@ def _quality_lead(table: QualityChanges) -> str:
 
 
 def _name(change: QualityChange) -> str:
-    lane = "" if change.lane == "identical" else f", {change.lane}"
-    return f"{line(change.label)}{lane}"
+    return f"{line(change.label)}{lane_mark(change.lane)}"
 
 
 def _difference(pair: QualityPair) -> str:
