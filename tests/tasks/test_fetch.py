@@ -69,9 +69,10 @@ class Handler(BaseHTTPRequestHandler):
         if status == 206:
             total = len(served.body)
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.end_headers()
         body = body[: served.cuts.pop(0)] if served.cuts else body
+        # Before anything is sent: who is refused does not wait for the body.
         self.server.seen.append(Seen(self.path, asked, len(body)))
+        self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_):
