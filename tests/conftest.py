@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A shared machine may stand still for a second: no test asserts on a time, nor does hypothesis.
+settings.register_profile(
+    "samestep", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("samestep")
 
 
 @pytest.fixture(scope="session", autouse=True)

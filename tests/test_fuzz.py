@@ -90,7 +90,7 @@ def toml(content: Any) -> str:
     return json.dumps(content).replace("NaN", "nan").replace("Infinity", "inf")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
 def test_any_configuration_gives_a_plan_or_one_line(content):
     try:
@@ -104,7 +104,7 @@ GOOD_TASK = TASK.model_dump(mode="json") | {"name": "my-net"}
 TASK_PLACES = places(GOOD_TASK)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(path=st.sampled_from(TASK_PLACES), value=VALUES)
 def test_any_task_file_gives_tasks_or_one_line(tmp_path_factory, path, value):
     file = tmp_path_factory.getbasetemp() / "fuzzed.toml"
@@ -119,7 +119,7 @@ def test_any_task_file_gives_tasks_or_one_line(tmp_path_factory, path, value):
         assert error.isprintable()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=60) | VALUES.map(json.dumps).map(str.encode))
 @pytest.mark.parametrize(
     "door", [REQUEST, REPLY, PROVE, ANSWER], ids=["ask", "reply", "prove", "answer"]
@@ -167,7 +167,7 @@ def empty_store() -> Store:
     return Store(connection)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lie=LIES)
 def test_a_worker_that_lies_ends_its_own_trial_at_most(lie):
     """The run goes on, every trial ends in one record, and the result can be kept and read."""

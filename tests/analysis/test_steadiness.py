@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.steadiness import FEWEST, steadiness, steady_from, theil_sen
@@ -56,7 +56,6 @@ def test_single_outliers_count_for_nothing():
     assert sum(steady_from(noisy(levels, seed)) == 0 for seed in range(50)) >= 47
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 1.0), min_size=FEWEST, max_size=200), st.floats(1e-3, 1e3))
 def test_any_series_has_an_answer_and_a_constant_one_is_steady_in_any_unit(readings, unit):
     found = steady_from(readings)

@@ -121,9 +121,7 @@ def total(values):
     return result
 
 
-MANY = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+MANY = settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @MANY

@@ -262,7 +262,7 @@ def whole(tmp_path_factory):
     return folder / stores.FILE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=30),
     length=st.none() | st.integers(0, 10**6),
