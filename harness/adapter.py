@@ -57,7 +57,10 @@ class Framework:
     `idioms` does so for the idiomatic lane; `color` is its fixed colour in every figure.
     `accounting` is added to the environment of a process that asks for logical peaks, before it
     makes its first tensor. `caches` are the environment variables that name the folders in which
-    it keeps what it compiled.
+    it keeps what it compiled. `ahead` maps a mode to a module that a process imports before it
+    forks others: what each of them would load and find out anew; no thread, device or tensor may
+    come of it. `spins` says that its threads keep a core busy while they wait for each other: side
+    by side with others, its processes are slower by more than they share.
     """
 
     title: str
@@ -71,6 +74,8 @@ class Framework:
     accounting: Mapping[str, str] = field(default_factory=dict)
     idioms: Mapping[str, Own] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
+    ahead: Mapping[str, str] = field(default_factory=dict)
+    spins: bool = False
 
     @property
     def default_mode(self) -> str:
@@ -159,8 +164,9 @@ class Adapter(Protocol):
         """Peak bytes of all tensors that live while `run` runs, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.
-        Asked once, of a fresh adapter, in a process that nobody times. `run` is called twice and
-        counted the second time: tracing and compiling are no part of a step.
+        Asked once, of a fresh adapter, in a process that nobody times and that has frozen nothing
+        of it (`gc.freeze`). `run` is called twice and counted the second time: tracing and
+        compiling are no part of a step.
         """
 
     def tensor(self, values: Array) -> Any:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,34 @@ def test_our_tensorflow_folder_does_not_shadow_the_real_one():
     code = "import harness.frameworks as f; f.frameworks(); import tensorflow; tensorflow.constant"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
+
+
+AHEAD = """
+import importlib, os, sys
+from pathlib import Path
+package, ahead = sys.argv[1:]
+importlib.import_module(f"{package}.adapter")
+threads = lambda: len(list(Path("/proc/self/task").iterdir()))
+before = threads()
+importlib.import_module(ahead)
+print(threads() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for name, it in frameworks().items() for mode in it.ahead]
+)
+def test_what_is_imported_ahead_starts_no_thread(name, mode):
+    """Threads of a process do not live on in those that it forks."""
+    framework = frameworks()[name]
+    assert mode in {**framework.modes, **framework.idioms}
+    if version(framework) is None:
+        pytest.skip(f"{name} is not installed")
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("threads are counted on Linux only")
+    command = [sys.executable, "-c", AHEAD, f"impls.{name}", framework.ahead[mode]]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.strip() == "0", told.stderr
 
 
 def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys):

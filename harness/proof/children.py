@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import multiprocessing
@@ -32,6 +33,8 @@ def in_child(function: Callable[[], str], limit: float) -> str:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
+    # What is here already no child need search for garbage: to look is to copy, page after page.
+    gc.freeze()
     child = os.fork()
     if not child:
         _live(function, writer, parent)

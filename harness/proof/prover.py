@@ -12,14 +12,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from harness.adapter import Adapter, Options, Unsupported
-from harness.cells import THROUGHPUT, Phase
+from harness.cells import THROUGHPUT, Phase, Setup
 from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
@@ -56,7 +56,7 @@ def prove(request: Prove) -> Proved:
     """Examine in a child, then count each phase's memory in children of their own."""
     begin = time.monotonic()
     try:
-        for name in (TRUTH[request.tolerance], implementation(request)):
+        for name in (TRUTH[request.tolerance], implementation(request), *_ahead(request.setup)):
             importlib.import_module(name)
         proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
         if all(it.ok for it in proved.findings):
@@ -69,6 +69,13 @@ def prove(request: Prove) -> Proved:
         traceback.print_exc()
         proved = _ended(ENDED, " ".join(f"{type(error).__name__}: {error}".split())[:500])
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
+
+
+def _ahead(setup: Setup) -> Iterator[str]:
+    """The module to import before a fork, if the framework names one for this mode."""
+    ahead = importlib.import_module(f"impls.{setup.framework}").FRAMEWORK.ahead
+    if setup.mode in ahead:
+        yield ahead[setup.mode]
 
 
 def implementation(request: Prove) -> str:

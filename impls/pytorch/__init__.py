@@ -17,4 +17,5 @@ FRAMEWORK = Framework(
     },
     color="#D55E00",
     caches=("TORCHINDUCTOR_CACHE_DIR",),
+    ahead={"compile": "impls.pytorch.ahead"},
 )

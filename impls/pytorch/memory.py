@@ -13,7 +13,6 @@ from torch.profiler import ProfilerActivity, profile
 
 def bytes_alive(device: torch.device) -> int:
     """Bytes of all storages on a device that a tensor of this process looks at."""
-    gc.unfreeze()  # what was frozen would not be listed
     gc.collect()
     storages: dict[int, int] = {}
     for it in gc.get_objects():

@@ -13,4 +13,5 @@ FRAMEWORK = Framework(
     },
     idioms={"replay": Own("one captured step, fed by rows gathered by index")},
     color="#009E73",
+    spins=True,  # OpenBLAS does
 )

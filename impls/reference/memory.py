@@ -43,7 +43,6 @@ def _owner(array: Array) -> Array:
 
 def _staged() -> list[Array]:
     """Arrays in the named tuples of this package: batches, and what loads them."""
-    gc.unfreeze()  # what was frozen would not be listed
     gc.collect()
     tuples = [it for it in gc.get_objects() if _is_ours(type(it))]
     return [it for each in tuples for it in each if isinstance(it, np.ndarray)]

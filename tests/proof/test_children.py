@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -40,6 +41,18 @@ def test_a_child_has_a_process_and_variables_of_its_own():
     told = in_child(lambda: kept.append(1) or str(os.getpid()), 60)
     assert int(told) != os.getpid()
     assert kept == []
+
+
+def test_a_child_looks_for_garbage_among_its_own_things_only():
+    shared = ["made before the fork"]
+
+    def watched():
+        own = ["made in the child"]
+        listed = {id(it) for it in gc.get_objects()}
+        return f"{id(own) in listed} {id(shared) in listed}"
+
+    assert in_child(watched, 60) == "True False"
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -78,6 +79,40 @@ def test_one_prover_imports_each_framework_once():
     stage = Stage()
     assert len(list(prove_all(requests, stage, 1))) == 6
     assert len(stage.launched) == 2
+
+
+def test_what_spins_comes_first_and_by_itself():
+    stage, at_work, together = Stage(), [], []
+
+    class Noting(FakeProver):
+        def prove(self, request):
+            with stage.lock:
+                at_work.append(request.setup.framework)
+                together.append(set(at_work))
+            time.sleep(0.01)
+            with stage.lock:
+                at_work.remove(request.setup.framework)
+            return super().prove(request)
+
+    labels = [f"{name}:{mode}" for mode in "abc" for name in ("pytorch", "reference")]
+    requests = [request(label, threads=2) for label in labels]
+    launch = lambda setup: Noting(stage, group_of(setup))  # noqa: E731
+    assert len(list(prove_all(requests, launch, 4))) == 6
+    assert together == [{"reference"}] * 3 + [{"pytorch"}] * 3
+    assert [it.setup.framework for it in stage.proved[:3]] == ["reference"] * 3
+
+
+def test_a_single_thread_waits_for_nobody():
+    stage, meeting = Stage(), threading.Barrier(2)
+
+    class Meeting(FakeProver):
+        def prove(self, request):
+            meeting.wait(60)  # for the other framework
+            return super().prove(request)
+
+    requests = [request(f"{name}:a", threads=1) for name in ("pytorch", "reference")]
+    launch = lambda setup: Meeting(stage, group_of(setup))  # noqa: E731
+    assert len(list(prove_all(requests, launch, 2))) == 2
 
 
 def test_nothing_to_prove_launches_nothing():

@@ -94,6 +94,20 @@ def test_a_proof_that_breaks_says_how(with_faulty, data, tmp_path, mode):
     assert psutil.Process().children(recursive=True) == children
 
 
+def test_what_every_child_would_find_out_anew_is_imported_before_they_are_forked(
+    with_faulty, data, tmp_path
+):
+    prover = Prover(make_setup(TASK, "faulty:ahead"), tmp_path / "log")
+    try:
+        (without,) = prover.prove(request("faulty:unsupported", data)).findings
+        (finding,) = prover.prove(request("faulty:ahead", data)).findings
+    finally:
+        prover.close()
+    assert without.detail == "not on a Monday"
+    process = prover._process.pid
+    assert finding.detail == f"imported by {process}, forked by {process}"
+
+
 def test_a_framework_that_computes_nothing_is_not_proven(with_faulty, data, tmp_path):
     launch = lambda setup: Prover(setup, tmp_path / "log")  # noqa: E731
     ((_, proved),) = prove_all([request("faulty:fine", data)], launch, 2)

@@ -21,9 +21,11 @@ FRAMEWORK = Framework(
         "lazy": "does not go back to the start",
         "together": "is not built before two others are being built too",
         "compiling": "writes what it compiles into its cache",
+        "ahead": "says which process imported the module that is to be there ahead",
     },
     idioms={"fine": Own("a loop of its own")},
     color="#000000",
     devices=("cpu",),
     caches=("FAULTY_CACHE",),
+    ahead={"ahead": "impls.faulty.ahead"},
 )

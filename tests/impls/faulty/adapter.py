@@ -26,6 +26,9 @@ class Adapter:
             raise ValueError("two\nlines")
         if options.mode == "unsupported":
             raise Unsupported("not on a Monday")
+        if options.mode == "ahead":
+            ahead = sys.modules.get("impls.faulty.ahead")
+            raise Unsupported(f"imported by {ahead and ahead.PROCESS}, forked by {os.getppid()}")
         if options.mode == "together":
             meeting = Path(os.environ["FAULTY_MEETING"])
             (meeting / str(os.getpid())).touch()

@@ -1,0 +1,5 @@
+"""Imported before a process forks others."""
+
+import os
+
+PROCESS = os.getpid()
