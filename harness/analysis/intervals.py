@@ -8,9 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-# Not scipy.stats, which takes half a second to import.
-from scipy import special
-
+from harness.analysis.student import quantile
 from harness.tasks.frozen import Frozen
 
 CONFIDENCE = 0.95
@@ -141,9 +139,4 @@ def _student(logs: Sequence[float], confidence: float) -> tuple[float, float]:
     mean = math.fsum(logs) / n
     # Not statistics.stdev, whose exact fractions cost ten times as much.
     error = math.sqrt(math.fsum((it - mean) ** 2 for it in logs) / (n - 1) / n)
-    return mean, _quantile(n - 1, confidence) * error
-
-
-@functools.lru_cache(maxsize=1024)
-def _quantile(freedom: int, confidence: float) -> float:
-    return float(special.stdtrit(freedom, (1 + confidence) / 2))
+    return mean, quantile(n - 1, (1 + confidence) / 2) * error

@@ -7,10 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Not scipy.stats, which takes half a second to import.
-from scipy import special
-
 from harness.analysis.intervals import CONFIDENCE, LEAST_EXACT, Interval, rank
+from harness.analysis.student import below, quantile
 
 
 def signed_interval(
@@ -53,14 +51,14 @@ class Student(NamedTuple):
 
     def half_width(self, confidence: float = CONFIDENCE) -> float:
         """Half the width of Student's interval of the mean."""
-        return float(special.stdtrit(self.n - 1, (1 + confidence) / 2)) * self.error
+        return quantile(self.n - 1, (1 + confidence) / 2) * self.error
 
     def p_value(self, center: float = 0.0) -> float:
         """Two-sided: how surprising the mean is if the true one were `center`."""
         distance = abs(self.center - center)
         if self.error == 0:
             return 1.0 if distance == 0 else 0.0
-        return 2 * float(special.stdtr(self.n - 1, -distance / self.error))
+        return 2 * below(self.n - 1, -distance / self.error)
 
     def p_equivalent(self, margin: float) -> float:
         """The larger p of two one-sided t tests that the mean lies beyond ± margin (Schuirmann
@@ -68,7 +66,7 @@ class Student(NamedTuple):
         inside = margin - abs(self.center)
         if self.error == 0:
             return 0.0 if inside > 0 else 1.0
-        return float(special.stdtr(self.n - 1, -inside / self.error))
+        return below(self.n - 1, -inside / self.error)
 
 
 def student(values: Sequence[float], resolution: float = 0.0) -> Student:

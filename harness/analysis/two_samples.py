@@ -16,9 +16,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy import special
-
 from harness.analysis.intervals import CONFIDENCE, Interval
+from harness.analysis.student import quantile
 from harness.analysis.verdicts import LEVEL
 
 Logs = Sequence[float]
@@ -65,7 +64,7 @@ def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
     if total:
         parts = zip(errors, (before, after), strict=True)
         freedom = total**2 / sum(error**2 / (len(it) - 1) for error, it in parts)
-        half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
+        half = quantile(freedom, (1 + confidence) / 2) * math.sqrt(total)
     return Interval(
         estimate=math.exp(gap),
         low=math.exp(gap - half),
