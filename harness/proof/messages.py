@@ -42,6 +42,8 @@ class Proved(Frozen):
     logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
 
 
+IMPORT_SECONDS = 120.0
+"""What takes a prover longer to import has hung; it ends by SIGALRM."""
 PROVE: TypeAdapter[Prove] = TypeAdapter(Prove)
 ANSWER: TypeAdapter[Proved | Failed] = TypeAdapter(
     Annotated[Proved | Failed, Field(discriminator="answer")]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from harness.cells import Setup
 from harness.certificates import ENDED, Finding
-from harness.proof.messages import ANSWER, Prove, Proved
+from harness.proof.messages import ANSWER, IMPORT_SECONDS, Prove, Proved
 from harness.runs.process import WorkerFailed, WorkerProcess, environment
 
 PATIENT = {
@@ -24,8 +24,8 @@ PATIENT = {
 work side by side already. Memory is kept and used again: every step makes as many large arrays as
 the one before, and pages given back to the system are cleared before they return. No number changes
 by it."""
-SLACK_SECONDS = 60.0
-"""More than the children of a prover may take: for its own import."""
+SLACK_SECONDS = 30.0
+"""More than a prover and its children may take."""
 
 
 class Prover(WorkerProcess):
@@ -41,11 +41,17 @@ class Prover(WorkerProcess):
         """Raises WorkerFailed where the prover itself is gone: its caller needs a new one."""
         children = 3
         return cast(
-            "Proved", self.request(cast("Any", request), children * request.limit + SLACK_SECONDS)
+            "Proved",
+            self.request(
+                cast("Any", request), IMPORT_SECONDS + children * request.limit + SLACK_SECONDS
+            ),
         )
 
 
 def gone(failure: WorkerFailed) -> Proved:
     """The outcome of a proof whose prover failed."""
-    finding = Finding(check=ENDED, ok=False, detail=f"the prover {failure.status}: {failure.error}")
+    how = failure.error
+    if "SIGALRM" in how:
+        how = f"what it imports took more than {IMPORT_SECONDS:.0f} s"
+    finding = Finding(check=ENDED, ok=False, detail=f"the prover {failure.status}: {how}")
     return Proved(seconds=0.0, findings=(finding,))

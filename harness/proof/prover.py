@@ -7,8 +7,10 @@ threads, devices and graphs begin in the child.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -24,7 +26,7 @@ from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
 from harness.proof.examine import examine
-from harness.proof.messages import PROVE, Prove, Proved
+from harness.proof.messages import IMPORT_SECONDS, PROVE, Prove, Proved
 from harness.proof.peaks import impossible, logical_peak
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
@@ -56,8 +58,9 @@ def prove(request: Prove) -> Proved:
     """Examine in a child, then count each phase's memory in children of their own."""
     begin = time.monotonic()
     try:
-        for name in (TRUTH[request.tolerance], implementation(request), *_ahead(request.setup)):
-            importlib.import_module(name)
+        with at_most(IMPORT_SECONDS):
+            for name in (TRUTH[request.tolerance], implementation(request), *_ahead(request.setup)):
+                importlib.import_module(name)
         proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
         if all(it.ok for it in proved.findings):
             proved = _with_peaks(request, proved)
@@ -69,6 +72,16 @@ def prove(request: Prove) -> Proved:
         traceback.print_exc()
         proved = _ended(ENDED, " ".join(f"{type(error).__name__}: {error}".split())[:500])
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End this process if it takes longer: nothing gentler reaches what hangs outside Python."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _ahead(setup: Setup) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import psutil
@@ -10,8 +11,10 @@ import pytest
 import impls
 from harness.certificates import ENDED, SUPPORTED
 from harness.proof.certify import claim
+from harness.proof.children import ChildFailed, in_child
 from harness.proof.pool import prove_all
-from harness.proof.process import Prover
+from harness.proof.process import Prover, gone
+from harness.proof.prover import at_most
 from harness.runs.process import WorkerFailed
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import load, write_staged
@@ -128,6 +131,25 @@ def test_a_framework_that_cannot_be_imported_is_a_failure_of_its_proofs(data, tm
         assert "ModuleNotFoundError" in finding.detail
     finally:
         prover.close()
+
+
+def test_an_import_that_hangs_ends_the_process_and_says_so():
+    def stuck():
+        with at_most(0.1):
+            time.sleep(60)
+        return "never"
+
+    def quick():
+        with at_most(0.1):
+            pass
+        time.sleep(0.2)
+        return "still there"
+
+    with pytest.raises(ChildFailed, match="SIGALRM"):
+        in_child(stuck, 60)
+    assert in_child(quick, 60) == "still there"
+    (finding,) = gone(WorkerFailed("crashed", "killed by SIGALRM")).findings
+    assert finding.detail == "the prover crashed: what it imports took more than 120 s"
 
 
 def test_a_prover_that_is_killed_is_a_typed_failure(prover, data):
