@@ -142,6 +142,18 @@ def test_what_is_imported_ahead_starts_no_thread(name, mode):
     assert told.stdout.strip() == "0", told.stderr
 
 
+def test_what_the_compiler_asks_of_the_machine_has_been_asked_ahead():
+    """Its module bears with a version that cannot be asked; the pinned one can."""
+    if version(frameworks()["pytorch"]) is None:
+        pytest.skip("pytorch is not installed")
+    code = (
+        "import impls.pytorch.ahead; from torch._inductor import cpu_vec_isa;"
+        "print(cpu_vec_isa.valid_vec_isa_list.cache_info().currsize)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.strip() == "1", told.stderr
+
+
 def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys):
     torch = frameworks()["pytorch"]
     old = {"torch": "2.3.1+cpu", "numpy": "2.0.0rc1", "tensorflow-cpu": "10.0"}

@@ -13,6 +13,9 @@ from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 from harness.worker.messages import Failed
 
+IMPORT_SECONDS = 120.0
+"""What takes a prover longer to import has hung; the prover then ends itself by SIGALRM."""
+
 
 class Prove(Frozen):
     """Examine a setup over so many steps from the shared start of a seed.
@@ -42,8 +45,6 @@ class Proved(Frozen):
     logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
 
 
-IMPORT_SECONDS = 120.0
-"""What takes a prover longer to import has hung; it ends by SIGALRM."""
 PROVE: TypeAdapter[Prove] = TypeAdapter(Prove)
 ANSWER: TypeAdapter[Proved | Failed] = TypeAdapter(
     Annotated[Proved | Failed, Field(discriminator="answer")]

@@ -1,8 +1,8 @@
 """`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
 
 A prover imports a framework once and forks a child for every setup, so that each has a process of
-its own without the seconds that an import takes. Nothing of the framework is used before a fork:
-threads, devices and graphs begin in the child.
+its own without the seconds that an import takes. Nothing of the framework is used before a fork
+but what it names as harmless (`Framework.ahead`): threads, devices and graphs begin in the child.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.adapter import Adapter, Options, Unsupported
-from harness.cells import THROUGHPUT, Phase, Setup
+from harness.adapter import Adapter, Framework, Options, Unsupported
+from harness.cells import THROUGHPUT, Phase
 from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
@@ -59,7 +59,7 @@ def prove(request: Prove) -> Proved:
     begin = time.monotonic()
     try:
         with at_most(IMPORT_SECONDS):
-            for name in (TRUTH[request.tolerance], implementation(request), *_ahead(request.setup)):
+            for name in _imports(request):
                 importlib.import_module(name)
         proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
         if all(it.ok for it in proved.findings):
@@ -84,11 +84,17 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _ahead(setup: Setup) -> Iterator[str]:
-    """The module to import before a fork, if the framework names one for this mode."""
-    ahead = importlib.import_module(f"impls.{setup.framework}").FRAMEWORK.ahead
-    if setup.mode in ahead:
-        yield ahead[setup.mode]
+def _imports(request: Prove) -> Iterator[str]:
+    """The modules that a prover imports before it forks."""
+    yield TRUTH[request.tolerance]
+    yield implementation(request)
+    if ahead := _framework(request).ahead.get(request.setup.mode):
+        yield ahead
+
+
+def _framework(request: Prove) -> Framework:
+    framework: Framework = importlib.import_module(f"impls.{request.setup.framework}").FRAMEWORK
+    return framework
 
 
 def implementation(request: Prove) -> str:
@@ -153,8 +159,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
 def _peak(request: Prove, phase: Phase) -> str:
     if phase == "predict":  # who only predicts keeps no slots, whatever an adapter brings along
         request = request.model_copy(update={"task": only_predicting(request.task)})
-    package = importlib.import_module(f"impls.{request.setup.framework}")
-    os.environ.update(package.FRAMEWORK.accounting)
+    os.environ.update(_framework(request).accounting)
     arrays, batch = open_staged(Path(request.data)), request.task.batch
     rows = make_start(request.task, request.seed).epoch_order(0)[0][:batch]
     adapter = _built(request)

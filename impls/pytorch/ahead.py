@@ -11,7 +11,7 @@ import torch._inductor.compile_fx  # noqa: F401
 
 with contextlib.suppress(Exception):
     from torch._inductor.codecache import torch_key
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
+    from torch._inductor.cpu_vec_isa import valid_vec_isa_list
 
     torch_key()
-    pick_vec_isa()  # compiles a probe and loads it, in processes of its own
+    valid_vec_isa_list()  # compiles a probe and loads it, in processes of its own

@@ -15,6 +15,12 @@ from harness.adapter import Unsupported
 from harness.proof.children import ChildFailed, in_child
 
 
+@pytest.fixture(autouse=True)
+def _nothing_stays_frozen():
+    yield
+    gc.unfreeze()
+
+
 def dies_by(signal_):
     def die():
         faulthandler.disable()  # its report would be mistaken for one of the tests'
@@ -52,7 +58,6 @@ def test_a_child_looks_for_garbage_among_its_own_things_only():
         return f"{id(own) in listed} {id(shared) in listed}"
 
     assert in_child(watched, 60) == "True False"
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize(
