@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, common
 from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.reference import optim
+from impls.reference import on_gpu, optim
 from impls.reference.capture import capture
 from impls.reference.instructions import NUMPY, Namespace
 from impls.reference.memory import traced_peak
@@ -35,7 +34,7 @@ class Adapter:
     """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array."""
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
-        self._xp = _namespace(options.device)
+        self._xp = NUMPY if options.device == "cpu" else on_gpu.namespace(options.device)
         self._options = options
         self._classes = task.layers[-1][1] if task.data.shape.kind == "classes" else None
         self._network = network_of(task)
@@ -155,16 +154,16 @@ class Adapter:
             self._xp.library.cuda.get_current_stream().synchronize()
 
     def reset_device_memory(self) -> None:
-        """CuPy's memory pool keeps no peak."""
+        """CuPy's memory pool keeps no peak, and to hook into it would slow down what is timed."""
 
     def device_memory(self) -> DeviceMemory | None:
         return None
 
     def logical_peak(self, run: Callable[[], Any]) -> int | None:
         """The second of two runs is counted, when everything is captured."""
-        if self._options.device != "cpu":
-            return None  # CuPy's memory pool keeps no peak
         run()
+        if self._options.device != "cpu":
+            return on_gpu.allocation_peak(self._xp.library, run)
         held = [*self._state.values(), *(it.memory for it in self._replays.values())]
         return traced_peak(run, held)
 
@@ -231,21 +230,6 @@ def as_arrays(xp: Namespace, dtype: str, inputs: Mapping[str, Any]) -> dict[str,
         name: xp.library.asarray(value, dtype) if isinstance(value, float) else value
         for name, value in inputs.items()
     }
-
-
-def _namespace(device: str) -> Namespace:
-    if device == "cpu":
-        return NUMPY
-    try:
-        cupy = importlib.import_module("cupy")
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # whatever a driver or a missing library may raise
-        raise Unsupported(f"the reference needs CuPy and a GPU for {device}: {error}") from None
-    index = int(device.removeprefix("gpu:"))
-    if index >= count:
-        raise Unsupported(f"CuPy sees {count} GPU(s); there is no {device}")
-    cupy.cuda.Device(index).use()
-    return Namespace(cupy)
 
 
 def _name(array: Any) -> str:

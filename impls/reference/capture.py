@@ -74,7 +74,7 @@ class Recorder:
         return Traced(self, len(self.slots) - 1, value)
 
     def constant(self, value: Array) -> Traced:
-        traced = self.slot(value, "constant" if value.ndim else f"{value:.6g}")
+        traced = self.slot(value, "constant" if value.ndim else f"{float(value):.6g}")
         self.constants[traced.number] = self.base.library.asarray(value)
         return traced
 

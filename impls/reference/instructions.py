@@ -41,10 +41,9 @@ class Namespace:
 
     def __init__(self, library: Any) -> None:
         self.library = library
-        for name in (UFUNCS | CONSTANTS | {"broadcast_to", "take"}) - {"ndtr"}:
-            setattr(self, name, getattr(library, name))
-        for name, view in VIEWS.items():
-            setattr(self, name, view or getattr(library, name))
+        for name in UFUNCS | CONSTANTS | {"take"} | VIEWS.keys():
+            if not hasattr(type(self), name):
+                setattr(self, name, VIEWS.get(name) or getattr(library, name))
 
     @cached_property
     def ndtr(self) -> Any:

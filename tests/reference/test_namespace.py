@@ -12,21 +12,29 @@ from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter, capture_task, network_of, rule_of
 from impls.reference.capture import capture
-from impls.reference.instructions import NUMPY, Namespace
+from impls.reference.instructions import NUMPY
+from impls.reference.on_gpu import OnGpu
 from impls.reference.replay import Replay
 from tests.reference.batches import batches
 
 
 def other_library() -> tuple[types.SimpleNamespace, set[str]]:
-    """NumPy under another name, and the names that were asked of it."""
+    """NumPy under another name, and the names that were asked of it.
+
+    What CuPy does not have it refuses: a `maximum` that reduces, `out` of `matmul` by position.
+    """
     asked: set[str] = set()
+    own = {
+        "maximum": lambda x, y, *, out=None: np.maximum(x, y, out=out),
+        "matmul": lambda x, y, *, out=None: np.matmul(x, y, out=out),
+    }
 
     class Library(types.SimpleNamespace):
         __name__ = "numpy"
 
         def __getattr__(self, name: str):
             asked.add(name)
-            return getattr(np, name)
+            return own.get(name) or getattr(np, name)
 
     return Library(), asked
 
@@ -36,7 +44,7 @@ def other_library() -> tuple[types.SimpleNamespace, set[str]]:
 )
 def test_everything_goes_through_the_namespace(name):
     library, asked = other_library()
-    xp = Namespace(library)
+    xp = OnGpu(library)
     task = CATALOGUE[name].model_copy(update={"batch_size": 4})
     network, rule = network_of(task), rule_of(task.optimizer)
     inputs, targets = batches(task, 1)[0]
@@ -50,7 +58,7 @@ def test_everything_goes_through_the_namespace(name):
     found = Replay(program, xp).run(weights=weights, **given)
     expected = network.gradients(NUMPY, weights, **given)
     np.testing.assert_array_equal(found["gradient"], expected["gradient"])
-    assert {"matmul", "add", "asarray", "zeros"} <= asked
+    assert {"add", "asarray", "zeros"} <= asked
     assert rule.slots
 
 
