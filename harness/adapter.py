@@ -58,9 +58,9 @@ class Framework:
     `accounting` is added to the environment of a process that asks for logical peaks, before it
     makes its first tensor. `caches` are the environment variables that name the folders in which
     it keeps what it compiled. `ahead` maps a mode to a module that a process imports before it
-    forks others: what each of them would load and find out anew; no thread, device or tensor may
-    come of it. `spins` says that its threads keep a core busy while they wait for each other: what
-    takes two processes side by side takes them longer than one after the other.
+    forks others that run on the CPU: what each of them would load and find out anew; no thread or
+    tensor may come of it. `spins` says that its threads keep a core busy while they wait for each
+    other: what takes two processes side by side takes them longer than one after the other.
     """
 
     title: str

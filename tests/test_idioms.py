@@ -56,7 +56,9 @@ def prove(file, framework, mode, device, dtype, *names):
     if version(known) is None:
         pytest.skip(f"{framework} is not installed")
     words = [framework, mode, device, dtype, str(STEPS[dtype]), str(file), *names]
-    command = [sys.executable, "-W", "error::UserWarning", "-m", "tests.idioms", *words]
+    # TF32 is off on purpose, which PyTorch mentions when it compiles for a GPU.
+    strict = ["-W", "error::UserWarning", "-W", "ignore:TensorFloat32 tensor cores"]
+    command = [sys.executable, *strict, "-m", "tests.idioms", *words]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr[-3000:]
     found = json.loads(file.read_text())

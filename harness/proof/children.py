@@ -23,10 +23,11 @@ class ChildFailed(Exception):
     """It ended without an answer; the message says how."""
 
 
-def in_child(function: Callable[[], str], limit: float) -> str:
+def in_child(function: Callable[[], str], limit: float, keep_imports: bool = True) -> str:
     """What `function` returns in a child of this process, which may take `limit` seconds.
 
-    Modules that it imported on the way are imported here too: the next child has them at once.
+    With `keep_imports` modules that it imported on the way are imported here too: the next child
+    has them at once.
     Raises Unsupported if it did, and ChildFailed for any other way not to answer.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
@@ -40,7 +41,7 @@ def in_child(function: Callable[[], str], limit: float) -> str:
         _live(function, writer, parent)
     writer.close()
     try:
-        return _understood(_answer(reader, child, limit))
+        return _understood(_answer(reader, child, limit), keep_imports)
     finally:
         reader.close()
         with contextlib.suppress(ProcessLookupError):
@@ -84,9 +85,9 @@ def _answer(reader: Connection, child: int, limit: float) -> bytes:
     raise ChildFailed(f"its process {how}")
 
 
-def _understood(message: bytes) -> str:
+def _understood(message: bytes, keep_imports: bool) -> str:
     kind, text, imported = json.loads(message)
-    for name in imported:
+    for name in imported if keep_imports else ():
         with contextlib.suppress(Exception):  # some are made on the fly, and need not be here
             importlib.import_module(name)
     if kind == "unsupported":

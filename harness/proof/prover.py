@@ -61,7 +61,7 @@ def prove(request: Prove) -> Proved:
         with at_most(IMPORT_SECONDS):
             for name in _imports(request):
                 importlib.import_module(name)
-        proved = Proved.model_validate_json(in_child(partial(_examined, request), request.limit))
+        proved = Proved.model_validate_json(_forked(partial(_examined, request), request))
         if all(it.ok for it in proved.findings):
             proved = _with_peaks(request, proved)
     except Unsupported as reason:
@@ -88,8 +88,18 @@ def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
     yield TRUTH[request.tolerance]
     yield implementation(request)
-    if ahead := _framework(request).ahead.get(request.setup.mode):
+    if (ahead := _framework(request).ahead.get(request.setup.mode)) and _may_import_more(request):
         yield ahead
+
+
+def _may_import_more(request: Prove) -> bool:
+    """Whether a prover may import what a framework loads late: that may start a GPU, and one that
+    was started before a fork can be used by no child."""
+    return request.setup.device == "cpu"
+
+
+def _forked(function: Callable[[], str], request: Prove) -> str:
+    return in_child(function, request.limit, keep_imports=_may_import_more(request))
 
 
 def _framework(request: Prove) -> Framework:
@@ -144,7 +154,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
     why = ""
     for phase in THROUGHPUT:
         try:
-            told = in_child(partial(_peak, request, phase), request.limit)
+            told = _forked(partial(_peak, request, phase), request)
             peaks[phase] = int(told) if told else None
             why = why or impossible(peaks[phase], request.task, request.setup.dtype)
         except ChildFailed as failure:

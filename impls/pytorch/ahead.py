@@ -1,8 +1,8 @@
 """What torch.compile loads late and asks of the machine: seconds in every process, the same in all.
 
-Imported before a process forks others, which then have it. PyTorch remembers what it has found out,
-so that here it need only be asked. Where another version has no such questions, or a machine no
-answers, nothing is lost.
+Imported before a process forks others for the CPU, which then have it. PyTorch remembers what it
+has found out, so that here it need only be asked. Where another version has no such questions, or a
+machine no answers, nothing is lost.
 """
 
 import contextlib

@@ -89,9 +89,10 @@ def test_a_child_that_hangs_is_ended():
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_what_a_child_imports_its_parent_has_for_the_next():
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_a_child_imports_its_parent_has_for_the_next_if_it_wants(keep):
     for name in [it for it in sys.modules if it.startswith("xmlrpc")]:
         del sys.modules[name]
-    told = in_child(lambda: __import__("xmlrpc.client") and "done", 60)
+    told = in_child(lambda: __import__("xmlrpc.client") and "done", 60, keep_imports=keep)
     assert told == "done"
-    assert "xmlrpc.client" in sys.modules
+    assert ("xmlrpc.client" in sys.modules) == keep

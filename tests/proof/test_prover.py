@@ -111,6 +111,18 @@ def test_what_every_child_would_find_out_anew_is_imported_before_they_are_forked
     assert finding.detail == f"imported by {process}, forked by {process}"
 
 
+def test_nothing_is_imported_ahead_that_may_start_a_gpu(with_faulty, data, tmp_path):
+    """No child could use it any more."""
+    asked = request("faulty:ahead", data)
+    setup = asked.setup.model_copy(update={"device": "gpu:0"})
+    prover = Prover(setup, tmp_path / "log")
+    try:
+        (finding,) = prover.prove(asked.model_copy(update={"setup": setup})).findings
+    finally:
+        prover.close()
+    assert finding.detail.startswith("imported by None, ")
+
+
 def test_a_framework_that_computes_nothing_is_not_proven(with_faulty, data, tmp_path):
     launch = lambda setup: Prover(setup, tmp_path / "log")  # noqa: E731
     ((_, proved),) = prove_all([request("faulty:fine", data)], launch, 2)
