@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, Meaning] = {
     WEIGHTS: Meaning("device of every weight", must_agree=True),
     PRECISION: Meaning("precision of matrix products, measured against float64", must_agree=True),
     TF32: Meaning("whether float32 products may be rounded to TF32", must_agree=True),
+    "gpu": Meaning("the GPU, as the framework names it"),
     "float32_matmul_precision": Meaning("the framework's own flag for float32 products"),
     "inter_op_threads": Meaning("operations that may run at the same time"),
     "blas": Meaning("BLAS and OpenMP libraries of the process (threads of each)", constant=False),

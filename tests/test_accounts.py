@@ -120,6 +120,7 @@ def test_on_a_gpu(framework, mode):
     before, after = found["settings"]
     assert before == after
     assert before["device"] == before["devices_of_weights"] == "gpu:0"
+    assert before["gpu"] in gpus()
     assert before["tf32"] is False
     assert precision_class(found["limits"]["matmul_error"]) == "float32"
     for name, phases in found["peaks"].items():

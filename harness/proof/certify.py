@@ -118,9 +118,10 @@ def key_of(claim: Claim) -> str:
 
 
 def versions_of(framework: Framework) -> dict[str, str]:
-    """Every distribution of a framework that is installed, and what those need directly."""
+    """Every distribution of a framework or beneath it that is installed, and what those need
+    directly."""
     found: dict[str, str] = {}
-    for name in framework.distributions:
+    for name in (*framework.distributions, *framework.beneath):
         try:
             needed = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:

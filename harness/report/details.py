@@ -75,6 +75,10 @@ def break_even(it: BreakEven) -> str:
         return f"Counting its start, {line(it.label)} never overtakes {line(it.baseline)}{cold}."
     if it.verdict == "cannot tell" or it.steps is None or it.seconds is None:
         return f"Break-even of {names}: cannot tell, {line(it.reason)}{cold}."
+    if it.steps.estimate == 0:  # the median start is no handicap, but it may be one
+        first, other = (it.label, it.baseline)[:: 1 if it.verdict == "overtakes" else -1]
+        ahead = f"{line(first)} seems to be ahead of {line(other)} throughout"
+        return f"Counting its start, {ahead}, which is not sure{cold}."
     steps, seconds = fmt.number_interval(it.steps), fmt.seconds_interval(it.seconds)
     verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
     told = f"{' '.join(steps).strip()} steps, {' '.join(seconds).strip()}"

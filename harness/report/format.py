@@ -68,8 +68,10 @@ def percent(share: float | None) -> str:
 
 
 def whole_percent(share: float | None) -> str:
-    """A share in whole percent, e.g. `95 %`, or `200 %` of a core."""
-    return NONE if share is None else f"{100 * share:.0f} %"
+    """A share in whole percent, e.g. `95 %`, or `200 %` of a core; below one with two digits."""
+    if share is None:
+        return NONE
+    return f"{100 * share:.2g} %" if 0 < abs(share) < 0.00995 else f"{100 * share:.0f} %"
 
 
 def quality(value: float | None, metric: str) -> str:

@@ -32,18 +32,24 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-@functools.cache
 def gpus() -> tuple[str, ...]:
     """Names of the NVIDIA GPUs, by the driver's own tool; empty where there is none."""
+    return tuple(name for name, _ in _nvidia())
+
+
+@functools.cache
+def _nvidia() -> tuple[tuple[str, str], ...]:
+    """Name and driver of every NVIDIA GPU."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
-    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(line.strip() for line in told.stdout.splitlines() if line.strip())
+    lines = (it.rpartition(",") for it in told.stdout.splitlines() if it.strip())
+    return tuple((name.strip(), driver.strip()) for name, _, driver in lines)
 
 
 def fingerprint() -> dict[str, Setting]:
@@ -82,11 +88,14 @@ def versions() -> dict[str, str]:
     """Installed versions of samestep, the frameworks and the libraries beneath them."""
     found = {"samestep": harness.__version__, "python": platform.python_version()}
     found |= {name: it for name, fw in frameworks().items() if (it := version(fw))}
-    for package in RECORDED_PACKAGES:
+    beneath = [name for it in frameworks().values() for name in it.beneath]
+    for package in (*RECORDED_PACKAGES, *beneath):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if drivers := sorted({driver for _, driver in _nvidia()}):
+        found["nvidia-driver"] = ", ".join(drivers)
     return found
 
 

@@ -5,6 +5,7 @@ from harness.adapter import Framework, Own
 FRAMEWORK = Framework(
     title="NumPy reference",
     distributions=("numpy",),
+    beneath=("cupy-cuda13x", "cupy-cuda12x"),
     install="pip install -c constraints.txt samestep",
     least="2.0",
     modes={

@@ -186,6 +186,7 @@ class Adapter:
             "predict_traces": sum(name == "predict" for name, _ in self._replays),
         }
         if self._options.device != "cpu":
+            settings["gpu"] = on_gpu.name(self._xp.library)
             settings["tf32"] = os.environ.get("CUPY_TF32") == "1"
         for (name, rows), replay in self._replays.items():
             of_rows = f"_{rows}" if rows else ""

@@ -38,6 +38,12 @@ def namespace(device: str) -> OnGpu:
     return OnGpu(cupy)
 
 
+def name(cupy: Any) -> str:
+    """What the driver calls the GPU in use."""
+    told: bytes = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
+    return told.decode()
+
+
 def allocation_peak(cupy: Any, run: Callable[[], Any]) -> int:
     """Peak bytes of CuPy's memory pool while `run` runs, with what was there before.
 

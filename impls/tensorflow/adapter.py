@@ -191,7 +191,8 @@ class Adapter:
             "compile": None if self._mode == "eager" else "tf.function",
         }
         if not self._on_cpu:
-            settings["gpu"] = self._device
+            gpu = tf.config.list_physical_devices("GPU")[int(self._device.rpartition(":")[2])]
+            settings["gpu"] = tf.config.experimental.get_device_details(gpu).get("device_name")
             settings["tf32"] = tf.config.experimental.tensor_float_32_execution_enabled()
         if self._mode != "eager":
             settings["train_traces"] = self._train.experimental_get_tracing_count()

@@ -64,6 +64,11 @@ def test_number(value, text):
 def test_shares_and_qualities():
     assert fmt.percent(0.97424) == "97.42 %"
     assert fmt.whole_percent(1.97) == "197 %"
+    assert fmt.whole_percent(0) == "0 %"
+    # A small net reaches no whole percent of a large GPU's peak.
+    assert fmt.whole_percent(0.000166) == "0.017 %"
+    assert fmt.whole_percent(0.00994) == "0.99 %"
+    assert fmt.whole_percent(0.00996) == "1 %"
     assert fmt.percent(None) == fmt.whole_percent(None) == fmt.quality(None, "mse") == "–"
     assert fmt.quality(0.9742, "accuracy") == "97.42 %"
     assert fmt.quality(0.4503, "mse") == "0.450"
