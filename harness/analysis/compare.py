@@ -94,5 +94,5 @@ def block_log_ratio(ours: Record, theirs: Record, phase: Phase) -> float | None:
 
 
 def _median_log(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:
-    logs = [math.log(ours[round_] / theirs[round_]) for round_ in ours.keys() & theirs.keys()]
+    logs = [math.log(it / theirs[round_]) for round_, it in ours.items() if round_ in theirs]
     return statistics.median(logs) if logs else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import signal
@@ -118,6 +119,7 @@ def _prepare(meeting: Meeting) -> None:
     """In the second process, before all else."""
     from harness.report import figures  # noqa: F401 - while there is nothing to draw yet
 
+    gc.disable()  # nothing that it draws goes in circles, and to look for that takes a tenth
     global _meeting
     _meeting = meeting
     # An interrupt reaches the whole group: this process ends when the other wants no more of it.

@@ -1,27 +1,26 @@
 """Sketches side by side on one sheet, drawn with matplotlib as PNG and SVG.
 
-All that is alike on a sheet is one artist: axes, texts and lines of their own would take a hundred
-times as long.
+Straight to matplotlib's renderers, all that is alike on a sheet in one call: with figures and axes
+of matplotlib's it would take a hundred times as long.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.colors import to_rgb, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
-from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.transforms import Affine2D, IdentityTransform, Transform
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -30,18 +29,34 @@ from harness.report.looks import Look
 from harness.report.sketch import Point, Sketch
 
 DPI = 150
+POINTS = 72
+"""To the inch; SVG's units."""
 LIGHTEST, MOST = 240, 40
 """Of the shades in a PNG, and the colours that have any."""
 DOT = 6.5
 COMPRESSION = 3
 """Of PNG: a third of the time of the default for a few more bytes."""
 
+SETTINGS: dict[Any, Any] = {
+    "agg.path.chunksize": 0,
+    "path.simplify": True,
+    "path.simplify_threshold": 1 / 9,
+    "path.sketch": None,
+    "path.snap": True,
+    "svg.hashsalt": "samestep",
+    "svg.id": None,
+}
+"""All that the renderers read of them: whatever a user's matplotlibrc says, files are the same."""
+
+Color: TypeAlias = tuple[float, float, float, float]
+Renderer: TypeAlias = Any  # matplotlib's, which have no types
+
 
 class Canvas:
-    """A sheet of `wide` × `tall` inches; x goes right and y goes down."""
+    """A sheet of `wide` × `tall` inches, in whole pixels; x goes right and y goes down."""
 
     def __init__(self, wide: float, tall: float) -> None:
-        self.wide, self.tall = wide, tall
+        self.wide, self.tall = (math.ceil(round(it * DPI, 6)) / DPI for it in (wide, tall))
         self.lines: list[Line] = []
         self._bands: list[tuple[list[Point], str, float]] = []
         self._strokes: dict[tuple[str, float, float], list[list[Point]]] = defaultdict(list)
@@ -81,26 +96,21 @@ class Canvas:
     def drawn(self) -> tuple[bytes, str]:
         """The sheet as PNG and as SVG, the letters of both as outlines: neither needs a font."""
         png, svg = io.BytesIO(), io.StringIO()
-        with mpl.rc_context():
-            # Whatever a user's matplotlibrc says, the files are the same.
-            mpl.rcdefaults()
-            mpl.rcParams.update({"lines.scale_dashes": False, "svg.hashsalt": "samestep"})
-            figure = Figure(figsize=(self.wide, self.tall), dpi=DPI, facecolor="white")
-            sheet = FigureCanvasAgg(figure)
-            inches = Affine2D().scale(1, -1).translate(0, self.tall) + figure.dpi_scale_trans
-            letters = list(self._letters())
-            for it in (*self._shapes(inches), *letters):
-                if not it.is_transform_set():
-                    it.set_transform(inches)
-                figure.add_artist(it)
+        with mpl.rc_context(SETTINGS):
+            pixels: Renderer = RendererAgg(round(self.wide * DPI), round(self.tall * DPI), DPI)  # type: ignore[no-untyped-call]
+            self._paint(pixels, DPI)
+            self._paint_letters(pixels)
             # Neither the date nor the version of matplotlib belongs into a file that may be
             # compared.
-            _pixels(sheet, self._colors()).save(
+            _reduced(pixels, self._colors()).save(
                 png, "png", dpi=(DPI, DPI), compress_level=COMPRESSION
             )
-            for it in letters:
-                it.set_visible(False)
-            figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+            nothing = {"Date": None, "Creator": None}
+            vectors: Renderer = RendererSVG(  # type: ignore[no-untyped-call]
+                self.wide * POINTS, self.tall * POINTS, svg, metadata=nothing
+            )
+            self._paint(vectors, POINTS)
+            vectors.finalize()
         head, end, tail = svg.getvalue().rpartition("</svg>")
         return png.getvalue(), head + "".join(self._lettered()) + end + tail
 
@@ -111,41 +121,28 @@ class Canvas:
         yield from (look.color for look, _, _ in self._marks)
         yield from (it.color for it in self.lines)
 
-    def _shapes(self, inches: Transform) -> Iterator[Artist]:
-        yield PolyCollection(
-            [it for it, _, _ in self._bands],
-            facecolors=[to_rgba(color, alpha) for _, color, alpha in self._bands],
-            edgecolors="none",
-            zorder=0,
-        )
+    def _paint(self, to: Renderer, dpi: float) -> None:
+        """All but letters, from the ground up."""
+        inches = self._inches(dpi)
+        whole = [(0.0, 0.0), (self.wide, 0.0), (self.wide, self.tall), (0.0, self.tall)]
+        for points, color, alpha in [(whole, "white", 1.0), *self._bands]:
+            to.draw_path(_pen(to), _polygon(points), inches, to_rgba(color, alpha))
         for (color, thick, alpha), paths in self._strokes.items():
             codes = [code for it in paths for code in (Path.MOVETO, *[Path.LINETO] * (len(it) - 1))]
-            path = Path([point for it in paths for point in it], codes)
-            how = {"edgecolor": to_rgba(color, alpha), "linewidth": thick, "zorder": 1}
-            yield PathPatch(path, fill=False, capstyle="butt", **how)
-        yield LineCollection(
-            [it[0] for it in self._curves],
-            colors=[look.color for _, look, _ in self._curves],
-            linewidths=[thick for _, _, thick in self._curves],
-            linestyles=[(0, it.dashes) if it.dashes else "solid" for _, it, _ in self._curves],
-            zorder=2,
-        )
+            pen = _pen(to, to_rgba(color, alpha), thick)
+            to.draw_path(pen, Path([point for it in paths for point in it], codes), inches)
+        for points, look, thick in self._curves:
+            to.draw_path(_pen(to, to_rgba(look.color), thick, look.dashes), Path(points), inches)
         for (look, hollow, size), points in self._marks.items():
+            own, white = to_rgba(look.color), to_rgba("white")
+            edge, face = (own, white) if hollow else (white, own)
             style = MarkerStyle(look.marker)
-            yield PathCollection(
-                [style.get_path().transformed(style.get_transform())],
-                sizes=[size**2],
-                facecolors="white" if hollow else look.color,
-                edgecolors=look.color if hollow else "white",
-                linewidths=1.6 if hollow else 0.8,
-                offsets=points,
-                offset_transform=inches,
-                transform=IdentityTransform(),
-                zorder=3,
-            )
+            scaled = style.get_transform() + Affine2D().scale(size * dpi / POINTS)
+            pen = _pen(to, edge, 1.6 if hollow else 0.8)
+            to.draw_markers(pen, style.get_path(), scaled, Path(points), inches, face)
 
-    def _letters(self) -> Iterator[PathPatch]:
-        """All letters of one colour as one shape, below what they stand beside."""
+    def _paint_letters(self, to: Renderer) -> None:
+        """All letters of one colour as one shape."""
         colors: dict[str, list[Line]] = defaultdict(list)
         for it in self.lines:
             colors[it.color].append(it)
@@ -153,7 +150,11 @@ class Canvas:
             codes = np.concatenate([outline(it.text, it.weight)[1] for it in lines])
             if len(codes):
                 path = Path(np.concatenate([_placed(it) for it in lines]), codes)
-                yield PathPatch(path, facecolor=color, linewidth=0, zorder=4)
+                to.draw_path(_pen(to), path, self._inches(DPI), to_rgba(color))
+
+    def _inches(self, dpi: float) -> Affine2D:
+        """From inches on the sheet to dots, whose y goes up."""
+        return Affine2D().scale(1, -1).translate(0, self.tall).scale(dpi)
 
     def _lettered(self) -> Iterator[str]:
         """The letters as SVG: each outline once, then where it stands; 72 units to the inch."""
@@ -178,14 +179,29 @@ class Canvas:
             yield "</g>\n"
 
 
-def _pixels(sheet: FigureCanvasAgg, colors: Iterable[str]) -> Image.Image:
+def _pen(
+    to: Renderer, color: Color = (0, 0, 0, 0), thick: float = 0, dashes: Sequence[float] = ()
+) -> Any:
+    """What draws lines; nothing, if it is not thick."""
+    pen = to.new_gc()
+    pen.set_foreground(color, isRGBA=True)
+    pen.set_linewidth(thick)
+    if dashes:
+        pen.set_dashes(0, dashes)
+    return pen
+
+
+def _polygon(points: Sequence[Point]) -> Path:
+    return Path([*points, points[0]], closed=True)
+
+
+def _reduced(drawn: Renderer, colors: Iterable[str]) -> Image.Image:
     """What is drawn, in as few colours as it needs: a third of the bytes, in half of the time.
 
     White and each colour that was drawn with are exactly themselves; what lies between them is
     the edge of a letter or a line.
     """
-    sheet.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(sheet.buffer_rgba())  # type: ignore[no-untyped-call]
+    pixels = np.asarray(drawn.buffer_rgba())
     palette = Image.new("P", (1, 1))
     palette.putpalette(_shades(colors).tobytes())
     image = Image.fromarray(pixels).convert("RGB")

@@ -109,10 +109,10 @@ def epoch_lines(summary: Summary) -> list[dict[str, Any]]:
 
 def _csv(columns: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> str:
     """Numbers in full; not by pandas, whose import takes longer than a quick run's whole page."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    text, names = io.StringIO(), list(columns)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([it.get(name) for name in names] for it in lines)
     return text.getvalue()
 
 
@@ -189,19 +189,21 @@ def _ratio(table: Table, label: str) -> dict[str, Any]:
 
 def _epochs(table: QualityTable, training: TrainingRow) -> list[dict[str, Any]]:
     rows, elapsed = [], 0.0
+    same = setup_columns(training.setup) | {
+        "seed": training.quality.seed,
+        "metric": table.task.metric,
+        "target": table.task.target,
+        "seconds_to_target": training.seconds_to_target,
+    }
     for number, epoch in enumerate(training.quality.epochs, start=1):
         elapsed += epoch.seconds
         rows.append(
-            setup_columns(training.setup)
+            same
             | {
-                "seed": training.quality.seed,
                 "epoch": number,
                 "seconds": elapsed,
                 "loss": epoch.loss,
-                "metric": table.task.metric,
                 "quality": epoch.quality,
-                "target": table.task.target,
-                "seconds_to_target": training.seconds_to_target,
             }
         )
     return rows

@@ -135,7 +135,8 @@ def test_a_matplotlibrc_changes_nothing(charts):
     import matplotlib as mpl
 
     plain = figures.draw([charts["memory"]])[0]
-    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "none"}):
+    other = {"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "salt", "path.snap": False}
+    with mpl.rc_context({**other, "path.sketch": (5, 50, 2), "path.simplify": False}):
         assert figures.draw([charts["memory"]])[0] == plain
 
 
