@@ -20,8 +20,9 @@ help:
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
-# Pure functions and the page side by side; what has processes and clocks one after the other.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks
+# What has clocks, or looks for processes, comes one after the other; all else side by side.
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks $(patsubst %,tests/test_%.py,\
+  accounts bad_input cli commands comparing docs exporting floors frameworks fuzz idioms merging settings)
 
 test: $(READY)
 ifdef ARGS
