@@ -91,6 +91,40 @@ def check(found, dtype, stock, task):
         assert (found["from the task"] > TOLERANCE[dtype]) == far, "stock, and yet the task's own"
 
 
+CHOSEN = """
+import torch
+from harness.adapter import Options
+from harness.tasks.start import make_start
+from impls.pytorch.idiom import Idiom
+from tests.conformance import TASKS
+
+for task in TASKS:
+    for dtype in ("float32", "float64"):
+        for device in ("cpu", "cuda"):
+            idiom = Idiom(task, make_start(task, 3), Options("eager", "cpu", 1, dtype))
+            idiom._device = torch.device(device)  # no GPU is needed to choose for one
+            chosen = idiom._optimizer_of(task).defaults.get("fused")
+            print(task.optimizer.name, dtype, device, bool(chosen))
+"""
+
+
+def test_a_fused_optimizer_is_taken_where_it_changes_no_formula():
+    if version(frameworks()["pytorch"]) is None:
+        pytest.skip("pytorch is not installed")
+    command = [sys.executable, "-c", CHOSEN]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {tuple(it.split()) for it in told.stdout.splitlines()}
+    names = {it[0] for it in found}
+    assert {"adam", "adamw", "sgd", "rmsprop"} <= names
+    without = {it[:3] for it in found if it[3] == "False"}
+    rounded = {(name, "float32", "cuda") for name in ("adam", "adamw")}
+    everywhere = {
+        ("rmsprop", d, where) for d in ("float32", "float64") for where in ("cpu", "cuda")
+    }
+    assert without == rounded | everywhere
+    assert len(found) == 4 * len(names)  # each choice is one
+
+
 def test_an_idiom_of_its_own_formula_says_so_and_no_other():
     assert {
         name for name, it in frameworks().items() if any(o.stock for o in it.idioms.values())

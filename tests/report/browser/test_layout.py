@@ -38,3 +38,30 @@ def test_text_and_marks_stand_out(laid, scheme):
     laid.emulate_media(color_scheme=scheme)
     found = look(laid, "faint", "pale")
     assert not any(found.values()), found
+
+
+BESIDE = """() => [
+  ...document.querySelectorAll(":is(#phases, #memory) .tables > article"),
+].map((it) => {
+  const [table] = it.querySelectorAll(".scroll");
+  return {
+    beside: it.getBoundingClientRect().width < it.parentElement.clientWidth - 1,
+    cut: table.scrollWidth > table.clientWidth + 1,
+  };
+})"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_stand_beside_each_other_only_where_both_are_whole(laid, width):
+    laid.set_viewport_size({"width": width, "height": 900})
+    settle(laid)
+    found = laid.evaluate(BESIDE)
+    assert found
+    assert not [it for it in found if it["beside"] and it["cut"]]
+
+
+def test_where_there_is_room_two_tables_stand_in_a_row(browser, small):
+    with opened(browser, small) as page:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        settle(page)
+        assert any(it["beside"] for it in page.evaluate(BESIDE))
