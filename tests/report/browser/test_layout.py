@@ -65,3 +65,16 @@ def test_where_there_is_room_two_tables_stand_in_a_row(browser, small):
         page.set_viewport_size({"width": 1280, "height": 900})
         settle(page)
         assert any(it["beside"] for it in page.evaluate(BESIDE))
+
+
+def test_a_remark_is_no_column_of_single_words(browser, small):
+    """On a telephone the table is scrolled; its rows need not be as tall as the screen."""
+    with opened(browser, small) as page:
+        page.set_viewport_size({"width": 360, "height": 800})
+        settle(page)
+        widths = page.evaluate(
+            """() => [...document.querySelectorAll("#noise td.text:last-child")]
+              .map((it) => it.getBoundingClientRect().width)"""
+        )
+        assert widths
+        assert min(widths) > 180
