@@ -57,7 +57,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
             line(run.stopped_by or "it was killed, or still goes on"),
         ),
         troubles=troubles(summary),
-        unavailable=tuple((line(it.what), line(it.reason)) for it in run.info.unavailable),
+        left_out=tuple((line(it.what), line(it.reason)) for it in run.left_out),
         method=_method(),
         everything=everything(run, summary),
         repeat=_repeat(run),

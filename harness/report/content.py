@@ -143,7 +143,7 @@ class Content:
     means: tuple[Section, ...]
     noise: tuple[Section, ...]
     troubles: tuple[Trouble, ...]
-    unavailable: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
     method: tuple[tuple[str, str], ...]
     everything: Everything
     repeat: Repeat

@@ -44,11 +44,11 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
             yield from (_figure(it) for it in drawings if it.section == name)
             for section in sections:
                 yield from _section(section)
-    if content.troubles or content.unavailable:
-        yield "## Failures and what was unavailable"
+    if content.troubles or content.left_out:
+        yield "## Failures and what was left out"
         for trouble in content.troubles:
             yield from _trouble(trouble)
-        yield "\n".join(f"- {code(it)}: {prose(reason)}" for it, reason in content.unavailable)
+        yield "\n".join(f"- {code(it)}: {prose(reason)}" for it, reason in content.left_out)
     yield "## Method"
     yield "\n".join(f"- **{prose(name)}.** {prose(text)}" for name, text in content.method)
     yield from _repeat(content)

@@ -53,8 +53,8 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     for trouble in troubles(summary):
         said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         _one_line(f"{said}: {trouble.error}" if trouble.error else said, "red", console)
-    for missing in run.info.unavailable:
-        _one_line(f"unavailable: {line(missing.what)}: {line(missing.reason)}", "yellow", console)
+    for missing in run.left_out:
+        _one_line(f"left out: {line(missing.what)}: {line(missing.reason)}", "yellow", console)
     for name, text in facts(run, summary):
         console.print(Text.assemble((f"{name}: ", "dim"), text))
 

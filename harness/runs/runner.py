@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import shutil
 import time
@@ -159,29 +160,31 @@ class Runner:
                 if course.covers(number, records):
                     course.learn(number, records)
         taken, budget = 0, self._plan.config.budget
-        while following_slot := following(self._courses):
+        end = math.inf if budget is None else begin + budget
+
+        def fits(slot: Slot) -> bool:
+            return not taken or time.monotonic() + self._clock.expected(slot) <= end
+
+        while following_slot := following(self._courses, fits):
             if self._ending():
                 return INTERRUPTED
             course, slot = following_slot
-            needed = self._clock.expected(slot)
-            if taken and budget is not None and time.monotonic() - begin + needed > budget:
-                return OUT_OF_TIME
-            many, seconds = self._left(None if budget is None else begin + budget)
+            many, seconds = self._left(end)
             block = self._block(slot, done)
             self._display.block(taken + 1, taken + many, block, seconds)
             self._run(course, slot, block)
             taken += 1
-        return verdict(self._courses)
+        left_out = any(course.left() for course in self._courses)
+        return OUT_OF_TIME if left_out else verdict(self._courses)
 
-    def _left(self, end: float | None) -> tuple[int, float]:
+    def _left(self, end: float) -> tuple[int, float]:
         """How many blocks are still to come, and what they take: as many as end in time."""
         left = [it for course in self._courses for it in course.left()]
-        times = list(map(self._clock.expected, sorted(left, key=lambda it: it.number)))
-        if end is None:
-            return len(times), sum(times)
-        room = end - time.monotonic()
-        fitting = sum(it <= room for it in itertools.accumulate(times))
-        return max(1, fitting), sum(times[: max(1, fitting)])
+        many, seconds, room = 0, 0.0, end - time.monotonic()
+        for needed in map(self._clock.expected, sorted(left, key=lambda it: it.number)):
+            if not many or seconds + needed <= room:
+                many, seconds = many + 1, seconds + needed
+        return many, seconds
 
     def _run(self, course: Course, slot: Slot, block: Block) -> None:
         self._records = []

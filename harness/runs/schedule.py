@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.noise import block_noise, noisy
@@ -15,7 +15,6 @@ from harness.runs.config import RunConfig
 from harness.runs.machine import cores
 from harness.runs.plan import Arena, Plan
 from harness.tasks.costs import train_flops
-from harness.tasks.spec import Task
 
 ALONE_EVERY = 3
 """In blocks 0, 3, 6, … workers start one after the other, so that their starts can be timed."""
@@ -24,7 +23,8 @@ MOST_ADDED = 3
 FINISHED, REACHED = "all blocks done", "precision reached"
 
 # Rough figures for a first estimate only; after one block the run's own times take over.
-START_SECONDS, FLOPS_PER_SECOND, STEP_OVERHEAD = 4.0, 2e10, 0.5e-3
+START_SECONDS, STEP_OVERHEAD = 4.0, 0.5e-3
+FLOPS_PER_THREAD, FLOPS_OF_A_GPU = 1e10, 2e12
 
 
 Key = tuple[object, ...]
@@ -146,11 +146,15 @@ def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Cours
     return [Course(arena, plan.config, unranked) for arena in plan.arenas]
 
 
-def following(all_courses: Iterable[Course]) -> tuple[Course, Slot] | None:
+def following(
+    all_courses: Iterable[Course], fits: Callable[[Slot], bool] = lambda slot: True
+) -> tuple[Course, Slot] | None:
     """What runs next: one block of every arena before the second of any, so that a budget that
-    ends early has cut all of them alike."""
+    ends early has cut all of them alike. An arena whose next block `fits` no more holds up none
+    whose block does."""
     waiting = [(course, left[0]) for course in all_courses if (left := course.left())]
-    return min(waiting, key=lambda it: it[1].number, default=None)
+    fitting = [it for it in waiting if fits(it[1])]
+    return min(fitting, key=lambda it: it[1].number, default=None)
 
 
 def verdict(all_courses: Sequence[Course]) -> str:
@@ -187,7 +191,7 @@ class Clock:
         workers = len(slot.setups)
         starts = workers if slot.alone else max(1.0, workers / cores())
         trained = sum(not it.twin for it in slot.setups) if slot.trains else 0
-        step = _step_seconds(task)
+        step = _step_seconds(slot.arena)
         turns = config.rounds * max(config.sample_seconds, step)
         measured = len(config.phases) * (turns + max(config.warmup_seconds, 10 * step))
         return (
@@ -201,8 +205,10 @@ def _kind(slot: Slot) -> Kind:
     return (slot.alone, slot.timed, slot.trains, len(slot.setups))
 
 
-def _step_seconds(task: Task) -> float:
-    return train_flops(task) / FLOPS_PER_SECOND + STEP_OVERHEAD
+def _step_seconds(arena: Arena) -> float:
+    setup = arena.setups[0]
+    per_second = FLOPS_PER_THREAD * setup.threads if setup.device == "cpu" else FLOPS_OF_A_GPU
+    return train_flops(arena.task) / per_second + STEP_OVERHEAD
 
 
 def planned_seconds(plan: Plan) -> float:

@@ -16,6 +16,7 @@ from tests.builders import (
     ERROR_TASK,
     MANY_LABELS,
     TASK,
+    certified,
     make_failure,
     make_record,
     make_run,
@@ -71,7 +72,19 @@ def test_failures_take_one_line_each():
     (crashed,) = [it for it in lines if it.startswith("x:y on digits-mlp: crashed, 2 trials: long")]
     assert len(crashed) <= 80
     assert "z:y on digits-mlp: hung, 1 trial" in lines
-    assert "unavailable: mnist-*: no data" in lines
+    assert "left out: mnist-*: no data" in lines
+
+
+def test_a_comparison_that_no_block_was_begun_of_is_named():
+    records = measured([TASK, ERROR_TASK], blocks=1)
+    begun = [it for it in records if it.setup.task == TASK.name]
+    cut = make_run(
+        begun, [TASK, ERROR_TASK], stopped_by="budget spent", certificates=certified(records)
+    )
+    text = " ".join(shown(cut, width=200).split())
+    told = f"{ERROR_TASK.name} on cpu, 1 thread, float32: no block of it was begun: budget spent"
+    assert f"left out: {told}" in text
+    assert "no block" not in shown(make_run(records, [TASK, ERROR_TASK]), width=200)
 
 
 def test_plain_text_where_there_is_no_terminal():

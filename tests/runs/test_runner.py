@@ -205,6 +205,17 @@ def test_no_block_is_begun_that_would_end_after_the_budget(tmp_path, clock):
     assert len(engine.blocks) == 4
 
 
+def test_what_does_not_fit_into_the_budget_holds_up_nobody_who_does(tmp_path, clock):
+    endless = OTHER.model_copy(update={"epochs": 10_000})
+    engine = FakeEngine(clock)
+    with create(tmp_path) as store:
+        made = plan(tmp_path, (TASK, endless), blocks=3, seeds=1, budget=45.0)
+        rule = start(made, store, engine, tmp_path)
+    assert rule == "budget spent"
+    assert [it.task.name for it in engine.blocks] == [TASK.name] * 3
+    assert clock.now <= 45.0
+
+
 def test_at_least_one_block_runs_whatever_the_budget(tmp_path, clock):
     engine = FakeEngine(clock)
     with create(tmp_path) as store:

@@ -21,6 +21,7 @@ from harness.runs.schedule import (
     planned_seconds,
     verdict,
 )
+from harness.tasks.spec import Model
 from tests.builders import make_failure, make_record
 from tests.fakes import TASK, setup
 
@@ -281,3 +282,14 @@ def test_a_block_that_starts_side_by_side_is_expected_to_be_shorter(monkeypatch)
 def test_the_time_of_a_plan_grows_with_its_blocks(tmp_path):
     few, many = (planned_seconds(plan(tmp_path, blocks=it)) for it in (3, 9))
     assert few == pytest.approx(many / 3, rel=0.2)
+
+
+def test_a_step_is_expected_to_be_shorter_on_more_threads_and_on_a_gpu():
+    wide = TASK.model_copy(update={"model": Model(hidden=(4096, 4096)), "batch_size": 512})
+
+    def expected(device: str, threads: int) -> float:
+        moved = {"task": wide.name, "digest": wide.digest, "device": device, "threads": threads}
+        arena = Arena(wide, tuple(it.model_copy(update=moved) for it in SETUPS))
+        return Clock(resolve(None, {})).expected(Slot(arena, 0, timed=True, trains=True))
+
+    assert expected("gpu:0", 16) < expected("cpu", 16) < expected("cpu", 2)
