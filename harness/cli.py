@@ -105,7 +105,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
 ) -> None:
     """Measure, print who is faster, and write the report."""
-    from harness import commands
+    from harness import running
 
     chosen = selection(
         task, framework, lane, phase, device, threads, dtype, set_, data_dir, task_file
@@ -121,7 +121,7 @@ def run(
         shard=shard,
     )
     manner = "quiet" if quiet else "plain" if verbose else "screen"
-    commands.run(flags, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
+    running.run(flags, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
 
 
 @app.command(name="verify")
@@ -162,9 +162,9 @@ def report(
     name: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None, output: Output = RESULTS
 ) -> None:
     """Write a run's report again (the latest run's, if none is named)."""
-    from harness import commands
+    from harness import showing
 
-    commands.report(name, output)
+    showing.report(name, output)
 
 
 @app.command()
@@ -172,9 +172,9 @@ def show(
     name: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None, output: Output = RESULTS
 ) -> None:
     """Print a run's result (the latest run's, if none is named)."""
-    from harness import commands
+    from harness import showing
 
-    commands.show(name, output)
+    showing.show(name, output)
 
 
 @app.command()
@@ -230,14 +230,14 @@ def explain(
 @data_app.command()
 def fetch(name: str, data_dir: DataDir = None) -> None:
     """Download a data set: mnist or fashion-mnist. The only command that uses a network."""
-    from harness import commands
+    from harness import fetching
 
-    commands.fetch(name, data_dir)
+    fetching.fetch(name, data_dir)
 
 
 @data_app.command()
 def verify(name: Annotated[str | None, typer.Argument()] = None, data_dir: DataDir = None) -> None:
     """Check the files of a data set (of all, if none is named)."""
-    from harness import commands
+    from harness import fetching
 
-    commands.verify(name, data_dir)
+    fetching.verify(name, data_dir)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness import load
-from harness.commands import _plan_of
 from harness.errors import StoreError, UsageError
 from harness.merging import keep, merge
+from harness.running import _plan_of
 from harness.runs.store import create, open_existing
 from tests.builders import make_info
 from tests.report.reading import Page

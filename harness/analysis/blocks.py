@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping
 
 from harness.analysis.compare import Entry, entries, log_ratios
@@ -72,7 +71,7 @@ def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]
         yield CellBlocks(
             setup=setup,
             phase=table.phase,
-            step_seconds=tuple(statistics.median(it.values()) for it in timed.values()),
+            step_seconds=tuple(of_label[setup.label].steady[table.phase].values()),
             baseline=table.baseline,
             ratios=tuple(map(math.exp, ratios.values())),
             margin=table.margin,

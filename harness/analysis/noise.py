@@ -181,12 +181,12 @@ def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
     """Sums over the turns of some samples; None for no sample."""
     if not samples:
         return None
-    seconds = sum(it.seconds for it in samples)
+    seconds = sum(times := [it.seconds for it in samples])
     loads = [it.load for it in samples if it.load is not None]
     return TurnNoise(
         seconds=seconds,
-        steal_share=_share(samples, seconds, lambda it: it.steal_seconds),
-        pressure_share=_share(samples, seconds, lambda it: it.pressure_seconds),
+        steal_share=_share([it.steal_seconds for it in samples], times),
+        pressure_share=_share([it.pressure_seconds for it in samples], times),
         switches_per_second=sum(it.involuntary_switches for it in samples) / seconds,
         cpu_share=sum(it.cpu_seconds for it in samples) / seconds,
         load=statistics.median(loads) if loads else None,
@@ -284,11 +284,11 @@ def _of(record: Record) -> Iterator[Sample]:
     return (sample for phase in record.phases for sample in phase.samples)
 
 
-def _share(
-    samples: Sequence[Sample], seconds: float, count: Callable[[Sample], float | None]
-) -> float | None:
+def _share(counts: Sequence[float | None], times: Sequence[float]) -> float | None:
     """The sum of a counter over the sum of the time, of the samples in which it counted."""
-    counted = [(value, it.seconds) for it in samples if (value := count(it)) is not None]
+    counted = [it for it in counts if it is not None]
     if not counted:
         return None
-    return math.fsum(it[0] for it in counted) / math.fsum(it[1] for it in counted)
+    if len(counted) < len(counts):
+        times = [time for it, time in zip(counts, times, strict=True) if it is not None]
+    return math.fsum(counted) / math.fsum(times)

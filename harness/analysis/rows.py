@@ -73,7 +73,7 @@ def cell_row(
     alone = [it for it in records if it.alone]
     phases = [it for record in records if (it := record.phase(phase))]
     firsts = [it for record in alone or records if (it := record.phase(phase))]
-    step = median_interval([statistics.median(rounds.values()) for rounds in timed.values()])
+    step = median_interval([*entry.steady[phase].values()])
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
     return CellRow(

@@ -165,8 +165,8 @@ class _Start(NamedTuple):
 def _trials(entry: Entry, phase: Phase) -> dict[int, _Trial]:
     """By block those that started alone and whose steps were timed."""
     return {
-        block: _Trial(record, calls, statistics.median(times.values()))
-        for block, times in entry.steps[phase].items()
+        block: _Trial(record, calls, step)
+        for block, step in entry.steady[phase].items()
         if (record := entry.blocks[block]).alone and (calls := record.phase(phase))
     }
 

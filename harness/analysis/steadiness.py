@@ -183,11 +183,12 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
 
     None where no two places differ.
     """
+    points = list(zip(places, values, strict=True))
     slopes = [
-        (values[late] - values[early]) / (places[late] - places[early])
-        for late in range(len(places))
-        for early in range(late)
-        if places[late] != places[early]
+        (value - before) / (place - earlier)
+        for late, (place, value) in enumerate(points)
+        for earlier, before in points[:late]
+        if place != earlier
     ]
     return statistics.median(slopes) if slopes else None
 

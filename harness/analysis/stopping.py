@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.compare import Steps, baseline_of, log_ratios, step_times
+from harness.analysis.compare import Entry, baseline_of, entries, log_ratios
 from harness.analysis.intervals import log_half_width
 from harness.analysis.verdicts import least_blocks_for
 from harness.cells import PHASES, Lane, Phase
@@ -64,10 +64,17 @@ def standing(records: Sequence[Record], *, precision: float | None, least_blocks
     may be ranked: of one that may not, nobody waits for the ratio. `least_blocks` is raised to
     the number that the verdicts of so many rows need. A setup without a rival is known at once.
     """
-    lanes: dict[Lane, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    good = [it for it in records if it.status == "ok" and not it.setup.twin]
-    for record in good:
-        lanes[record.setup.lane][record.setup.label].append(record)
+    return standing_of(entries(records).values(), precision=precision, least_blocks=least_blocks)
+
+
+def standing_of(
+    contestants: Iterable[Entry], *, precision: float | None, least_blocks: int
+) -> Standing:
+    """The same of entries."""
+    good = [it for it in contestants if not it.setup.twin]
+    lanes: dict[Lane, dict[str, Entry]] = defaultdict(dict)
+    for it in good:
+        lanes[it.setup.lane][it.setup.label] = it
     widths: list[Width] = []
     least = least_blocks
     for lane, setups in lanes.items():
@@ -75,7 +82,7 @@ def standing(records: Sequence[Record], *, precision: float | None, least_blocks
             found = _widths(lane, phase, setups, precision, least_blocks)
             least = max(least, least_blocks_for(len(found)))
             widths += found
-    blocks = len({it.block for it in good})
+    blocks = len({block for it in good for block in it.blocks})
     return Standing(
         precision=precision,
         least_blocks=least,
@@ -99,15 +106,12 @@ def known(logs: Sequence[float], precision: float, least_blocks: int) -> bool:
 def _widths(
     lane: Lane,
     phase: Phase,
-    setups: Mapping[str, Sequence[Record]],
+    setups: Mapping[str, Entry],
     precision: float | None,
     least_blocks: int,
 ) -> list[Width]:
-    timed: dict[str, Steps] = {
-        label: {it.block: times for it in records if (times := step_times(it, phase))}
-        for label, records in setups.items()
-    }
-    labels = sorted(label for label, blocks in timed.items() if blocks)
+    timed = {label: it.steps[phase] for label, it in setups.items() if it.steps[phase]}
+    labels = sorted(timed)
     if len(labels) < 2:
         return []
     baseline = baseline_of(labels)

@@ -14,7 +14,7 @@ from harness.analysis.noise import ArenaNoise, arena_noise, margin
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
 from harness.analysis.ranking import Eligibility
 from harness.analysis.rows import CellRow
-from harness.analysis.stopping import Standing, standing
+from harness.analysis.stopping import Standing, standing_of
 from harness.analysis.tables import Table, make_table
 from harness.cells import LANES, PHASES, Setup
 from harness.certificates import Certificate
@@ -96,7 +96,7 @@ def summarise(
         aggregates=aggregates(tables),
         noise=tuple(part.noise for part in parts),
         standings=tuple(
-            standing(part.rankable, precision=precision, least_blocks=least_blocks)
+            standing_of(part.rankable, precision=precision, least_blocks=least_blocks)
             for part in parts
         ),
         advice=advise([it for part in parts for it in part.grounds]),
@@ -131,12 +131,7 @@ class _Part:
         lanes: list[list[Entry]] = [
             own for lane in LANES if (own := [it for it in contestants if it.setup.lane == lane])
         ]
-        self.rankable = [
-            record
-            for entry in contestants
-            if not eligibility.of_setup(entry)
-            for record in entry.records
-        ]
+        self.rankable = [it for it in contestants if not eligibility.of_setup(it)]
         self.noise = arena_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}
         made = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import itertools
 import multiprocessing
@@ -74,9 +75,14 @@ class Artist:
             with contextlib.suppress(BrokenProcessPool):
                 self._drawn = self._pool.submit(_draw, charts)
 
+    @functools.cached_property
+    def pages(self) -> list[Chart]:
+        """What is drawn, a page each."""
+        return _pages(self._charts)
+
     def drawings(self) -> list[Drawing]:
         """All figures, in order."""
-        pages = _pages(self._charts)
+        pages = self.pages
         last: list[list[Drawing]] = []
         while self._meeting.begun < (end := len(pages) - len(last)):
             self._meeting.end = end - 1

@@ -34,6 +34,8 @@ POINTS = 72
 LIGHTEST, MOST = 240, 40
 """Of the shades in a PNG, and the colours that have any."""
 DOT = 6.5
+WHITE = 0xFFFFFFFF
+"""The four bytes of a pixel of the ground."""
 COMPRESSION = 3
 """Of PNG: a third of the time of the default for a few more bytes."""
 
@@ -204,8 +206,15 @@ def _reduced(drawn: Renderer, colors: Iterable[str]) -> Image.Image:
     pixels = np.asarray(drawn.buffer_rgba())
     palette = Image.new("P", (1, 1))
     palette.putpalette(_shades(colors).tobytes())
-    image = Image.fromarray(pixels).convert("RGB")
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    # Most of a sheet is white, the first colour: only the rest is looked up.
+    whole = pixels.view(np.uint32).ravel()
+    inked = np.flatnonzero(whole != WHITE)
+    ink = Image.fromarray(whole[inked].view(np.uint8).reshape(1, -1, 4)).convert("RGB")
+    found = np.zeros(whole.shape, np.uint8)
+    found[inked] = np.asarray(ink.quantize(palette=palette, dither=Image.Dither.NONE))[0]
+    image = Image.fromarray(found.reshape(pixels.shape[:2]))
+    image.putpalette(palette.getpalette() or [])
+    return image
 
 
 def _shades(colors: Iterable[str]) -> NDArray[np.uint8]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.report.chart import Chart
 from harness.report.content import Choice, Column, Content, Grid, Section, Trouble, Value
-from harness.report.figures import Drawing
 from harness.report.inert import cell, code, fenced, prose
 
 _ALIGN = {"name": ":--", "text": ":--", "number": "--:"}
 
 
-def render_markdown(content: Content, drawings: Sequence[Drawing]) -> str:
+def render_markdown(content: Content, pages: Sequence[Chart]) -> str:
     """The whole report; figures are linked as files of `figures/`."""
-    return "\n\n".join(it for it in _parts(content, drawings) if it) + "\n"
+    return "\n\n".join(it for it in _parts(content, pages) if it) + "\n"
 
 
-def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
+def _parts(content: Content, pages: Sequence[Chart]) -> Iterator[str]:
     yield f"# {prose(content.title)}"
     yield prose(content.byline)
     yield prose(content.question)
@@ -41,7 +41,7 @@ def _parts(content: Content, drawings: Sequence[Drawing]) -> Iterator[str]:
     ):
         if sections:
             yield f"## {title}"
-            yield from (_figure(it) for it in drawings if it.section == name)
+            yield from (_figure(it) for it in pages if it.section == name)
             for section in sections:
                 yield from _section(section)
     if content.troubles or content.left_out:
@@ -66,9 +66,9 @@ def _choice(choice: Choice) -> str:
     return f"- {prose(choice.scenario)}: {answer}{evidence}"
 
 
-def _figure(drawing: Drawing) -> str:
-    alt = prose(f"{drawing.title}. {drawing.alt}")
-    return f"[![{alt}](figures/{drawing.name}.png)](figures/{drawing.name}.svg)"
+def _figure(page: Chart) -> str:
+    alt = prose(f"{page.title}. {page.alt}")
+    return f"[![{alt}](figures/{page.name}.png)](figures/{page.name}.svg)"
 
 
 def _section(section: Section) -> Iterator[str]:

@@ -10,11 +10,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from importlib.resources import files as resources
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from harness.report.chart import Chart, Dots
 from harness.report.content import Column, Content, Value
@@ -113,15 +114,15 @@ def cells(row: Sequence[Value], columns: Sequence[Column], moving: bool = False)
 def _cell(it: Value, column: Column) -> str:
     text, detail = escape(it.text), escape(it.detail)
     if column.kind == "name":
-        name = text.replace(":", Markup(":<wbr>"))
+        name = text.replace(":", ":<wbr>")
         tag = f' <span class="tag good">{detail}</span>' if detail else ""
         return f'<th scope="row" class="name"><code>{name}</code>{tag}</th>'
     if column.role == "verdict":
-        text = Markup(f'<span class="verdict-word {text.partition(" ")[0]}">{text}</span>')
+        text = f'<span class="verdict-word {text.partition(" ")[0]}">{text}</span>'
     elif it.text == "differs":
-        text = Markup(f'<span class="verdict-word differs">{text}</span>')
+        text = f'<span class="verdict-word differs">{text}</span>'
     elif it.anchor:
-        text = Markup(f'<a href="#{escape(it.anchor)}">{text}</a>')
+        text = f'<a href="#{escape(it.anchor)}">{text}</a>'
     # Most cells are numbers: without a class for them a large page has a tenth less.
     kind = "" if column.kind == "number" else f' class="{column.kind}"'
     role = f' data-role="{column.role}"' if column.role else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,10 +26,14 @@ class Scale:
     log: bool = False
 
     def at(self, value: float) -> float:
-        low, high = self.low, self.high
+        low, high = self._ends
         if self.log:
-            low, high, value = (math.log(it) for it in (low, high, max(value, low)))
+            value = math.log(max(value, self.low))
         return self.length * (value - low) / (high - low)
+
+    @functools.cached_property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
 
     def ticks(self, count: int, *, integer: bool = False) -> list[float]:
         """At most about `count` round values within the scale."""

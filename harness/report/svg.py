@@ -7,11 +7,13 @@ per cent of them, and letters and marks keep their size.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from harness.report import panels
 from harness.report.chart import Chart, Curves, Dots, Key
@@ -257,12 +259,17 @@ def _text(it: Text, x: str) -> str:
 
 def _d(points: Iterable[tuple[float, float]]) -> str:
     """A path from point to point, each told from the one before: half as long to read."""
-    steps, before = [], (0, 0)
+    steps, left, up = [], 0, 0
     for x, y in points:
-        at = (round(10 * PIXELS * x), round(10 * PIXELS * y))
-        steps.append(" ".join(f"{(a - b) / 10:g}" for a, b in zip(at, before, strict=True)))
-        before = at
+        right, down = round(10 * PIXELS * x), round(10 * PIXELS * y)
+        steps.append(f"{_tenths(right - left)} {_tenths(down - up)}")
+        left, up = right, down
     return f"M{'l'.join(filter(None, (steps[0], ' '.join(steps[1:]))))}".replace(" -", "-")
+
+
+@functools.lru_cache(maxsize=8192)
+def _tenths(number: int) -> str:
+    return f"{number / 10:g}"
 
 
 def _px(inches: float) -> str:

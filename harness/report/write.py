@@ -44,8 +44,9 @@ def write_report(run: Run, directory: Path) -> list[Path]:
             "run.json": _json(run_document(run, summary)),
         }
         page = render_page(content, charts, make_forests(summary, others), data)
+        text = render_markdown(content, artist.pages)
         drawings = artist.drawings()
-    files = {"report.html": page, "report.md": render_markdown(content, drawings), **data}
+    files = {"report.html": page, "report.md": text, **data}
     figures: dict[str, str | bytes] = {}
     for drawing in drawings:
         figures[f"figures/{drawing.name}.png"] = drawing.png

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -82,7 +82,9 @@ def _certificates(connection: sqlite3.Connection, run: str) -> Iterator[Certific
 
 
 def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
-    samples = _samples(connection, run)
+    # A store of schema 1 that is only read has fewer columns.
+    there = {row[1] for row in connection.execute("PRAGMA table_info(samples)")}
+    columns = [name for name in SAMPLE if name in there]
     rows = connection.execute(
         "SELECT s.trial, s.block, s.attempt, s.setup, e.record FROM started s "
         "LEFT JOIN ended e USING (trial) WHERE s.run = ? ORDER BY s.rowid",
@@ -99,30 +101,28 @@ def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
                 error="the run ended before the trial did",
             )
             continue
-        record = Record.model_validate_json(text)
+        record, samples = Record.model_validate_json(text), _samples(connection, trial, columns)
         phases = [
-            it.model_copy(update={"samples": samples.get((trial, it.phase), ())})
-            for it in record.phases
+            it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases
         ]
         yield record.model_copy(update={"phases": tuple(phases)})
 
 
-def _samples(connection: sqlite3.Connection, run: str) -> dict[tuple[str, str], tuple[Sample, ...]]:
-    # A store of schema 1 that is only read has fewer columns.
-    there = {row[1] for row in connection.execute("PRAGMA table_info(samples)")}
-    columns = [name for name in SAMPLE if name in there]
+def _samples(
+    connection: sqlite3.Connection, trial: str, columns: Sequence[str]
+) -> dict[str, tuple[Sample, ...]]:
+    """One trial's by phase: they lie together in the store's own order."""
     rows = connection.execute(
-        f"SELECT trial, phase, {', '.join(columns)} FROM samples JOIN started USING (trial) "
-        "WHERE run = ? ORDER BY trial, phase, round",
-        (run,),
+        f"SELECT phase, {', '.join(columns)} FROM samples WHERE trial = ? ORDER BY phase, round",
+        (trial,),
     )
-    found: dict[tuple[str, str], tuple[Sample, ...]] = {}
-    for (trial, phase), own in groupby(rows, itemgetter(0, 1)):
-        fields = [dict(zip(columns, values[2:], strict=True)) for values in own]
+    found: dict[str, tuple[Sample, ...]] = {}
+    for phase, own in groupby(rows, itemgetter(0)):
+        fields = [dict(zip(columns, values[1:], strict=True)) for values in own]
         for it in fields:
             # SQLite has no lists: a text holds them.
             it["readings"] = json.loads(readings) if (readings := it.get("readings")) else ()
-        found[trial, phase] = SAMPLES.validate_python(fields)
+        found[phase] = SAMPLES.validate_python(fields)
     return found
 
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from harness import commands
+from harness import running, showing
 from harness.errors import ReportError, StoreError, UsageError
 from harness.runs import reading, runner
 from harness.runs.present import StoreGone
@@ -106,7 +106,7 @@ def test_a_disk_that_is_full_when_the_report_is_written(disk):
     small, run = disk("64k"), make_run(measured())
     console = Console(record=True, width=80, file=io.StringIO())
     with pytest.raises(ReportError, match="No space left on device; all results are kept") as told:
-        commands._finish(run, small.folder, console)
+        running._finish(run, small.folder, console)
     assert "python -m harness report 2026-01-02-fast-fox -o" in str(told.value)
     assert told.value.exit_code == 4
     assert "× pytorch:eager" in console.export_text()  # the terminal has it all the same
@@ -126,11 +126,11 @@ def test_results_that_cannot_be_written_can_be_read(disk, tmp_path, capsys):
         go(made, store, FakeEngine(Clock()), tmp_path)
     before = {it.name for it in fixed.folder.iterdir()}
     fixed.remount("ro")
-    commands.show(None, fixed.folder)
+    showing.show(None, fixed.folder)
     assert "pytorch:eager" in capsys.readouterr().out
     flags = {"tasks": ("digits-mlp",), "frameworks": ("reference",)}
     with pytest.raises(UsageError, match="cannot write here: Read-only file system"):
-        commands.run(flags, None, fixed.folder, "quiet", dry_run=False, resume=None)
+        running.run(flags, None, fixed.folder, "quiet", dry_run=False, resume=None)
     assert {it.name for it in fixed.folder.iterdir()} == before
 
 
@@ -166,5 +166,5 @@ def test_the_way_to_go_on_is_told_where_there_is_one(error, way):
             raise error
 
     with pytest.raises(StoreError) as told:
-        commands._run_blocks(Failing(), finished_blocks(()), "a-run")
+        running._run_blocks(Failing(), finished_blocks(()), "a-run")
     assert ("python -m harness run --resume a-run" in str(told.value)) == way

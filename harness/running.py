@@ -1,9 +1,7 @@
-"""What the commands do, put together from the rooms below."""
+"""What `run` does, put together from the rooms below."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,8 @@ from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
-from harness.cli_options import RESULTS
 from harness.errors import (
     CellsFailed,
-    DataError,
     ReportError,
     StoreError,
     UsageError,
@@ -27,7 +23,6 @@ from harness.records import Run
 from harness.report.format import duration
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
-from harness.report.write import write_report
 from harness.runs import runner
 from harness.runs.config import RunConfig, resolve
 from harness.runs.engines import LocalEngine
@@ -39,7 +34,7 @@ from harness.runs.present import StoreGone
 from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
-from harness.tasks.datasets import data_directory
+from harness.showing import elsewhere, write
 
 
 def run(
@@ -99,7 +94,7 @@ def _measure(
             engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
             with displays[shown](console, plan.tasks) as display, patient() as ending:
                 blocks = runner.Runner(plan, name, store, engine, data, display, unranked, ending)
-                _run_blocks(blocks, done, f"{name}{_elsewhere(output)}")
+                _run_blocks(blocks, done, f"{name}{elsewhere(output)}")
         return store.load(name)
 
 
@@ -126,7 +121,7 @@ def _run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:
 def _finish(finished: Run, output: Path, console: Console) -> None:
     unwritten = None
     try:
-        _write(finished, output)
+        write(finished, output)
     except ReportError as error:
         unwritten = error  # the terminal can still have the result
     render(finished, summarise_run(finished, default_modes()), console)
@@ -141,21 +136,6 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
         raise CellsFailed(
             f"{len(bad)} of {len(finished.records)} trials did not end well; see above"
         )
-
-
-def _write(stored: Run, output: Path) -> None:
-    name = stored.info.name
-    try:
-        write_report(stored, output / name)
-    except OSError as error:
-        raise ReportError(
-            f"{output / name}: the report cannot be written: {error.strerror or error}; all "
-            f"results are kept; try again with: python -m harness report {name}{_elsewhere(output)}"
-        ) from error
-
-
-def _elsewhere(output: Path) -> str:
-    return "" if output == RESULTS else f" -o {shlex.quote(str(output))}"
 
 
 def _plan_of(name: str, output: Path) -> Plan:
@@ -206,57 +186,3 @@ def _print_plan(plan: Plan, console: Console) -> None:
     else:
         console.print(f"about {duration(needed)}; a rough guess before anything has run")
     _print_unavailable(plan, console)
-
-
-def report(name: str | None, output: Path) -> None:
-    """Write the report of a stored run again."""
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
-    within(output, stored.info.name, "figures")
-    _write(stored, output)
-    page = output / stored.info.name / "report.html"
-    Console().print(Text(f"report: {page}"), soft_wrap=True)
-
-
-def show(name: str | None, output: Path) -> None:
-    """Print the result of a stored run."""
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
-    render(stored, summarise_run(stored, default_modes()), Console())
-
-
-def _named(name: str | None, store: Store) -> str:
-    runs = store.runs()
-    if name is None and not runs:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
-    return name or runs[-1]
-
-
-def fetch(name: str, data_dir: Path | None) -> None:
-    """Download what is absent or broken of a data set."""
-    from harness.tasks import fetch as fetching
-
-    directory = data_directory(data_dir)
-    got = fetching.fetch(name, directory, progress=sys.stderr.isatty())
-    for path in got:
-        print(f"got {path}")
-    print(f"{name}: complete in {directory / name}")
-
-
-def verify(name: str | None, data_dir: Path | None) -> None:
-    """Print the state of every file; raises DataError if one that is there is broken."""
-    from harness.tasks import fetch as fetching
-
-    directory = data_directory(data_dir)
-    states = [
-        state
-        for known in ([name] if name else fetching.SOURCES)
-        for state in fetching.verify(known, directory)
-    ]
-    for state in states:
-        print(f"{state.state:9}  {state.path}")
-    broken = [state for state in states if state.state not in ("ok", "absent")]
-    if broken:
-        raise DataError(broken[0].detail)
-    if name and any(state.state == "absent" for state in states):
-        raise DataError(f"{name} is not complete; get it with: python -m harness data fetch {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from harness import commands, verifying
+from harness import running, verifying
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
@@ -35,7 +35,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     monkeypatch.setattr(verifying, "prove_first", prove_first)
     flags = {"tasks": ("diabetes-regression",), "frameworks": ("reference:*",), "precision": "2%"}
     plan = make_plan(resolve(None, flags))
-    run = commands._measure(plan, tmp_path, "quiet", Console(quiet=True), None)
+    run = running._measure(plan, tmp_path, "quiet", Console(quiet=True), None)
     assert {it.label for it in handed["unranked"]} == {"reference:eager"}
     assert {it.setup.label: it.proven for it in run.certificates} == {
         "reference:eager": False,

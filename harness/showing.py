@@ -1,0 +1,78 @@
+"""What `report` and `show` do with a stored run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.analysis.summary import summarise_run
+from harness.cli_options import RESULTS
+from harness.errors import ReportError, UsageError
+from harness.frameworks import default_modes
+from harness.records import Run
+from harness.report.terminal import render
+from harness.report.write import write_report
+from harness.runs.places import within
+from harness.runs.store import Store, open_existing
+
+
+def report(name: str | None, output: Path) -> None:
+    """Write the report of a stored run again."""
+    with littering():
+        with open_existing(output) as store:
+            stored = store.load(_named(name, store))
+        within(output, stored.info.name, "figures")
+        write(stored, output)
+    page = output / stored.info.name / "report.html"
+    Console().print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def show(name: str | None, output: Path) -> None:
+    """Print the result of a stored run."""
+    with open_existing(output) as store:
+        stored = store.load(_named(name, store))
+    render(stored, summarise_run(stored, default_modes()), Console())
+
+
+def _named(name: str | None, store: Store) -> str:
+    runs = store.runs()
+    if name is None and not runs:
+        raise UsageError("there is no run here yet; make one with: python -m harness run")
+    return name or runs[-1]
+
+
+def write(stored: Run, output: Path) -> None:
+    """Write the report of a run; raises ReportError where that is not possible."""
+    name = stored.info.name
+    try:
+        with littering():
+            write_report(stored, output / name)
+    except OSError as error:
+        raise ReportError(
+            f"{output / name}: the report cannot be written: {error.strerror or error}; all "
+            f"results are kept; try again with: python -m harness report {name}{elsewhere(output)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def littering() -> Iterator[None]:
+    """Nobody looks for cycles meanwhile: a report has hardly any, and to look for them in all that
+    it is made of takes a twentieth of its time."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
+
+
+def elsewhere(output: Path) -> str:
+    """What a command needs besides to find a results directory."""
+    return "" if output == RESULTS else f" -o {shlex.quote(str(output))}"
