@@ -14,6 +14,10 @@ from harness.proof.messages import Prove, Proved
 from harness.proof.process import gone
 from harness.runs.process import WorkerFailed
 
+ONE_THREAD = 4 * 65536
+"""Multiplications up to which OpenBLAS leaves a matrix product to one thread (`interface/gemm.c`:
+SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD)."""
+
 Group = tuple[str, str, int]
 """Framework, device and threads: what one prover process can serve."""
 
@@ -34,8 +38,8 @@ def prove_all(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterat
     What has threads that spin comes first and by itself: beside another prover it takes up to six
     times as long.
     """
-    yield from _side_by_side([it for it in requests if spins(it.setup)], launch, 1)
-    yield from _side_by_side([it for it in requests if not spins(it.setup)], launch, provers)
+    yield from _side_by_side([it for it in requests if spins(it)], launch, 1)
+    yield from _side_by_side([it for it in requests if not spins(it)], launch, provers)
 
 
 def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterator[Done]:
@@ -144,9 +148,13 @@ def group_of(setup: Setup) -> Group:
     return (setup.framework, setup.device, setup.threads)
 
 
-def spins(setup: Setup) -> bool:
+def spins(request: Prove) -> bool:
     """Whether its threads wait busily for each other, and keep others from their cores."""
-    return setup.threads > 1 and frameworks()[setup.framework].spins
+    setup, task = request.setup, request.task
+    if setup.threads == 1 or not frameworks()[setup.framework].spins:
+        return False
+    largest = max(task.batch * fan_in * fan_out for fan_in, fan_out in task.layers)
+    return largest > ONE_THREAD
 
 
 def cost(request: Prove) -> float:

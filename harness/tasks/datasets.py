@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.tasks import images
+from harness.tasks import embedded, images
 from harness.tasks.data import DOWNLOADED, Data, Known, Teacher
 from harness.tasks.images import data_directory as data_directory
 from harness.tasks.teacher import draw
@@ -78,26 +78,19 @@ def _images(name: str, directory: Path) -> Arrays:
 
 
 def _digits() -> Arrays:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = embedded.read("digits")
     return _split(_scaled(pixels, 16), labels.astype(np.int64))
 
 
 def _cancer() -> Arrays:
-    from sklearn.datasets import load_breast_cancer
-
-    columns, labels = load_breast_cancer(return_X_y=True)
+    columns, labels = embedded.read("cancer")
     arrays = _split(columns, labels.astype(np.float32)[:, None])
     x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
     return arrays._replace(x_train=x_train, x_test=x_test)
 
 
 def _diabetes() -> Arrays:
-    from sklearn.datasets import load_diabetes
-
-    # scaled=False: scikit-learn's own scaling has seen the test rows.
-    columns, target = load_diabetes(return_X_y=True, scaled=False)
+    columns, target = embedded.read("diabetes")
     arrays = _split(columns, target[:, None])
     x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
     y_train, y_test = _standardised(arrays.y_train, arrays.y_test)
@@ -109,7 +102,7 @@ EMBEDDED: dict[str, Callable[[], Arrays]] = {
     "cancer": _cancer,
     "diabetes": _diabetes,
 }
-"""Data sets that come with scikit-learn, whose import is slow: only inside these functions."""
+"""Data sets that come with scikit-learn."""
 
 
 def _scaled(pixels: Array, largest: int) -> Float32:

@@ -17,5 +17,6 @@ FRAMEWORK = Framework(
     },
     color="#D55E00",
     caches=("TORCHINDUCTOR_CACHE_DIR",),
-    ahead={"compile": "impls.pytorch.ahead"},
+    # Every optimizer imports it when it is made, and takes as long for it as PyTorch for itself.
+    ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},
 )

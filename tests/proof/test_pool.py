@@ -95,14 +95,17 @@ def test_what_spins_comes_first_and_by_itself():
             return super().prove(request)
 
     labels = [f"{name}:{mode}" for mode in "abc" for name in ("pytorch", "reference")]
-    requests = [request(label, threads=2) for label in labels]
+    requests = [request(label, CATALOGUE["mnist-mlp"], threads=2) for label in labels]
     launch = lambda setup: Noting(stage, group_of(setup))  # noqa: E731
     assert len(list(prove_all(requests, launch, 4))) == 6
     assert together == [{"reference"}] * 3 + [{"pytorch"}] * 3
     assert [it.setup.framework for it in stage.proved[:3]] == ["reference"] * 3
 
 
-def test_a_single_thread_waits_for_nobody():
+@pytest.mark.parametrize(
+    ("task", "threads"), [("mnist-mlp", 1), ("digits-mlp", 2)], ids=["one-thread", "small-products"]
+)
+def test_what_has_one_thread_at_work_waits_for_nobody(task, threads):
     stage, meeting = Stage(), threading.Barrier(2)
 
     class Meeting(FakeProver):
@@ -110,7 +113,9 @@ def test_a_single_thread_waits_for_nobody():
             meeting.wait(60)  # for the other framework
             return super().prove(request)
 
-    requests = [request(f"{name}:a", threads=1) for name in ("pytorch", "reference")]
+    requests = [
+        request(f"{name}:a", CATALOGUE[task], threads=threads) for name in ("pytorch", "reference")
+    ]
     launch = lambda setup: Meeting(stage, group_of(setup))  # noqa: E731
     assert len(list(prove_all(requests, launch, 2))) == 2
 

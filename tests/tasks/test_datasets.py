@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.tasks import datasets, images, teacher
+from harness.tasks import datasets, embedded, images, teacher
 from harness.tasks.data import DOWNLOADED, KNOWN, Known, Teacher
 from harness.tasks.datasets import (
     Arrays,
@@ -121,6 +121,26 @@ def test_embedded_data_are_as_promised(name, target):
     if target == "inputs":
         assert arrays.y_train is arrays.x_train
         assert arrays.y_test is arrays.x_test
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_files_of_scikit_learn_hold_what_its_functions_return(name, monkeypatch, tmp_path):
+    columns, target = embedded.read(name)
+    monkeypatch.setattr(embedded, "_folder", lambda: tmp_path)
+    asked_columns, asked_target = embedded.read(name)
+    assert np.array_equal(columns, asked_columns)
+    assert np.array_equal(target, asked_target)
+    assert columns.dtype == target.dtype == asked_target.dtype == np.float64
+
+
+def test_embedded_data_need_no_import_of_scikit_learn():
+    code = (
+        "import sys; from harness.tasks import embedded\n"
+        "for it in embedded.SOURCES: embedded.read(it)\n"
+        "print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_digits_are_split_once_and_for_all():
