@@ -22,7 +22,7 @@ run: $(READY)
 
 # What has clocks, or looks for processes, comes one after the other; all else side by side.
 SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks $(patsubst %,tests/test_%.py,\
-  accounts bad_input cli commands comparing docs exporting floors frameworks fuzz idioms merging settings)
+  accounts bad_input cli comparing docs exporting floors frameworks fuzz idioms merging running settings)
 
 test: $(READY)
 ifdef ARGS
