@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from harness import cli, commands, verifying
+from harness import cli, running, verifying
 from harness.__main__ import served
 from harness.errors import (
     DataError,
@@ -500,10 +500,10 @@ def _nothing_is_measured(monkeypatch):
     def refuse(*_args, **_settings):
         raise AssertionError("it was not refused")
 
-    monkeypatch.setattr(commands, "LocalEngine", refuse)
+    monkeypatch.setattr(running, "LocalEngine", refuse)
     monkeypatch.setattr(verifying, "_proved", refuse)
     # The run of the store here is of another machine; what else is wrong with it is asked for.
-    monkeypatch.setattr(commands, "refuse_changed", lambda *_: None)
+    monkeypatch.setattr(running, "refuse_changed", lambda *_: None)
 
 
 def everything(folder: Path) -> dict[str, object]:

@@ -112,7 +112,8 @@ def trust(table: Table) -> str:
     """How far a table's verdict may be trusted: the noise floor of its phase, and the proofs."""
     floors = [it.floor for it in table.floors if it.floor is not None]
     proven, rows = sum(not it.proof for it in table.rows), len(table.rows)
-    proofs = f"all {rows} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
+    everyone = "both" if rows == 2 else f"all {rows}"
+    proofs = f"{everyone} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
     return f"(Noise floor {percent(max(floors))}; {proofs}.)" if floors else f"({proofs}.)"
 
 

@@ -14,6 +14,7 @@ from harness.report.letters import SMALL, Weight
 from harness.report.looks import BAND, INK, Look
 
 Point = tuple[float, float]
+FEWEST_TICKS = 3
 
 
 @dataclass(frozen=True)
@@ -37,23 +38,25 @@ class Scale:
 
     def ticks(self, count: int, *, integer: bool = False) -> list[float]:
         """At most about `count` round values within the scale."""
-        if self.log:
-            return self._log_ticks(count)
+        # An axis so narrow that it has hardly a part of a power of ten is all but an even one.
+        if self.log and len(parts := self._log_ticks(count)) >= min(FEWEST_TICKS, count):
+            return parts
         locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], integer=integer)
         values = (float(it) for it in locator.tick_values(self.low, self.high))
         # 0.30000000000000004 is not a round value.
-        return [round(it, 12) for it in values if self.low <= it <= self.high]
+        places = 12 - math.floor(math.log10(self.high - self.low))
+        return [round(it, places) for it in values if self.low <= it <= self.high]
 
     def _log_ticks(self, count: int) -> list[float]:
-        """Powers of ten, or where fewer than three fit as many of their parts as have room."""
+        """Powers of ten, or where too few of them fit as many of their parts as have room."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         powers = range(first, last + 1)
         for parts in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
             values = [float(f"{part}e{it}") for it in powers for part in parts]
             within = [it for it in values if self.low <= it <= self.high]
-            if len(within) >= min(3, count):
+            if len(within) >= min(FEWEST_TICKS, count):
                 break
-        return within[:: 1 + (len(within) - 1) // count]
+        return within[:: max(1, math.ceil(len(within) / count))]
 
 
 @dataclass(frozen=True)

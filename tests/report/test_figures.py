@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from harness.analysis.summary import summarise
@@ -279,3 +281,23 @@ def test_scales():
     decades = Scale(1e-6, 2.0, 1.0, log=True).ticks(7)
     assert decades == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
     assert Scale(1e-6, 2.0, 1.0, log=True).at(2.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.4, 12.0, [0.5, 1.0, 2.0, 5.0, 10.0]),
+        (0.36, 1.05, [0.4, 0.5, 0.7, 1.0]),
+        (0.71, 1.04, [0.8, 0.9, 1.0]),
+        (0.0081, 0.0089, [0.0082, 0.0084, 0.0086, 0.0088]),
+    ],
+)
+def test_a_log_axis_has_ticks_however_narrow_it_is(low, high, ticks):
+    assert Scale(low, high, 1.0, log=True).ticks(5) == ticks
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e6), st.integers(2, 9))
+def test_ticks_of_a_log_axis_lie_within_it_and_are_few(low, factor, count):
+    ticks = Scale(low, low * factor, 1.0, log=True).ticks(count)
+    assert all(low <= it <= low * factor for it in ticks)
+    assert 1 <= len(ticks) <= 2 * count + 2
