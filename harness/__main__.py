@@ -16,9 +16,10 @@ from harness.runs import interrupts
 from harness.streams import outlive_readers
 
 CRASHED = 70
-LITTER = 50_000
-"""New values after which cycles among them are looked for: a store holds as many at once, which
-stay, and looking through them again and again took an eighth of the time of a report."""
+LITTER = 1_000_000
+"""New values after which cycles among them are looked for. What a store holds and a report is made
+of is as many, nearly all without cycles, and stays: to look through it again and again took up to
+an eighth of the time of a report."""
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ allocators) stays behind this interface.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,8 +61,9 @@ class Framework:
     makes its first tensor. `caches` are the environment variables that name the folders in which
     it keeps what it compiled. `ahead` maps a mode to a module that a process imports before it
     forks others that run on the CPU: what each of them would load and find out anew; no thread or
-    tensor may come of it. `spins` says that its threads keep a core busy while they wait for each
-    other: what takes two processes side by side takes them longer than one after the other.
+    tensor may come of it. In matrix products of more than `spins_beyond` multiplications its
+    threads keep a core busy while they wait for each other: two processes side by side take longer
+    than one after the other.
     """
 
     title: str
@@ -77,7 +79,7 @@ class Framework:
     idioms: Mapping[str, Own] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
     ahead: Mapping[str, str] = field(default_factory=dict)
-    spins: bool = False
+    spins_beyond: float = math.inf
 
     @property
     def default_mode(self) -> str:

@@ -213,19 +213,3 @@ class Run(Frozen):
     stopped_by: str | None
     seconds: float | None
     certificates: tuple[Certificate, ...] = ()
-
-    @property
-    def left_out(self) -> tuple[Unavailable, ...]:
-        """What cannot run here, and every comparison that no block was begun of."""
-        begun = {it.setup.arena for it in self.records}
-        why = self.stopped_by or "it was killed, or still goes on"
-        return self.info.unavailable + tuple(
-            Unavailable(what=_comparison(it), reason=f"no block of it was begun: {why}")
-            for it in {c.setup.arena: c.setup for c in self.certificates}.values()
-            if it.arena not in begun
-        )
-
-
-def _comparison(setup: Setup) -> str:
-    threads = f"{setup.threads} thread" + "s" * (setup.threads > 1)
-    return f"{setup.task} on {setup.device}, {threads}, {setup.dtype}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -24,11 +21,10 @@ from harness.runs.store import Store, open_existing
 
 def report(name: str | None, output: Path) -> None:
     """Write the report of a stored run again."""
-    with littering():
-        with open_existing(output) as store:
-            stored = store.load(_named(name, store))
-        within(output, stored.info.name, "figures")
-        write(stored, output)
+    with open_existing(output) as store:
+        stored = store.load(_named(name, store))
+    within(output, stored.info.name, "figures")
+    write(stored, output)
     page = output / stored.info.name / "report.html"
     Console().print(Text(f"report: {page}"), soft_wrap=True)
 
@@ -51,26 +47,12 @@ def write(stored: Run, output: Path) -> None:
     """Write the report of a run; raises ReportError where that is not possible."""
     name = stored.info.name
     try:
-        with littering():
-            write_report(stored, output / name)
+        write_report(stored, output / name)
     except OSError as error:
         raise ReportError(
             f"{output / name}: the report cannot be written: {error.strerror or error}; all "
             f"results are kept; try again with: python -m harness report {name}{elsewhere(output)}"
         ) from error
-
-
-@contextlib.contextmanager
-def littering() -> Iterator[None]:
-    """Nobody looks for cycles meanwhile: a report has hardly any, and to look for them in all that
-    it is made of takes a twentieth of its time."""
-    searched = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if searched:
-            gc.enable()
 
 
 def elsewhere(output: Path) -> str:

@@ -14,10 +14,6 @@ from harness.proof.messages import Prove, Proved
 from harness.proof.process import gone
 from harness.runs.process import WorkerFailed
 
-ONE_THREAD = 4 * 65536
-"""Multiplications up to which OpenBLAS leaves a matrix product to one thread (`interface/gemm.c`:
-SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD)."""
-
 Group = tuple[str, str, int]
 """Framework, device and threads: what one prover process can serve."""
 
@@ -151,10 +147,8 @@ def group_of(setup: Setup) -> Group:
 def spins(request: Prove) -> bool:
     """Whether its threads wait busily for each other, and keep others from their cores."""
     setup, task = request.setup, request.task
-    if setup.threads == 1 or not frameworks()[setup.framework].spins:
-        return False
     largest = max(task.batch * fan_in * fan_out for fan_in, fan_out in task.layers)
-    return largest > ONE_THREAD
+    return setup.threads > 1 and largest > frameworks()[setup.framework].spins_beyond
 
 
 def cost(request: Prove) -> float:

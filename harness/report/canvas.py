@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -36,8 +37,8 @@ LIGHTEST, MOST = 240, 40
 DOT = 6.5
 WHITE = 0xFFFFFFFF
 """The four bytes of a pixel of the ground."""
-COMPRESSION = 3
-"""Of PNG: a third of the time of the default for a few more bytes."""
+COMPRESSION: dict[str, Any] = {"compress_level": 3, "compress_type": zlib.Z_FILTERED}
+"""Of PNG: less than a third of the time of the default for a few more bytes."""
 
 SETTINGS: dict[Any, Any] = {
     "agg.path.chunksize": 0,
@@ -104,9 +105,7 @@ class Canvas:
             self._paint_letters(pixels)
             # Neither the date nor the version of matplotlib belongs into a file that may be
             # compared.
-            _reduced(pixels, self._colors()).save(
-                png, "png", dpi=(DPI, DPI), compress_level=COMPRESSION
-            )
+            _reduced(pixels, self._colors()).save(png, "png", dpi=(DPI, DPI), **COMPRESSION)
             nothing = {"Date": None, "Creator": None}
             vectors: Renderer = RendererSVG(  # type: ignore[no-untyped-call]
                 self.wide * POINTS, self.tall * POINTS, svg, metadata=nothing

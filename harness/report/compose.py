@@ -54,10 +54,10 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         means=idioms.aggregate_sections(summary.aggregates),
         noise=noise.sections(
             summary,
-            line(run.stopped_by or "it was killed, or still goes on"),
+            _stopped_by(run),
         ),
         troubles=troubles(summary),
-        left_out=tuple((line(it.what), line(it.reason)) for it in run.left_out),
+        left_out=left_out(run),
         method=_method(),
         everything=everything(run, summary),
         repeat=_repeat(run),
@@ -171,6 +171,24 @@ def troubles(summary: Summary) -> tuple[Trouble, ...]:
         )
         for it in ordered
     )
+
+
+def left_out(run: Run) -> tuple[tuple[str, str], ...]:
+    """What cannot run here, and every comparison that no block was begun of; each with the why."""
+    begun = {it.setup.arena for it in run.records}
+    planned = {it.setup.arena: it.setup for it in run.certificates}
+    return (
+        *((line(it.what), line(it.reason)) for it in run.info.unavailable),
+        *(
+            (f"{line(it.task)} on {place(it)}", f"no block of it was begun: {_stopped_by(run)}")
+            for arena, it in planned.items()
+            if arena not in begun
+        ),
+    )
+
+
+def _stopped_by(run: Run) -> str:
+    return line(run.stopped_by or "it was killed, or still goes on")
 
 
 def _method() -> tuple[tuple[str, str], ...]:

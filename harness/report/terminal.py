@@ -19,7 +19,7 @@ from harness.cells import LATENCY
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report.choices import DEPENDS, UNKNOWN, choices
-from harness.report.compose import facts, troubles
+from harness.report.compose import facts, left_out, troubles
 from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark
 from harness.report.qualities import spread_sentence, time_to_target
@@ -53,8 +53,8 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     for trouble in troubles(summary):
         said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         _one_line(f"{said}: {trouble.error}" if trouble.error else said, "red", console)
-    for missing in run.left_out:
-        _one_line(f"left out: {line(missing.what)}: {line(missing.reason)}", "yellow", console)
+    for what, reason in left_out(run):
+        _one_line(f"left out: {what}: {reason}", "yellow", console)
     for name, text in facts(run, summary):
         console.print(Text.assemble((f"{name}: ", "dim"), text))
 
