@@ -156,7 +156,10 @@ class Record(Frozen):
     limits: Limits | None = None
 
     def phase(self, phase: Phase) -> PhaseRecord | None:
-        return next((it for it in self.phases if it.phase == phase), None)
+        for it in self.phases:  # not by a generator: statistics ask a hundred thousand times
+            if it.phase == phase:
+                return it
+        return None
 
 
 class Unavailable(Frozen):
