@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.report.letters import EM, Line, Weight, glyph, line_of, outline, placed
-from harness.report.looks import Look
+from harness.report.looks import FAINT, Look
 from harness.report.sketch import Point, Sketch
 
 DPI = 150
@@ -34,7 +34,8 @@ POINTS = 72
 """To the inch; SVG's units."""
 LIGHTEST, MOST = 240, 40
 """Of the shades in a PNG, and the colours that have any."""
-DOT = 6.5
+DOT, HALO = 6.5, 2.25
+"""Points."""
 WHITE = 0xFFFFFFFF
 """The four bytes of a pixel of the ground."""
 COMPRESSION: dict[str, Any] = {"compress_level": 3, "compress_type": zlib.Z_FILTERED}
@@ -143,15 +144,31 @@ class Canvas:
             to.draw_markers(pen, style.get_path(), scaled, Path(points), inches, face)
 
     def _paint_letters(self, to: Renderer) -> None:
-        """All letters of one colour as one shape."""
+        """All letters of one colour as one shape, and below them the halo of some."""
         colors: dict[str, list[Line]] = defaultdict(list)
         for it in self.lines:
             colors[it.color].append(it)
+        inches = self._inches(DPI)
+        if (halos := _letters(self._crossed())) is not None:
+            to.draw_path(_pen(to, to_rgba("white"), HALO), halos, inches)
         for color, lines in colors.items():
-            codes = np.concatenate([outline(it.text, it.weight)[1] for it in lines])
-            if len(codes):
-                path = Path(np.concatenate([_placed(it) for it in lines]), codes)
-                to.draw_path(_pen(to), path, self._inches(DPI), to_rgba(color))
+            if (letters := _letters(lines)) is not None:
+                to.draw_path(_pen(to), letters, inches, to_rgba(color))
+
+    def _crossed(self) -> list[Line]:
+        """Texts that lie across a line on which marks are read: it would strike them through."""
+        posts = [
+            line
+            for (color, _, _), strokes in self._strokes.items()
+            if color == FAINT
+            for line in strokes
+        ]
+        return [
+            it
+            for it in self.lines
+            for (x, top), *_, (_, bottom) in posts
+            if it.box.left < x < it.box.right and top < it.y < bottom
+        ]
 
     def _inches(self, dpi: float) -> Affine2D:
         """From inches on the sheet to dots, whose y goes up."""
@@ -162,6 +179,7 @@ class Canvas:
         letters = {(one, line.weight) for line in self.lines for one in line.text}
         paths = {it: _path(*it) for it in sorted(letters)}
         names = {it: f"letter-{n}" for n, it in enumerate(filter(paths.get, paths), start=1)}
+        crossed = set(self._crossed())
         yield "<defs>\n"
         for it, name in names.items():
             yield f'<path id="{name}" d="{paths[it]}"/>\n'
@@ -169,8 +187,10 @@ class Canvas:
         for line in self.lines:
             scale = line.size / EM
             turned = f" rotate({-line.rotation:g})" if line.rotation else ""
+            thick = f'stroke="white" stroke-width="{HALO / scale:.4g}" paint-order="stroke" '
             yield (
-                f'<g fill="{line.color}" transform="translate({72 * line.x:.2f} {72 * line.y:.2f})'
+                f'<g fill="{line.color}" {thick if line in crossed else ""}'
+                f'transform="translate({72 * line.x:.2f} {72 * line.y:.2f})'
                 f'{turned} scale({scale:g} {-scale:g})">'
             )
             for one, (_, along) in zip(line.text, placed(line.text, line.weight), strict=True):
@@ -225,6 +245,14 @@ def _shades(colors: Iterable[str]) -> NDArray[np.uint8]:
     own = np.arange(len(shades)) < len(pure)
     shades = shades[own | (shades.min(axis=1) < LIGHTEST)]
     return np.vstack([[[255, 255, 255]], shades]).astype(np.uint8)
+
+
+def _letters(lines: Sequence[Line]) -> Path | None:
+    """The outlines of all their letters; None where there is none."""
+    codes = [outline(it.text, it.weight)[1] for it in lines]
+    if not any(map(len, codes)):
+        return None
+    return Path(np.concatenate([_placed(it) for it in lines]), np.concatenate(codes))
 
 
 def _placed(line: Line) -> NDArray[np.float64]:

@@ -25,8 +25,8 @@ from harness.report.canvas import DPI, Canvas
 from harness.report.chart import Dots, Mark
 from harness.report.charts import make_charts
 from harness.report.letters import SMALL, line_of, shortened, width
-from harness.report.looks import BAND, GRID, INK, look
-from harness.report.sketch import Scale
+from harness.report.looks import BAND, FAINT, GRID, INK, look
+from harness.report.sketch import Scale, Sketch, Text
 from tests.builders import (
     LABELS,
     MANY_LABELS,
@@ -301,3 +301,22 @@ def test_ticks_of_a_log_axis_lie_within_it_and_are_few(low, factor, count):
     ticks = Scale(low, low * factor, 1.0, log=True).ticks(count)
     assert all(low <= it <= low * factor for it in ticks)
     assert 1 <= len(ticks) <= 2 * count + 2
+
+
+def test_a_line_on_which_marks_are_read_strikes_no_text_through():
+    def drawn(*texts):
+        sketch, canvas = Sketch(), Canvas(2.0, 1.0)
+        sketch.line([(1.0, 0.1), (1.0, 0.9)], FAINT, 1)
+        sketch.texts += [Text(x, 0.5, "0.803 ×") for x in texts]
+        canvas.add(sketch)
+        return canvas.drawn()
+
+    across, beside = drawn(0.8), drawn(1.2)
+    assert across[1].count("paint-order") == 1
+    assert "paint-order" not in beside[1]
+
+    def inked(png):
+        """Pixels of the line's column that are no ground."""
+        return int((np.asarray(Image.open(io.BytesIO(png)).convert("L"))[:, DPI] < 160).sum())
+
+    assert inked(across[0]) < inked(beside[0]) - 5
