@@ -167,7 +167,7 @@ class Canvas:
             it
             for it in self.lines
             for (x, top), *_, (_, bottom) in posts
-            if it.box.left < x < it.box.right and top < it.y < bottom
+            if top < it.y < bottom and it.box.left < x < it.box.right
         ]
 
     def _inches(self, dpi: float) -> Affine2D:
