@@ -63,7 +63,9 @@ class Framework:
     forks others that run on the CPU: what each of them would load and find out anew; no thread or
     tensor may come of it. In matrix products of more than `spins_beyond` multiplications its
     threads keep a core busy while they wait for each other: two processes side by side take longer
-    than one after the other.
+    than one after the other. `unaware_of` are modules that are here for the harness, and that it
+    would import only because it finds them: in its processes they are hidden, so that they are in
+    neither its import time nor its memory. One that needs some of them names the others.
     """
 
     title: str
@@ -80,6 +82,7 @@ class Framework:
     caches: tuple[str, ...] = ()
     ahead: Mapping[str, str] = field(default_factory=dict)
     spins_beyond: float = math.inf
+    unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
 
     @property
     def default_mode(self) -> str:

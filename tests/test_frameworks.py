@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from harness.errors import UsageError
 from harness.frameworks import absence, contestants, frameworks, modes_of, select, version
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
+from harness.worker.hiding import hide_from
 from tests.test_cli import ROOT
 
 ENGINE = """
@@ -140,6 +143,42 @@ def test_what_is_imported_ahead_starts_no_thread(name, mode):
     command = [sys.executable, "-c", AHEAD, f"impls.{name}", framework.ahead[mode]]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.stdout.strip() == "0", told.stderr
+
+
+UNAWARE = """
+import importlib, sys
+from harness.worker.hiding import hide_from
+import {package}
+hide_from({package}.FRAMEWORK)
+importlib.import_module("{package}.adapter")
+if {package}.FRAMEWORK.idioms:
+    importlib.import_module("{package}.idiom")
+print([it for it in {package}.FRAMEWORK.unaware_of if sys.modules.get(it)])
+"""
+
+
+@pytest.mark.parametrize("name", frameworks())
+def test_a_framework_imports_nothing_that_is_here_for_the_harness(name):
+    """Keras would import scikit-learn, pandas and matplotlib: three of seven seconds."""
+    if version(frameworks()[name]) is None:
+        pytest.skip(f"{name} is not installed")
+    code = UNAWARE.format(package=f"impls.{name}")
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.strip() == "[]", told.stderr
+
+
+def test_what_is_hidden_is_as_if_it_were_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", sys)  # here already: it stays
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    framework = replace(frameworks()["reference"], unaware_of=("sklearn", "colorsys"))
+    hide_from(framework)
+    try:
+        assert sys.modules["sklearn"] is sys
+        assert importlib.util.find_spec("colorsys") is None
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("colorsys")
+    finally:
+        sys.modules.pop("colorsys")
 
 
 def test_what_the_compiler_asks_of_the_machine_has_been_asked_ahead():

@@ -31,6 +31,7 @@ from harness.proof.peaks import impossible, logical_peak
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker.hiding import hide_from
 from harness.worker.lifeline import die_with
 from harness.worker.messages import MAX_BYTES
 
@@ -58,6 +59,7 @@ def prove(request: Prove) -> Proved:
     """Examine in a child, then count each phase's memory in children of their own."""
     begin = time.monotonic()
     try:
+        hide_from(_framework(request))
         with at_most(IMPORT_SECONDS):
             for name in _imports(request):
                 importlib.import_module(name)

@@ -14,6 +14,7 @@ from harness.cells import Phase, Setup
 from harness.records import Limits
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker.hiding import hide_from
 from harness.worker.loops import make_loops
 from harness.worker.measure import PhaseRun
 from harness.worker.messages import (
@@ -46,6 +47,7 @@ class Session:
         setup = load.setup
         self._task, self._dtype = load.task, setup.dtype
 
+        hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
         begin = time.perf_counter()
         kind = _implementation(setup)
         imported = time.perf_counter()
