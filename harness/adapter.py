@@ -65,7 +65,9 @@ class Framework:
     threads keep a core busy while they wait for each other: two processes side by side take longer
     than one after the other. `unaware_of` are modules that are here for the harness, and that it
     would import only because it finds them: in its processes they are hidden, so that they are in
-    neither its import time nor its memory. One that needs some of them names the others.
+    neither its import time nor its memory. One that needs some of them names the others. Where
+    `import_varies`, times of workers that share one import resemble each other more than those of
+    others (hash seeds and addresses are drawn once a process): then each block imports it anew.
     """
 
     title: str
@@ -82,6 +84,7 @@ class Framework:
     caches: tuple[str, ...] = ()
     ahead: Mapping[str, str] = field(default_factory=dict)
     spins_beyond: float = math.inf
+    import_varies: bool = True
     unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
 
     @property

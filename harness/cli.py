@@ -68,7 +68,7 @@ def run(
         str | None, typer.Option(help="quick (the default), standard or full.")
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(help="Fresh starts of every setup; the most, with a precision.")
+        int | None, typer.Option(help="Starts of every setup; the most, with a precision.")
     ] = None,
     precision: Annotated[
         str | None,
@@ -76,6 +76,10 @@ def run(
     ] = None,
     twin: Annotated[
         bool, typer.Option("--twin/--no-twin", help="One setup twice: what is noise?")
+    ] = True,
+    fork: Annotated[
+        bool,
+        typer.Option("--fork/--no-fork", help="Fork workers that need not start alone."),
     ] = True,
     budget: Annotated[
         str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
@@ -115,6 +119,7 @@ def run(
         blocks=blocks,
         precision=precision,
         twin=None if twin else False,
+        fork=None if fork else False,
         budget=budget,
         seeds=seeds,
         memory_limit=memory_limit,

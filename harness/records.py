@@ -130,10 +130,12 @@ class Limits(Frozen):
 
 
 class Record(Frozen):
-    """One execution of a setup in one fresh process.
+    """One execution of a setup in a process of its own.
 
     `alone` says whether nothing else ran while it started: only then do its import, build and
-    first calls count; `cold`, whether it filled an empty compile cache. `settings` were read back
+    first calls count; `cold`, whether it filled an empty compile cache; `forked`, whether its
+    process began as a copy of one that had imported the framework: then it has no memory peaks.
+    `settings` were read back
     after the last sample, `settings_before` after the warm-up.
     """
 
@@ -147,6 +149,7 @@ class Record(Frozen):
     stderr_tail: str = ""
     alone: bool = True
     cold: bool = False
+    forked: bool = False
     import_seconds: float | None = None
     build_seconds: float | None = None
     phases: tuple[PhaseRecord, ...] = ()

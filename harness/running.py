@@ -91,8 +91,12 @@ def _measure(
             unranked = {it.setup for it in proofs if not it.proven}
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
-            engine = LocalEngine(folder / "logs", folder / "scratch" / "caches")
-            with displays[shown](console, plan.tasks) as display, patient() as ending:
+            caches, fork = folder / "scratch" / "caches", plan.config.fork
+            with (
+                LocalEngine(folder / "logs", caches, fork=fork) as engine,
+                displays[shown](console, plan.tasks) as display,
+                patient() as ending,
+            ):
                 blocks = runner.Runner(plan, name, store, engine, data, display, unranked, ending)
                 _run_blocks(blocks, done, f"{name}{elsewhere(output)}")
         return store.load(name)

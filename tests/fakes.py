@@ -60,6 +60,7 @@ class FakeWorker:
     """
 
     cold = False
+    forked = False
 
     def __init__(
         self,

@@ -196,8 +196,10 @@ def _method() -> tuple[tuple[str, str], ...]:
     return (
         (
             "Block",
-            "One fresh process for every framework and mode of a comparison, started in random "
-            "order and alive side by side. The block is the unit of statistics: its samples are "
+            "A process of its own for every framework and mode of a comparison, started in random "
+            "order and alive side by side: fresh ones where starts are timed; else, unless the run "
+            "was told otherwise, forked from one that had imported the framework and computed "
+            "nothing. The block is the unit of statistics: its samples are "
             "never pooled with those of another.",
         ),
         (

@@ -29,7 +29,7 @@ COUNTS = {
     "attempt", "round", "turn", "iterations", "voluntary_switches", "involuntary_switches",
     "reading", "steps", "step", "rows",
 }  # fmt: skip
-FLAGS = {"fastest", "agrees", "twin", "alone", "cold", "proven", "by_rounding"}
+FLAGS = {"fastest", "agrees", "twin", "alone", "cold", "forked", "proven", "by_rounding"}
 
 PAIR_COLUMNS = SETUP_COLUMNS | {
     "phase": "train, predict, or their latency",
@@ -52,7 +52,7 @@ PAIR_COLUMNS = SETUP_COLUMNS | {
 }
 _OF_TRIAL = {
     "twin": "whether it is the second of two equal setups that show the noise of a run",
-    "trial": "name of the trial: one execution of a setup in one fresh process",
+    "trial": "name of the trial: one execution of a setup in a process of its own",
     "block": "block of the trial; trials of one block took turns",
 }
 TRIAL_COLUMNS = (
@@ -64,6 +64,7 @@ TRIAL_COLUMNS = (
         "error": "the reason in one line; empty where it ended well",
         "alone": "whether nothing else ran while it started",
         "cold": "whether it filled an empty compile cache",
+        "forked": "whether its process was forked from one that had imported the framework",
         "import_seconds": "import of the framework",
         "build_seconds": "building the model",
         "seed": "seed of its full training; empty where it did none",
@@ -184,7 +185,9 @@ def _of_trial(record: Record) -> Line:
 
 
 def _trials(run: Run, _: Summary) -> Iterator[Line]:
-    names = ("attempt", "status", "error", "alone", "cold", "import_seconds", "build_seconds")
+    names = (
+        "attempt", "status", "error", "alone", "cold", "forked", "import_seconds", "build_seconds"
+    )  # fmt: skip
     for it in run.records:
         seed = it.quality.seed if it.quality else None
         yield _of_trial(it) | {name: getattr(it, name) for name in names} | {"seed": seed}
@@ -243,7 +246,9 @@ FRAMES: Mapping[str, Frame] = {
         lambda _, summary: table.cell_lines(summary),
     ),
     "pairs": Frame("one ratio to a baseline, its tests and its verdict", PAIR_COLUMNS, _pairs),
-    "trials": Frame("one execution of a setup in one fresh process", TRIAL_COLUMNS, _trials, True),
+    "trials": Frame(
+        "one execution of a setup in a process of its own", TRIAL_COLUMNS, _trials, True
+    ),
     "samples": Frame("one raw timed sample", SAMPLE_COLUMNS, _samples, True),
     "readings": Frame("one single iteration of a latency phase", READING_COLUMNS, _readings, True),
     "trainings": Frame(

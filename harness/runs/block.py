@@ -45,7 +45,8 @@ class Block:
     `number` counts from 0 within the arena; `name` is unique in the store. The seed makes the
     shared start and, with the name, the order of turns. Of a block that is `alone` the workers
     start one after the other, and measure the limits of the device before they end; a twin is
-    never trained. A worker may have no more than `memory_limit` bytes.
+    never trained. A worker may have no more than `memory_limit` bytes. `more` blocks like it will
+    probably follow before one that is alone.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Block:
     sample_seconds: float
     warmup_seconds: float
     memory_limit: int | None = None
+    more: int = 0
 
 
 Step = Literal["starting", "warming up", "sampling", "training", "finishing", "done"]

@@ -28,7 +28,9 @@ class RunConfig(Frozen):
     `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
     0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
     known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every arena takes part twice. No worker may have more than `memory_limit` bytes.
+    one setup of every arena takes part twice. With `fork`, workers that need not start alone are
+    forked from a process that has imported their framework. No worker may have more than
+    `memory_limit` bytes.
     The `shard` 2/3 takes every third arena, from the second on.
     """
 
@@ -48,6 +50,7 @@ class RunConfig(Frozen):
     least_blocks: Annotated[int, Field(ge=1, le=10_000)] = 8
     repeat_noisy: bool = True
     twin: bool = True
+    fork: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.03
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from harness.cells import Setup
 from harness.runs.block import Block, Observer, run_block
 from harness.runs.process import ROOT, Worker, WorkerFailed, WorkerProcess
+from harness.runs.stems import Stems
 
 
 class Engine(Protocol):
@@ -21,27 +23,55 @@ class LocalEngine:
 
     In `caches` every setup has a folder for what its framework compiles: empty for its first
     worker, shared by the later ones. `code` names the folder of other code for setups that are to
-    run with it: an older revision takes turns with this one as a twin does.
+    run with it: an older revision takes turns with this one as a twin does. With `fork`, workers
+    of blocks that are not `alone` are forked from processes that have imported their frameworks,
+    anew after every block that is `alone`; to be closed when it is done with.
     """
 
     def __init__(
-        self, logs: Path, caches: Path | None = None, code: Mapping[Setup, Path] | None = None
+        self,
+        logs: Path,
+        caches: Path | None = None,
+        code: Mapping[Setup, Path] | None = None,
+        *,
+        fork: bool = False,
     ) -> None:
         self._logs = logs
         self._caches = caches
         self._code = code or {}
+        may = fork and not self._code and sys.platform == "linux"
+        self._stems = Stems(logs, caches) if may else None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._stems:
+            self._stems.close()
 
     def run(self, block: Block, observer: Observer) -> None:
+        if self._stems and block.alone:
+            self._stems.close()
+        elif self._stems:
+            self._stems.grow(block.setups, block.more)
         run_block(block, self._launch, observer)
 
     def _launch(self, setup: Setup, trial: str) -> Worker:
+        self._make_logs()
+        caches = self._caches / _file_name(setup.id) if self._caches else None
+        log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
+        forked = self._stems and self._stems.fork(setup, log, caches)
+        return forked or WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
+
+    def _make_logs(self) -> None:
+        """Raises WorkerFailed."""
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WorkerFailed("not-started", str(error)) from None
-        caches = self._caches / _file_name(setup.id) if self._caches else None
-        log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
-        return WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
 
 
 def _file_name(name: str) -> str:

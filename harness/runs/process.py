@@ -53,6 +53,10 @@ class Worker(Protocol):
     def cold(self) -> bool:
         """Whether it found its compile cache empty and filled it."""
 
+    @property
+    def forked(self) -> bool:
+        """Whether it began as a copy of a process that had imported its framework."""
+
     def ask(self, request: Request, limit: float) -> None:
         """Ask and do not wait; `limit` seconds from now its answer is overdue."""
 
@@ -66,6 +70,15 @@ class Worker(Protocol):
         """End it, and everything that it started."""
 
 
+class Process(Protocol):
+    """What is asked of the process itself; `subprocess.Popen` has it all."""
+
+    pid: int
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code, or minus the signal. Raises subprocess.TimeoutExpired."""
+
+
 class WorkerProcess:
     """A fresh process group, driven over a socket of its own.
 
@@ -75,6 +88,7 @@ class WorkerProcess:
     """
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
+    forked: ClassVar[bool] = False
     replies: ClassVar[TypeAdapter[Any]] = REPLY
 
     def __init__(
@@ -90,23 +104,30 @@ class WorkerProcess:
             raise WorkerFailed("not-started", str(error)) from None
         with theirs:
             self._channel = Connection(ours.detach())
-            # Safe path (-P): no folder of the user's may shadow a framework.
-            command = [sys.executable, "-P", *self.program]
             try:
                 with log.open("wb") as output:
-                    self._process = subprocess.Popen(
-                        [*command, str(theirs.fileno()), str(os.getpid())],
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                        pass_fds=[theirs.fileno()],
-                        env=self.environment(setup, caches, code),
-                        start_new_session=True,
-                    )
-            except OSError as error:
+                    variables = self.environment(setup, caches, code)
+                    self._process = self._begun(theirs.fileno(), output.fileno(), variables)
+            except (OSError, WorkerFailed) as error:
                 self._channel.close()
                 raise WorkerFailed("not-started", str(error)) from None
         self._ended = _watch(self._process.pid)
+
+    def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
+        """The process, which answers on `channel` and writes to `output`.
+
+        Raises OSError or WorkerFailed.
+        """
+        # Safe path (-P): no folder of the user's may shadow a framework.
+        return subprocess.Popen(
+            [sys.executable, "-P", *self.program, str(channel), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[channel],
+            env=variables,
+            start_new_session=True,
+        )
 
     def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
         return environment(setup, caches, code)
@@ -230,11 +251,17 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
     variables |= framework.environment
-    if caches is not None:
-        variables |= {name: str(caches / name) for name in framework.caches}
+    variables |= cache_variables(setup, caches)
     paths = [str(code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
+
+
+def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:
+    """Where the framework of a setup is to keep what it compiles."""
+    if caches is None:
+        return {}
+    return {name: str(caches / name) for name in frameworks()[setup.framework].caches}
 
 
 def _has_files(folder: Path | None) -> bool:

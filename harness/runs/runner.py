@@ -220,6 +220,7 @@ class Runner:
             sample_seconds=config.sample_seconds,
             warmup_seconds=config.warmup_seconds,
             memory_limit=config.memory_limit,
+            more=slot.more(config.blocks),
         )
 
     def started(self, trial: str, block: Block, setup: Setup) -> None:

@@ -16,8 +16,8 @@ from harness.runs.machine import cores
 from harness.runs.plan import Arena, Plan
 from harness.tasks.costs import train_flops
 
-ALONE_EVERY = 3
-"""In blocks 0, 3, 6, … workers start one after the other, so that their starts can be timed."""
+ALONE_EVERY = 4
+"""In blocks 0, 4, 8, … workers start one after the other, so that their starts can be timed."""
 MOST_ADDED = 3
 """One block is added for noise to so many planned ones, at most."""
 FINISHED, REACHED = "all blocks done", "precision reached"
@@ -47,6 +47,10 @@ class Slot:
     @property
     def alone(self) -> bool:
         return self.number % ALONE_EVERY == 0
+
+    def more(self, blocks: int) -> int:
+        """How many of `blocks` follow before the next that is alone."""
+        return max(0, min(ALONE_EVERY - self.number % ALONE_EVERY, blocks - self.number) - 1)
 
     @property
     def setups(self) -> tuple[Setup, ...]:

@@ -22,10 +22,19 @@ class Trial:
     finished: Finished | None = None
 
     def phases(self) -> tuple[PhaseRecord, ...]:
-        """The phases as far as they came, with the samples taken so far."""
-        known = self.prepared or self.loaded
+        """The phases as far as they came, with the samples taken so far.
+
+        What a forked process shares with its parent is resident in both, or in neither until it is
+        read again: such memory is no measure of a framework's.
+        """
+        known, forked = self.prepared or self.loaded, self.worker is not None and self.worker.forked
         return tuple(
-            phase.model_copy(update={"samples": tuple(self.samples.get(phase.phase, ()))})
+            phase.model_copy(
+                update={
+                    "samples": tuple(self.samples.get(phase.phase, ())),
+                    "memory": None if forked else phase.memory,
+                }
+            )
             for phase in (known.phases if known else ())
         )
 
@@ -60,6 +69,7 @@ class Trial:
             stderr_tail=self.worker.stderr_tail() if self.worker and failed else "",
             alone=alone,
             cold=self.worker is not None and self.worker.cold,
+            forked=self.worker is not None and self.worker.forked,
             import_seconds=self.loaded.import_seconds if self.loaded else None,
             build_seconds=self.loaded.build_seconds if self.loaded else None,
             phases=self.phases(),

@@ -17,28 +17,29 @@ from harness.records import Status
 from harness.worker.lifeline import die_with
 from harness.worker.measure import Diverged, OtherWork, settle
 from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
-from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply
+from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply, StemReply
 from harness.worker.session import NotImported, Session
 
 
 def main() -> None:
-    parent = int(sys.argv[2])
-    die_with(parent)
+    die_with(int(sys.argv[2]))
     descriptor = int(sys.argv[1])
     # A process that the framework starts must not hold the channel open after our death.
     os.set_inheritable(descriptor, False)
-    channel = Connection(descriptor)
+    sys.exit(work(Connection(descriptor)))
+
+
+def work(channel: Connection) -> int:
+    """A worker's whole life; returns its exit code."""
     try:
         serve(channel)
     except BaseException as error:
         full, limit = exhausted(), lift_limit()
         with contextlib.suppress(OSError):  # where its output goes the disk may be full
             traceback.print_exc()
-        status, line = _status(error, full), _one_line(error)
-        if status == "out-of-memory" and limit is not None:
-            line += f" (it may have {limit / 1e9:.3g} GB)"
-        send(channel, Failed(status=status, error=line))
-        sys.exit(1)
+        send(channel, failed(error, full, limit))
+        return 1
+    return 0
 
 
 def serve(channel: Connection) -> None:
@@ -58,8 +59,16 @@ def serve(channel: Connection) -> None:
         reply = session.answer(request)
 
 
-def send(channel: Connection, reply: Reply) -> None:
+def send(channel: Connection, reply: Reply | StemReply) -> None:
     channel.send_bytes(reply.model_dump_json().encode())
+
+
+def failed(error: BaseException, full: bool = False, limit: int | None = None) -> Failed:
+    """What a worker tells of its end; `full` where its memory, `limit` at most, ran out."""
+    status, line = _status(error, full), _one_line(error)
+    if status == "out-of-memory" and limit is not None:
+        line += f" (it may have {limit / 1e9:.3g} GB)"
+    return Failed(status=status, error=line)
 
 
 def _status(error: BaseException, full: bool) -> Status:

@@ -13,7 +13,7 @@ from harness.worker.counters import PeakRSS, Watch, load
 from harness.worker.loops import Loop
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
-QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.01, 1.0
+QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.005, 1.0
 ROUNDING = {"float32": 1e-5, "float64": 1e-9}
 """By how much losses of the same steps may differ: what the proof of sameness allows over its
 first steps."""

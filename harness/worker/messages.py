@@ -108,6 +108,55 @@ REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminat
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="answer")])
 
 
+class Import(Frozen):
+    """Asked of a stem: import what workers of these setups need."""
+
+    ask: Literal["import"] = "import"
+    setups: tuple[Setup, ...]
+
+
+class Fork(Frozen):
+    """Asked of a stem: one more worker, with these variables besides the stem's. The descriptors of
+    its channel and of its log follow."""
+
+    ask: Literal["fork"] = "fork"
+    environment: dict[str, str]
+
+
+class Reap(Frozen):
+    """Asked of a stem: how did a worker end?"""
+
+    ask: Literal["reap"] = "reap"
+    pid: int
+
+
+class Imported(Frozen):
+    answer: Literal["imported"] = "imported"
+
+
+class Forked(Frozen):
+    answer: Literal["forked"] = "forked"
+    pid: int
+
+
+class Reaped(Frozen):
+    """Its exit code, or minus the signal that ended it; None while it lives."""
+
+    answer: Literal["reaped"] = "reaped"
+    code: int | None
+
+
+StemRequest = Import | Fork | Reap
+StemReply = Imported | Forked | Reaped | Failed
+
+STEM_REQUEST: TypeAdapter[StemRequest] = TypeAdapter(
+    Annotated[StemRequest, Field(discriminator="ask")]
+)
+STEM_REPLY: TypeAdapter[StemReply] = TypeAdapter(
+    Annotated[StemReply, Field(discriminator="answer")]
+)
+
+
 def fits(request: Request, reply: Reply, phases: tuple[Phase, ...]) -> bool:
     """Whether this answers that very request, in a trial of these phases."""
     match request, reply:

@@ -49,7 +49,7 @@ class Session:
 
         hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
         begin = time.perf_counter()
-        kind = _implementation(setup)
+        kind = implementation(setup)
         imported = time.perf_counter()
         options = Options(setup.mode, setup.device, setup.threads, setup.dtype)
         self._adapter = kind(load.task, start, options)
@@ -113,7 +113,7 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
+def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
     """Imports the framework. Raises NotImported with the reason."""
     file, name = {"identical": ("adapter", "Adapter"), "idiomatic": ("idiom", "Idiom")}[setup.lane]
     try:

@@ -19,4 +19,5 @@ FRAMEWORK = Framework(
     caches=("TORCHINDUCTOR_CACHE_DIR",),
     # Every optimizer imports it when it is made, and takes as long for it as PyTorch for itself.
     ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},
+    import_varies=False,
 )

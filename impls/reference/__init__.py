@@ -17,4 +17,5 @@ FRAMEWORK = Framework(
     # OpenBLAS does, and leaves smaller ones to a single thread (its `interface/gemm.c`:
     # SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD).
     spins_beyond=65536 * 4,
+    import_varies=False,
 )

@@ -28,4 +28,5 @@ FRAMEWORK = Framework(
     devices=("cpu",),
     caches=("FAULTY_CACHE",),
     ahead={"ahead": "impls.faulty.ahead"},
+    import_varies=False,
 )

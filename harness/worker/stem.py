@@ -1,0 +1,98 @@
+"""`python -m harness.worker.stem FD PARENT`: import a framework once, then fork workers.
+
+Nothing of the framework is used here but what it names as harmless (`Framework.ahead`): threads,
+devices, graphs and tensors begin in the worker, where they are measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+
+from harness.adapter import Framework
+from harness.cells import Setup
+from harness.worker.__main__ import failed, send, work
+from harness.worker.hiding import hide_from
+from harness.worker.lifeline import die_with
+from harness.worker.messages import MAX_BYTES, STEM_REQUEST, Fork, Forked, Import, Imported, Reaped
+from harness.worker.session import implementation
+
+
+def main() -> None:
+    die_with(int(sys.argv[2]))
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    channel = Connection(descriptor)
+    while True:
+        try:
+            request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+        except EOFError:
+            return
+        match request:
+            case Import(setups=setups):
+                try:
+                    _import(setups)
+                except Exception as error:
+                    traceback.print_exc()
+                    send(channel, failed(error))
+                    return
+                send(channel, Imported())
+            case Fork(environment=environment):
+                send(channel, Forked(pid=_fork(channel, environment)))
+            case _:
+                send(channel, Reaped(code=_reap(request.pid)))
+
+
+def _import(setups: tuple[Setup, ...]) -> None:
+    """What workers of these setups, all of one framework, would import until they are built."""
+    framework: Framework = importlib.import_module(f"impls.{setups[0].framework}").FRAMEWORK
+    hide_from(framework)
+    for setup in setups:
+        implementation(setup)
+        if ahead := framework.ahead.get(setup.mode):
+            importlib.import_module(ahead)
+
+
+def _fork(channel: Connection, environment: dict[str, str]) -> int:
+    """A worker, in a process group of its own; its channel and its log were sent along."""
+    theirs, log = recv_handle(channel), recv_handle(channel)
+    parent = os.getpid()
+    # What is here already no worker need search for garbage: to look is to copy, page after page.
+    gc.collect()
+    gc.freeze()
+    if pid := os.fork():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(pid, pid)  # here too: whoever ends the group must find it
+        os.close(theirs)
+        os.close(log)
+        return pid
+    code = 1
+    try:
+        die_with(parent)
+        os.setpgid(0, 0)
+        channel.close()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.environ.update(environment)
+        code = work(Connection(theirs))
+    finally:  # never back into the code of the stem
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _reap(pid: int) -> int | None:
+    """How a worker ended: its exit code, or minus the signal; None if it has not."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+if __name__ == "__main__":
+    main()

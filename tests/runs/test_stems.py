@@ -1,0 +1,267 @@
+"""Workers forked from a process that has imported their framework: real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from harness.cells import Setup
+from harness.frameworks import frameworks, version
+from harness.runs.config import resolve
+from harness.runs.engines import LocalEngine
+from harness.runs.plan import make_plan
+from harness.runs.process import WorkerFailed
+from harness.runs.schedule import Slot
+from harness.runs.stems import ForkedWorker, Stems
+from harness.worker.messages import Load, Prepare
+from tests.fakes import TASK, Ledger, block, setup
+
+pytestmark = [
+    pytest.mark.usefixtures("faulty_frameworks"),
+    pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="workers are forked on Linux only"),
+]
+FAST = {"rounds": 2, "trains": False, "sample_seconds": 0.002, "warmup_seconds": 0.002}
+
+
+def run(engine, staged, *setups, number=0, alone=False, **fields):
+    ledger = Ledger()
+    name = f"a-run/b{number:03}.1"
+    given = {"name": name, "number": number, "alone": alone, "data": str(staged)}
+    engine.run(block(*setups, **(given | FAST | fields)), ledger)
+    return ledger.by_label()
+
+
+def stems():
+    return [
+        it
+        for it in psutil.Process().children(recursive=True)
+        if it.is_running() and it.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    with LocalEngine(tmp_path / "logs", tmp_path / "caches", fork=True) as engine:
+        yield engine
+    assert stems() == []
+
+
+def load_of(staged, asked: Setup) -> Load:
+    return Load(task=TASK, setup=asked, seed=0, phases=("train",), data=str(staged))
+
+
+def test_what_need_not_start_alone_is_forked_and_has_no_memory_peaks(staged, engine):
+    kinds = [setup("faulty", "fine"), setup("faulty", "fine-too", threads=2)]
+    for number, alone in enumerate((True, False, False)):
+        records = run(engine, staged, *kinds, number=number, alone=alone, trains=not number)
+        for record in records.values():
+            assert (record.status, record.forked, record.alone) == ("ok", not alone, alone)
+            assert [len(it.samples) for it in record.phases] == [2, 2]
+            assert all((it.memory is None) is record.forked for it in record.phases)
+        assert len(stems()) == (0 if alone else 2)  # one for each number of threads
+
+
+def test_a_stem_imports_for_two_blocks_and_another_one_after_the_next_alone(staged, engine):
+    """The fault says who imported, and who is the parent."""
+    told = []
+    for number, alone in enumerate((False, False, True, False)):
+        (record,) = run(
+            engine, staged, setup("faulty", "ahead"), number=number, alone=alone
+        ).values()
+        told.append(record.error)
+    first, second, fresh, last = told
+    assert first == second != last
+    importer, parent = [int(it.split()[-1]) for it in first.split(", ")]
+    assert importer == parent
+    assert fresh.startswith("imported by None")
+    assert not psutil.pid_exists(importer)
+
+
+def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, monkeypatch):
+    varying = replace(frameworks()["faulty"], import_varies=True)
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", varying)
+    kinds = (setup("faulty", "ahead"), setup("faulty", "ahead", twin=True))
+    importers = []
+    for number in range(4):
+        records = run(engine, staged, *kinds, number=number, more=2 - number % 3)
+        importers += [it.error.split(", ")[0] for it in records.values()]
+        assert len(stems()) == 2 * (3 - number % 3)
+    assert len(set(importers)) == 8
+
+
+def test_how_many_blocks_a_stem_is_for():
+    plan = make_plan(resolve(None, {}))
+    more = [Slot(plan.arenas[0], it, True, False).more(9) for it in range(9)]
+    assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "error"),
+    [
+        ("raise", "failed", "ValueError: two lines"),
+        ("unsupported", "unsupported", "not on a Monday"),
+        ("crash", "crashed", "killed by SIGSEGV"),
+        ("exit", "crashed", "exited with code 3"),
+        ("vanish", "no-result", "the worker exited 0 without an answer"),
+        ("greedy", "out-of-memory", "MemoryError"),
+        ("diverge", "diverged", "the training loss became nan"),
+    ],
+)
+def test_each_fault_has_the_status_that_it_has_in_a_fresh_process(
+    staged, engine, mode, status, error
+):
+    both = (setup("faulty", mode), setup("faulty", "fine"))
+    records = run(engine, staged, *both, trains=mode == "diverge", sample_seconds=0.005)
+    assert records[f"faulty:{mode}"].forked
+    assert (records[f"faulty:{mode}"].status, records[f"faulty:{mode}"].error) == (status, error)
+    assert records["faulty:fine"].status == "ok"
+    if mode in ("raise", "diverge"):
+        assert "Traceback" in records[f"faulty:{mode}"].stderr_tail
+
+
+def test_what_a_forked_worker_prints_is_in_its_own_log(staged, engine, tmp_path):
+    records = run(engine, staged, setup("faulty", "noisy"), setup("faulty", "fine"))
+    assert {it.status for it in records.values()} == {"ok"}
+    (log,) = [it for it in (tmp_path / "logs").iterdir() if "noisy" in it.name]
+    assert log.stat().st_size == 2 * 256 * 8192
+
+
+def test_a_compile_cache_is_the_setups_own_and_found_again(staged, engine):
+    kinds = [setup("faulty", "compiling"), setup("faulty", "fine")]
+    cold = [run(engine, staged, *kinds, number=number) for number in range(2)]
+    assert [it["faulty:compiling"].cold for it in cold] == [True, False]
+    assert [it["faulty:fine"].cold for it in cold] == [False, False]
+
+
+def test_a_framework_that_cannot_be_imported_says_why_from_a_fresh_process(
+    staged, engine, monkeypatch
+):
+    for how, status in (("import half", "failed"), ("import segv", "crashed")):
+        monkeypatch.setenv("BROKEN", how)
+        modes = (setup("broken", how), setup("faulty", "fine"))
+        records = run(engine, staged, *modes, alone=False)
+        broken = records[f"broken:{how}"]
+        assert (broken.status, broken.forked) == (status, False)
+        assert "libhalf.so" in (broken.error or "") or "SIGSEGV" in (broken.error or "")
+        assert records["faulty:fine"].forked
+        engine.close()
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """Stems with one worker; who began is ended."""
+    found = Stems(tmp_path, None)
+    yield found
+    found.close()
+    assert stems() == []
+
+
+def the_stem(planted):
+    ((stem,),) = planted._stems.values()
+    return stem
+
+
+def grown(planted: Stems, asked: Setup, tmp_path) -> ForkedWorker:
+    planted.grow([asked])
+    worker = planted.fork(asked, tmp_path / "log", None)
+    assert worker is not None
+    return worker
+
+
+def test_a_hang_is_ended_with_all_that_it_started(staged, planted, tmp_path):
+    asked = setup("faulty", "hang")
+    worker = grown(planted, asked, tmp_path)
+    with pytest.raises(WorkerFailed) as failure:
+        worker.request(load_of(staged, asked), 2.0)
+    assert failure.value.status == "hung"
+    assert [it.pid for it in stems()] == [the_stem(planted)._process.pid]
+
+
+def test_with_its_stem_a_worker_ends_and_the_next_begins_afresh(staged, planted, tmp_path):
+    asked = setup("faulty", "fine")
+    worker = grown(planted, asked, tmp_path)
+    worker.request(load_of(staged, asked), 30)
+    stem = the_stem(planted)
+    os.kill(stem._process.pid, signal.SIGKILL)
+    while _alive(worker._process.pid):
+        time.sleep(0.01)
+    with pytest.raises(WorkerFailed) as failure:
+        worker.request(Prepare(sample_seconds=0.01, warmup_seconds=0.01), 10)
+    worker.close()
+    assert failure.value.status == "crashed"
+    assert planted.fork(asked, tmp_path / "log", None) is None
+
+
+def test_stem_and_worker_die_with_their_runner(staged, tmp_path):
+    asked = setup("faulty", "fine")
+    pid = os.fork()
+    if not pid:  # a runner of its own, killed before it could end anything
+        planted = Stems(tmp_path, None)
+        worker = grown(planted, asked, tmp_path)
+        worker.request(load_of(staged, asked), 60)
+        pids = (the_stem(planted)._process.pid, worker._process.pid)
+        (tmp_path / "pids").write_text(" ".join(map(str, pids)))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    pids = [int(it) for it in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2
+    for _ in range(100):
+        if not any(_alive(it) for it in pids):
+            return
+        time.sleep(0.05)
+    pytest.fail("what was forked outlived its runner")
+
+
+def _alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_worker_for_a_gpu_is_never_forked(planted, tmp_path):
+    asked = setup("faulty", "fine", device="gpu:0")
+    planted.grow([asked])
+    assert planted.fork(asked, tmp_path / "log", None) is None
+    assert stems() == []
+
+
+def test_other_code_and_the_wish_for_fresh_processes_leave_stems_out(staged, tmp_path):
+    asked = setup("faulty", "fine")
+    other = {setup("faulty", "fine-too"): tmp_path}
+    for engine in (
+        LocalEngine(tmp_path / "one"),
+        LocalEngine(tmp_path / "two", None, other, fork=True),
+    ):
+        with engine:
+            (record,) = run(engine, staged, asked).values()
+            assert (record.status, record.forked) == ("ok", False)
+            assert stems() == []
+
+
+@pytest.mark.parametrize("name", ["pytorch", "reference", "tensorflow"])
+def test_a_forked_worker_runs_with_the_settings_of_a_fresh_one(staged, engine, name):
+    """Threads, BLAS and precision, as each reads them back; and it computes the same."""
+    if version(frameworks()[name]) is None:
+        pytest.skip(f"{name} is not installed")
+    asked = setup(name, frameworks()[name].default_mode, threads=2)
+    both = [
+        run(engine, staged, asked, number=number, alone=alone, trains=True)[asked.label]
+        for number, alone in enumerate((True, False))
+    ]
+    assert [(it.status, it.error, it.forked) for it in both] == [
+        ("ok", None, False),
+        ("ok", None, True),
+    ]
+    fresh, forked = both
+    assert forked.settings == fresh.settings
+    assert forked.settings_before == fresh.settings_before
+    assert forked.quality is not None
+    assert fresh.quality is not None
+    losses = [[it.loss for it in record.quality.epochs] for record in both]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
