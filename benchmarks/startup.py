@@ -1,8 +1,9 @@
-"""`python -m benchmarks.startup [PAIRS]`: what it saves to start a block's workers side by side.
+"""`python -m benchmarks.startup [ROUNDS]`: what does a block take, by how its workers start?
 
-The default run's block, with its workers started one after the other and all at once, in
-alternation; a line a block with the seconds until all were loaded, from there until all were warm,
-and of everything. The last line is the median share that is left of a block's time.
+The default run's block with fresh workers started one after the other, with fresh ones started all
+at once, and three blocks as a run has them, whose workers are forked from processes that import
+their frameworks for all three; in random order. A line a block with the seconds until all were
+loaded, imports included, and of everything; the last lines have the medians of a block's share.
 """
 
 from __future__ import annotations
@@ -43,19 +44,22 @@ class Stopwatch:
         return self.began[end] - self.began[begin]
 
 
-def measure(pairs: int, folder: Path) -> list[tuple[float, float]]:
-    """Seconds of whole blocks, (alone, side by side)."""
+MANNERS = {"alone": 1, "side by side": 1, "forked": 3}
+"""How workers start, and blocks in a row of each kind."""
+
+
+def measure(rounds: int, folder: Path) -> list[dict[str, float]]:
+    """Seconds of a block, by manner."""
     config = resolve(None, {})
     plan = make_plan(config)
     (arena,) = plan.arenas
-    engine = LocalEngine(folder / "logs", folder / "caches")
     taken = []
     with staged_data(plan, folder / "data") as places:
 
-        def block_seconds(alone: bool, number: int) -> float:
+        def block_seconds(engine: LocalEngine, manner: str, round_: int, more: int) -> float:
             block = Block(
-                name=f"startup/b{number:03}.{int(alone)}",
-                number=number,
+                name=f"startup/b{round_:03}.{more}",
+                number=round_,
                 attempt=1,
                 task=arena.task,
                 setups=arena.setups,
@@ -63,31 +67,36 @@ def measure(pairs: int, folder: Path) -> list[tuple[float, float]]:
                 rounds=config.rounds,
                 seed=0,
                 trains=False,
-                alone=alone,
+                alone=manner == "alone",
                 data=str(places[arena.task.data]),
                 sample_seconds=config.sample_seconds,
                 warmup_seconds=config.warmup_seconds,
+                more=more,
             )
             watch = Stopwatch()
             engine.run(block, watch)
-            loaded = watch.seconds("launched", "warming up")
-            warm, whole = watch.seconds("warming up", "sampling"), watch.seconds("launched", "done")
-            manner = "alone" if alone else "side by side"
-            print(f"{manner:12}  loaded {loaded:5.1f}  warm {warm:5.1f}  block {whole:5.1f}")
+            loaded, whole = (watch.seconds("launched", it) for it in ("warming up", "done"))
+            print(f"{manner:12}  loaded {loaded:5.1f}  block {whole:5.1f}", flush=True)
             return whole
 
-        for number in range(pairs):
-            times = {alone: block_seconds(alone, number) for alone in _shuffled()}
-            taken.append((times[True], times[False]))
+        for number in range(rounds):
+            times = {}
+            for manner in random.sample(sorted(MANNERS), len(MANNERS)):
+                many, fork = MANNERS[manner], manner == "forked"
+                with LocalEngine(folder / "logs", folder / "caches", fork=fork) as engine:
+                    seconds = [
+                        block_seconds(engine, manner, number, more)
+                        for more in reversed(range(many))
+                    ]
+                times[manner] = statistics.fmean(seconds)
+            taken.append(times)
     return taken
-
-
-def _shuffled() -> list[bool]:
-    return random.sample([True, False], 2)
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder:
-        ratios = [beside / alone for alone, beside in measure(count, Path(folder))]
-    print(f"side by side ÷ alone: {statistics.median(ratios):.2f} (median of {count} pairs)")
+        rounds = measure(count, Path(folder))
+    for manner in ("side by side", "forked"):
+        share = statistics.median(it[manner] / it["alone"] for it in rounds)
+        print(f"{manner} ÷ alone: {share:.2f} (median of {count} rounds)")

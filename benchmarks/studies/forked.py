@@ -100,10 +100,14 @@ def without_drift(steps: Sequence[float]) -> list[float]:
 
 
 def between(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The share of the variance that lies between groups of one size (intraclass correlation of a
-    one-way analysis of variance), 0 at least; and how likely one so large is by chance (F test)."""
-    f, chance = stats.f_oneway(*groups)
-    return max(0.0, float((f - 1) / (f - 1 + len(groups[0])))), float(chance)
+    """The share of the variance that lies between groups of one size: the intraclass correlation
+    of a one-way analysis of variance, and the upper end of its 95 % interval (Shrout & Fleiss 1979,
+    equation 7), each 0 at least."""
+    many, size = len(groups), len(groups[0])
+    f = float(stats.f_oneway(*groups).statistic)
+    most = f * stats.f.ppf(0.975, many * (size - 1), many - 1)
+    share, upper = ((it - 1) / (it - 1 + size) for it in (f, most))
+    return max(0.0, share), max(0.0, float(upper))
 
 
 def row(of_phase: Sequence[Reading]) -> tuple[str, ...]:
@@ -115,15 +119,14 @@ def row(of_phase: Sequence[Reading]) -> tuple[str, ...]:
     together = [it for its in forked for it in its]
     test = stats.ttest_ind(together, fresh, equal_var=False)
     low, high = test.confidence_interval()
-    share, chance = between(forked)
+    share, upper = between(forked)
     apart = statistics.fmean(together) - statistics.fmean(fresh)
     return (
         f"{of_phase[0].framework}, {of_phase[0].phase}",
         _percent(statistics.stdev(fresh)),
         _percent(statistics.stdev(together)),
         f"{_percent(apart)} ({_percent(low)} to {_percent(high)})",
-        f"{100 * share:.0f} %",
-        f"{chance:.2f}",
+        f"{100 * share:.0f} % ({100 * upper:.0f} % at most)",
     )
 
 
@@ -134,7 +137,7 @@ def _percent(log: float) -> str:
 def report(found: Sequence[Reading], task: str) -> str:
     kinds = dict.fromkeys((it.framework, it.phase) for it in found)
     head = (
-        "", "s, fresh", "s, forked", "forked steps are longer by", "of variance between stems", "p"
+        "", "s, fresh", "s, forked", "forked steps are longer by", "of their variance between stems"
     )  # fmt: skip
     rows = [row([it for it in found if (it.framework, it.phase) == kind]) for kind in kinds]
     facts = ", ".join(f"{name} {value}" for name, value in fingerprint().items() if value)
@@ -153,15 +156,13 @@ def report(found: Sequence[Reading], task: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-f", "--framework", action="append")
-    wanted = parser.parse_args().framework
+    argparse.ArgumentParser(description=__doc__).parse_args()
     plan = make_plan(resolve(None, {}))
     (arena,) = plan.arenas
     found: list[Reading] = []
     with tempfile.TemporaryDirectory() as place, staged_data(plan, Path(place) / "data") as data:
         for setup in arena.setups:
-            if not setup.twin and (not wanted or setup.framework in wanted):
+            if not setup.twin:
                 found += readings(arena, setup, str(data[arena.task.data]), Path(place))
                 print(f"{setup.framework}: {len(found)} readings", flush=True)
     text = report(found, arena.task.name)

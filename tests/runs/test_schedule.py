@@ -65,9 +65,9 @@ def run_to_its_end(made: Course, **fields) -> list[Slot]:
     return taken
 
 
-def test_every_third_block_is_alone_from_the_first_on():
+def test_every_fourth_block_is_alone_from_the_first_on():
     slots = course(blocks=8).left()
-    assert [it.number for it in slots if it.alone] == [0, 3, 6]
+    assert [it.number for it in slots if it.alone] == [0, 4]
     assert course(blocks=1).left()[0].alone
 
 
