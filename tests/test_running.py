@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from harness import running, verifying
+from harness.cli import app
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
@@ -17,6 +22,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     class Runner:
         def __init__(self, plan, name, store, engine, data, display, unranked, ending):
             handed["unranked"] = unranked
+            handed["forks"] = engine._stems is not None
 
         def run(self, done):
             return "all blocks done"
@@ -36,8 +42,17 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     flags = {"tasks": ("diabetes-regression",), "frameworks": ("reference:*",), "precision": "2%"}
     plan = make_plan(resolve(None, flags))
     run = running._measure(plan, tmp_path, "quiet", Console(quiet=True), None)
+    assert handed["forks"] is (sys.platform == "linux")
     assert {it.label for it in handed["unranked"]} == {"reference:eager"}
     assert {it.setup.label: it.proven for it in run.certificates} == {
         "reference:eager": False,
         "reference:replay": True,
     }
+
+
+@pytest.mark.parametrize(("words", "fork"), [((), True), (("--no-fork",), False)])
+def test_forking_can_be_switched_off(monkeypatch, words, fork):
+    chosen = []
+    monkeypatch.setattr(running, "run", lambda flags, *_, **__: chosen.append(resolve(None, flags)))
+    assert CliRunner().invoke(app, ["run", *words]).exit_code == 0
+    assert [it.fork for it in chosen] == [fork]

@@ -58,7 +58,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         ),
         troubles=troubles(summary),
         left_out=left_out(run),
-        method=_method(),
+        method=_method(run),
         everything=everything(run, summary),
         repeat=_repeat(run),
     )
@@ -191,16 +191,21 @@ def _stopped_by(run: Run) -> str:
     return line(run.stopped_by or "it was killed, or still goes on")
 
 
-def _method() -> tuple[tuple[str, str], ...]:
+def _method(run: Run) -> tuple[tuple[str, str], ...]:
+    process = (
+        "A process of its own for every framework and mode of a comparison: a fresh one in blocks "
+        "whose starts are timed, in the others one forked from a process that had imported the "
+        "framework and computed nothing. All are alive side by side, started in random order."
+        if any(it.forked for it in run.records)
+        else "One fresh process for every framework and mode of a comparison, started in random "
+        "order and alive side by side."
+    )
     confidence = fmt.whole_percent(CONFIDENCE)
     return (
         (
             "Block",
-            "A process of its own for every framework and mode of a comparison, started in random "
-            "order and alive side by side: fresh ones where starts are timed; else, unless the run "
-            "was told otherwise, forked from one that had imported the framework and computed "
-            "nothing. The block is the unit of statistics: its samples are "
-            "never pooled with those of another.",
+            f"{process} The block is the unit of statistics: its samples are never pooled with "
+            "those of another.",
         ),
         (
             "Turn",

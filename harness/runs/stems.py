@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import Any, cast
@@ -124,27 +124,34 @@ class Stems:
         for setup in setups:
             if setup.processor == "cpu":  # a GPU that is in use before a fork is lost to the child
                 wanted[key_of(setup)].append(setup)
-        for key in wanted.keys() - self._barren:
-            stems = self._stems[key]
-            if key in self._used and varies(key):
-                stems.popleft().close()
-            try:
-                if not stems:
-                    many = 1 + more if varies(key) else 1
-                    stems.extend(self._plant(wanted[key][0]) for _ in range(many))
-            except (WorkerFailed, OSError):
-                self._barren.add(key)
-            for stem in stems:
-                stem.imports(wanted[key])
+        for key, its in wanted.items():
+            if key not in self._barren:
+                self._begin(key, its, more)
         self._used = set(wanted)
-        for key in wanted:
-            for stem in tuple(self._stems[key]):
-                try:
+        for key in wanted.keys() - self._barren:
+            try:
+                for stem in self._stems[key]:
                     stem.imported()
-                except WorkerFailed:
-                    self._barren.add(key)
-                    self._stems[key].remove(stem)
-                    stem.close()
+            except WorkerFailed:
+                self._give_up(key)
+
+    def _begin(self, key: Key, setups: Sequence[Setup], more: int) -> None:
+        stems = self._stems[key]
+        if key in self._used and varies(key):
+            stems.popleft().close()
+        try:
+            if not stems:
+                many = 1 + more if varies(key) else 1
+                stems.extend(self._plant(setups[0]) for _ in range(many))
+            for stem in stems:
+                stem.imports(setups)
+        except (WorkerFailed, OSError):
+            self._give_up(key)
+
+    def _give_up(self, key: Key) -> None:
+        self._barren.add(key)
+        for stem in self._stems.pop(key, ()):
+            stem.close()
 
     def _plant(self, setup: Setup) -> Stem:
         self._planted += 1

@@ -39,6 +39,17 @@ def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
     assert "pytorch:eager against itself" in noise.fact(summary.noise)
 
 
+def test_the_method_says_how_processes_began():
+    run = make_run(measured())
+    forked = tuple(it.model_copy(update={"forked": it.block > 0}) for it in run.records)
+    told = [
+        dict(make_content(it, summarise_run(it)).method)["Block"]
+        for it in (run, run.model_copy(update={"records": forked}))
+    ]
+    assert told[0].startswith("One fresh process for every framework")
+    assert "forked from a process that had imported the framework" in told[1]
+
+
 def test_without_a_twin_there_is_no_noise_floor():
     summary = summarise_run(make_run(measured()))
     assert noise.fact(summary.noise) == ""

@@ -94,6 +94,23 @@ def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, mo
     assert len(set(importers)) == 8
 
 
+def test_a_spare_stem_that_somebody_killed_leaves_fresh_workers(staged, engine, monkeypatch):
+    varying = replace(frameworks()["faulty"], import_varies=True)
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", varying)
+    forked = []
+    for number in range(3):
+        (record,) = run(
+            engine, staged, setup("faulty", "fine"), number=number, more=2 - number
+        ).values()
+        assert record.status == "ok"
+        forked.append(record.forked)
+        for it in stems()[1:2]:
+            it.kill()
+            it.wait()
+    assert forked == [True, False, False]
+    assert stems() == []
+
+
 def test_how_many_blocks_a_stem_is_for():
     plan = make_plan(resolve(None, {}))
     more = [Slot(plan.arenas[0], it, True, False).more(9) for it in range(9)]
