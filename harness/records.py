@@ -42,6 +42,10 @@ Reading = Annotated[float, Field(gt=0, le=1e9)]
 """Seconds that are timed: none is 0, for their ratios count."""
 
 
+Counted = Annotated[float, Field(ge=-1e9, le=1e9)]
+"""What a counter says that the worker or its machine keeps: it may have been set back."""
+
+
 class Sample(Frozen):
     """One timed reading over `iterations` iterations, synchronised at its end.
 
@@ -55,12 +59,12 @@ class Sample(Frozen):
     turn: Count
     iterations: Annotated[int, Field(ge=1, lt=2**63)]
     seconds: Reading
-    cpu_seconds: float
+    cpu_seconds: Counted
     voluntary_switches: Count
     involuntary_switches: Count
-    steal_seconds: float | None = None
-    pressure_seconds: float | None = None
-    load: float | None = None
+    steal_seconds: Counted | None = None
+    pressure_seconds: Counted | None = None
+    load: Counted | None = None
     loss: float | None = None
     readings: tuple[Reading, ...] = ()
 

@@ -195,7 +195,15 @@ def test_a_worker_that_lies_ends_its_own_trial_at_most(lie):
 
 
 @pytest.mark.parametrize(
-    "field", [{"iterations": 0}, {"seconds": 0.0}, {"seconds": -1.0}, {"round": 2**63}]
+    "field",
+    [
+        {"iterations": 0},
+        {"seconds": 0.0},
+        {"seconds": -1.0},
+        {"round": 2**63},
+        {"steal_seconds": 1e305},
+        {"cpu_seconds": 1e10},
+    ],
 )
 def test_a_sample_that_none_can_count_with_is_none(field):
     good = FakeWorker(SETUP, []).reply(TakeSample(phase="train", round=0, turn=0)).sample
