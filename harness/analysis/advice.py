@@ -23,6 +23,8 @@ from harness.tasks.frozen import Frozen
 
 LARGE_BATCH = 1024
 """Examples a step from which on a batch counts as large."""
+FEWEST = 3
+"""Counts of memory that tell something."""
 
 ScenarioName = Literal["short", "long", "single", "large", "memory", "gpu"]
 Kind = Literal["one", "even", "cannot tell", "alone"]
@@ -178,16 +180,30 @@ def leanest(number: int, case: Grounds) -> Finding:
 
 
 def _less(ours: Amount, theirs: Amount) -> bool:
-    assert ours.high is not None
-    assert theirs.low is not None
-    return min(ours.n, theirs.n) >= LEAST_EXACT and ours.high < theirs.low
+    mine, others = _reach(ours), _reach(theirs)
+    return bool(mine and others and mine[1] < others[0])
 
 
 def _alike(ours: Amount, theirs: Amount) -> bool:
     """Whether all counts of both lie within what makes no difference."""
-    counts = [it for it in (ours.low, ours.high, theirs.low, theirs.high) if it is not None]
-    enough = min(ours.n, theirs.n) >= LEAST_EXACT
-    return enough and max(counts) <= min(counts) * (1 + LEAST_MARGIN)
+    mine, others = _reach(ours), _reach(theirs)
+    if not (mine and others):
+        return False
+    return max(mine[1], others[1]) <= min(mine[0], others[0]) * (1 + LEAST_MARGIN)
+
+
+def _reach(amount: Amount) -> tuple[float, float] | None:
+    """Where counts of it lie; of fewer than FEWEST nobody can tell.
+
+    Of LEAST_EXACT counts each, all below all of another's, the chance is 0.2 % if the two are the
+    same, whatever the distribution. Of three it would be 10 %; of three whose ranges stay apart
+    when both are made three times as wide it is at most 0.6 % (simulated for normal, lognormal,
+    uniform and Cauchy counts).
+    """
+    if amount.low is None or amount.high is None or amount.n < FEWEST:
+        return None
+    slack = 0 if amount.n >= LEAST_EXACT else amount.high - amount.low
+    return amount.low - slack, amount.high + slack
 
 
 def _single(case: Grounds) -> bool:

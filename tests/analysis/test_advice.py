@@ -212,8 +212,27 @@ class TestMemory:
         assert (found.kind, found.setups) == ("even", ("b:y", "a:x"))
 
     def test_few_counts_tell_nothing(self):
-        found = advice("memory", {"a:x": (1e-3, 1, 300), "b:y": (2e-3, 2, 200)}, blocks=5)
+        found = advice("memory", {"a:x": (1e-3, 1, 300), "b:y": (2e-3, 2, 200)}, blocks=2)
         assert (found.kind, found.setups) == ("cannot tell", ())
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "kind"),
+        [
+            ((200, 202, 204), (213, 213, 216), "one"),  # ranges of 4 and 3, 9 apart
+            ((200, 202, 204), (210, 211, 213), "cannot tell"),  # and 6 apart
+            ((1000, 1001, 1001), (1003, 1003, 1002), "even"),
+            ((1000, 1003, 1003), (1006, 1009, 1009), "cannot tell"),
+        ],
+    )
+    def test_three_counts_must_lie_far_apart_or_very_near(self, ours, theirs, kind):
+        records = [
+            trial(label, block, step, 1.0, total)
+            for label, step, totals in (("a:x", 1e-3, ours), ("b:y", 2e-3, theirs))
+            for block, total in enumerate(totals)
+        ]
+        made = summarise([TASK], records, certified(records)).advice
+        (found,) = [it for it in made if it.scenario == "memory"]
+        assert found.kind == kind
 
     def test_where_one_was_not_counted_nobody_is_least(self):
         records = [
