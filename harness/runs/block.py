@@ -45,8 +45,8 @@ class Block:
     `number` counts from 0 within the arena; `name` is unique in the store. The seed makes the
     shared start and, with the name, the order of turns. Of a block that is `alone` the workers
     start one after the other, and measure the limits of the device before they end; a twin is
-    never trained. A worker may have no more than `memory_limit` bytes. `more` blocks like it will
-    probably follow before one that is alone.
+    never trained. A worker may have no more than `memory_limit` bytes. Blocks of one `generation`
+    may fork their workers from the same processes; `more` of it will probably follow.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Block:
     sample_seconds: float
     warmup_seconds: float
     memory_limit: int | None = None
+    generation: int = 0
     more: int = 0
 
 

@@ -25,7 +25,7 @@ class LocalEngine:
     worker, shared by the later ones. `code` names the folder of other code for setups that are to
     run with it: an older revision takes turns with this one as a twin does. With `fork`, workers
     of blocks that are not `alone` are forked from processes that have imported their frameworks,
-    anew after every block that is `alone`; to be closed when it is done with.
+    anew in every generation of blocks; to be closed when it is done with.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class LocalEngine:
         self._code = code or {}
         may = fork and not self._code and sys.platform == "linux"
         self._stems = Stems(logs, caches) if may else None
+        self._generation = 0
 
     def __enter__(self) -> LocalEngine:
         return self
@@ -53,11 +54,16 @@ class LocalEngine:
             self._stems.close()
 
     def run(self, block: Block, observer: Observer) -> None:
-        if self._stems and block.alone:
-            self._stems.close()
-        elif self._stems:
-            self._stems.grow(block.setups, block.more)
+        if self._stems:
+            self._prepare(self._stems, block)
         run_block(block, self._launch, observer)
+
+    def _prepare(self, stems: Stems, block: Block) -> None:
+        if block.alone or block.generation != self._generation:
+            stems.close()
+        self._generation = block.generation
+        if not block.alone:
+            stems.grow(block.setups, block.more)
 
     def _launch(self, setup: Setup, trial: str) -> Worker:
         self._make_logs()

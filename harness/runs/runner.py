@@ -220,6 +220,7 @@ class Runner:
             sample_seconds=config.sample_seconds,
             warmup_seconds=config.warmup_seconds,
             memory_limit=config.memory_limit,
+            generation=slot.generation,
             more=slot.more(config.blocks),
         )
 

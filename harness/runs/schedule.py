@@ -16,8 +16,11 @@ from harness.runs.machine import cores
 from harness.runs.plan import Arena, Plan
 from harness.tasks.costs import train_flops
 
-ALONE_EVERY = 4
-"""In blocks 0, 4, 8, … workers start one after the other, so that their starts can be timed."""
+GENERATION = 4
+"""So many blocks in a row may share what their workers are forked from."""
+MOST_ALONE = 9
+"""In the first block of so many generations workers start one after the other, so that their starts
+can be timed: enough for an exact interval that one outlier cannot widen."""
 MOST_ADDED = 3
 """One block is added for noise to so many planned ones, at most."""
 FINISHED, REACHED = "all blocks done", "precision reached"
@@ -45,12 +48,16 @@ class Slot:
     resting: frozenset[Setup] = frozenset()
 
     @property
+    def generation(self) -> int:
+        return self.number // GENERATION
+
+    @property
     def alone(self) -> bool:
-        return self.number % ALONE_EVERY == 0
+        return self.number % GENERATION == 0 and self.generation < MOST_ALONE
 
     def more(self, blocks: int) -> int:
-        """How many of `blocks` follow before the next that is alone."""
-        return max(0, min(ALONE_EVERY - self.number % ALONE_EVERY, blocks - self.number) - 1)
+        """How many of `blocks` follow in its generation."""
+        return max(0, min(GENERATION - self.number % GENERATION, blocks - self.number) - 1)
 
     @property
     def setups(self) -> tuple[Setup, ...]:

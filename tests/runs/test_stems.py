@@ -66,16 +66,17 @@ def test_what_need_not_start_alone_is_forked_and_has_no_memory_peaks(staged, eng
         assert len(stems()) == (0 if alone else 2)  # one for each number of threads
 
 
-def test_a_stem_imports_for_two_blocks_and_another_one_after_the_next_alone(staged, engine):
+def test_a_stem_ends_with_its_generation_and_before_a_block_that_starts_alone(staged, engine):
     """The fault says who imported, and who is the parent."""
     told = []
-    for number, alone in enumerate((False, False, True, False)):
-        (record,) = run(
-            engine, staged, setup("faulty", "ahead"), number=number, alone=alone
-        ).values()
+    for number, alone in enumerate((False, False, True, False, False)):
+        asked = setup("faulty", "ahead")
+        fields = {"alone": alone, "generation": number // 4}
+        (record,) = run(engine, staged, asked, number=number, **fields).values()
         told.append(record.error)
-    first, second, fresh, last = told
-    assert first == second != last
+    first, second, fresh, last, next_generation = told
+    assert first == second
+    assert len({first, last, next_generation}) == 3
     importer, parent = [int(it.split()[-1]) for it in first.split(", ")]
     assert importer == parent
     assert fresh.startswith("imported by None")
