@@ -21,8 +21,9 @@ run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
 # What has clocks, or looks for processes, comes one after the other; all else side by side.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py $(patsubst %,tests/test_%.py,\
-  accounts bad_input cli comparing docs exporting floors frameworks fuzz idioms merging running settings)
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
+  $(patsubst %,tests/test_%.py,accounts bad_input cli comparing docs exporting floors \
+  frameworks fuzz idioms merging running settings)
 
 test: $(READY)
 ifdef ARGS
