@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -37,10 +38,11 @@ def run(engine, staged, *setups, number=0, alone=False, **fields):
 
 
 def stems():
+    """Those that live, and workers that were forked from them: both have one command line."""
     return [
         it
         for it in psutil.Process().children(recursive=True)
-        if it.is_running() and it.status() != psutil.STATUS_ZOMBIE
+        if it.status() != psutil.STATUS_ZOMBIE and "harness.worker.stem" in it.cmdline()
     ]
 
 
@@ -197,6 +199,7 @@ def test_a_hang_is_ended_with_all_that_it_started(staged, planted, tmp_path):
     with pytest.raises(WorkerFailed) as failure:
         worker.request(load_of(staged, asked), 2.0)
     assert failure.value.status == "hung"
+    assert not [it for it in psutil.process_iter() if _group(it.pid) == worker._process.pid]
     assert [it.pid for it in stems()] == [the_stem(planted)._process.pid]
 
 
@@ -233,6 +236,14 @@ def test_stem_and_worker_die_with_their_runner(staged, tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("what was forked outlived its runner")
+
+
+def _group(pid):
+    """Of a process that lives."""
+    with contextlib.suppress(psutil.Error, ProcessLookupError):
+        if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            return os.getpgid(pid)
+    return None
 
 
 def _alive(pid):
