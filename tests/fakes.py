@@ -29,6 +29,18 @@ StepSeconds = Callable[[Phase, int], float]
 """(phase, round) → seconds of one iteration."""
 
 
+FAULTS = [
+    ("raise", "failed", "ValueError: two lines"),
+    ("unsupported", "unsupported", "not on a Monday"),
+    ("crash", "crashed", "killed by SIGSEGV"),
+    ("exit", "crashed", "exited with code 3"),
+    ("vanish", "no-result", "the worker exited 0 without an answer"),
+    ("greedy", "out-of-memory", "MemoryError"),
+    ("diverge", "diverged", "the training loss became nan"),
+]
+"""Modes of the framework `faulty`, and the status and error of their trials."""
+
+
 def setup(framework: str = "pytorch", mode: str = "eager", **fields: object) -> Setup:
     content = {"task": TASK.name, "digest": TASK.digest, "framework": framework, "mode": mode}
     return Setup.model_validate(content | fields)

@@ -29,7 +29,11 @@ from harness.adapter import Options, Unsupported
 from harness.tasks.datasets import Arrays, open_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
-from harness.worker.__main__ import die_with  # type: ignore[attr-defined]  # older code has it there
+
+try:
+    from harness.worker.lifeline import die_with
+except ImportError:  # older code has it there
+    from harness.worker.__main__ import die_with  # type: ignore[attr-defined,no-redef]
 
 DIRECTIONS = (math.sqrt(2), math.sqrt(3))
 Content = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from harness.cells import Setup
 from harness.certificates import ENDED, Finding
@@ -42,9 +42,7 @@ class Prover(WorkerProcess):
         children = 3
         return cast(
             "Proved",
-            self.request(
-                cast("Any", request), IMPORT_SECONDS + children * request.limit + SLACK_SECONDS
-            ),
+            self.request(request, IMPORT_SECONDS + children * request.limit + SLACK_SECONDS),
         )
 
 

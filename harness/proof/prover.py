@@ -11,12 +11,10 @@ import contextlib
 import importlib
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.worker.hiding import hide_from
-from harness.worker.lifeline import die_with
+from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
 
 TRUTH: Mapping[Tolerance, str] = {
@@ -43,10 +41,7 @@ TRUTH: Mapping[Tolerance, str] = {
 
 
 def main() -> None:
-    die_with(int(sys.argv[2]))
-    descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)
-    channel = Connection(descriptor)
+    channel = connected()
     while True:
         try:
             request = PROVE.validate_json(channel.recv_bytes(MAX_BYTES))

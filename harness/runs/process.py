@@ -70,6 +70,15 @@ class Worker(Protocol):
         """End it, and everything that it started."""
 
 
+class Message(Protocol):
+    """What any kind of process is asked: a request of `harness.worker.messages` or its like."""
+
+    @property
+    def ask(self) -> str: ...
+
+    def model_dump_json(self) -> str: ...
+
+
 class Process(Protocol):
     """What is asked of the process itself; `subprocess.Popen` has it all."""
 
@@ -136,12 +145,12 @@ class WorkerProcess:
     def cold(self) -> bool:
         return not self._filled and _has_files(self._caches)
 
-    def request(self, request: Request, limit: float) -> Reply:
+    def request(self, request: Message, limit: float) -> Reply:
         """Ask and wait. Raises WorkerFailed."""
         self.ask(request, limit)
         return self.answer()
 
-    def ask(self, request: Request, limit: float) -> None:
+    def ask(self, request: Message, limit: float) -> None:
         self._asked = (request.ask, limit, time.monotonic() + limit)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `answer` tells
             self._channel.send_bytes(request.model_dump_json().encode())

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.reduction import send_handle
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness.cells import Setup
 from harness.frameworks import frameworks
@@ -31,7 +31,7 @@ class Stem(WorkerProcess):
 
     def imports(self, setups: Iterable[Setup]) -> None:
         """Have it import what workers of these setups need, and do not wait."""
-        self.ask(cast("Any", Import(setups=tuple(setups))), IMPORT_LIMIT)
+        self.ask(Import(setups=tuple(setups)), IMPORT_LIMIT)
 
     def imported(self) -> None:
         """Wait for that. Raises WorkerFailed."""
@@ -39,7 +39,7 @@ class Stem(WorkerProcess):
 
     def fork(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
         """Raises WorkerFailed."""
-        self.ask(cast("Any", Fork(environment=dict(variables))), FORK_LIMIT)
+        self.ask(Fork(environment=dict(variables)), FORK_LIMIT)
         try:
             for handle in (channel, output):
                 send_handle(self._channel, handle, self._process.pid)
@@ -50,7 +50,7 @@ class Stem(WorkerProcess):
     def ending(self, pid: int) -> int | None:
         """How a worker ended: its exit code, or minus the signal; None if it has not."""
         try:
-            self.ask(cast("Any", Reap(pid=pid)), REAP_LIMIT)
+            self.ask(Reap(pid=pid), REAP_LIMIT)
             code: int | None = self._expect(Reaped).code
         except (WorkerFailed, OSError):  # with the stem end its workers
             return -signal.SIGKILL

@@ -7,14 +7,13 @@ traceback of a failure.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import traceback
 from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.records import Status
-from harness.worker.lifeline import die_with
+from harness.worker.lifeline import connected
 from harness.worker.measure import Diverged, OtherWork, settle
 from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
 from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply, StemReply
@@ -22,11 +21,7 @@ from harness.worker.session import NotImported, Session
 
 
 def main() -> None:
-    die_with(int(sys.argv[2]))
-    descriptor = int(sys.argv[1])
-    # A process that the framework starts must not hold the channel open after our death.
-    os.set_inheritable(descriptor, False)
-    sys.exit(work(Connection(descriptor)))
+    sys.exit(work(connected()))
 
 
 def work(channel: Connection) -> int:

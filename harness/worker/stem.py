@@ -19,16 +19,22 @@ from harness.adapter import Framework
 from harness.cells import Setup
 from harness.worker.__main__ import failed, send, work
 from harness.worker.hiding import hide_from
-from harness.worker.lifeline import die_with
-from harness.worker.messages import MAX_BYTES, STEM_REQUEST, Fork, Forked, Import, Imported, Reaped
+from harness.worker.lifeline import connected, die_with
+from harness.worker.messages import (
+    MAX_BYTES,
+    STEM_REQUEST,
+    Fork,
+    Forked,
+    Import,
+    Imported,
+    Reap,
+    Reaped,
+)
 from harness.worker.session import implementation
 
 
 def main() -> None:
-    die_with(int(sys.argv[2]))
-    descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)
-    channel = Connection(descriptor)
+    channel = connected()
     while True:
         try:
             request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -45,8 +51,8 @@ def main() -> None:
                 send(channel, Imported())
             case Fork(environment=environment):
                 send(channel, Forked(pid=_fork(channel, environment)))
-            case _:
-                send(channel, Reaped(code=_reap(request.pid)))
+            case Reap(pid=pid):
+                send(channel, Reaped(code=_reap(pid)))
 
 
 def _import(setups: tuple[Setup, ...]) -> None:

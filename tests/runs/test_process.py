@@ -13,7 +13,7 @@ from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
-from tests.fakes import TASK, Ledger, block, setup
+from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
 pytestmark = pytest.mark.usefixtures("faulty_frameworks")
 
@@ -43,18 +43,7 @@ def test_a_block_of_two_real_processes(staged, tmp_path):
     assert not (tmp_path / "logs").exists() or list((tmp_path / "logs").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("mode", "status", "error"),
-    [
-        ("raise", "failed", "ValueError: two lines"),
-        ("unsupported", "unsupported", "not on a Monday"),
-        ("crash", "crashed", "killed by SIGSEGV"),
-        ("exit", "crashed", "exited with code 3"),
-        ("vanish", "no-result", "the worker exited 0 without an answer"),
-        ("greedy", "out-of-memory", "MemoryError"),
-        ("diverge", "diverged", "the training loss became nan"),
-    ],
-)
+@pytest.mark.parametrize(("mode", "status", "error"), FAULTS)
 def test_each_fault_has_a_status_and_the_others_go_on(staged, tmp_path, mode, status, error):
     records = run(staged, tmp_path, mode, "fine", trains=mode == "diverge", sample_seconds=0.005)
     assert records[f"faulty:{mode}"].status == status

@@ -20,7 +20,7 @@ from harness.runs.process import WorkerFailed
 from harness.runs.schedule import Slot
 from harness.runs.stems import ForkedWorker, Stems
 from harness.worker.messages import Load, Prepare
-from tests.fakes import TASK, Ledger, block, setup
+from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
 pytestmark = [
     pytest.mark.usefixtures("faulty_frameworks"),
@@ -120,18 +120,7 @@ def test_how_many_blocks_a_stem_is_for():
     assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("mode", "status", "error"),
-    [
-        ("raise", "failed", "ValueError: two lines"),
-        ("unsupported", "unsupported", "not on a Monday"),
-        ("crash", "crashed", "killed by SIGSEGV"),
-        ("exit", "crashed", "exited with code 3"),
-        ("vanish", "no-result", "the worker exited 0 without an answer"),
-        ("greedy", "out-of-memory", "MemoryError"),
-        ("diverge", "diverged", "the training loss became nan"),
-    ],
-)
+@pytest.mark.parametrize(("mode", "status", "error"), FAULTS)
 def test_each_fault_has_the_status_that_it_has_in_a_fresh_process(
     staged, engine, mode, status, error
 ):
