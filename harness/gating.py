@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "frameworks": ("reference:*",),
     "threads": (1,),
     "blocks": 12,
-    "rounds": 10,
+    "rounds": 16,
     "warmup_seconds": 0.1,
     "twin": False,
     "repeat_noisy": False,

@@ -168,8 +168,8 @@ class _BlockRun:
         self._tell("sampling", trial.setup)
         request = TakeSample(phase=phase, round=round_, turn=turn)
         prepared = trial.phase(phase)
-        # One iteration more than is timed: the first wakes the worker.
-        expected = (prepared.iterations + 1) * max(prepared.warmup)
+        # As many again, at most, wake the worker before the first is timed.
+        expected = 2 * prepared.iterations * max(prepared.warmup)
         limit = TURN_LIMIT + PATIENCE * expected
         reply = self._ask(trial, request, Sampled, limit)
         if reply is not None:

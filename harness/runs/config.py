@@ -52,7 +52,7 @@ class RunConfig(Frozen):
     twin: bool = True
     fork: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]
-    sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.03
+    sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.01
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3
     seeds: Annotated[int, Field(ge=0, le=1000)]
     budget: Annotated[float, Field(gt=0)] | None = None
@@ -76,7 +76,7 @@ PRESETS: dict[str, Content] = {
     "quick": {
         "tasks": ("digits-mlp",),
         "blocks": 9,
-        "rounds": 10,
+        "rounds": 16,
         "warmup_seconds": 0.2,
         "repeat_noisy": False,
         "seeds": 1,
@@ -87,7 +87,7 @@ PRESETS: dict[str, Content] = {
         "phases": PHASES,
         "blocks": 1000,  # it is the budget that ends it
         "precision": 0.02,
-        "rounds": 12,
+        "rounds": 20,
         "seeds": 3,
         "budget": 7200.0,
     },
@@ -98,7 +98,7 @@ PRESETS: dict[str, Content] = {
         "phases": PHASES,
         "blocks": 2 * MOST_BLOCKS,
         "precision": 0.02,
-        "rounds": 12,
+        "rounds": 20,
         "seeds": 5,
     },
 }

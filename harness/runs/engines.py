@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from harness.cells import Setup
 from harness.runs.block import Block, Observer, run_block
 from harness.runs.process import ROOT, Worker, WorkerFailed, WorkerProcess
-from harness.runs.stems import Stems
+from harness.runs.stems import Stems, varies
 
 
 class Engine(Protocol):
@@ -25,7 +26,8 @@ class LocalEngine:
     worker, shared by the later ones. `code` names the folder of other code for setups that are to
     run with it: an older revision takes turns with this one as a twin does. With `fork`, workers
     of blocks that are not `alone` are forked from processes that have imported their frameworks,
-    anew in every generation of blocks; to be closed when it is done with.
+    anew in every generation of blocks; of a block that is, only the twin may be, from what the
+    generation before has left. To be closed when it is done with.
     """
 
     def __init__(
@@ -54,22 +56,23 @@ class LocalEngine:
             self._stems.close()
 
     def run(self, block: Block, observer: Observer) -> None:
-        if self._stems:
+        if self._stems and not block.alone:
             self._prepare(self._stems, block)
-        run_block(block, self._launch, observer)
+        run_block(block, partial(self._launch, block.alone), observer)
 
     def _prepare(self, stems: Stems, block: Block) -> None:
-        if block.alone or block.generation != self._generation:
+        if block.generation != self._generation:
             stems.close()
         self._generation = block.generation
-        if not block.alone:
-            stems.grow(block.setups, block.more)
+        stems.grow(block.setups, block.more)
 
-    def _launch(self, setup: Setup, trial: str) -> Worker:
+    def _launch(self, alone: bool, setup: Setup, trial: str) -> Worker:
         self._make_logs()
         caches = self._caches / _file_name(setup.id) if self._caches else None
         log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
-        forked = self._stems and self._stems.fork(setup, log, caches)
+        forked = None
+        if self._stems and (not alone or (setup.twin and not varies(setup))):
+            forked = self._stems.fork(setup, log, caches)
         return forked or WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
 
     def _make_logs(self) -> None:

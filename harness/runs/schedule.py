@@ -26,7 +26,7 @@ MOST_ADDED = 3
 FINISHED, REACHED = "all blocks done", "precision reached"
 
 # Rough figures for a first estimate only; after one block the run's own times take over.
-START_SECONDS, STEP_OVERHEAD = 4.0, 0.5e-3
+START_SECONDS, SETTLE_SECONDS, STEP_OVERHEAD = 4.0, 0.01, 0.5e-3
 FLOPS_PER_THREAD, FLOPS_OF_A_GPU = 1e10, 2e12
 
 
@@ -203,7 +203,8 @@ class Clock:
         starts = workers if slot.alone else max(1.0, workers / cores())
         trained = sum(not it.twin for it in slot.setups) if slot.trains else 0
         step = _step_seconds(slot.arena)
-        turns = config.rounds * max(config.sample_seconds, step)
+        # Half of a turn wakes the worker, and after it one waits for its threads.
+        turns = config.rounds * (2 * max(config.sample_seconds, step) + SETTLE_SECONDS)
         measured = len(config.phases) * (turns + max(config.warmup_seconds, 10 * step))
         return (
             START_SECONDS * starts

@@ -137,11 +137,11 @@ class Stems:
 
     def _begin(self, key: Key, setups: Sequence[Setup], more: int) -> None:
         stems = self._stems[key]
-        if key in self._used and varies(key):
+        if key in self._used and varies(setups[0]):
             stems.popleft().close()
         try:
             if not stems:
-                many = 1 + more if varies(key) else 1
+                many = 1 + more if varies(setups[0]) else 1
                 stems.extend(self._plant(setups[0]) for _ in range(many))
             for stem in stems:
                 stem.imports(setups)
@@ -177,9 +177,8 @@ class Stems:
 
 
 def key_of(setup: Setup) -> Key:
-    apart = setup.twin and frameworks()[setup.framework].import_varies
-    return (setup.framework, setup.threads, apart)
+    return (setup.framework, setup.threads, setup.twin and varies(setup))
 
 
-def varies(key: Key) -> bool:
-    return frameworks()[key[0]].import_varies
+def varies(setup: Setup) -> bool:
+    return frameworks()[setup.framework].import_varies

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import resource
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,24 @@ def load() -> float | None:
         return os.getloadavg()[0]
     except OSError:
         return None
+
+
+def others_work() -> bool:
+    """Whether a thread of this process, other than the one that asks, runs or wants to.
+
+    Their CPU time would not tell: the kernel adds to it once a tick, every 1 to 10 ms. False where
+    no thread's state is told.
+    """
+    own = str(threading.get_native_id())
+    return any(_runs(it) for it in (PROC / "self" / "task").glob("*") if it.name != own)
+
+
+def _runs(thread: Path) -> bool:
+    try:
+        # The name before it, in brackets, may hold anything.
+        return (thread / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False  # it has ended
 
 
 def _since(before: float | None, after: float | None) -> float | None:

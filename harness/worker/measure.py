@@ -9,11 +9,11 @@ import time
 from harness.adapter import Adapter, DeviceMemory
 from harness.cells import Phase
 from harness.records import Memory, PhaseRecord, Sample
-from harness.worker.counters import PeakRSS, Watch, load
+from harness.worker.counters import PeakRSS, Watch, load, others_work
 from harness.worker.loops import Loop
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
-QUIET_SHARE, LOOK_SECONDS, SETTLE_LIMIT = 0.05, 0.005, 1.0
+LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
 ROUNDING = {"float32": 1e-5, "float64": 1e-9}
 """By how much losses of the same steps may differ: what the proof of sameness allows over its
 first steps."""
@@ -47,6 +47,7 @@ class PhaseRun:
         self._total: int | None = None
         self._device: DeviceMemory | None = None
         self._loss: float | None = None
+        self._waking = 1
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -76,16 +77,18 @@ class PhaseRun:
         # The fastest: a neighbour that comes in bursts must not make all samples of a block short.
         fastest = min(readings[len(readings) // 2 :])
         fitting = min(round(sample_seconds / max(fastest, 1e-9)), self._loop.most or sys.maxsize)
+        self._waking = max(1, fitting)
         self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
 
     def sample(self, round_: int, turn: int) -> Sample:
         """One sample from the shared start, synchronised at its end.
 
+        Others ran meanwhile: threads wake and caches fill off the clock, for about as long as a
+        sample lasts. A framework's first steps after a rest take up to twice as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
         adapter, loop, iterations = self._adapter, self._loop, self.record.iterations
-        # Others ran meanwhile: threads wake and caches fill off the clock.
-        loop.run(1)
+        loop.run(self._waking)
         adapter.reset()
         adapter.synchronize()
         watch = Watch()
@@ -177,15 +180,13 @@ def _largest(*counts: int | None) -> int | None:
 
 
 def settle() -> None:
-    """Return when no thread of this process works any more, at the latest after SETTLE_LIMIT.
+    """Return when no other thread of this process works any more, at the latest after SETTLE_LIMIT.
 
     A turn ends here: threads that are out of work spin before they sleep (OpenBLAS about 100 ms,
     OpenMP about 10 ms), on the very cores where the next worker is timed.
     """
     limit = time.perf_counter() + SETTLE_LIMIT
     while True:
-        wall, cpu = time.perf_counter(), time.process_time()
         time.sleep(LOOK_SECONDS)
-        quiet = time.process_time() - cpu < QUIET_SHARE * (time.perf_counter() - wall)
-        if quiet or time.perf_counter() > limit:
+        if not others_work() or time.perf_counter() > limit:
             return

@@ -68,21 +68,38 @@ def test_what_need_not_start_alone_is_forked_and_has_no_memory_peaks(staged, eng
         assert len(stems()) == (0 if alone else 2)  # one for each number of threads
 
 
-def test_a_stem_ends_with_its_generation_and_before_a_block_that_starts_alone(staged, engine):
+def test_a_stem_serves_one_generation_and_none_of_a_block_that_starts_alone(staged, engine):
     """The fault says who imported, and who is the parent."""
     told = []
     for number, alone in enumerate((False, False, True, False, False)):
         asked = setup("faulty", "ahead")
-        fields = {"alone": alone, "generation": number // 4}
+        fields = {"alone": alone, "generation": number // 2}
         (record,) = run(engine, staged, asked, number=number, **fields).values()
         told.append(record.error)
-    first, second, fresh, last, next_generation = told
+    first, second, fresh, next_generation, last = told
     assert first == second
-    assert len({first, last, next_generation}) == 3
+    assert len({first, next_generation, last}) == 3
     importer, parent = [int(it.split()[-1]) for it in first.split(", ")]
     assert importer == parent
     assert fresh.startswith("imported by None")
     assert not psutil.pid_exists(importer)
+
+
+@pytest.mark.parametrize("varies", [False, True])
+def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_vary(
+    staged, engine, monkeypatch, varies
+):
+    monkeypatch.setattr(
+        "impls.faulty.FRAMEWORK", replace(frameworks()["faulty"], import_varies=varies)
+    )
+    kinds = (setup("faulty", "fine"), setup("faulty", "fine", twin=True))
+    forked = []
+    for number, alone in enumerate((True, False, True)):
+        records = run(engine, staged, *kinds, number=number, alone=alone, generation=number // 2)
+        forked.append({it.setup.twin: it.forked for it in records.values()})
+    fresh, both = {False: False, True: False}, {False: True, True: True}
+    # Before the first block there is nothing to fork from.
+    assert forked == [fresh, both, {False: False, True: not varies}]
 
 
 def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, monkeypatch):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from harness.worker import counters
-from harness.worker.counters import PeakRSS, Watch, load
+from harness.worker.counters import PeakRSS, Watch, load, others_work
 
 
 def test_counters_grow_with_work():
@@ -27,6 +29,46 @@ def machine(folder, steal: int, pressure: int) -> None:
     (folder / "pressure").mkdir(exist_ok=True)
     some = f"some avg10=0.00 avg60=0.05 avg300=0.01 total={pressure}"
     (folder / "pressure" / "cpu").write_text(f"{some}\nfull avg10=0.00 total=99\n")
+
+
+def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not():
+    ends, begun = threading.Event(), threading.Event()
+
+    def waits():
+        ends.wait()
+
+    def works():
+        begun.set()
+        while not ends.is_set():
+            hashlib.pbkdf2_hmac("sha256", b"word", b"salt", 20_000)  # without Python's lock
+
+    waiter = threading.Thread(target=waits)
+    waiter.start()
+    assert not others_work()
+    worker = threading.Thread(target=works)
+    worker.start()
+    begun.wait()
+    time.sleep(0.001)
+    seen = [others_work() for _ in range(20)]
+    ends.set()
+    worker.join()
+    waiter.join()
+    assert seen.count(True) >= 15
+    assert not others_work()
+
+
+@pytest.mark.parametrize(
+    ("line", "works"),
+    [("7 (pool) R 1", True), ("7 (pool) S 1", False), ("7 (a) R (b) S 1", False), ("", False)],
+)
+def test_the_name_of_a_thread_is_not_taken_for_its_state(tmp_path, monkeypatch, line, works):
+    monkeypatch.setattr(counters, "PROC", tmp_path)
+    assert not others_work()  # nothing is told here
+    thread = tmp_path / "self" / "task" / "7"
+    thread.mkdir(parents=True)
+    assert not others_work()  # it ended between two looks
+    (thread / "stat").write_text(line)
+    assert others_work() is works
 
 
 def test_steal_and_pressure_are_those_of_the_stretch(tmp_path, monkeypatch):
