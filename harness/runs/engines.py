@@ -58,7 +58,7 @@ class LocalEngine:
     def run(self, block: Block, observer: Observer) -> None:
         if self._stems and not block.alone:
             self._prepare(self._stems, block)
-        run_block(block, partial(self._launch, block.alone), observer)
+        run_block(block, partial(self._launch, alone=block.alone), observer)
 
     def _prepare(self, stems: Stems, block: Block) -> None:
         if block.generation != self._generation:
@@ -66,7 +66,7 @@ class LocalEngine:
         self._generation = block.generation
         stems.grow(block.setups, block.more)
 
-    def _launch(self, alone: bool, setup: Setup, trial: str) -> Worker:
+    def _launch(self, setup: Setup, trial: str, *, alone: bool) -> Worker:
         self._make_logs()
         caches = self._caches / _file_name(setup.id) if self._caches else None
         log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"

@@ -202,5 +202,5 @@ def test_every_trial_ends_in_one_record(staged, tmp_path):
     ledger = Ledger()
     asked = block(setup("faulty", "crash"), setup("faulty", "fine"), data=str(staged), trains=False)
     engine = LocalEngine(tmp_path)
-    run_block(asked, engine._launch, ledger)
+    engine.run(asked, ledger)
     assert sorted(ledger.begun) == sorted(record.trial for record in ledger.records)

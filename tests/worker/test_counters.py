@@ -11,6 +11,7 @@ import pytest
 
 from harness.worker import counters
 from harness.worker.counters import PeakRSS, Watch, load, others_work
+from harness.worker.measure import settle
 
 
 def test_counters_grow_with_work():
@@ -44,6 +45,7 @@ def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not():
 
     waiter = threading.Thread(target=waits)
     waiter.start()
+    settle()  # what earlier tests have left may still spin
     assert not others_work()
     worker = threading.Thread(target=works)
     worker.start()
@@ -54,6 +56,7 @@ def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not():
     worker.join()
     waiter.join()
     assert seen.count(True) >= 15
+    settle()
     assert not others_work()
 
 
