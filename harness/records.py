@@ -139,8 +139,7 @@ class Record(Frozen):
     `alone` says whether nothing else ran while it started: only then do its import, build and
     first calls count; `cold`, whether it filled an empty compile cache; `forked`, whether its
     process began as a copy of one that had imported the framework: then it has no memory peaks.
-    `settings` were read back
-    after the last sample, `settings_before` after the warm-up.
+    `settings` were read back after the last sample, `settings_before` after the warm-up.
     """
 
     schema_version: int = SCHEMA_VERSION

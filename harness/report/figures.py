@@ -1,4 +1,4 @@
-"""Charts drawn with matplotlib, once each, and written as PNG and SVG.
+"""Charts laid out on sheets, each drawn as PNG and as SVG.
 
 Everything is laid out in inches from measured text, so that no label is clipped or overlaps
 whatever its length; the same chart always gives the same files.
@@ -14,7 +14,9 @@ from harness.report.canvas import Canvas
 from harness.report.chart import Chart, Curves, Dots, Key, SectionName
 from harness.report.letters import LARGE, SMALL, shortened, width
 from harness.report.panels import AXIS_ROOM, TITLE_ROOM
+from harness.report.pixels import png
 from harness.report.sketch import Dot, Sketch, Stroke, Text
+from harness.report.vectors import svg
 
 WIDTH, MARGIN = 9.0, 0.12
 PAGE = 18.0
@@ -67,8 +69,8 @@ def _fitting(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
 
 
 def _drawing(page: Chart) -> Drawing:
-    png, svg = sheet(page).drawn()
-    return Drawing(page.name, page.section, page.title, page.alt, png, svg)
+    canvas = sheet(page)
+    return Drawing(page.name, page.section, page.title, page.alt, png(canvas), svg(canvas))
 
 
 def sheet(page: Chart) -> Canvas:

@@ -54,6 +54,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
+@functools.lru_cache(maxsize=4096)
 def prose(text: str) -> str:
     """Running text of Markdown: no markup, no HTML, no automatic link."""
     escaped = _LIST.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", line(text)))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ from harness.report.chart import Dots, Mark
 from harness.report.charts import make_charts
 from harness.report.letters import SMALL, line_of, shortened, width
 from harness.report.looks import BAND, FAINT, GRID, INK, look
+from harness.report.pixels import png
 from harness.report.sketch import Scale, Sketch, Text
+from harness.report.vectors import svg
 from tests.builders import (
     LABELS,
     MANY_LABELS,
@@ -228,15 +231,36 @@ def test_letters_are_where_they_are_said_to_be(charts):
     line = line_of("gÅ|", 0.5, 0.5, size=40, color="#000000")
     canvas = Canvas(2, 1)
     canvas.lines.append(line)
-    png, svg = canvas.drawn()
-    dark = np.asarray(Image.open(io.BytesIO(png)).convert("L")) < 128
+    dark = np.asarray(Image.open(io.BytesIO(png(canvas))).convert("L")) < 128
     rows, columns = (np.flatnonzero(dark.any(axis=it)) / DPI for it in (1, 0))
     assert line.box.left <= columns[0] < columns[-1] <= line.box.right
     assert columns[-1] - columns[0] > 0.8 * (line.box.right - line.box.left)
     assert line.box.top < rows[0] + 0.15
     assert rows[-1] < line.box.bottom + 0.05
-    assert svg.count("<use xlink:href=") == 3
-    assert "gÅ" not in svg
+    drawn = svg(canvas)
+    assert drawn.count("<use xlink:href=") == 3
+    assert "gÅ" not in drawn
+
+
+def test_the_svg_shows_what_the_png_shows(charts):
+    """Both parse, are of one size, and have every mark, line and letter."""
+    for page in charts.values():
+        canvas = figures.sheet(page)
+        root = ElementTree.fromstring(svg(canvas))
+        image = Image.open(io.BytesIO(png(canvas)))
+        _, _, wide, tall = map(float, root.attrib["viewBox"].split())
+        assert (wide, tall) == pytest.approx([72 * it / DPI for it in image.size])
+        uses = root.iter("{http://www.w3.org/2000/svg}use")
+        named = [it.attrib["{http://www.w3.org/1999/xlink}href"][1:] for it in uses]
+        assert named.count("mark-1") == len(next(iter(canvas.marks.values())))
+        marks = sum(map(len, canvas.marks.values()))
+        assert sum(it.startswith("mark-") for it in named) == marks
+        ids = {it.attrib["id"] for it in root.iter() if "id" in it.attrib}
+        assert set(named) == ids
+        drawn = " ".join(it.attrib.get("d", "") for it in root.iter())
+        for lines in (*canvas.strokes.values(), *canvas.curves.values()):
+            for (x, y), *_ in lines:
+                assert f"M{72 * x:.2f} {72 * y:.2f}L" in drawn
 
 
 def test_many_panels_go_on_in_another_figure(monkeypatch):
@@ -309,14 +333,14 @@ def test_a_line_on_which_marks_are_read_strikes_no_text_through():
         sketch.line([(1.0, 0.1), (1.0, 0.9)], FAINT, 1)
         sketch.texts += [Text(x, 0.5, "0.803 ×") for x in texts]
         canvas.add(sketch)
-        return canvas.drawn()
+        return png(canvas), svg(canvas)
 
     across, beside = drawn(0.8), drawn(1.2)
     assert across[1].count("paint-order") == 1
     assert "paint-order" not in beside[1]
 
-    def inked(png):
+    def inked(picture):
         """Pixels of the line's column that are no ground."""
-        return int((np.asarray(Image.open(io.BytesIO(png)).convert("L"))[:, DPI] < 160).sum())
+        return int((np.asarray(Image.open(io.BytesIO(picture)).convert("L"))[:, DPI] < 160).sum())
 
     assert inked(across[0]) < inked(beside[0]) - 5

@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from harness.cells import LATENCY, PHASES, Setup
-from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
