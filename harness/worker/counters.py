@@ -14,6 +14,8 @@ from typing import NamedTuple
 import psutil
 
 PROC = Path("/proc")
+TICK, BUSY = 0.01, 0.05
+"""Seconds; and the share of them from which on somebody works."""
 
 
 class Counters(NamedTuple):
@@ -58,11 +60,20 @@ def load() -> float | None:
 def others_work() -> bool:
     """Whether a thread of this process, other than the one that asks, runs or wants to.
 
-    Their CPU time would not tell: the kernel adds to it once a tick, every 1 to 10 ms. False where
-    no thread's state is told.
+    Their CPU time tells less and later: Linux adds to it once a tick, every 1 to 10 ms. It is
+    looked at where no thread's state is told.
     """
-    own = str(threading.get_native_id())
-    return any(_runs(it) for it in (PROC / "self" / "task").glob("*") if it.name != own)
+    threads, own = list((PROC / "self" / "task").glob("*")), str(threading.get_native_id())
+    if not threads:
+        return _uses_cpu()
+    return any(_runs(it) for it in threads if it.name != own)
+
+
+def _uses_cpu() -> bool:
+    """Whether this process does, while the one that asks sleeps."""
+    before = time.process_time()
+    time.sleep(TICK)
+    return time.process_time() - before > BUSY * TICK
 
 
 def _runs(thread: Path) -> bool:

@@ -32,7 +32,12 @@ def machine(folder, steal: int, pressure: int) -> None:
     (folder / "pressure" / "cpu").write_text(f"{some}\nfull avg10=0.00 total=99\n")
 
 
-def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not():
+@pytest.mark.parametrize("told", [True, False])
+def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not(
+    tmp_path, monkeypatch, told
+):
+    if not told:
+        monkeypatch.setattr(counters, "PROC", tmp_path)
     ends, begun = threading.Event(), threading.Event()
 
     def waits():
@@ -66,7 +71,6 @@ def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not():
 )
 def test_the_name_of_a_thread_is_not_taken_for_its_state(tmp_path, monkeypatch, line, works):
     monkeypatch.setattr(counters, "PROC", tmp_path)
-    assert not others_work()  # nothing is told here
     thread = tmp_path / "self" / "task" / "7"
     thread.mkdir(parents=True)
     assert not others_work()  # it ended between two looks
