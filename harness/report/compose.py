@@ -210,9 +210,9 @@ def _method(run: Run) -> tuple[tuple[str, str], ...]:
         (
             "Turn",
             "One process takes one sample and all others wait; the order is drawn anew for every "
-            "round. It first wakes up, off the clock. A sample times a number of steps chosen so "
-            "that it lasts long enough to be read well, always from the same first weights, and "
-            "waits for the device at its end.",
+            "round. A sample times a number of steps chosen so that it lasts long enough to be "
+            "read well, always the same steps from the same first weights, and waits for the "
+            "device at its end; the first steps of a turn are off the clock.",
         ),
         (
             "Ratio",

@@ -81,19 +81,20 @@ class PhaseRun:
         self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
 
     def sample(self, round_: int, turn: int) -> Sample:
-        """One sample from the shared start, synchronised at its end.
+        """One sample, synchronised at its end; the same steps from the shared start every time.
 
-        Others ran meanwhile: threads wake and caches fill off the clock, for about as long as a
-        sample lasts. A framework's first steps after a rest take up to twice as long as later ones.
+        The first are off the clock, for about as long as a sample lasts: others ran meanwhile,
+        threads wake and caches fill, and a framework's first steps after a reset take up to twice
+        as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
         adapter, loop, iterations = self._adapter, self._loop, self.record.iterations
-        loop.run(self._waking)
         adapter.reset()
+        loop.run(self._waking)
         adapter.synchronize()
         watch = Watch()
         begin = time.perf_counter()
-        ran = loop.run(iterations)
+        ran = loop.run(iterations, self._waking)
         adapter.synchronize()
         seconds = time.perf_counter() - begin
         spent = watch.spent()
@@ -113,12 +114,12 @@ class PhaseRun:
         )
 
     def _checked(self, handle: object) -> float:
-        loss, iterations = finite_loss(self._adapter, handle), self.record.iterations
+        loss, steps = finite_loss(self._adapter, handle), self._waking + self.record.iterations
         if self._loss is None:
             self._loss = loss
-        elif abs(loss - self._loss) > allowed(self._loss, loss, iterations, self._dtype):
+        elif abs(loss - self._loss) > allowed(self._loss, loss, steps, self._dtype):
             raise OtherWork(
-                f"a sample did other work than the one before: after {iterations} steps from the "
+                f"a sample did other work than the one before: after {steps} steps from the "
                 f"same start the loss was {loss:.9g}, not {self._loss:.9g}"
             )
         return loss
