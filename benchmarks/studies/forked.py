@@ -23,7 +23,7 @@ from scipy import stats
 
 from benchmarks.studies.journal import table
 from harness.cells import THROUGHPUT, Phase, Setup
-from harness.runs.config import resolve
+from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.machine import fingerprint
 from harness.runs.plan import Arena, make_plan
 from harness.runs.process import WorkerProcess
@@ -79,7 +79,7 @@ def readings(arena: Arena, setup: Setup, data: str, folder: Path) -> list[Readin
 
 def _steps(worker: WorkerProcess, load: Load) -> Iterable[tuple[Phase, float]]:
     worker.request(load, LIMIT)
-    worker.request(Prepare(sample_seconds=0.03, warmup_seconds=0.2), LIMIT)
+    worker.request(Prepare(sample_seconds=SAMPLE_SECONDS, warmup_seconds=0.2), LIMIT)
     for phase in load.phases:
         steps = []
         for round_ in range(SAMPLES):

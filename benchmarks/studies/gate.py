@@ -26,7 +26,7 @@ from harness.gate.check import Checked, check
 from harness.gate.code import ROOMS
 from harness.gate.judging import Limits
 from harness.gating import DEFAULTS
-from harness.runs.config import resolve
+from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.plan import make_plan
 from harness.runs.process import ROOT
 
@@ -139,7 +139,7 @@ def main() -> None:
         phases=("train",),
         blocks=looks[-1],
         rounds=DEFAULTS["rounds"],
-        sample_seconds=0.03,
+        sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=DEFAULTS["warmup_seconds"],
     )
 

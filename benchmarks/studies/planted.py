@@ -27,6 +27,7 @@ from benchmarks.studies.lab import Bench, add_frameworks, asked, setups_of, stud
 from benchmarks.studies.neighbour import neighbour
 from harness.analysis.intervals import median_interval
 from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence, judged
+from harness.runs.config import PRESETS, SAMPLE_SECONDS
 from harness.runs.process import ROOT, THREAD_VARIABLES
 
 IMPLS = Path(__file__).parent / "planted_impls"
@@ -181,8 +182,8 @@ def main() -> None:
         pairs=((AGAIN, PLAIN), *((it, PLAIN) for it in SLOWER)),
         phases=("train",),
         blocks=3 if given.quick else BLOCKS,
-        rounds=3 if given.quick else 7,
-        sample_seconds=0.03,
+        rounds=3 if given.quick else PRESETS["quick"]["rounds"],
+        sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=0.1,
     )
 

@@ -17,6 +17,7 @@ from benchmarks.studies.lab import asked, default_threads, setups_of, study
 from harness.analysis.intervals import log_half_width
 from harness.analysis.verdicts import Pair, evidence, judged, tail
 from harness.cells import THROUGHPUT, Phase
+from harness.runs.config import PRESETS, SAMPLE_SECONDS
 
 LABELS = ("pytorch:eager", "tensorflow:graph")
 RUNS, BLOCKS = 20, 9
@@ -143,8 +144,8 @@ def main() -> None:
         pairs=tuple((again(it), it) for it in LABELS),
         phases=THROUGHPUT,
         blocks=3 if given.quick else BLOCKS,
-        rounds=2 if given.quick else 5,
-        sample_seconds=0.03,
+        rounds=2 if given.quick else PRESETS["quick"]["rounds"],
+        sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=0.15,
     )
     study(design, given, lambda bench, number: bench.run(number), summary)

@@ -121,9 +121,9 @@ def _reduced(drawn: Renderer, colors: Iterable[str]) -> Image.Image:
     # Most of a sheet is white, the first colour: only the rest is looked up.
     whole = pixels.view(np.uint32).ravel()
     inked = np.flatnonzero(whole != WHITE)
-    ink = Image.fromarray(whole[inked].view(np.uint8).reshape(1, -1, 4)).convert("RGB")
+    colored = Image.fromarray(whole[inked].view(np.uint8).reshape(1, -1, 4)).convert("RGB")
     found = np.zeros(whole.shape, np.uint8)
-    found[inked] = np.asarray(ink.quantize(palette=palette, dither=Image.Dither.NONE))[0]
+    found[inked] = np.asarray(colored.quantize(palette=palette, dither=Image.Dither.NONE))[0]
     image = Image.fromarray(found.reshape(pixels.shape[:2]))
     image.putpalette(palette.getpalette() or [])
     return image
@@ -150,7 +150,7 @@ def _letters(lines: Sequence[Line]) -> Path | None:
 
 def _placed(line: Line) -> NDArray[np.float64]:
     """The vertices of its letters on the sheet."""
-    x, y = (line.size / EM / 72 * outline(line.text, line.weight)[0]).T
+    x, y = (line.size / EM / POINTS * outline(line.text, line.weight)[0]).T
     if line.rotation:
         x, y = -y, x
     return np.column_stack([line.x + x, line.y - y])

@@ -13,6 +13,14 @@ from harness.report.canvas import HALO, POINTS, Canvas, ink, shape_of
 from harness.report.letters import EM, Weight, glyph, placed
 from harness.report.sketch import Point
 
+COMMANDS = {
+    Path.MOVETO: ("M", 1),
+    Path.LINETO: ("L", 1),
+    Path.CURVE3: ("Q", 2),
+    Path.CURVE4: ("C", 3),
+}
+"""Of matplotlib's codes: the letter of SVG, and how many points follow it."""
+
 
 def svg(sheet: Canvas) -> str:
     """The letters are drawn as outlines, which need no font. Neither date nor program is told:
@@ -104,8 +112,7 @@ def _commands(vertices: NDArray[np.float64], codes: NDArray[np.uint8]) -> str:
             commands.append("z")
             number += 1
             continue
-        count = {Path.MOVETO: 1, Path.LINETO: 1, Path.CURVE3: 2, Path.CURVE4: 3}[code]
-        command = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}[code]
+        command, count = COMMANDS[code]
         points = vertices[number : number + count]
         commands.append(command + " ".join(f"{x:.4g} {y:.4g}" for x, y in points))
         number += count

@@ -15,6 +15,8 @@ from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
 
+SAMPLE_SECONDS = 0.01
+"""How long a sample lasts: half of a turn."""
 LEAST_MEMORY = 50_000_000
 """Bytes that a worker needs for itself, whatever its framework."""
 
@@ -52,7 +54,7 @@ class RunConfig(Frozen):
     twin: bool = True
     fork: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]
-    sample_seconds: Annotated[float, Field(gt=0, le=60)] = 0.01
+    sample_seconds: Annotated[float, Field(gt=0, le=60)] = SAMPLE_SECONDS
     warmup_seconds: Annotated[float, Field(gt=0, le=600)] = 0.3
     seeds: Annotated[int, Field(ge=0, le=1000)]
     budget: Annotated[float, Field(gt=0)] | None = None
