@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate
 from harness.errors import NotProven
-from harness.proof.proving import Need, needs, prove
+from harness.proof.proving import Need, needs, one_of_each, prove
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.places import within
@@ -42,7 +42,9 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
     logs, scratch = within(output, "verify"), within(output, ".verify")
     with runner.measuring(output), create(output) as store:
         _clear(logs)
-        wanted = needs(setups_of(plan), None if fresh else store, quick=False)
+        setups = setups_of(plan)
+        earlier = None if fresh else store
+        wanted = needs(setups, earlier, quick=False, counted=one_of_each(setups))
         lacking = [it for it in wanted if it.certificate is None]
         staged = replace(plan, arenas=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch) as data:

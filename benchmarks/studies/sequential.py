@@ -26,6 +26,7 @@ from benchmarks.studies.journal import Design, Journal, Run, page, percent, tabl
 from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, study
 from benchmarks.studies.solo import measure
 from harness.analysis.signed import student
+from harness.runs.config import PRESETS, SAMPLE_SECONDS
 
 OURS, THEIRS = "reference:replay", "pytorch:eager"
 RUNS, TARGET, BAR = 60, 0.02, 3.0
@@ -215,8 +216,8 @@ def main() -> None:
         pairs=((OURS, THEIRS),),
         phases=("train",),
         blocks=1,
-        rounds=3 if given.quick else 7,
-        sample_seconds=0.05,
+        rounds=3 if given.quick else PRESETS["quick"]["rounds"],
+        sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=0.2,
     )
     study(design, given, lambda bench, number: measured(bench, design, number), summary)

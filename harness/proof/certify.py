@@ -32,13 +32,15 @@ EXACT = "reference"
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be shown of a setup: over so many steps from the shared start of a seed."""
+    """What is to be shown of a setup: over so many steps from the shared start of a seed. Where it
+    is `counted`, each phase's logical peak is told as well."""
 
     task: Task
     setup: Setup
     tolerance: Tolerance
     steps: int
     seed: int
+    counted: bool = True
 
     def request(self, data: Path, limit: float) -> Prove:
         return Prove(
@@ -49,6 +51,7 @@ class Claim:
             tolerance=self.tolerance,
             data=str(data),
             limit=limit,
+            counted=self.counted,
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:
@@ -72,7 +75,7 @@ class Claim:
         )
 
 
-def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0) -> Claim:
+def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0, counted: bool = True) -> Claim:
     """The claim for a setup; its twin is the same setup. A quick one takes fewer steps."""
     tolerance = tolerance_of(setup)
     steps = limits(tolerance, setup.dtype).steps
@@ -82,6 +85,7 @@ def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0) -> Claim:
         tolerance=tolerance,
         steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
         seed=seed,
+        counted=counted,
     )
 
 
@@ -107,7 +111,7 @@ def key_of(claim: Claim) -> str:
             setup.threads,
             setup.dtype,
         ],
-        "claim": [claim.tolerance, claim.steps, claim.seed],
+        "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted],
         "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
         "code": code_of(setup.framework),
         "machine": machine_of(setup.device),

@@ -20,7 +20,8 @@ IMPORT_SECONDS = 120.0
 class Prove(Frozen):
     """Examine a setup over so many steps from the shared start of a seed.
 
-    `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung.
+    `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung. Memory
+    is counted besides where `counted` says so; older code, which always counts, is not told.
     """
 
     ask: Literal["prove"] = "prove"
@@ -31,6 +32,7 @@ class Prove(Frozen):
     tolerance: Tolerance
     data: str
     limit: float
+    counted: bool = Field(default=True, exclude_if=bool)
 
 
 class Proved(Frozen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +31,48 @@ class Need:
     certificate: Certificate | None = None
 
 
-def needs(setups: Iterable[tuple[Task, Setup]], store: Store | None, *, quick: bool) -> list[Need]:
+def needs(
+    setups: Iterable[tuple[Task, Setup]],
+    store: Store | None,
+    *,
+    quick: bool,
+    counted: Container[Setup] | None = None,
+) -> list[Need]:
     """One for every setup, twins aside, with what the store has.
 
-    A failure is never taken from the store: it is tried again. Where a quick proof would do, a
-    full one does too.
+    Memory is counted of the setups that `counted` holds, of all unless it is given. A failure is
+    never taken from the store: it is tried again. Where a quick proof would do, a full one does
+    too, and one that counted where none need.
     """
     found = []
     for task, setup in setups:
         if setup.twin:
             continue
-        full, brief = claim(task, setup, quick=False), claim(task, setup, quick=True)
-        wanted = brief if quick else full
-        keys = dict.fromkeys((key_of(full), key_of(wanted)))
-        kept = (store.certificate(key) for key in keys) if store else ()
+        counts = counted is None or setup in counted
+        wanted, *others = (
+            claim(task, setup, quick=it, counted=count)
+            for it in dict.fromkeys((quick, False))
+            for count in dict.fromkeys((counts, True))
+        )
+        key = key_of(wanted)
+        kept = (store.certificate(it) for it in (key, *map(key_of, others))) if store else ()
         proven = next((it for it in kept if it and it.proven), None)
-        found.append(Need(wanted, list(keys)[-1], proven))
+        found.append(Need(wanted, key, proven))
     return found
+
+
+def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
+    """Of every framework and mode, in each lane and dtype and on each device, the setup of fewest
+    weights.
+
+    That a count of memory counts is shown once; what it comes to is for those to ask who report it.
+    """
+    fewest: dict[tuple[str, ...], tuple[Task, Setup]] = {}
+    for task, setup in setups:
+        kind = (setup.framework, setup.mode, setup.lane, setup.device, setup.dtype)
+        if kind not in fewest or task.parameters < fewest[kind][0].parameters:
+            fewest[kind] = (task, setup)
+    return {setup for _, setup in fewest.values()}
 
 
 def prove(

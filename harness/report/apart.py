@@ -86,10 +86,10 @@ class Artist:
         last: list[list[Drawing]] = []
         while self._meeting.begun < (end := len(pages) - len(last)):
             self._meeting.end = end - 1
-            last.append(draw(pages[end - 1 : end]))
+            last.append(draw(pages[end - 1 : end], of=len(pages)))
         end = len(pages) - len(last)
         first = self._first()[:end]  # both may have begun the page where they met
-        missing = draw(pages[len(first) : end])
+        missing = draw(pages[len(first) : end], of=len(pages))
         return [*itertools.chain(*first), *missing, *itertools.chain(*reversed(last))]
 
     def _first(self) -> list[list[Drawing]]:
@@ -108,11 +108,11 @@ def _in_script() -> bool:
     return getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
 
 
-def draw(pages: Sequence[Chart]) -> list[Drawing]:
-    """In this process; matplotlib is imported only where it draws."""
+def draw(pages: Sequence[Chart], of: int) -> list[Drawing]:
+    """Some of so many pages, in this process; matplotlib is imported only where it draws."""
     from harness.report import figures
 
-    return figures.draw(pages)
+    return figures.draw(pages, figures.dots(of))
 
 
 def _pages(charts: Sequence[Chart]) -> list[Chart]:
@@ -135,11 +135,12 @@ def _prepare(meeting: Meeting) -> None:
 def _draw(charts: Sequence[Chart]) -> list[list[Drawing]]:
     """The first pages, each by itself, up to the end."""
     found: list[list[Drawing]] = []
-    for page in _pages(charts):
+    pages = _pages(charts)
+    for page in pages:
         if len(found) >= _meeting.end:
             break
         _meeting.begun = len(found) + 1
-        found.append(draw((page,)))
+        found.append(draw((page,), of=len(pages)))
     return found
 
 

@@ -19,7 +19,8 @@ from harness.report.letters import Line, line_of
 from harness.report.looks import FAINT, Look
 from harness.report.sketch import Point, Sketch
 
-DPI = 150
+FINE, COARSE = 150, 100
+"""Dots to the inch."""
 POINTS = 72
 """To the inch."""
 DOT, HALO = 6.5, 2.25
@@ -29,15 +30,16 @@ Points: TypeAlias = list[Point]
 
 
 class Canvas:
-    """A sheet of `wide` × `tall` inches, in whole pixels; x goes right and y goes down.
+    """A sheet of `wide` × `tall` inches, in whole pixels, `dpi` an inch; x goes right, y down.
 
     From the ground up: `bands` by colour and opacity; `strokes`, straight lines, by colour, points
     and opacity; `curves` by look and points; `marks` by look, hollowness and points; `lines` of
     text.
     """
 
-    def __init__(self, wide: float, tall: float) -> None:
-        self.wide, self.tall = (math.ceil(round(it * DPI, 6)) / DPI for it in (wide, tall))
+    def __init__(self, wide: float, tall: float, dpi: int = FINE) -> None:
+        self.wide, self.tall = (math.ceil(round(it * dpi, 6)) / dpi for it in (wide, tall))
+        self.dpi = dpi
         self.bands: dict[tuple[str, float], list[Points]] = defaultdict(list)
         self.strokes: dict[tuple[str, float, float], list[Points]] = defaultdict(list)
         self.curves: dict[tuple[Look, float], list[Points]] = defaultdict(list)

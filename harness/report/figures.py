@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.report import panels
-from harness.report.canvas import Canvas
+from harness.report.canvas import COARSE, FINE, Canvas
 from harness.report.chart import Chart, Curves, Dots, Key, SectionName
 from harness.report.letters import LARGE, SMALL, shortened, width
 from harness.report.panels import AXIS_ROOM, TITLE_ROOM
@@ -21,6 +21,7 @@ from harness.report.vectors import svg
 WIDTH, MARGIN = 9.0, 0.12
 PAGE = 18.0
 """No figure is much taller than this; a chart with more panels goes on in the next figure."""
+FEW_PAGES = 20
 
 Row = tuple[Dots | Curves | None, ...]
 
@@ -37,9 +38,17 @@ class Drawing:
     svg: str
 
 
-def draw(charts: Sequence[Chart]) -> list[Drawing]:
+def draw(charts: Sequence[Chart], dpi: int = FINE) -> list[Drawing]:
     """Every chart, page by page."""
-    return [_drawing(it) for it in pages(charts)]
+    return [_drawing(it, dpi) for it in pages(charts)]
+
+
+def dots(count: int) -> int:
+    """To the inch, of so many pages: the PNGs of a long report are for a look, its SVGs for print.
+
+    Drawn as finely as those of a short one they would take longer than all the rest.
+    """
+    return FINE if count <= FEW_PAGES else COARSE
 
 
 def pages(charts: Sequence[Chart]) -> list[Chart]:
@@ -68,15 +77,15 @@ def _fitting(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
     return fitting
 
 
-def _drawing(page: Chart) -> Drawing:
-    canvas = sheet(page)
+def _drawing(page: Chart, dpi: int) -> Drawing:
+    canvas = sheet(page, dpi)
     return Drawing(page.name, page.section, page.title, page.alt, png(canvas), svg(canvas))
 
 
-def sheet(page: Chart) -> Canvas:
+def sheet(page: Chart, dpi: int = FINE) -> Canvas:
     """Title and legend, and below them the panels row by row."""
     head = MARGIN + 0.3 + 0.24 * len(_legend_rows(page.legend))
-    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in page.panels))
+    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in page.panels), dpi)
     canvas.add(_head(page))
     lefts, plot = _columns(page.panels)
     top = head

@@ -21,7 +21,7 @@ from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.report.canvas import DPI, HALO, POINTS, Canvas, ink, shape_of
+from harness.report.canvas import HALO, POINTS, Canvas, ink, shape_of
 from harness.report.letters import EM, Line, outline
 from harness.report.sketch import Point
 
@@ -47,16 +47,16 @@ Renderer: TypeAlias = Any  # matplotlib's, which have no types
 
 def png(sheet: Canvas) -> bytes:
     """The letters are drawn as outlines, which need no font."""
-    drawn = io.BytesIO()
+    drawn, dpi = io.BytesIO(), sheet.dpi
     with mpl.rc_context(SETTINGS):
-        to: Renderer = RendererAgg(round(sheet.wide * DPI), round(sheet.tall * DPI), DPI)  # type: ignore[no-untyped-call]
+        to: Renderer = RendererAgg(round(sheet.wide * dpi), round(sheet.tall * dpi), dpi)  # type: ignore[no-untyped-call]
         np.asarray(to.buffer_rgba())[:] = 255  # white and opaque
         # From inches on the sheet to dots, whose y goes up.
-        inches = Affine2D().scale(1, -1).translate(0, sheet.tall).scale(DPI)
+        inches = Affine2D().scale(1, -1).translate(0, sheet.tall).scale(dpi)
         _paint_lines(sheet, to, inches)
         _paint_marks(sheet, to, inches)
         _paint_letters(sheet, to, inches)
-        _reduced(to, sheet.colors()).save(drawn, "png", dpi=(DPI, DPI), **COMPRESSION)
+        _reduced(to, sheet.colors()).save(drawn, "png", dpi=(dpi, dpi), **COMPRESSION)
     return drawn.getvalue()
 
 
@@ -72,7 +72,7 @@ def _paint_lines(sheet: Canvas, to: Renderer, inches: Affine2D) -> None:
 
 
 def _paint_marks(sheet: Canvas, to: Renderer, inches: Affine2D) -> None:
-    larger = Affine2D().scale(DPI / POINTS)
+    larger = Affine2D().scale(sheet.dpi / POINTS)
     for (look, hollow, size), points in sheet.marks.items():
         edge, face, thick = ink(look, hollow)
         pen, shape = _pen(to, to_rgba(edge), thick), shape_of(look.marker, size)

@@ -63,6 +63,14 @@ def test_the_reference_is_proven_and_its_memory_counted(prover, data, lane, dtyp
     assert size < proved.logical_peak["predict"] < proved.logical_peak["train"]
 
 
+def test_memory_is_not_counted_unless_it_is_asked_for(prover, data):
+    asked = request("reference:replay", data)
+    assert "counted" not in asked.model_dump_json()  # older code would refuse to be told
+    proved = prover.prove(asked.model_copy(update={"counted": False}))
+    assert all(it.ok for it in proved.findings)
+    assert proved.logical_peak == {}
+
+
 def test_one_prover_proves_one_setup_after_the_other(prover, data):
     for mode in ("replay", "eager", "replay"):
         proved = prover.prove(request(f"reference:{mode}", data))

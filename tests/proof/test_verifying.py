@@ -10,11 +10,12 @@ from harness.certificates import ENDED, SUPPORTED, Divergence, Finding
 from harness.errors import NotProven
 from harness.proof import proving
 from harness.proof.messages import Proved
-from harness.proof.proving import needs
+from harness.proof.proving import needs, one_of_each
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.runs.runner import make_info
 from harness.runs.store import create
+from harness.tasks.catalogue import CATALOGUE
 from tests.builders import make_setup
 from tests.fakes import TASK
 from tests.test_cli import harness
@@ -151,6 +152,36 @@ def test_a_quick_certificate_is_not_enough_for_verify(proofs, tmp_path):
         assert again.certificate is not None
         (full,) = needs(setups, store, quick=False)
         assert full.certificate is None
+
+
+def test_verify_counts_memory_on_the_smallest_task_and_a_run_on_its_own(proofs, tmp_path):
+    _, asked = proofs
+    tasks = ("digits-mlp", "diabetes-regression")
+    verifying.verify(FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, tmp_path, fresh=False)
+    assert len(asked) == 4
+    for task, again in (("diabetes-regression", 0), ("digits-mlp", 2)):
+        asked.clear()
+        plan = plan_of(tasks=(task,), frameworks=("reference:*",))
+        with create(tmp_path) as store:
+            data = {it.task.data: tmp_path for it in plan.arenas}
+            verifying.prove_first(plan, store, data, tmp_path, None)
+            assert len(asked) == again
+            verifying.prove_first(plan, store, data, tmp_path, None)
+        assert len(asked) == again
+    verifying.verify(FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, tmp_path, fresh=False)
+    assert len(asked) == 2
+
+
+def test_memory_is_counted_once_of_each_kind():
+    small = CATALOGUE["diabetes-regression"]
+    labels = ("reference:eager", "reference:replay")
+    setups = [
+        (task, make_setup(task, label, dtype=dtype))
+        for task in (TASK, small)
+        for label in labels
+        for dtype in ("float32", "float64")
+    ]
+    assert one_of_each(setups) == {setup for task, setup in setups if task is small}
 
 
 def test_the_command_itself(tmp_path):

@@ -22,7 +22,7 @@ from PIL import Image
 
 from harness.analysis.summary import summarise
 from harness.report import apart, figures, panels
-from harness.report.canvas import DPI, Canvas
+from harness.report.canvas import COARSE, FINE, Canvas
 from harness.report.chart import Dots, Mark
 from harness.report.charts import make_charts
 from harness.report.letters import SMALL, line_of, shortened, width
@@ -61,7 +61,7 @@ def test_every_chart_is_drawn_whole(charts):
     for drawing in drawings:
         assert drawing.png.startswith(b"\x89PNG")
         wide, tall = struct.unpack(">II", drawing.png[16:24])
-        assert wide == figures.WIDTH * DPI
+        assert wide == figures.WIDTH * FINE
         assert tall > 200
         assert len(drawing.png) > 5000
         assert "<svg" in drawing.svg
@@ -99,12 +99,28 @@ def test_two_share_the_pages(charts, monkeypatch):
         while not artist._meeting.begun:
             time.sleep(0.01)
         own = []
-        monkeypatch.setattr(apart, "draw", lambda pages: own.extend(pages) or ["own"] * len(pages))
+        monkeypatch.setattr(
+            apart, "draw", lambda pages, of: own.extend(pages) or ["own"] * len(pages)
+        )
         drawings = artist.drawings()
     theirs = drawings.index("own")
     assert theirs > 0
     assert drawings[theirs:] == ["own"] * len(own)
     assert drawings[:theirs] == figures.draw([charts["ratios"]]) * theirs
+
+
+@pytest.mark.parametrize("trials", [1, apart.MANY])
+def test_of_many_pages_each_has_fewer_dots(charts, trials):
+    def drawn(pages):
+        with apart.Artist(trials) as artist:
+            artist.begin([charts["ratios"]] * pages)
+            return artist.drawings()
+
+    few, many = drawn(1), drawn(figures.FEW_PAGES + 1)
+    assert many == figures.draw([charts["ratios"]], COARSE) * len(many)
+    sizes = [Image.open(io.BytesIO(it.png)).size for it in (few[0], many[0])]
+    assert [it[0] / figures.WIDTH for it in sizes] == [FINE, COARSE]
+    assert sizes[0][1] / FINE == pytest.approx(sizes[1][1] / COARSE, abs=0.01)
 
 
 def test_without_room_for_a_second_process_one_draws_all(charts, monkeypatch):
@@ -232,7 +248,7 @@ def test_letters_are_where_they_are_said_to_be(charts):
     canvas = Canvas(2, 1)
     canvas.lines.append(line)
     dark = np.asarray(Image.open(io.BytesIO(png(canvas))).convert("L")) < 128
-    rows, columns = (np.flatnonzero(dark.any(axis=it)) / DPI for it in (1, 0))
+    rows, columns = (np.flatnonzero(dark.any(axis=it)) / FINE for it in (1, 0))
     assert line.box.left <= columns[0] < columns[-1] <= line.box.right
     assert columns[-1] - columns[0] > 0.8 * (line.box.right - line.box.left)
     assert line.box.top < rows[0] + 0.15
@@ -249,7 +265,7 @@ def test_the_svg_shows_what_the_png_shows(charts):
         root = ElementTree.fromstring(svg(canvas))
         image = Image.open(io.BytesIO(png(canvas)))
         _, _, wide, tall = map(float, root.attrib["viewBox"].split())
-        assert (wide, tall) == pytest.approx([72 * it / DPI for it in image.size])
+        assert (wide, tall) == pytest.approx([72 * it / FINE for it in image.size])
         uses = root.iter("{http://www.w3.org/2000/svg}use")
         named = [it.attrib["{http://www.w3.org/1999/xlink}href"][1:] for it in uses]
         assert named.count("mark-1") == len(next(iter(canvas.marks.values())))
@@ -341,6 +357,6 @@ def test_a_line_on_which_marks_are_read_strikes_no_text_through():
 
     def inked(picture):
         """Pixels of the line's column that are no ground."""
-        return int((np.asarray(Image.open(io.BytesIO(picture)).convert("L"))[:, DPI] < 160).sum())
+        return int((np.asarray(Image.open(io.BytesIO(picture)).convert("L"))[:, FINE] < 160).sum())
 
     assert inked(across[0]) < inked(beside[0]) - 5
