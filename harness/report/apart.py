@@ -1,21 +1,26 @@
-"""Figures drawn in a second process, while this one writes the rest of the report."""
+"""A part of the report made in a second process, while this one makes the rest."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import itertools
+import mmap
 import multiprocessing
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from ctypes import Structure, c_int
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from harness.report.chart import Chart
+from harness.worker.lifeline import die_with
 
 if TYPE_CHECKING:
     from harness.report.figures import Drawing
@@ -25,39 +30,44 @@ MANY = 500
 MOST = 2**31 - 1
 """Pages, before anybody counted them."""
 
+Made = TypeVar("Made")
 
-class Meeting(Structure):
+
+class Meeting(ctypes.Structure):
     """Pages that the second process has begun, and the end of those that it may begin."""
 
-    _fields_ = (("begun", c_int), ("end", c_int))
+    _fields_ = (("begun", ctypes.c_int), ("end", ctypes.c_int))
 
 
-class Artist:
-    """Draws beside this process what was made of `trials`, if there is that much to draw.
+class Helper(Generic[Made]):
+    """Runs an errand and draws charts, beside this process if `trials` are enough to make it pay.
 
-    The second process starts at once: it has imported matplotlib when the charts are there. It
-    draws from the first page on and this one, when it has nothing else to do, from the last, until
-    the two meet; where they do, one page may be drawn twice.
+    The second process is a copy of this one, so that it needs to be told nothing. After the errand
+    it draws from the first page on; this process, when it has nothing else to do, from the last,
+    until the two meet; where they do, one page may be drawn twice.
     """
 
-    def __init__(self, trials: int) -> None:
-        self._meeting = Meeting(0, 0)
-        self._charts: Sequence[Chart] = ()
-        self._drawn: Future[list[list[Drawing]]] | None = None
+    def __init__(self, errand: Callable[[], Made], charts: Sequence[Chart], trials: int) -> None:
+        self._errand, self._charts = errand, charts
+        self._meeting = Meeting(0, MOST)
         self._pool: ProcessPoolExecutor | None = None
-        if trials >= MANY and not _in_script():
+        self._run: Future[Made] | None = None
+        self._drawn: Future[list[list[Drawing]]] | None = None
+        if trials >= MANY and _may_fork():
             self._start()
 
     def _start(self) -> None:
-        # Not forked: who reports may have threads, and what they hold would be held for ever.
-        spawn = multiprocessing.get_context("spawn")
-        try:
-            meeting = spawn.RawValue(Meeting, 0, 0)
-            pool = ProcessPoolExecutor(1, spawn, _prepare, (meeting,))
-            pool.submit(int)  # starts it
-        except OSError:
-            return  # no room for what two processes share
-        self._pool, self._meeting = pool, meeting
+        self._meeting = Meeting.from_buffer(mmap.mmap(-1, ctypes.sizeof(Meeting)))
+        self._meeting.end = MOST
+        fork = multiprocessing.get_context("fork")
+        given = (os.getpid(), self._meeting, self._errand, self._charts)
+        with contextlib.suppress(OSError), warnings.catch_warnings():
+            # No room for another process: then there is none. And the threads that Python 3.12
+            # warns of are those of the BLAS, which stops them before a fork and starts them after.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pool = ProcessPoolExecutor(1, fork, _prepare, given)
+            self._run = cast(Future[Made], self._pool.submit(_run_errand))
+            self._drawn = self._pool.submit(_draw)
 
     def __enter__(self) -> Self:
         return self
@@ -68,12 +78,12 @@ class Artist:
             self._meeting.end = 0
             self._pool.shutdown(wait=False)
 
-    def begin(self, charts: Sequence[Chart]) -> None:
-        """Hand the charts over."""
-        self._charts, self._meeting.end = charts, MOST
-        if self._pool is not None:
+    def made(self) -> Made:
+        """What the errand brings; whatever it raises."""
+        if self._run is not None:
             with contextlib.suppress(BrokenProcessPool):
-                self._drawn = self._pool.submit(_draw, charts)
+                return self._run.result()
+        return self._errand()
 
     @functools.cached_property
     def pages(self) -> list[Chart]:
@@ -94,18 +104,15 @@ class Artist:
 
     def _first(self) -> list[list[Drawing]]:
         """What the second process drew, page by page; nothing where it was killed."""
-        if self._drawn is None:
-            return []
-        try:
-            return self._drawn.result()
-        except BrokenProcessPool:
-            return []
+        if self._drawn is not None:
+            with contextlib.suppress(BrokenProcessPool):
+                return self._drawn.result()
+        return []
 
 
-def _in_script() -> bool:
-    """A new process imports the main module: a script that is no module would run once more."""
-    main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
+def _may_fork() -> bool:
+    """What another thread holds at that moment, its copy would hold for ever."""
+    return sys.platform == "linux" and threading.active_count() == 1
 
 
 def draw(pages: Sequence[Chart], of: int) -> list[Drawing]:
@@ -121,27 +128,34 @@ def _pages(charts: Sequence[Chart]) -> list[Chart]:
     return figures.pages(charts)
 
 
-def _prepare(meeting: Meeting) -> None:
-    """In the second process, before all else."""
-    from harness.report import figures  # noqa: F401 - while there is nothing to draw yet
+_meeting: Meeting
+_errand: Callable[[], object]
+_charts: Sequence[Chart]
 
-    gc.disable()  # nothing that it draws goes in circles, and to look for that takes a tenth
-    global _meeting
-    _meeting = meeting
+
+def _prepare(
+    parent: int, meeting: Meeting, errand: Callable[[], object], charts: Sequence[Chart]
+) -> None:
+    """In the second process, before all else."""
+    die_with(parent)
     # An interrupt reaches the whole group: this process ends when the other wants no more of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()  # nothing that it draws goes in circles, and to look for that takes a tenth
+    global _meeting, _errand, _charts
+    _meeting, _errand, _charts = meeting, errand, charts
 
 
-def _draw(charts: Sequence[Chart]) -> list[list[Drawing]]:
+def _run_errand() -> object:
+    return _errand()
+
+
+def _draw() -> list[list[Drawing]]:
     """The first pages, each by itself, up to the end."""
     found: list[list[Drawing]] = []
-    pages = _pages(charts)
+    pages = _pages(_charts)
     for page in pages:
         if len(found) >= _meeting.end:
             break
         _meeting.begun = len(found) + 1
         found.append(draw((page,), of=len(pages)))
     return found
-
-
-_meeting: Meeting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from harness.analysis.baselines import rebased
-from harness.analysis.summary import summarise_run
+from harness.analysis.summary import Summary, summarise_run
 from harness.frameworks import default_modes
 from harness.records import Run
-from harness.report.apart import Artist
+from harness.report.apart import Helper
 from harness.report.charts import make_charts, make_forests
 from harness.report.compose import make_content
 from harness.report.divergence import divergence_chart
@@ -26,11 +27,10 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
-    with Artist(len(run.records)) as artist:
-        summary = summarise_run(run, default_modes())
-        divergence = divergence_chart(run.certificates)
-        charts = [*make_charts(summary), *([divergence] if divergence else [])]
-        artist.begin(charts)
+    summary = summarise_run(run, default_modes())
+    divergence = divergence_chart(run.certificates)
+    charts = [*make_charts(summary), *([divergence] if divergence else [])]
+    with Helper(functools.partial(_data, run, summary), charts, len(run.records)) as helper:
         # These bring matplotlib and Jinja2: the commands that draw nothing need not wait for them,
         # and the other process draws meanwhile.
         from harness.report.markdown import render_markdown
@@ -38,14 +38,10 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
         others = rebased(summary.tables, run.records, run.certificates)
         content = make_content(run, summary, others)
-        data = {
-            "results.csv": results_csv(summary),
-            "trainings.csv": trainings_csv(summary),
-            "run.json": _json(run_document(run, summary)),
-        }
+        data = helper.made()
         page = render_page(content, charts, make_forests(summary, others), data)
-        text = render_markdown(content, artist.pages)
-        drawings = artist.drawings()
+        text = render_markdown(content, helper.pages)
+        drawings = helper.drawings()
     files = {"report.html": page, "report.md": text, **data}
     figures: dict[str, str | bytes] = {}
     for drawing in drawings:
@@ -54,6 +50,15 @@ def write_report(run: Run, directory: Path) -> list[Path]:
     # The page comes last: where it stands, all that it speaks of stands too.
     paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
     return [paths[name] for name in (*files, *figures)]
+
+
+def _data(run: Run, summary: Summary) -> dict[str, str]:
+    """The files for programs."""
+    return {
+        "results.csv": results_csv(summary),
+        "trainings.csv": trainings_csv(summary),
+        "run.json": _json(run_document(run, summary)),
+    }
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import io
 import itertools
-import multiprocessing.spawn
 import os
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,40 +83,86 @@ def test_the_same_run_gives_the_same_bytes(charts):
     assert (one.png, one.svg) == (other.png, other.svg)
 
 
-@pytest.mark.parametrize("python", [sys.executable, "false"])
-def test_a_process_of_its_own_draws_the_same_and_if_it_fails_this_one_does(
-    charts, monkeypatch, python
-):
-    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(python))
-    with apart.Artist(apart.MANY) as artist:
-        artist.begin(list(charts.values()))
-        drawings = artist.drawings()
-    assert drawings == figures.draw(list(charts.values()))
+@pytest.fixture
+def free(monkeypatch):
+    """Tests that ran before may have left threads, which here are none that hold anything."""
+    monkeypatch.setattr(apart, "_may_fork", lambda: True)
 
 
-def test_two_share_the_pages(charts, monkeypatch):
+def helped(charts, errand=lambda: "errand run", trials=apart.MANY):
+    """What a helper brings back: of its errand, and all figures."""
+    with apart.Helper(errand, charts, trials) as helper:
+        return helper.made(), helper.drawings()
+
+
+@pytest.mark.usefixtures("free")
+def test_a_process_of_its_own_runs_the_errand_and_draws_the_same(charts):
+    some = list(charts.values())
+    process, drawings = helped(some, os.getpid)
+    assert process != os.getpid()
+    assert drawings == figures.draw(some)
+
+
+@pytest.mark.parametrize(
+    "why", ["few trials", "another thread", "another system", "no room", "killed"]
+)
+def test_without_a_second_process_one_does_all(charts, monkeypatch, why):
+    some, here = list(charts.values()), os.getpid()
+    ended = threading.Event()
+    if why in ("no room", "killed"):
+        monkeypatch.setattr(apart, "_may_fork", lambda: True)
+    match why:
+        case "another thread":
+            threading.Thread(target=ended.wait).start()
+        case "another system":
+            monkeypatch.setattr(sys, "platform", "darwin")
+        case "no room":
+            monkeypatch.setattr(os, "fork", lambda: raising(OSError(errno.EAGAIN, "no process")))
+
+    def errand():
+        if os.getpid() != here and why == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    try:
+        found = helped(some, errand, 1 if why == "few trials" else apart.MANY)
+    finally:
+        ended.set()
+    assert found == (here, figures.draw(some))
+
+
+def raising(error):
+    raise error
+
+
+@pytest.mark.usefixtures("free")
+@pytest.mark.parametrize("trials", [1, apart.MANY])
+def test_what_an_errand_raises_reaches_who_sent(trials):
+    with pytest.raises(ZeroDivisionError):
+        helped([], lambda: 1 / 0, trials)
+
+
+def test_two_share_the_pages(charts, monkeypatch, free):
     """The other process draws the first; what it has not begun this one draws, from the last on."""
-    with apart.Artist(apart.MANY) as artist:
-        artist.begin([charts["ratios"]] * 8)
-        while not artist._meeting.begun:
+    with apart.Helper(int, [charts["ratios"]] * 8, apart.MANY) as helper:
+        while not helper._meeting.begun:
             time.sleep(0.01)
         own = []
         monkeypatch.setattr(
             apart, "draw", lambda pages, of: own.extend(pages) or ["own"] * len(pages)
         )
-        drawings = artist.drawings()
+        drawings = helper.drawings()
     theirs = drawings.index("own")
     assert theirs > 0
     assert drawings[theirs:] == ["own"] * len(own)
     assert drawings[:theirs] == figures.draw([charts["ratios"]]) * theirs
 
 
+@pytest.mark.usefixtures("free")
 @pytest.mark.parametrize("trials", [1, apart.MANY])
 def test_of_many_pages_each_has_fewer_dots(charts, trials):
     def drawn(pages):
-        with apart.Artist(trials) as artist:
-            artist.begin([charts["ratios"]] * pages)
-            return artist.drawings()
+        return helped([charts["ratios"]] * pages, trials=trials)[1]
 
     few, many = drawn(1), drawn(figures.FEW_PAGES + 1)
     assert many == figures.draw([charts["ratios"]], COARSE) * len(many)
@@ -123,33 +171,27 @@ def test_of_many_pages_each_has_fewer_dots(charts, trials):
     assert sizes[0][1] / FINE == pytest.approx(sizes[1][1] / COARSE, abs=0.01)
 
 
-def test_without_room_for_a_second_process_one_draws_all(charts, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(multiprocessing.context.SpawnContext, "RawValue", full)
-    with apart.Artist(apart.MANY) as artist:
-        artist.begin([charts["ratios"]])
-        assert artist.drawings() == figures.draw([charts["ratios"]])
-
-
-def test_a_script_is_not_run_again_to_draw(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from harness.report import apart\n"
-        "print('begun')\n"
-        "with apart.Artist(apart.MANY) as artist:\n"
-        "    artist.begin([])\n"
-        "    print(artist.drawings())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert done.stdout == "begun\n[]\n"
+def test_the_second_process_ends_with_the_first(tmp_path):
+    """Killed in the midst of it, nothing stays behind."""
+    script = """if True:
+        import os, time
+        from harness.report import apart
+        def errand():
+            print(os.getpid(), flush=True)
+            time.sleep(600)
+        apart.Helper(errand, [], apart.MANY).made()
+    """
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=root
+    ) as process:
+        second = int(process.stdout.readline())
+        process.kill()
+    for _ in range(1000):
+        if not psutil.pid_exists(second) or psutil.Process(second).status() == "zombie":
+            return
+        time.sleep(0.01)
+    pytest.fail("the second process lives on")
 
 
 def test_a_matplotlibrc_changes_nothing(charts):
