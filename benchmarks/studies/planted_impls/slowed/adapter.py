@@ -29,41 +29,47 @@ class Adapter(Reference):
         replaying = replace(options, mode="replay")
         self._scratch = Reference(task, start, replaying)
         self._calls: list[Call] = []
-        self._taken = self._besides = 0
+        self._taken = self._besides = 0  # steps, and calls of the scratch copy, until the reset
+        self._since = self._made = 0  # and since then
         self._batch: Batch | None = None
         super().__init__(task, start, replaying)
 
     def train_step(self, batch: Batch) -> Any:
         if not self._calls:
             # Its program is captured here, in the first call of all, in every mode.
-            self._scratch.train_step(batch)
-            self._calls = [*self._scratch._replays["train", len(batch.inputs)]._calls.values()]
+            self._warm_up(batch)
         self._batch = batch
-        self._taken += 1
+        self._since += 1
         if self._period:
             many = len(self._calls)
-            due = self._taken * many // self._period
-            for number in range(self._besides, due):
+            due = self._since * many // self._period
+            for number in range(self._made, due):
                 function, arguments = self._calls[number % many]
                 function(*arguments)
-            self._besides = due
+            self._made = due
         return super().train_step(batch)
 
+    def _warm_up(self, batch: Batch) -> None:
+        self._scratch.train_step(batch)
+        self._calls = [*self._scratch._replays["train", len(batch.inputs)]._calls.values()]
+
     def reset(self) -> None:
-        """The scratch copy goes on where it was: over many samples the share is exact.
+        """The scratch copy begins anew as well, be it in the middle of a step.
 
         The worker takes a step of ours off the clock before each sample, since others have had the
         caches; the scratch copy takes one here, lest its first cost more than what is planted.
         """
-        if self._batch is not None:
-            self._scratch.train_step(self._batch)
+        self._taken, self._besides = self._taken + self._since, self._besides + self._made
+        self._since = self._made = 0
         self._scratch.reset()
+        if self._batch is not None:
+            self._warm_up(self._batch)
         super().reset()
 
     def settings(self) -> dict[str, Setting]:
         counted: dict[str, Setting] = {
-            "steps_taken": self._taken,
+            "steps_taken": self._taken + self._since,
             "calls_of_a_step": len(self._calls),
-            "calls_besides": self._besides,
+            "calls_besides": self._besides + self._made,
         }
         return super().settings() | counted
