@@ -2,7 +2,7 @@
 
 One process with nothing of the harness's measuring in it: the three modes of `slowed`, in random
 order, each timed over whole periods of both slowdowns. Prints JSON: by mode the counted share of
-extra calls, and the log ratios of its time to `plain` in the same round.
+steps taken twice, and the log ratios of its time to `plain` in the same round.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ def calibrate(data: Path, rounds: int) -> dict[str, Any]:
     settings = {mode: adapters[mode].settings() for mode in logs}
     return {
         mode: {
-            "share": settings[mode]["calls_besides"]
-            / (settings[mode]["steps_taken"] * settings[mode]["calls_of_a_step"]),
+            "share": settings[mode]["steps_twice"] / settings[mode]["steps_taken"],
             "log": statistics.median(logs[mode]),
             "logs": logs[mode],
         }

@@ -1,9 +1,9 @@
 """`python -m benchmarks.studies.gate [--planted]`: does `check --against` cry wolf, does it sleep?
 
 Twenty checks of unchanged code: this tree against its own last commit. With `--planted` twenty
-checks of a copy of this tree whose reference takes one more step in 20 (`planted_impls/slowed`),
-5.00 % more work by counting, against a copy that holds the same scratch memory and does nothing
-with it. A check is the command's own: both codes in turns, up to three looks at the evidence.
+checks of a copy of this tree whose reference takes every 20th step twice (`planted_impls/slowed`),
+5.00 % more work by counting, against a copy that holds the same scratch memory and takes no step
+twice. A check is the command's own: both codes in turns, up to three looks at the evidence.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HONEST = "impls.reference.honest"
 
 
 def planted(folder: Path, period: int) -> Path:
-    """A copy of this code whose reference takes one more step in `period`; none for 0."""
+    """A copy of this code whose reference takes every `period`-th step twice; never for 0."""
     for room in ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     reference = folder / "impls" / "reference"
@@ -128,7 +128,7 @@ def main() -> None:
         "Checks of this code against itself, or of a copy that is slower by 5 %.",
         RUNS,
         1,
-        planted="of a copy that takes one more step in 20",
+        planted="of a copy that takes every 20th step twice",
     )
     slow, looks = "planted" in given.flags, QUICK_LOOKS if given.quick else LOOKS
     design = Design(

@@ -1,7 +1,7 @@
 """`python -m benchmarks.studies.planted [--neighbour]`: is a known slowdown found?
 
 The reference against itself with 3 % and 5 % more work (`planted_impls/slowed`). The share is known
-without any clock: in 33 or 20 steps a scratch copy takes one more, a few calls at a time. A
+without any clock: every 33rd or 20th step is taken twice, the second time on a scratch copy. A
 calibration in one process, without the harness's measuring, says what that comes to in time.
 
 Every run is judged as a run's table is: two rows against the baseline `slowed:plain`, corrected for
@@ -138,9 +138,9 @@ def summary(journal: Journal) -> str:
                 for it in found
             ],
         ),
-        "The share of calls that are made besides is planted; what it comes to in time was "
-        "measured in one process without workers or turns (± half of the 95 % interval). *Found*: "
-        "the run's table says `slower`, corrected over its two rows. *Wrong*: it says `faster` or "
+        "The share of steps that are taken twice is planted; what it comes to in time was measured "
+        "in one process without workers or turns (± half of the 95 % interval). *Found*: the "
+        "run's table says `slower`, corrected over its two rows. *Wrong*: it says `faster` or "
         f"`equivalent`. The A/A interval of {alarms} of {len(journal.runs)} runs excludes 1.",
     )
 

@@ -8,8 +8,8 @@ FRAMEWORK = Framework(
     install="pip install numpy",
     modes={
         "plain": "the reference's replay as it is",
-        "slower-3": "with every 33 training steps the calls of one more: 1/33 = 3.03 % more work",
-        "slower-5": "with every 20 training steps the calls of one more: 1/20 = 5.00 % more work",
+        "slower-3": "every 33rd training step is taken twice: 1/33 = 3.03 % more work",
+        "slower-5": "every 20th training step is taken twice: 1/20 = 5.00 % more work",
     },
     color="#6B6B6B",
     devices=("cpu",),
