@@ -61,12 +61,13 @@ class Helper(Generic[Made]):
         self._meeting.end = MOST
         fork = multiprocessing.get_context("fork")
         given = (os.getpid(), self._meeting, self._errand, self._charts)
-        with contextlib.suppress(OSError), warnings.catch_warnings():
-            # No room for another process: then there is none. And the threads that Python 3.12
-            # warns of are those of the BLAS, which stops them before a fork and starts them after.
+        # No room for another process, or it was killed at once: then there is none.
+        with contextlib.suppress(OSError, BrokenProcessPool), warnings.catch_warnings():
+            # The threads that Python 3.12 warns of are those of the BLAS, which stops them before
+            # a fork and starts them after it.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pool = ProcessPoolExecutor(1, fork, _prepare, given)
-            self._run = cast(Future[Made], self._pool.submit(_run_errand))
+            self._run = cast("Future[Made]", self._pool.submit(_run_errand))
             self._drawn = self._pool.submit(_draw)
 
     def __enter__(self) -> Self:

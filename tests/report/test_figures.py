@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import itertools
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -116,6 +118,7 @@ def test_without_a_second_process_one_does_all(charts, monkeypatch, why):
             threading.Thread(target=ended.wait).start()
         case "another system":
             monkeypatch.setattr(sys, "platform", "darwin")
+            monkeypatch.setattr(threading, "active_count", lambda: 1)
         case "no room":
             monkeypatch.setattr(os, "fork", lambda: raising(OSError(errno.EAGAIN, "no process")))
 
@@ -171,7 +174,7 @@ def test_of_many_pages_each_has_fewer_dots(charts, trials):
     assert sizes[0][1] / FINE == pytest.approx(sizes[1][1] / COARSE, abs=0.01)
 
 
-def test_the_second_process_ends_with_the_first(tmp_path):
+def test_the_second_process_ends_with_the_first():
     """Killed in the midst of it, nothing stays behind."""
     script = """if True:
         import os, time
@@ -185,13 +188,43 @@ def test_the_second_process_ends_with_the_first(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=root
     ) as process:
-        second = int(process.stdout.readline())
+        number = int(process.stdout.readline())
+        if sys.platform != "linux":
+            process.kill()
+            pytest.skip("a second process is forked on Linux only")
+        assert number != process.pid
+        second = psutil.Process(number)
         process.kill()
     for _ in range(1000):
-        if not psutil.pid_exists(second) or psutil.Process(second).status() == "zombie":
-            return
-        time.sleep(0.01)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if second.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+                continue
+        return
     pytest.fail("the second process lives on")
+
+
+@pytest.mark.usefixtures("free")
+def test_one_that_is_killed_at_once_is_none(charts, monkeypatch):
+    """Before it is asked to draw."""
+    submit = apart.ProcessPoolExecutor.submit
+
+    def broken(pool, function, *given):
+        sent = submit(pool, function, *given)
+        with contextlib.suppress(BrokenProcessPool):
+            sent.result()
+        return sent
+
+    monkeypatch.setattr(apart.ProcessPoolExecutor, "submit", broken)
+    here = os.getpid()
+
+    def errand():
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done here"
+
+    some = [charts["ratios"]]
+    assert helped(some, errand) == ("done here", figures.draw(some))
 
 
 def test_a_matplotlibrc_changes_nothing(charts):
