@@ -84,7 +84,7 @@ def summarise(
         arenas[record.setup.arena].append(record)
     eligibility = Eligibility(certificates)
     parts = [
-        _Part(known[arena[0], arena[1]], arenas[arena], eligibility, defaults or {})
+        _Part(known[arena[0], arena[1]], arenas[arena], eligibility, defaults or {}, precision)
         for arena in sorted(arenas, key=lambda it: (order.index((it[0], it[1])), it[2:]))
     ]
     tables = tuple(it for part in parts for it in part.tables)
@@ -125,6 +125,7 @@ class _Part:
         records: Sequence[Record],
         eligibility: Eligibility,
         defaults: Mapping[str, str],
+        precision: float | None,
     ) -> None:
         good = entries(records)
         contestants = [it for it in good.values() if not it.setup.twin]
@@ -138,7 +139,7 @@ class _Part:
             (table, lane)
             for lane in lanes
             for phase in PHASES
-            if (table := make_table(task, phase, lane, eligibility, floors[phase]))
+            if (table := make_table(task, phase, lane, eligibility, floors[phase], precision))
         ]
         self.tables = [table for table, _ in made]
         self.grounds = [grounds(table, lane, eligibility) for table, lane in made]

@@ -11,7 +11,7 @@ from harness.analysis.noise import Floor, margin
 from harness.analysis.ranking import Eligibility
 from harness.analysis.rows import CellRow, cell_row
 from harness.analysis.startup import BreakEven, break_evens
-from harness.analysis.verdicts import Pair
+from harness.analysis.verdicts import SHARP, Pair
 from harness.cells import Lane, Phase
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -22,10 +22,11 @@ class Table(Frozen):
 
     Rows stand fastest first, those that are not ranked after all others. `pairs` are the ratios to
     the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
-    is none. `peak` is what the device reaches in a large product; `break_evens` say after how many
-    steps a row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in
-    this phase. `winner` is the label of the setup that is faster than every other one that is
-    ranked, or None; `sentence` says the same in words.
+    is none, and one that is known no better than to ±`precision` is told in its direction only.
+    `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
+    row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in this
+    phase. `winner` is the label of the setup that is faster than every other one that is ranked,
+    or None; `sentence` says the same in words.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class Table(Frozen):
     dtype: str
     baseline: str
     margin: float
+    precision: float = SHARP
     floors: tuple[Floor, ...]
     rows: tuple[CellRow, ...]
     pairs: tuple[Pair, ...]
@@ -51,8 +53,12 @@ def make_table(
     entries: Iterable[Entry],
     eligibility: Eligibility,
     floors: tuple[Floor, ...] = (),
+    precision: float | None = None,
 ) -> Table | None:
-    """The table of one phase and lane; None where nothing was timed in it."""
+    """The table of one phase and lane; None where nothing was timed in it.
+
+    `precision` is what the run asked for, if it did.
+    """
     timed = {it.setup.label: it for it in entries if it.steps[phase]}
     if not timed:
         return None
@@ -84,6 +90,7 @@ def make_table(
         dtype=setup.dtype,
         baseline=baseline,
         margin=delta,
+        precision=precision or SHARP,
         floors=floors,
         rows=tuple(rows[label] for label in labels),
         pairs=outcome.pairs,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.intervals import Interval
+from harness.analysis.intervals import Interval, half_width
 from harness.analysis.stopping import Standing
 from harness.analysis.verdicts import Pair, percent
 
@@ -73,6 +73,23 @@ def doubt(pair: Pair) -> str:
     if pair.reason or pair.hidden is None:
         return pair.reason or pair.speed.reason
     return f"this run's noise hides anything below {percent(pair.hidden)}"
+
+
+def by_how_much(pairs: Iterable[Pair], precision: float) -> str:
+    """Which differences are sure in their direction only; empty where all are told to ±precision.
+
+    A ratio that says "faster" with an interval from 1.1 to 1.4 answers who, and not by how much.
+    """
+    wide = [
+        f"{it.label} ±{percent(width)}"
+        for it in pairs
+        if it.verdict in ("faster", "slower")
+        and (width := half_width(it.speed)) is not None
+        and width > precision
+    ]
+    if not wide:
+        return ""
+    return f"By how much, cannot tell to ±{percent(precision)}: {listed(wide)}."
 
 
 def precision_sentence(standing: Standing) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.analysis.intervals import Interval
 from harness.analysis.summary import CellRow, Table
 from harness.analysis.verdicts import percent
-from harness.analysis.words import listed
+from harness.analysis.words import by_how_much, listed
 from harness.cells import LATENCY
 from harness.report import format as fmt
 from harness.report import values
@@ -48,7 +48,12 @@ def speed(
         place=places.differing(table),
         lead=f"{line(table.sentence)} {trust(table)}",
         grid=Grid(columns, rows),
-        notes=(*(_probes(table) if probes else ()), *_unranked(table), *_reasons(table)),
+        notes=(
+            *(_probes(table) if probes else ()),
+            *_sizes(table),
+            *_unranked(table),
+            *_reasons(table),
+        ),
         scope=scope(table.rows[0].cell.setup),
         baseline=line(table.baseline),
         others=tuple(speed(it, number, places, probes=probes) for it in others),
@@ -120,6 +125,11 @@ def trust(table: Table) -> str:
 def _probes(table: Table) -> tuple[str, ...]:
     probes = line(table.task.probes).rstrip(".")
     return (f"Probes {probes}.",) if probes else ()
+
+
+def _sizes(table: Table) -> tuple[str, ...]:
+    told = by_how_much(table.pairs, table.precision)
+    return (line(told),) if told else ()
 
 
 def _unranked(table: Table) -> tuple[str, ...]:

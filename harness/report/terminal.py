@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.analysis.quality import QualityTable
 from harness.analysis.summary import CellRow, Summary, Table
-from harness.analysis.words import aggregate_sentence
+from harness.analysis.words import aggregate_sentence, by_how_much
 from harness.cells import LATENCY
 from harness.records import Run
 from harness.report import format as fmt
@@ -92,6 +92,8 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
         if row.unranked:
             _one_line(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow", console)
     console.print(Text(line(table.sentence), "bold"))
+    if sizes := by_how_much(table.pairs, table.precision):
+        console.print(Text(line(sizes)))
     console.print()
 
 

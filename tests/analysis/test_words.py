@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from harness.analysis.intervals import Interval
 from harness.analysis.stopping import Standing, Width
-from harness.analysis.words import decimals, listed, precision_sentence, ratio
+from harness.analysis.verdicts import evidence
+from harness.analysis.words import by_how_much, decimals, listed, precision_sentence, ratio
 
 
 def interval(estimate, low=None, high=None):
@@ -85,3 +88,25 @@ def standing(half_width=0.0312, precision=0.02, reached=False, blocks=24):
 )
 def test_how_well_the_ratios_are_known(stand, text):
     assert precision_sentence(stand) == text
+
+
+def spread(middle, width, label="b:y"):
+    """A pair of nine blocks, whose exact interval reaches from the second to the eighth."""
+    logs = [math.log(middle) + width * it for it in (-2, -1, -0.5, -0.2, 0, 0.2, 0.5, 1, 2)]
+    return evidence(label, "a:x", logs)
+
+
+def test_a_difference_that_is_sure_in_its_direction_only():
+    wide, sharp = spread(1.3, 0.053), spread(0.7, 0.0299, "c:z")
+    assert (wide.verdict, sharp.verdict) == ("faster", "slower")
+    assert by_how_much([wide, sharp], 0.03) == "By how much, cannot tell to ±3 %: b:y ±5.3 %."
+    told = "By how much, cannot tell to ±2 %: b:y ±5.3 % and c:z ±3 %."
+    assert by_how_much([wide, sharp], 0.02) == told
+    assert by_how_much([sharp], 0.03) == ""
+
+
+def test_no_size_is_asked_of_what_is_no_difference():
+    unclear, same = spread(1.01, 0.2), spread(1, 0.001)
+    assert (unclear.verdict, same.verdict) == ("cannot tell", "equivalent")
+    assert by_how_much([unclear, same], 0.0001) == ""
+    assert by_how_much([evidence("b:y", "a:x", [0.3])], 0.03) == ""

@@ -54,6 +54,15 @@ def test_names_the_winner_or_says_that_there_is_none():
     assert "No winner: 9 blocks cannot tell" in shown(make_run(measured(speed=1.0, noise=0.05)))
 
 
+def test_says_of_which_ratios_only_the_direction_is_known():
+    doubt = "By how much, cannot tell to ±"
+    assert f"{doubt}3 %: tensorflow:graph ±" in shown(make_run(measured(noise=0.15, speed=2.0)))
+    sharp = make_run(measured(noise=0.001, drift=0.0, speed=2.0))
+    assert doubt not in shown(sharp)
+    asked = {"preset": "quick", "blocks": 9, "precision": 1e-5}
+    assert f"{doubt}0.001 %: " in shown(make_run(measured(noise=0.001, speed=2.0), config=asked))
+
+
 def test_quality_lines():
     text = " ".join(shown(make_run(measured([TASK, ERROR_TASK]), [TASK, ERROR_TASK])).split())
     assert "digits-mlp accuracy: At the same seed the final accuracies lie within 0." in text
