@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -29,6 +30,8 @@ from tests.report.reading import Page, markdown_tables, words
 from tests.stores import make_store, named
 from tests.test_cli import harness
 
+KEPT = sorted(Path("results").glob("*/*/run.json"))
+"""Those that the repository keeps, some older than today's fields."""
 OTHER = {"machine": make_info().machine | {"cpu": "<b>another</b>"}}
 
 
@@ -132,6 +135,11 @@ def test_a_run_json_that_was_sent_compares_as_its_store_does(results, tmp_path):
     path.write_text(json.dumps(run_document(stored.run, stored.summary)))
     sent = compared(loading.find("before", results), loading.load(path))
     assert sent == found(results)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda it: it.parent.name)
+def test_what_an_earlier_release_wrote_is_read(path):
+    assert loading.load(path).summary.tables
 
 
 @pytest.mark.parametrize(
