@@ -20,7 +20,8 @@ help:
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
-# What has clocks, or looks for processes, comes one after the other; all else side by side.
+# What has clocks, or looks for processes, comes one after the other; all else side by side, on one
+# thread each: two pools on the same cores would wait for each other with open eyes.
 SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
   $(patsubst %,tests/test_%.py,accounts bad_input cli comparing docs exporting floors \
   frameworks fuzz idioms merging running settings)
@@ -29,7 +30,8 @@ test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 endif
 
