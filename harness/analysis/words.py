@@ -81,7 +81,7 @@ def by_how_much(pairs: Iterable[Pair], precision: float) -> str:
     A ratio that says "faster" with an interval from 1.1 to 1.4 answers who, and not by how much.
     """
     wide = [
-        f"{it.label} ±{percent(width)}"
+        f"{it.label} (±{percent(width)})"
         for it in pairs
         if it.verdict in ("faster", "slower")
         and (width := half_width(it.speed)) is not None
@@ -89,7 +89,7 @@ def by_how_much(pairs: Iterable[Pair], precision: float) -> str:
     ]
     if not wide:
         return ""
-    return f"By how much, cannot tell to ±{percent(precision)}: {listed(wide)}."
+    return f"This run cannot tell to ±{percent(precision)} by how much: {listed(wide)}."
 
 
 def precision_sentence(standing: Standing) -> str:

@@ -99,8 +99,11 @@ def spread(middle, width, label="b:y"):
 def test_a_difference_that_is_sure_in_its_direction_only():
     wide, sharp = spread(1.3, 0.053), spread(0.7, 0.0299, "c:z")
     assert (wide.verdict, sharp.verdict) == ("faster", "slower")
-    assert by_how_much([wide, sharp], 0.03) == "By how much, cannot tell to ±3 %: b:y ±5.3 %."
-    told = "By how much, cannot tell to ±2 %: b:y ±5.3 % and c:z ±3 %."
+    assert (
+        by_how_much([wide, sharp], 0.03)
+        == "This run cannot tell to ±3 % by how much: b:y (±5.3 %)."
+    )
+    told = "This run cannot tell to ±2 % by how much: b:y (±5.3 %) and c:z (±3 %)."
     assert by_how_much([wide, sharp], 0.02) == told
     assert by_how_much([sharp], 0.03) == ""
 

@@ -55,12 +55,16 @@ def test_names_the_winner_or_says_that_there_is_none():
 
 
 def test_says_of_which_ratios_only_the_direction_is_known():
-    doubt = "By how much, cannot tell to ±"
-    assert f"{doubt}3 %: tensorflow:graph ±" in shown(make_run(measured(noise=0.15, speed=2.0)))
+    doubt = "This run cannot tell to ±"
+    assert f"{doubt}3 % by how much: tensorflow:graph (±" in shown(
+        make_run(measured(noise=0.15, speed=2.0))
+    )
     sharp = make_run(measured(noise=0.001, drift=0.0, speed=2.0))
     assert doubt not in shown(sharp)
     asked = {"preset": "quick", "blocks": 9, "precision": 1e-5}
-    assert f"{doubt}0.001 %: " in shown(make_run(measured(noise=0.001, speed=2.0), config=asked))
+    assert f"{doubt}0.001 % by how" in shown(
+        make_run(measured(noise=0.001, speed=2.0), config=asked)
+    )
 
 
 def test_quality_lines():

@@ -42,12 +42,12 @@ def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
 def test_a_table_says_of_which_ratios_only_the_direction_is_known():
     run = make_run(measured(noise=0.15, speed=2.0))
     first, *_ = make_content(run, summarise_run(run)).speed
-    (note,) = [it for it in first.notes if it.startswith("By how much")]
-    assert note.startswith("By how much, cannot tell to ±3 %: ")
+    (note,) = [it for it in first.notes if it.startswith("This run cannot tell")]
+    assert note.startswith("This run cannot tell to ±3 % by how much: ")
     wanted = {"preset": "quick", "blocks": 9, "precision": 0.5}
     run = make_run(run.records, config=wanted)
     first, *_ = make_content(run, summarise_run(run)).speed
-    assert not [it for it in first.notes if it.startswith("By how much")]
+    assert not [it for it in first.notes if it.startswith("This run cannot tell")]
 
 
 def test_the_method_says_how_processes_began():
