@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.analysis.intervals import Interval, half_width
 from harness.analysis.stopping import Standing
@@ -11,6 +11,8 @@ from harness.analysis.verdicts import Pair, percent
 
 DIGITS = 3
 """Significant digits of every measured number that is shown."""
+NAMED = 4
+"""Setups that a sentence names; of more it gives the number."""
 
 
 def decimals(value: float, digits: int = DIGITS) -> int:
@@ -75,21 +77,26 @@ def doubt(pair: Pair) -> str:
     return f"this run's noise hides anything below {percent(pair.hidden)}"
 
 
-def by_how_much(pairs: Iterable[Pair], precision: float) -> str:
+def by_how_much(pairs: Sequence[Pair], precision: float) -> str:
     """Which differences are sure in their direction only; empty where all are told to ±precision.
 
     A ratio that says "faster" with an interval from 1.1 to 1.4 answers who, and not by how much.
     """
-    wide = [
-        f"{it.label} (±{percent(width)})"
+    wide = {
+        it.label: width
         for it in pairs
         if it.verdict in ("faster", "slower")
         and (width := half_width(it.speed)) is not None
         and width > precision
-    ]
+    }
     if not wide:
         return ""
-    return f"This run cannot tell to ±{percent(precision)} by how much: {listed(wide)}."
+    if len(wide) > NAMED:
+        least, most = percent(min(wide.values())), percent(max(wide.values()))
+        told = f"{len(wide)} of {len(pairs)} ratios (known to ±{least} to ±{most})"
+    else:
+        told = listed([f"{label} (±{percent(width)})" for label, width in wide.items()])
+    return f"This run cannot tell to ±{percent(precision)} by how much: {told}."
 
 
 def precision_sentence(standing: Standing) -> str:

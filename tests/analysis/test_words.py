@@ -106,6 +106,9 @@ def test_a_difference_that_is_sure_in_its_direction_only():
     told = "This run cannot tell to ±2 % by how much: b:y (±5.3 %) and c:z (±3 %)."
     assert by_how_much([wide, sharp], 0.02) == told
     assert by_how_much([sharp], 0.03) == ""
+    many = [spread(1.3, 0.05 + it / 100, f"b:{it}") for it in range(5)]
+    told = "This run cannot tell to ±3 % by how much: 5 of 6 ratios (known to ±5 % to ±9 %)."
+    assert by_how_much([*many, sharp], 0.03) == told
 
 
 def test_no_size_is_asked_of_what_is_no_difference():
