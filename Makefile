@@ -24,7 +24,7 @@ run: $(READY)
 # thread each: two pools on the same cores would wait for each other with open eyes.
 SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
   $(patsubst %,tests/test_%.py,accounts bad_input cli comparing docs exporting floors \
-  frameworks fuzz idioms merging running settings)
+  frameworks fuzz idioms merging running settings studies)
 
 test: $(READY)
 ifdef ARGS

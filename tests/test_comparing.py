@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import io
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
 from rich.console import Console
 
 from harness import loading
+from harness.analysis.verdicts import USUAL_PRECISION
 from harness.analysis.words import ratio
 from harness.comparing import compare, compared
 from harness.errors import NotComparable, UsageError
@@ -28,10 +28,8 @@ from tests.builders import (
 )
 from tests.report.reading import Page, markdown_tables, words
 from tests.stores import make_store, named
-from tests.test_cli import harness
+from tests.test_cli import ROOT, harness
 
-KEPT = sorted(Path("results").glob("*/*/run.json"))
-"""Those that the repository keeps, some older than today's fields."""
 OTHER = {"machine": make_info().machine | {"cpu": "<b>another</b>"}}
 
 
@@ -137,9 +135,23 @@ def test_a_run_json_that_was_sent_compares_as_its_store_does(results, tmp_path):
     assert sent == found(results)
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda it: it.parent.name)
-def test_what_an_earlier_release_wrote_is_read(path):
-    assert loading.load(path).summary.tables
+def test_what_had_no_precision_yet_is_read(results, tmp_path):
+    from harness.report.document import run_document
+
+    stored = loading.find("after", results)
+    content = run_document(stored.run, stored.summary)
+    for table in content["summary"]["tables"]:
+        assert table.pop("precision") == USUAL_PRECISION
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(content))
+    assert loading.load(path).summary.tables == stored.summary.tables
+
+
+def test_what_the_repository_keeps_is_read():
+    kept = list((ROOT / "results").glob("*/*/run.json"))
+    assert len(kept) >= 3
+    for path in kept:
+        assert loading.load(path).summary.tables, path
 
 
 @pytest.mark.parametrize(

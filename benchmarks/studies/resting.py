@@ -7,24 +7,18 @@ ratios are known. Every setup takes an equal share of a block's time.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sqlite3
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.studies.journal import table
-from harness.analysis.compare import baseline_of, entries, log_ratios
+from benchmarks.studies.kept import TARGETS, Ratio, Span, asked_for, keep, machine, measured, spans
 from harness.analysis.stopping import known
 from harness.analysis.verdicts import least_blocks_for
-from harness.cells import PHASES
 from harness.records import Run
-from harness.runs.store import FILE, open_existing
 
-TARGETS, REPLAYS, MOST = (0.05, 0.03, 0.02), 25, 2000
-RESULTS = Path("results/studies")
+REPLAYS, MOST = 25, 2000
 
 Ratios = Mapping[str, Sequence[Mapping[int, float]]]
 """By label the log ratios to the baseline, phase by phase and block by block."""
@@ -40,21 +34,11 @@ class Found:
     blocks: float
 
 
-def measured(run: Run) -> Ratios:
-    """Of the first comparison of a run, twins aside."""
-    arena = run.records[0].setup.arena
-    good = entries(it for it in run.records if it.setup.arena == arena and not it.setup.twin)
-    of_label = {setup.label: entry for setup, entry in good.items()}
-    baseline = of_label[baseline_of(of_label)]
-    return {
-        label: [
-            ratios
-            for phase in PHASES
-            if (ratios := log_ratios(entry.steps[phase], baseline.steps[phase]))
-        ]
-        for label, entry in sorted(of_label.items())
-        if entry is not baseline
-    }
+def by_label(found: Sequence[Ratio]) -> Ratios:
+    ratios: dict[str, list[Mapping[int, float]]] = {}
+    for it in found:
+        ratios.setdefault(it.label, []).append(it.logs)
+    return ratios
 
 
 def replay(
@@ -80,17 +64,11 @@ def replay(
     return seconds, len(drawn)
 
 
-def share_of(directory: Path, run: Run, setups: int) -> float:
+def share_of(found: Sequence[Span], run: Run, setups: int) -> float:
     """Median seconds of a block that trained nobody ÷ its setups."""
     trained = {it.block for it in run.records if it.quality}
-    store = sqlite3.connect(directory / FILE)
-    spans = store.execute(
-        "SELECT block, max(e.at) - min(s.at) FROM started s JOIN ended e USING (trial) "
-        "WHERE run = ? GROUP BY block, attempt",
-        (run.info.name,),
-    ).fetchall()
-    store.close()
-    return statistics.median(it for block, it in spans if block not in trained) / setups
+    taken = [it.ended - it.begun for it in found if it.block not in trained]
+    return statistics.median(taken) / setups
 
 
 def find(ratios: Ratios, share: float) -> list[Found]:
@@ -122,7 +100,6 @@ def report(run: Run, ratios: Ratios, share: float, found: Sequence[Found]) -> st
     head = ("target of every ratio", "whose ratios are known", "blocks", "minutes")
     saved = {it.target: it.minutes for it in found if not it.rests}
     times = [saved[it.target] / it.minutes for it in found if it.rests]
-    facts = ", ".join(f"{name} {value}" for name, value in run.info.machine.items() if value)
     return (
         "# Whose ratios are known rests\n\n"
         f"To know every ratio of `{setup.task}` takes {min(times):.1f} to {max(times):.1f} times "
@@ -135,21 +112,16 @@ def report(run: Run, ratios: Ratios, share: float, found: Sequence[Found]) -> st
         "each of its last two blocks, and not before the least number of blocks.\n\n"
         "- Repeat it, on any results directory whose latest run has a dozen blocks: "
         "`python -m benchmarks.studies.resting DIR`\n"
-        f"- Machine: {facts}\n"
+        f"- Machine: {machine(run)}\n"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
-    directory: Path = parser.parse_args().directory
-    with open_existing(directory) as store:
-        run = store.load(store.runs()[-1])
-    ratios = measured(run)
-    share = share_of(directory, run, len(ratios) + 2)
+    directory, run = asked_for(__doc__)
+    ratios = by_label(measured(run))
+    share = share_of(spans(directory, run), run, len(ratios) + 2)
     text = report(run, ratios, share, find(ratios, share))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "resting.md").write_text(text, encoding="utf-8")
+    keep("resting.md", text)
     print(text)
 
 

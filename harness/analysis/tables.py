@@ -11,7 +11,7 @@ from harness.analysis.noise import Floor, margin
 from harness.analysis.ranking import Eligibility
 from harness.analysis.rows import CellRow, cell_row
 from harness.analysis.startup import BreakEven, break_evens
-from harness.analysis.verdicts import SHARP, Pair
+from harness.analysis.verdicts import USUAL_PRECISION, Pair
 from harness.cells import Lane, Phase
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -37,7 +37,7 @@ class Table(Frozen):
     dtype: str
     baseline: str
     margin: float
-    precision: float = SHARP
+    precision: float = USUAL_PRECISION
     floors: tuple[Floor, ...]
     rows: tuple[CellRow, ...]
     pairs: tuple[Pair, ...]
@@ -90,7 +90,7 @@ def make_table(
         dtype=setup.dtype,
         baseline=baseline,
         margin=delta,
-        precision=precision or SHARP,
+        precision=precision or USUAL_PRECISION,
         floors=floors,
         rows=tuple(rows[label] for label in labels),
         pairs=outcome.pairs,

@@ -35,9 +35,9 @@ from harness.tasks.frozen import Frozen
 LEVEL = 1 - CONFIDENCE
 LEAST_MARGIN = 0.01
 """The smallest δ: a difference of 1 % is nothing to stake a decision on."""
-SHARP = 0.03
-"""Half the width of an interval up to which a ratio counts as told, where a run asks for no other
-precision; of a wider one only the direction is."""
+USUAL_PRECISION = 0.03
+"""Half the width of the interval with which the size of a difference is told, where a run asks for
+no other; of one that is known less well only the direction is."""
 
 Verdict = Literal["faster", "slower", "equivalent", "cannot tell", "not ranked"]
 
