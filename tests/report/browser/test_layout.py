@@ -78,3 +78,21 @@ def test_a_remark_is_no_column_of_single_words(browser, small):
         )
         assert widths
         assert min(widths) > 180
+
+
+LINES = """() => [...document.querySelectorAll("#speed tbody th.name")].map((it) => {
+  const style = getComputedStyle(it);
+  return [style.position, style.borderBottomWidth,
+          getComputedStyle(it.closest("table")).borderCollapse];
+})"""
+
+
+def test_a_name_that_stays_while_its_row_is_scrolled_keeps_its_line(browser, small):
+    """Collapsed lines are the table's: Chromium paints a sticky cell over them, or not, as the
+    fractions of its row's place on the screen have it. No picture shows that every time."""
+    with opened(browser, small) as page:
+        page.set_viewport_size({"width": 360, "height": 900})
+        settle(page)
+        found = page.evaluate(LINES)
+        assert found
+        assert all(it == ["sticky", "1px", "separate"] for it in found)
