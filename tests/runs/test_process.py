@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from harness.cells import LATENCY, PHASES, Setup
+from harness.environment import THREAD_VARIABLES
 from harness.runs.engines import LocalEngine
-from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
+from harness.runs.process import WorkerFailed, WorkerProcess, environment
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
