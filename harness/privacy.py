@@ -39,6 +39,8 @@ _ORDINARY = """
 ORDINARY = frozenset((*_ORDINARY.split(), *keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 """Names that tell nothing of a person or a machine, and words that ordinary text needs."""
 LINE = 1 << 20
+ESCAPE = r"(?<=\\[nrt])"
+"""Behind a line break or a tab as Python and JSON write them."""
 
 T = TypeVar("T")
 
@@ -163,7 +165,7 @@ def _secret(value: str) -> str:
 
 def _home(path: str) -> str:
     # Not in the middle of another path, but behind an option such as -I.
-    return rf"(?:(?<![\w.-])|(?<=-[A-Za-z])){re.escape(path)}(?![\w-])(?!\.\w)"
+    return rf"(?:(?<![\w.-])|(?<=-[A-Za-z])|{ESCAPE}){re.escape(path)}(?![\w-])(?!\.\w)"
 
 
 def _user(name: str) -> Iterable[str]:
@@ -177,7 +179,7 @@ def _word(name: str) -> str:
 
 
 def _alone(pattern: str) -> str:
-    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+    return rf"(?:(?<![A-Za-z0-9])|{ESCAPE}){pattern}(?![A-Za-z0-9])"
 
 
 def _tells(name: str) -> bool:
