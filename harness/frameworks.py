@@ -8,6 +8,7 @@ import importlib.metadata
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import impls
 from harness.adapter import Framework
@@ -27,6 +28,11 @@ def _declared(name: str) -> Framework:
     if not isinstance(declared, Framework):
         raise UsageError(f"impls/{name}/__init__.py declares no FRAMEWORK")
     return declared
+
+
+def folder_of(name: str) -> Path:
+    """Where the adapter of a framework lies."""
+    return Path(importlib.import_module(f"impls.{name}").__path__[0])
 
 
 def default_modes() -> dict[str, str]:

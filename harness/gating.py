@@ -27,13 +27,14 @@ from harness.gate.check import ENDS, Checked, check
 from harness.gate.code import refuse_unknown
 from harness.gate.judging import Limits
 from harness.report.gate import markdown, render
-from harness.runs.config import RunConfig, parse_precision, resolve
+from harness.runs.config import as_begun, parse_precision, resolve
 from harness.runs.locks import measuring_alone
 from harness.runs.plan import Arena, Plan, make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
+from harness.verifying import print_overruled
 
 DEFAULTS: dict[str, Any] = {
     "tasks": ("digits-mlp", "cancer-binary", "diabetes-regression"),
@@ -59,13 +60,14 @@ def save(
             raise UsageError("--from takes the setups of the run; give it no other options")
         with open_existing(output) as store:
             stored = store.load(run)
-        config = RunConfig.model_validate(stored.info.config)
+        config = as_begun(stored.info.config)
         plan = saving.plan_of(stored, make_plan(config))
     else:
         plan = make_plan(resolve(None, DEFAULTS | dict(flags)))
     _refuse_absent(plan, flags)
     console = Console(stderr=True)
     alone = measuring_alone() if clocked and run is None else nullcontext()
+    print_overruled(plan, console)
     with measuring(output), alone, _telling(console) as told:
         if run is not None:
             made = saving.save_from(plan, stored, name, told)
@@ -100,6 +102,7 @@ def gate(
     plan = _plan(baseline, flags)
     console = Console(stderr=True)
     alone = measuring_alone() if clocked else nullcontext()
+    print_overruled(plan, console)
     with measuring(output), alone, _telling(console) as told:
         checked = check(plan, baseline, against, limits, told, clocked=clocked)
     if comment is not None:

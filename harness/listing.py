@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
+from harness.environment import recorded
 from harness.frameworks import absence, frameworks, version
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP
@@ -66,8 +67,8 @@ def info() -> None:
     facts = {name: it for name, it in machine.fingerprint().items() if it is not None}
     console.print(_grid("Machine", [(name, _fact(name, it)) for name, it in facts.items()]))
     console.print(_grid("Versions", list(machine.versions().items())))
-    if machine.environment():
-        console.print(_grid("Environment", list(machine.environment().items())))
+    if variables := recorded():
+        console.print(_grid("Environment", list(variables.items())))
 
 
 def _fact(name: str, value: object) -> str:

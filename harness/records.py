@@ -11,11 +11,12 @@ from __future__ import annotations
 import statistics
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.certificates import Certificate
+from harness.environment import only_known
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -201,6 +202,12 @@ class RunInfo(Frozen):
     commit: str | None
     unavailable: tuple[Unavailable, ...] = ()
     merged: tuple[Source, ...] = ()
+
+    @field_validator("environment")
+    @classmethod
+    def _only_known(cls, variables: dict[str, str]) -> dict[str, str]:
+        """Earlier versions kept variables by prefixes, API keys among them."""
+        return only_known(variables)
 
     @property
     def machines(self) -> dict[str, dict[str, Setting]]:

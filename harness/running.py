@@ -24,7 +24,7 @@ from harness.report.format import duration
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.runs import runner
-from harness.runs.config import RunConfig, resolve
+from harness.runs.config import as_begun, resolve
 from harness.runs.engines import LocalEngine
 from harness.runs.interrupts import patient
 from harness.runs.locks import measuring_alone
@@ -82,6 +82,7 @@ def _measure(
         with runner.staged_data(plan, folder / "scratch") as data:
             done = _done(store, resume, retry)
             _print_unavailable(plan, console)
+            verifying.print_overruled(plan, console)
             proofs = verifying.prove_first(
                 plan, store, data, folder, None if manner == "quiet" else console
             )
@@ -149,7 +150,7 @@ def _plan_of(name: str, output: Path) -> Plan:
     if begun.info.merged:
         raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
     try:
-        plan = make_plan(RunConfig.model_validate(begun.info.config))
+        plan = make_plan(as_begun(begun.info.config))
     except ValidationError as error:
         raise StoreError(
             f"run {name!r} cannot be gone on with: its configuration is not one that this version "
@@ -190,3 +191,4 @@ def _print_plan(plan: Plan, console: Console) -> None:
     else:
         console.print(f"about {duration(needed)}; a rough guess before anything has run")
     _print_unavailable(plan, console)
+    verifying.print_overruled(plan, console)

@@ -23,10 +23,12 @@ class Meaning:
 
 
 THREADS, DTYPE, DEVICE, WEIGHTS = "threads", "dtype", "device", "devices_of_weights"
+CORES = "cores"
 PRECISION, TF32, DENORMALS = "matmul_precision", "tf32", "flushes_denormals"
 
 SETTINGS: Mapping[str, Meaning] = {
     THREADS: Meaning("threads that one operation may use", must_agree=True),
+    CORES: Meaning("cores that the process's threads may use", must_agree=True),
     DTYPE: Meaning("dtype of every weight", must_agree=True),
     DEVICE: Meaning("device on which tensors are made", must_agree=True),
     WEIGHTS: Meaning("device of every weight", must_agree=True),

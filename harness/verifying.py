@@ -23,6 +23,7 @@ from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.places import within
 from harness.runs.plan import Plan, make_plan
+from harness.runs.process import overruled
 from harness.runs.store import Store, create
 from harness.tasks.data import Data
 from harness.tasks.spec import Task
@@ -39,6 +40,7 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
     plan = make_plan(resolve(None, EVERYTHING | flags))
     runner.check_data(plan)
     console, begin = Console(), time.monotonic()
+    print_overruled(plan, console)
     logs, scratch = within(output, "verify"), within(output, ".verify")
     with runner.measuring(output), create(output) as store:
         _clear(logs)
@@ -63,6 +65,12 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
             f"{wrong} of {len(certificates)} setups not proven; what they wrote is in {logs}"
         )
     _clear(logs)
+
+
+def print_overruled(plan: Plan, console: Console) -> None:
+    """Which of the user's variables do not count, and what does instead."""
+    if line := overruled(plan.setups):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _clear(logs: Path) -> None:

@@ -13,6 +13,8 @@ FLOORS = (
     ("harness.errors", 0),
     ("harness.tasks", 0),
     ("harness.adapter", 1),
+    ("harness.privacy", 1),
+    ("harness.environment", 1),
     ("harness.frameworks", 1),
     ("harness.cells", 1),
     ("harness.certificates", 1),

@@ -25,6 +25,7 @@ from harness.gate.code import Sides, revision, sides
 from harness.gate.judging import Limits, Line, deterministic, memory, numbers, programs, proofs
 from harness.gate.observing import entries, logical_peaks, observed, parities
 from harness.gate.timing import Pair, Told
+from harness.privacy import clean
 from harness.runs import machine
 from harness.runs.engines import LocalEngine
 from harness.runs.plan import Plan
@@ -115,11 +116,11 @@ def check(
     return Checked(
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         baseline=baseline.name if baseline else None,
-        revision=machine.commit(),
-        against=revision(code) or code if code else None,
+        revision=machine.commit({it.framework for it in plan.setups}),
+        against=revision(code) or clean(code) if code else None,
         machine=machine.fingerprint(),
         speed=speed,
-        note=note,
+        note=clean(note),
         lines=tuple(lines),
         outcome=outcome,
         exit_code=end.exit_code if end else 0,

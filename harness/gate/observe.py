@@ -31,6 +31,14 @@ from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
 
 try:
+    from harness.privacy import clean
+except ImportError:  # older code has none; the caller of this process cleans what it is told
+
+    def clean(text: str) -> str:
+        return text
+
+
+try:
     from harness.worker.lifeline import die_with
 except ImportError:  # older code has it there
     from harness.worker.__main__ import die_with  # type: ignore[attr-defined,no-redef]
@@ -50,7 +58,7 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         status = "unsupported" if isinstance(error, Unsupported) else "failed"
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        said = clean(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
         answer = {"answer": "failed", "status": status, "error": said}
     channel.send_bytes(json.dumps(answer).encode())
 

@@ -19,11 +19,10 @@ from harness.gate.timing import Told, timed, timed_of
 from harness.records import Run
 from harness.runs import machine
 from harness.runs.engines import LocalEngine
+from harness.runs.machine import CHANGES
 from harness.runs.plan import Arena, Plan
 from harness.runs.runner import staged_data
 from harness.tasks.data import Data
-
-CHANGES = "+changes"
 
 
 def save(plan: Plan, name: str, told: Told, *, clocked: bool = True) -> Baseline:
@@ -87,9 +86,10 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
 
 def _refuse_other(run: Run) -> None:
     here, info = machine.fingerprint(), run.info
-    if info.commit is not None and (info.commit != machine.commit() or CHANGES in info.commit):
+    commit = machine.commit({it.setup.framework for it in run.records})
+    if info.commit is not None and (info.commit != commit or CHANGES in info.commit):
         raise NotComparable(
-            f"{info.name} was made by the code of {info.commit}, this is {machine.commit()}; "
+            f"{info.name} was made by the code of {info.commit}, this is {commit}; "
             "save the baseline without --from, or from a clean tree of that code"
         )
     if (here["cpu"], here["cores"]) != (info.machine.get("cpu"), info.machine.get("cores")):
@@ -105,7 +105,7 @@ def _refuse_unproven(made: Sequence[Entry]) -> None:
 
 
 def _baseline(plan: Plan, name: str, made: Sequence[Entry]) -> Baseline:
-    commit = machine.commit()
+    commit = machine.commit({it.setup.framework for it in made})
     setups: set[Setup] = {it.setup for it in made}
     tasks = {arena.task.name: arena.task for arena in plan.arenas if setups & set(arena.setups)}
     return Baseline(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import json
 import re
@@ -16,14 +15,17 @@ import harness
 from harness.adapter import Framework
 from harness.cells import Setup
 from harness.certificates import Certificate, Tolerance
-from harness.frameworks import frameworks, version
+from harness.environment import only_known
+from harness.frameworks import folder_of, frameworks, version
+from harness.privacy import clean, cleaned
 from harness.proof.examine import steps_compared
 from harness.proof.messages import Prove, Proved
 from harness.proof.tolerances import QUICK_STEPS, limits
 from harness.runs import machine
+from harness.runs.process import environment
 from harness.tasks.spec import Task
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when the meaning of a certificate changes."""
 RESTS_ON = ("proof", "tasks", "worker/measure.py", "adapter.py", "certificates.py")
 """In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
@@ -68,9 +70,11 @@ class Claim:
             steps=len(proved.divergence),
             rows=proved.rows,
             seconds=proved.seconds,
-            findings=proved.findings,
+            findings=tuple(
+                it.model_copy(update={"detail": clean(it.detail)}) for it in proved.findings
+            ),
             divergence=proved.divergence,
-            settings=proved.settings,
+            settings=cleaned(proved.settings),
             logical_peak=proved.logical_peak,
         )
 
@@ -115,7 +119,7 @@ def key_of(claim: Claim) -> str:
         "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
         "code": code_of(setup.framework),
         "machine": machine_of(setup.device),
-        "environment": machine.environment(),
+        "environment": only_known(environment(setup)),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -143,7 +147,7 @@ def code_of(framework: str) -> str:
     home = Path(harness.__file__).parent
     roots = {f"harness/{name}": home / name for name in RESTS_ON}
     for name in (framework, EXACT):
-        roots[f"impls/{name}"] = Path(importlib.import_module(f"impls.{name}").__path__[0])
+        roots[f"impls/{name}"] = folder_of(name)
     digest = hashlib.sha256()
     for name, root in sorted(roots.items()):
         for path in _files(root):

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
 from harness.errors import UsageError, first_problem, unknown
+from harness.privacy import cleaned, restored
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
 
@@ -130,6 +131,21 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     except ValidationError as error:
         where = f"{file}: " if file and set(content) & {_field(error)} else ""
         raise UsageError(f"{where}{first_problem(error)}") from None
+
+
+PATHS = ("task_file", "data_dir")
+
+
+def clean_config(config: RunConfig) -> Content:
+    """What a run keeps of its configuration: paths without what is private."""
+    content = config.model_dump(mode="json")
+    return content | {name: cleaned(content[name]) for name in PATHS}
+
+
+def as_begun(content: Mapping[str, Any]) -> RunConfig:
+    """The configuration that a run has kept. Raises ValidationError."""
+    paths = {it: restored(content[it]) for it in PATHS if isinstance(content.get(it), str)}
+    return RunConfig.model_validate({**content, **paths})
 
 
 def _spelt_out(content: Content) -> Content:

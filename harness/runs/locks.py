@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.privacy import clean
 
 LOOK_SECONDS = 0.02
 NAMED_SECONDS = 1.0
@@ -100,8 +101,10 @@ def _acquire(descriptor: int, until: float) -> None:
 
 def _self() -> bytes:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    command = " ".join(["python", *sys.orig_argv[1:]])[:LONGEST_COMMAND]
-    content = {"process": os.getpid(), "since": since, "command": command, "in": os.getcwd()}
+    # All users may read the machine's lock, and what is killed leaves its note behind.
+    command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
+    where = clean(os.getcwd())
+    content = {"process": os.getpid(), "since": since, "command": command, "in": where}
     return json.dumps(content).encode()
 
 

@@ -9,20 +9,18 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 import harness
 from harness.adapter import Setting
-from harness.frameworks import frameworks, version
+from harness.frameworks import folder_of, frameworks, version
+from harness.privacy import cleaned
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
-RECORDED_PREFIXES = (
-    "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "KMP_", "GOTO_", "VECLIB_", "XLA_", "TORCH", "PYTORCH_",
-    "TF_CPP_", "TF_ENABLE_", "TF_FORCE_", "TF_NUM_", "TF_USE_", "TF_XLA_", "KERAS_",
-    "CUDA_", "NVIDIA_", "MALLOC_", "LD_PRELOAD", "PYTHONHASHSEED",
-)  # fmt: skip
+CHANGES = "+changes"
 
 
 def cores() -> int:
@@ -99,21 +97,37 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, str]:
-    """The environment variables that can change a measurement."""
-    return {name: it for name, it in os.environ.items() if name.startswith(RECORDED_PREFIXES)}
+def commit(measured: Iterable[str]) -> str | None:
+    """The git commit of the code, with CHANGES if what runs is not that commit's; None outside a
+    checkout.
 
-
-def commit() -> str | None:
-    """The git commit of the code, with `+changes` if the tree has any; None outside a checkout."""
-    root = Path(harness.__file__).parents[1]
+    That is so where a file of the checkout was changed, where a file of `harness` or of a
+    `measured` framework is unknown to git, and where a measured framework lies outside.
+    """
+    root = Path(harness.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
+    folders = [root / "harness", *(folder_of(it).resolve() for it in measured)]
     try:
         head = _git(root, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(root, "status", "--porcelain", "-uno") else "")
+        changed = (
+            not all(it.is_relative_to(root) for it in folders)
+            or _git(root, "status", "--porcelain", "-uno")
+            or any(map(_is_code, _unknown_to_git(root, folders)))
+        )
     except (OSError, subprocess.SubprocessError):
         return None
+    return head + (CHANGES if changed else "")
+
+
+def _unknown_to_git(root: Path, folders: Iterable[Path]) -> list[str]:
+    """Files in these folders that no commit has, ignored ones included."""
+    words = ("ls-files", "--others", "-z", "--", *map(str, folders))
+    return _git(root, *words).split("\0")
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith((".py", ".so", ".pyd"))
 
 
 def _git(root: Path, *words: str) -> str:
@@ -123,5 +137,5 @@ def _git(root: Path, *words: str) -> str:
 
 
 def command_line() -> tuple[str, ...]:
-    """How this run was asked for, to be repeated."""
-    return ("python", "-m", "harness", *sys.argv[1:])
+    """How this run was asked for, to be repeated; with nothing private."""
+    return cleaned(("python", "-m", "harness", *sys.argv[1:]))

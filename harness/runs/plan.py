@@ -52,6 +52,10 @@ class Plan:
     def tasks(self) -> tuple[Task, ...]:
         return tuple({arena.task.digest: arena.task for arena in self.arenas}.values())
 
+    @property
+    def setups(self) -> tuple[Setup, ...]:
+        return tuple(setup for arena in self.arenas for setup in arena.setups)
+
 
 def make_plan(config: RunConfig) -> Plan:
     """Resolve names to setups. Raises UsageError, with nothing started and nothing written."""

@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol
@@ -19,28 +20,23 @@ from pydantic import TypeAdapter, ValidationError
 
 import harness
 from harness.cells import Setup
+from harness.environment import CLEARED, PLACEMENT, THREAD_LIMITS, THREAD_VARIABLES
 from harness.frameworks import frameworks
+from harness.privacy import clean, copy_clean
 from harness.records import Status
 from harness.worker.memory import tells_of_it
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
 
 ROOT = Path(harness.__file__).parents[1]
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 TAIL_BYTES = 4000
 LAST_WORDS_SECONDS = 5.0
 
 
 class WorkerFailed(Exception):
-    """The worker is gone, or as good as gone; `status` says how."""
+    """The worker is gone, or as good as gone; `status` says how. Its text has nothing private."""
 
     def __init__(self, status: Status, error: str) -> None:
+        error = clean(error)
         super().__init__(error)
         self.status: Status = status
         self.error = error
@@ -91,6 +87,9 @@ class Process(Protocol):
 class WorkerProcess:
     """A fresh process group, driven over a socket of its own.
 
+    What it prints goes to a file without a name, and from there into `log` once it has ended and
+    nothing private is left in it.
+
     What its framework compiles is cached in the folder `caches`, which later workers may share.
     `code` is the folder from which it imports `harness` and `impls`: this very code by default.
     A process of another kind has another `program` and other `replies`.
@@ -111,15 +110,15 @@ class WorkerProcess:
             ours, theirs = socket.socketpair()
         except OSError as error:  # too many files are open
             raise WorkerFailed("not-started", str(error)) from None
-        with theirs:
-            self._channel = Connection(ours.detach())
+        with theirs, contextlib.ExitStack() as undo:
+            self._channel = undo.enter_context(Connection(ours.detach()))
             try:
-                with log.open("wb") as output:
-                    variables = self.environment(setup, caches, code)
-                    self._process = self._begun(theirs.fileno(), output.fileno(), variables)
+                self._output: IO[bytes] = undo.enter_context(tempfile.TemporaryFile(dir=log.parent))
+                variables = self.environment(setup, caches, code)
+                self._process = self._begun(theirs.fileno(), self._output.fileno(), variables)
             except (OSError, WorkerFailed) as error:
-                self._channel.close()
                 raise WorkerFailed("not-started", str(error)) from None
+            undo.pop_all()
         self._ended = _watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
@@ -226,9 +225,10 @@ class WorkerProcess:
 
     def stderr_tail(self) -> str:
         try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, self._log.stat().st_size - TAIL_BYTES))
-                return log.read().decode("utf-8", errors="replace")
+            if self._output.closed:
+                with self._log.open("rb") as log:
+                    return _tail(log.fileno())
+            return clean(_tail(self._output.fileno()))
         except OSError:
             return ""
 
@@ -242,8 +242,15 @@ class WorkerProcess:
         if self._ended is not None:
             self._ended.close()
             self._ended = None
-        if self._log.exists() and not self._log.stat().st_size:
-            self._log.unlink()
+        self._keep_log()
+
+    def _keep_log(self) -> None:
+        with self._output as output, contextlib.suppress(OSError):  # a full disk keeps none
+            if os.fstat(output.fileno()).st_size:
+                output.seek(0)
+                copy_clean(output, self._log)
+            else:
+                self._log.unlink(missing_ok=True)
 
     def _kill(self) -> None:
         """The whole group: what a worker started may outlive it."""
@@ -251,11 +258,18 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
+def _tail(descriptor: int) -> str:
+    """The end of a file, wherever whoever writes it may be."""
+    size = os.fstat(descriptor).st_size
+    read = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
+    return read.decode("utf-8", errors="replace")
+
+
 def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> Mapping[str, str]:
     """The worker's environment: thread counts and the device, set before anything is imported,
-    and where its framework keeps what it compiles."""
+    and where its framework keeps what it compiles. `overruled` tells of it."""
     framework = frameworks()[setup.framework]
-    variables = dict(os.environ)
+    variables = {name: it for name, it in os.environ.items() if name not in CLEARED}
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
@@ -264,6 +278,35 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
     paths = [str(code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
+
+
+def overruled(setups: Iterable[Setup]) -> str | None:
+    """One line on the user's variables that workers do not get as they are set, and what decides
+    instead; None where there are none."""
+    reasons: dict[str, dict[str, None]] = {}
+    for setup in setups:
+        given = environment(setup, Path(os.devnull))
+        for name, value in os.environ.items():
+            if given.get(name) != value and name != "PYTHONPATH":  # that is added to
+                reasons.setdefault(name, {})[_decides(name, setup)] = None
+    by_reason: dict[str, list[str]] = {}
+    for name, why in sorted(reasons.items()):
+        by_reason.setdefault(" and ".join(why), []).append(clean(f"{name}={os.environ[name]}"))
+    parts = (f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+    return f"overruled for the workers: {'; '.join(parts)}" if reasons else None
+
+
+def _decides(name: str, setup: Setup) -> str:
+    framework = frameworks()[setup.framework]
+    if name in PLACEMENT:
+        return "cleared: every worker may use the same cores"
+    if name in (*THREAD_VARIABLES, *THREAD_LIMITS):
+        return f"by --threads {setup.threads}"
+    if name in framework.environment:
+        return f"{framework.title} gets {framework.environment[name] or 'none'}"
+    if name in framework.caches:
+        return f"{framework.title} gets a compile cache of this run"
+    return f"by --device {setup.device}" if name == "CUDA_VISIBLE_DEVICES" else "by samestep"
 
 
 def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.cells import Setup
+from harness.environment import recorded
 from harness.errors import UsageError
-from harness.records import Record, RunInfo
+from harness.privacy import clean
+from harness.records import Record, RunInfo, Unavailable
 from harness.runs import machine
 from harness.runs.block import Block, Step
+from harness.runs.config import clean_config
 from harness.runs.engines import Engine
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network
@@ -58,12 +61,14 @@ def make_info(plan: Plan, name: str) -> RunInfo:
         name=name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=machine.command_line(),
-        config=plan.config.model_dump(mode="json"),
+        config=clean_config(plan.config),
         machine=machine.fingerprint(),
         versions=machine.versions(),
-        environment=machine.environment(),
-        commit=machine.commit(),
-        unavailable=plan.unavailable,
+        environment=recorded(),
+        commit=machine.commit({it.framework for it in plan.setups}),
+        unavailable=tuple(
+            Unavailable(what=clean(it.what), reason=clean(it.reason)) for it in plan.unavailable
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.cells import Phase, Setup
+from harness.privacy import clean, cleaned
 from harness.records import Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.process import Worker
 from harness.worker.messages import Finished, Loaded, Prepared
@@ -58,6 +59,7 @@ class Trial:
         alone: bool,
         seed: int,
     ) -> Record:
+        """What is kept of it, with nothing private in its texts."""
         failed = status != "ok" and self.worker is not None
         return Record(
             trial=self.name,
@@ -65,8 +67,8 @@ class Trial:
             attempt=attempt,
             setup=self.setup,
             status=status,
-            error=error,
-            stderr_tail=self.worker.stderr_tail() if self.worker and failed else "",
+            error=error and clean(error),
+            stderr_tail=clean(self.worker.stderr_tail()) if self.worker and failed else "",
             alone=alone,
             cold=self.worker is not None and self.worker.cold,
             forked=self.worker is not None and self.worker.forked,
@@ -74,7 +76,7 @@ class Trial:
             build_seconds=self.loaded.build_seconds if self.loaded else None,
             phases=self.phases(),
             quality=Quality(seed=seed, epochs=tuple(self.epochs)) if self.epochs else None,
-            settings=self.finished.settings if self.finished else {},
-            settings_before=self.prepared.settings if self.prepared else {},
+            settings=cleaned(self.finished.settings) if self.finished else {},
+            settings_before=cleaned(self.prepared.settings) if self.prepared else {},
             limits=self.finished.limits if self.finished else None,
         )

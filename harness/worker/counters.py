@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import resource
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +57,32 @@ def load() -> float | None:
         return os.getloadavg()[0]
     except OSError:
         return None
+
+
+def allowed_cores() -> str | None:
+    """The cores that the threads of this process may use, such as `0-3`; None where it is not told.
+
+    Where some threads may use other cores than others, every distinct set: `0; 1`.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    threads = [int(it.name) for it in (PROC / "self" / "task").glob("*")] or [0]
+    found = set()
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            found.add(tuple(sorted(os.sched_getaffinity(thread))))
+    return "; ".join(_ranges(it) for it in sorted(found))
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """`0-3, 6` for 0, 1, 2, 3, 6."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{it[0]}-{it[-1]}" if len(it) > 1 else f"{it[0]}" for it in runs)
 
 
 def others_work() -> bool:

@@ -12,8 +12,10 @@ import threadpoolctl
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
 from harness.records import Limits
+from harness.settings import CORES
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker.counters import allowed_cores
 from harness.worker.hiding import hide_from
 from harness.worker.loops import make_loops
 from harness.worker.measure import PhaseRun
@@ -128,9 +130,10 @@ def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
 
 
 def _process_settings() -> dict[str, Setting]:
-    """What holds for the process whatever the framework: its BLAS libraries and their threads."""
+    """What holds for the process whatever the framework: its BLAS libraries and their threads,
+    and the cores that all its threads may use."""
     libraries = sorted(
         f"{' '.join(filter(None, (it['internal_api'], it['version'])))} ({it['num_threads']})"
         for it in threadpoolctl.threadpool_info()
     )
-    return {"blas": ", ".join(libraries) or None}
+    return {"blas": ", ".join(libraries) or None, CORES: allowed_cores()}

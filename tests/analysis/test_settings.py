@@ -112,6 +112,12 @@ def test_settings_that_must_agree():
     assert disqualified(off, records("reference:eager", setup=gpu, **places)) == ()
 
 
+def test_cores_must_agree():
+    one, all_ = records("tensorflow:graph", cores="1"), records(cores="0-1")
+    assert disqualified(one, all_) == ("cores: 1 in tensorflow:graph, 0-1 in pytorch:eager",)
+    assert disqualified(one, THEIRS) == ()  # not told by an earlier version
+
+
 @pytest.mark.parametrize("name", ["train_traces", "predict_traces", "graphs", "threads", "onednn"])
 def test_what_changes_while_timed(name):
     changed = records("tensorflow:graph", **{name: 1}, before={name: 3})

@@ -21,7 +21,7 @@ TWIN = SETUP.model_copy(update={"twin": True})
 @pytest.fixture(autouse=True)
 def observed(monkeypatch):
     """Stands for what is observed now."""
-    monkeypatch.setattr(machine, "commit", lambda: "0123abcd")
+    monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd")
     found = make_numbers(), {"train": make_program()}
     monkeypatch.setattr(
         saving, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
@@ -80,5 +80,5 @@ def test_what_was_not_proven_is_nothing_to_be_held_to(certificates):
 
 
 def test_a_tree_with_changes_is_no_revision(monkeypatch):
-    monkeypatch.setattr(machine, "commit", lambda: "0123abcd+changes")
+    monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd+changes")
     assert saved(stored(commit=None)).revision is None

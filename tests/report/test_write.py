@@ -272,7 +272,7 @@ def hostile(tmp_path_factory):
         command=("python", HOSTILE_TEXT),
         config={HOSTILE_TEXT: HOSTILE_TEXT},
         machine={"cpu": HOSTILE_TEXT, HOSTILE_TEXT: HOSTILE_TEXT},
-        environment={HOSTILE_TEXT: HOSTILE_TEXT},
+        environment={"XLA_FLAGS": HOSTILE_TEXT},
         commit=HOSTILE_TEXT,
     )
     write_report(run, directory)

@@ -8,9 +8,12 @@ import time
 import psutil
 import pytest
 
+from harness.analysis.settings import disqualified
 from harness.cells import LATENCY, PHASES, Setup
+from harness.environment import CLEARED, THREAD_VARIABLES
 from harness.runs.engines import LocalEngine
-from harness.runs.process import THREAD_VARIABLES, WorkerFailed, WorkerProcess, environment
+from harness.runs.machine import cores
+from harness.runs.process import WorkerFailed, WorkerProcess, environment, overruled
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
@@ -195,6 +198,69 @@ def test_the_environment_carries_threads_and_device():
     assert variables["CUDA_VISIBLE_DEVICES"] == ""
     assert variables["TF_CPP_MIN_LOG_LEVEL"] == "2"
     assert "CUDA_VISIBLE_DEVICES" not in set(environment(setup(device="gpu:0"))) - set(os.environ)
+
+
+def test_what_limits_and_places_threads_is_cleared(monkeypatch):
+    for name in (*THREAD_VARIABLES, *CLEARED):
+        monkeypatch.setenv(name, "1")
+    variables = environment(setup(threads=2))
+    assert not CLEARED & set(variables)
+    assert {"GOMP_CPU_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND", "KMP_AFFINITY"} <= CLEARED
+    assert {variables[name] for name in THREAD_VARIABLES} == {"2"}
+
+
+def test_one_line_says_what_is_overruled_and_by_what(monkeypatch):
+    for name in (*THREAD_VARIABLES, *CLEARED, "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    many = [setup(), setup("tensorflow", "graph"), setup(threads=2)]
+    assert overruled(many) is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert overruled(many[:2]) is None  # as it is set anyway
+    for name, value in {
+        "MKL_DYNAMIC": "TRUE",
+        "GOMP_CPU_AFFINITY": "1",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TORCHINDUCTOR_CACHE_DIR": "/c",
+        "ATEN_CPU_CAPABILITY": "default",
+    }.items():
+        monkeypatch.setenv(name, value)
+    line = overruled(many)
+    assert line is not None
+    assert "\n" not in line
+    assert "CUDA_VISIBLE_DEVICES=0 (by --device cpu)" in line
+    assert "GOMP_CPU_AFFINITY=1 (cleared: every worker may use the same cores)" in line
+    assert "OMP_NUM_THREADS=1 (by --threads 2)" in line
+    assert "MKL_DYNAMIC=TRUE (by --threads 1 and by --threads 2)" in line
+    assert "TF_CPP_MIN_LOG_LEVEL=0 (TensorFlow gets 2)" in line
+    assert "TORCHINDUCTOR_CACHE_DIR=/c (PyTorch gets a compile cache of this run)" in line
+    assert "ATEN_CPU_CAPABILITY" not in line
+    assert overruled([setup(device="gpu:0")]) != line
+
+
+@pytest.mark.skipif(cores() < 2, reason="one core is every core")
+def test_a_worker_that_pins_itself_is_not_ranked_beside_one_that_does_not(staged, tmp_path):
+    records = run(staged, tmp_path, "pinned", "fine", "fine-too", trains=False)
+    pinned, fine, other = ([records[f"faulty:{it}"]] for it in ("pinned", "fine", "fine-too"))
+    assert disqualified(fine, other) == ()
+    (reason,) = disqualified(pinned, fine)
+    one, all_ = (it[0].settings["cores"] for it in (pinned, fine))
+    assert one != all_
+    assert reason == f"cores: {one} in faulty:pinned, {all_} in faulty:fine"
+
+
+def test_what_a_worker_prints_has_no_name_before_it_is_clean(staged, tmp_path, monkeypatch):
+    """A runner that is killed leaves nothing raw behind."""
+    monkeypatch.setenv("SOME_TOKEN", "two")  # too short to be masked
+    monkeypatch.setenv("OTHER_TOKEN", "ValueError: two")
+    worker = WorkerProcess(setup("faulty", "raise"), tmp_path / "log")
+    with pytest.raises(WorkerFailed, match=r"\{secret\} lines"):
+        worker.request(load_of(staged, setup("faulty", "raise")), 60)
+    assert list(tmp_path.iterdir()) == []
+    before = worker.stderr_tail()
+    worker.close()
+    assert before.endswith("{secret}\nlines\n")
+    assert (tmp_path / "log").read_text() == worker.stderr_tail() == before
 
 
 def test_every_trial_ends_in_one_record(staged, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 
 from harness.worker import counters
-from harness.worker.counters import PeakRSS, Watch, load, others_work
+from harness.worker.counters import (
+    PeakRSS,
+    Watch,
+    _ranges,
+    allowed_cores,
+    load,
+    others_work,
+)
 from harness.worker.measure import settle
 
 
@@ -76,6 +84,33 @@ def test_the_name_of_a_thread_is_not_taken_for_its_state(tmp_path, monkeypatch, 
     assert not others_work()  # it ended between two looks
     (thread / "stat").write_text(line)
     assert others_work() is works
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not tell")
+def test_the_cores_of_every_thread_count():
+    everywhere = sorted(os.sched_getaffinity(0))
+    before, ends, begun = allowed_cores(), threading.Event(), threading.Event()
+
+    def pinned():
+        os.sched_setaffinity(0, everywhere[-1:])
+        begun.set()
+        ends.wait()
+
+    thread = threading.Thread(target=pinned)
+    thread.start()
+    begun.wait()
+    during = allowed_cores()
+    ends.set()
+    thread.join()
+    assert before is not None
+    assert during is not None
+    if len(everywhere) > 1:
+        assert set(during.split("; ")) == {before, str(everywhere[-1])}
+
+
+def test_cores_are_told_as_ranges():
+    assert _ranges([0, 1, 2, 3, 6]) == "0-3, 6"
+    assert _ranges([5]) == "5"
 
 
 def test_steal_and_pressure_are_those_of_the_stretch(tmp_path, monkeypatch):

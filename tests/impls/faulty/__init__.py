@@ -17,6 +17,7 @@ FRAMEWORK = Framework(
         "hang": "sleeps for ever in a training step, with a child that does too",
         "diverge": "a NaN loss from the second epoch on",
         "greedy": "MemoryError in a training step",
+        "pinned": "binds itself to one core",
         "noisy": "megabytes of binary on both outputs",
         "lazy": "does not go back to the start",
         "together": "is not built before two others are being built too",

@@ -38,6 +38,8 @@ class Adapter:
             cache = Path(os.environ["FAULTY_CACHE"])
             cache.mkdir(parents=True, exist_ok=True)
             (cache / "program").write_text("compiled")
+        if options.mode == "pinned":
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         if options.mode == "noisy":
             for output in (sys.stdout, sys.stderr):
                 output.buffer.write(bytes(range(256)) * 8192)

@@ -45,6 +45,6 @@ def run() -> Run:
         command=("python", text, LONG),
         config={it: it for it in (*STRIKES, LONG)},
         machine={"cpu": text, LONG: LONG},
-        environment={text: text},
+        environment={"XLA_FLAGS": text},
         commit=text,
     )
