@@ -16,6 +16,8 @@ Tolerance = Literal["exact", "stock"]
 SUPPORTED, ENDED = "supported", "ended"
 """Checks that only a certificate of failure has: the framework cannot do what was asked, and the
 proof did not come to its end."""
+UNPROVABLE = "not provable in float32"
+"""A check that only a certificate of failure has: float32 itself has no answer to this task."""
 
 
 class Divergence(Frozen):

@@ -70,7 +70,7 @@ def test_a_fault_is_not_excused(task):
 def problem():
     start = make_start(TASK, 0)
     work = list(itertools.islice(batches(TASK, start, arrays_of(TASK.data), 16), 4))
-    return truth_of(TASK), TASK, start, Options("eager", "cpu", 1, "float32"), work
+    return truth_of(TASK), start, Options("eager", "cpu", 1, "float32"), work
 
 
 def test_no_more_shadows_are_drawn_than_it_takes(problem, monkeypatch):
@@ -124,7 +124,7 @@ class Silent(stock.Adapter):
     round_scalars = None
 
 
-@pytest.mark.parametrize("seed", [3, 10, 17])
+@pytest.mark.parametrize("seed", [3, 11, 17])
 def test_rounded_powers_of_a_stock_formula_are_excused(seed):
     """The gradient of this net's only output comes so close to zero that its scale vanishes."""
 
