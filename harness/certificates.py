@@ -82,6 +82,17 @@ class Certificate(Frozen):
         return next((it for it in self.findings if not it.ok), None)
 
     @property
+    def why(self) -> str:
+        """Why it is not proven, in words; empty where it is proven."""
+        failure = self.failure
+        if failure is None:
+            return "" if self.proven else "nothing was checked"
+        if not failure.detail:
+            return failure.check
+        ended = failure.check in (SUPPORTED, ENDED)  # the detail of these says it all
+        return failure.detail if ended else f"{failure.check}: {failure.detail}"
+
+    @property
     def unsupported(self) -> bool:
         """Whether the framework says that it cannot do what was asked: no fault of anybody's."""
         return any(it.check == SUPPORTED for it in self.findings)

@@ -93,7 +93,8 @@ class Bench:
 
 
 def reset(bench: Bench) -> str:
-    """After a reset all is as at first, and the next steps are the first steps again."""
+    """After a reset all is as at first, and the next steps are the first steps again, looked at
+    one by one as those were."""
     bench.adapter.reset()
     bench.truth.reset()
     begun = at_the_start(bench.adapter, bench.truth, bench.start, bench.dtype)
@@ -102,6 +103,7 @@ def reset(bench: Bench) -> str:
     again = min(AGAIN, len(bench.batches))
     for batch in bench.batches[:again]:
         bench.drive.train(bench.drive.staged([batch]), 1)
+        bench.adapter.state()
     return bench.state_apart(again, "after a reset")
 
 

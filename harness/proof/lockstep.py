@@ -38,12 +38,16 @@ class LockStep:
 
     def excess(self, bounds: Limits) -> dict[Place, Difference]:
         """Every place where the difference is more than its limit, the earliest first."""
-        return {it: diff for it, diff in self.found.items() if diff.size > limit_at(it, bounds)}
+        return above(self.found, bounds)
 
     def up_to(self, step: int) -> LockStep:
         """Without what was compared after a step."""
         found = {it: diff for it, diff in self.found.items() if it[0] <= step}
         return replace(self, divergence=self.divergence[:step], found=found)
+
+
+def above(found: Mapping[Place, Difference], bounds: Limits) -> dict[Place, Difference]:
+    return {it: diff for it, diff in found.items() if diff.size > limit_at(it, bounds)}
 
 
 def limit_at(place: Place, bounds: Limits) -> float:

@@ -14,9 +14,10 @@ it.
 
 Of some tasks float32 has no answer at all: rates so large that every rounding grows to the size of
 the weights within a few steps. There it would be chance who differs by less than the shadows. So
-the reference goes through the same steps in float32. From the step on where it is lost, by half of
-a tensor's scale or by more than half of what its shadows excuse, nothing is compared, of any
-framework. Where that leaves fewer than four fifths of the steps, none is proven in float32.
+the reference goes through the same steps in float32. It is lost where its own difference is above
+the limit and above half of what its shadows excuse, or half of a tensor's scale. From that step on
+nothing is compared, of any framework. Where that leaves fewer than four fifths of the steps, none
+is proven in float32.
 In float64 the limits hold without this.
 """
 
@@ -32,7 +33,7 @@ import numpy as np
 from harness.adapter import Options
 from harness.proof.compare import Difference, compare
 from harness.proof.drive import Rows, Truth, in_float64, one_thread, outputs_of, true_step
-from harness.proof.lockstep import LockStep, Place, differences, limit_at
+from harness.proof.lockstep import LockStep, Place, above, differences
 from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
 
@@ -116,21 +117,19 @@ def _shadows(kind: type[Truth], start: Start, options: Options) -> Iterator[Trut
 
 
 def sought(lock: LockStep, bounds: Limits) -> dict[Place, Difference]:
-    """What rounding would have to excuse: differences of the examined adapter above their limit,
-    and of the float32 reference, with the margin."""
+    """What rounding would have to excuse: differences above their limit, of the examined adapter
+    and, with the margin, of the float32 reference."""
     found = {place: it for place, it in lock.excess(bounds).items() if not it.reason}
-    for place, it in lock.rounded.items():
+    for place, it in above(lock.rounded, bounds).items():
         own = replace(it, size=MARGIN * it.size)
-        if own.size > max(limit_at(place, bounds), found[place].size if place in found else 0.0):
-            found[place] = own
+        found[place] = max(own, found.get(place, own), key=lambda it: it.size)
     return found
 
 
 def lost(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> Place | None:
     """The first place at which float32 has no answer: not even the reference agrees with itself."""
-    for place, it in lock.rounded.items():
-        allowed = max(limit_at(place, bounds), excused.get(place, 0.0))
-        if it.size >= LOST or MARGIN * it.size > allowed:
+    for place, it in above(lock.rounded, bounds).items():
+        if it.size >= LOST or MARGIN * it.size > excused[place]:
             return place
     return None
 

@@ -94,7 +94,7 @@ class StateStale(Planted):
         return self._shown
 
 
-@fault("gradients-step", "asking for gradients moves the weights", DIGITS, "weights")
+@fault("gradients-step", "asking for gradients moves the weights", DIGITS, "loss")
 class GradientsStep(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)
