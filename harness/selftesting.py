@@ -112,7 +112,7 @@ def _others(judgements: Iterable[Judgement]) -> Table:
         title="\nWithout a fault", title_justify="left", title_style="bold", box=box.SIMPLE
     )
     table.add_column("framework:mode", overflow="fold")
-    table.add_column("lane")
+    table.add_column("lane", overflow="fold")
     table.add_column("trials", justify="right")
     table.add_column("outcome")
     rows: dict[tuple[str, str], Counter[str]] = {}

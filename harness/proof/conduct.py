@@ -76,9 +76,10 @@ class Bench:
     def state_apart(self, step: int, what: str) -> str:
         """What to say of weights and slots that are not those which the lock step had by then."""
         state, expected = self.adapter.state(), self.lock.states[step]
-        found = {(step, "weights"): compare(state.weights, expected.weights, self.dtype)}
+        found: dict[Place, Difference] = {}
         if expected.slots or state.slots:
             found[step, "slots"] = compare(state.slots, expected.slots, self.dtype)
+        found[step, "weights"] = compare(state.weights, expected.weights, self.dtype)
         return self.apart(found, what)
 
     def outputs_apart(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:

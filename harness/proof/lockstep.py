@@ -16,8 +16,9 @@ from harness.proof.drive import Rows, Seen, Truth, one_thread, true_step, watche
 from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
 
-QUANTITIES = ("logits", "loss", "gradients", "weights", "slots")
-"""What is compared at every step, in the order in which a step makes them."""
+QUANTITIES = ("logits", "loss", "gradients", "slots", "weights")
+"""What is compared at every step, in the order in which a step computes them: an optimizer moves
+its slots first, and the weights by them."""
 BEFORE_UPDATE = QUANTITIES[:3]
 
 Place = tuple[int, str]

@@ -14,7 +14,7 @@ from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
 from harness.report.looks import label, lane_mark, place, scope
 
-KINDS = ("logits", "loss", "gradients", "weights", "slots")
+KINDS = ("logits", "loss", "gradients", "slots", "weights")
 """In the order in which a step computes them."""
 NAME = Column("framework:mode", "name")
 

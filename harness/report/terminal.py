@@ -52,8 +52,8 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
         said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
-        text = Text(f"{said}: {trouble.error}" if trouble.error else said, "red")
-        console.print(text, no_wrap=True, overflow="ellipsis")
+        why = f": {trouble.error}" if trouble.error else ""
+        console.print(Text(f"{said}{why}", "red"), no_wrap=True, overflow="ellipsis")
     for what, reason in left_out(run):
         console.print(Text(f"left out: {what}: {reason}", "yellow"))
     for name, text in facts(run, summary):

@@ -68,7 +68,7 @@ def test_a_failure_names_the_first_step_and_tensor_and_says_by_how_much():
     found = examined(OffAtStepSeven)
     assert failed(found) == {
         "gradients": "step 7, layer1.bias: 1.0e-06 of its scale, more than 1e-09 "
-        "(logits 0, loss 0, gradients 1.0e-06, weights 0, slots 0)"
+        "(logits 0, loss 0, gradients 1.0e-06, slots 0, weights 0)"
     }
     assert found.divergence[5].gradients == 0
     assert found.divergence[6].gradients == pytest.approx(1e-6)

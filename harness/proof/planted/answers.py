@@ -85,7 +85,7 @@ class GradientTransposed(Planted):
         return gradients | {"layer1.weight": gradients["layer1.weight"].T}
 
 
-@fault("state-stale", "the state that is shown was kept from the first look", DIGITS, "weights")
+@fault("state-stale", "the state that is shown was kept from the first look", DIGITS, "slots")
 class StateStale(Planted):
     _shown: State | None = None
 
