@@ -16,6 +16,8 @@ Tolerance = Literal["exact", "stock"]
 SUPPORTED, ENDED = "supported", "ended"
 """Checks that only a certificate of failure has: the framework cannot do what was asked, and the
 proof did not come to its end."""
+UNPROVABLE = "not provable in float32"
+"""A check that only a certificate of failure has: float32 itself has no answer to this task."""
 
 
 class Divergence(Frozen):
@@ -78,6 +80,17 @@ class Certificate(Frozen):
     def failure(self) -> Finding | None:
         """The first check that did not pass."""
         return next((it for it in self.findings if not it.ok), None)
+
+    @property
+    def why(self) -> str:
+        """Why it is not proven, in words; empty where it is proven."""
+        failure = self.failure
+        if failure is None:
+            return "" if self.proven else "nothing was checked"
+        if not failure.detail:
+            return failure.check
+        ended = failure.check in (SUPPORTED, ENDED)  # the detail of these says it all
+        return failure.detail if ended else f"{failure.check}: {failure.detail}"
 
     @property
     def unsupported(self) -> bool:

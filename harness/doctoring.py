@@ -52,8 +52,8 @@ def show(checkup: Checkup, console: Console) -> None:
     """Print every finding, worst first, and a last sentence."""
     grid = Table(show_header=False, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
     for finding in checkup.findings:
         mark, style = MARKS[finding.level]
         grid.add_row(Text(mark, style), Text(finding.name, "bold"), _text(finding))

@@ -54,8 +54,8 @@ def _framework(name: str, framework: Framework) -> tuple[str, str]:
 
 def _grid(title: str, rows: list[tuple[str, str]]) -> Table:
     grid = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
-    grid.add_column(no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
     for name, text in rows:
         grid.add_row(Text(name), Text(text))
     return grid

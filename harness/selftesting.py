@@ -75,10 +75,9 @@ def _faults(judgements: Iterable[Judgement]) -> Table:
         caption_justify="left",
         box=box.SIMPLE,
     )
-    table.add_column("what is wrong", ratio=1)
-    table.add_column("to be caught by", no_wrap=True)
-    for dtype in DTYPES:
-        table.add_column(dtype, no_wrap=True)
+    table.add_column("what is wrong", ratio=1, overflow="fold")
+    for name in ("to be caught by", *DTYPES):
+        table.add_column(name, overflow="fold")
     rows: dict[str, dict[str, Judgement]] = {}
     for it in judgements:
         rows.setdefault(it.case.setup.mode, {})[it.case.setup.dtype] = it
@@ -91,12 +90,11 @@ def _faults(judgements: Iterable[Judgement]) -> Table:
 
 
 def _found(it: Judgement) -> Text:
-    """The check that caught it and how many others did, or what happened instead."""
-    assert it.case.fault is not None
+    """The check that is told first and how many others failed, or what happened instead."""
     style = STYLES.get(it.outcome, "bold red")
     if it.outcome == "caught":
         others = len(it.failed) - 1
-        return Text(it.case.fault.check + (f" +{others}" if others else ""), style)
+        return Text(it.failed[0].check + (f" +{others}" if others else ""), style)
     if it.outcome == "by another":
         return Text(f"only {it.failed[0].check}", style)
     return Text(it.outcome, style)
@@ -113,8 +111,8 @@ def _others(judgements: Iterable[Judgement]) -> Table:
     table = Table(
         title="\nWithout a fault", title_justify="left", title_style="bold", box=box.SIMPLE
     )
-    table.add_column("framework:mode", no_wrap=True)
-    table.add_column("lane")
+    table.add_column("framework:mode", overflow="fold")
+    table.add_column("lane", overflow="fold")
     table.add_column("trials", justify="right")
     table.add_column("outcome")
     rows: dict[tuple[str, str], Counter[str]] = {}

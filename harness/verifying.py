@@ -143,10 +143,10 @@ def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
         box=box.SIMPLE,
     )
     for name in ("task", "framework:mode"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     dtypes = [it for it in DTYPES if any(c.setup.dtype == it for c, _ in certificates)]
     for dtype in dtypes:
-        table.add_column(dtype, justify="right", no_wrap=True)
+        table.add_column(dtype, justify="right", overflow="fold")
     rows: dict[tuple[str, ...], dict[str, Text]] = {}
     for certificate, cached in certificates:
         setup = certificate.setup
@@ -181,13 +181,11 @@ def _label(setup: Setup) -> str:
 
 def _print_failures(certificates: Sequence[Certificate], console: Console) -> None:
     for it in certificates:
-        failure = it.failure
-        assert failure is not None
         setup = it.setup
         where = f"{setup.task}, {_label(setup)}, {setup.dtype} on {setup.device}"
-        said = "unsupported" if it.unsupported else f"NOT PROVEN: {failure.check}"
+        said = "unsupported" if it.unsupported else "NOT PROVEN"
         style = "yellow" if it.unsupported else "red"
-        console.print(Text(f"{where}: {said}: {failure.detail}", style), soft_wrap=True)
+        console.print(Text(f"{where}: {said}: {it.why}", style), soft_wrap=True)
 
 
 def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:

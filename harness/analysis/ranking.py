@@ -31,10 +31,7 @@ class Eligibility:
             return "not proven: no certificate"
         if certificate.proven:
             return ""
-        failure = certificate.failure
-        if failure is None:
-            return "not proven: nothing was checked"
-        return f"not proven: {failure.detail or failure.check}"
+        return f"not proven: {certificate.why}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
         """Settings that are not what was asked for, or that changed while it was timed."""

@@ -151,13 +151,12 @@ def logical_peaks(
 
 
 def parity(certificate: Certificate) -> Parity:
-    failure = certificate.failure
     return Parity(
         dtype=certificate.setup.dtype,
         proven=certificate.proven,
         steps=certificate.steps,
         worst=certificate.worst,
-        detail=f"{failure.check}: {failure.detail}" if failure else "",
+        detail=certificate.why,
     )
 
 

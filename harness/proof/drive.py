@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Adapter, Array, Idiom
+from harness.adapter import Adapter, Array, Idiom, Options
 from harness.cells import Lane
 
 
@@ -108,6 +109,15 @@ class Truth(Adapter, Protocol):
 
     def views(self, flat: Any) -> dict[str, Array]:
         """The tensors in a flat vector, by the names of the weights."""
+
+
+def in_float64(options: Options) -> Options:
+    """Those of a truth."""
+    return replace(options, mode="eager", device="cpu", dtype="float64")
+
+
+def outputs_of(truth: Truth, rows: Rows) -> dict[str, Array]:
+    return {"outputs": truth.to_numpy(truth.predict(truth.stage(*rows)))}
 
 
 def true_step(truth: Truth, batch: Rows) -> Seen:

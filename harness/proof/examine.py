@@ -8,15 +8,17 @@ written and nothing stale can be read.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from harness.adapter import Adapter, Options, Setting
 from harness.cells import Dtype, Lane
-from harness.certificates import Divergence, Finding, Tolerance
-from harness.proof import conduct, lockstep
-from harness.proof.drive import Rows, Truth
+from harness.certificates import UNPROVABLE, Divergence, Finding, Tolerance
+from harness.proof import conduct, lockstep, rounding
+from harness.proof.compare import Difference
+from harness.proof.drive import Rows, Truth, in_float64
 from harness.proof.rounding import excuses
 from harness.proof.tolerances import limits
 from harness.tasks.datasets import Arrays
@@ -61,23 +63,44 @@ def examine(
     """
     dtype, rows = cast("Dtype", options.dtype), rows_compared(task)
     work = list(itertools.islice(batches(task, start, arrays, rows), steps))
+    fewest = rounding.fewest_compared(len(work))
     begun = lockstep.at_the_start(adapter, truth, start, dtype)
-    lock = lockstep.run(adapter, truth, lane, dtype, work, {conduct.AGAIN, len(work)})
+    keep, rounded = {conduct.AGAIN, len(work)}, None
+    excused: Callable[[Mapping[lockstep.Place, Difference]], dict[lockstep.Place, float]]
+    excused = rounding.nothing_excused
+    if dtype == "float32":
+        keep.add(fewest)
+        rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
+        excused = partial(excuses, truth, start, options, work)
+    lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
     bounds = limits(tolerance, dtype)
-    excess = lock.excess(bounds)
-    excused = (
-        excuses(truth, task, start, options, work, excess) if dtype == "float32" and excess else {}
-    )
+    allowed = excused(rounding.sought(lock, bounds))
+    lost = rounding.lost(lock, bounds, allowed)
+    compared = lock.up_to(lost[0] - 1) if lost else lock
     found = (
         Finding(check="start", ok=begun.size == 0, detail=str(begun) if begun.size else ""),
-        *lockstep.findings(lock, bounds, excused),
+        *lockstep.findings(compared, bounds, allowed),
     )
-    if all(it.ok for it in found):
+    if lost and lost[0] <= fewest:
+        why = f"the reference in float32 differs as much: {lost[1]}, step {lost[0]}: "
+        found += (Finding(check=UNPROVABLE, ok=False, detail=f"{why}{lock.rounded[lost]}"),)
+        compared = lock
+    elif all(it.ok for it in found):
+        steps = fewest if lost else len(work)
         bench = conduct.Bench(
-            adapter, truth, lane, start, options, dtype, work, lock, limits("exact", dtype)
+            adapter,
+            truth,
+            lane,
+            start,
+            options,
+            dtype,
+            work[:steps],
+            lock,
+            limits("exact", dtype),
+            excused,
         )
         found += conduct.conduct(bench)
-    return Examination(found, tuple(lock.divergence), adapter.settings(), rows)
+    return Examination(found, tuple(compared.divergence), adapter.settings(), rows)
 
 
 def rows_compared(task: Task) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from harness.proof.drive import Rows, Seen, Truth, one_thread, true_step, watche
 from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
 
-QUANTITIES = ("logits", "loss", "gradients", "weights", "slots")
-"""What is compared at every step, in the order in which a step makes them."""
+QUANTITIES = ("logits", "loss", "gradients", "slots", "weights")
+"""What is compared at every step, in the order in which a step computes them: an optimizer moves
+its slots first, and the weights by them."""
 BEFORE_UPDATE = QUANTITIES[:3]
 
 Place = tuple[int, str]
@@ -27,16 +28,27 @@ Place = tuple[int, str]
 @dataclass
 class LockStep:
     """What was found along the way; of the examined adapter itself the losses, and its `states`
-    after the steps that were asked for."""
+    after the steps that were asked for. `rounded` is what the reference itself differs by where it
+    computes in the adapter's dtype."""
 
     divergence: list[Divergence] = field(default_factory=list)
     found: dict[Place, Difference] = field(default_factory=dict)
+    rounded: dict[Place, Difference] = field(default_factory=dict)
     states: dict[int, State] = field(default_factory=dict)
     losses: list[Array] = field(default_factory=list)
 
     def excess(self, bounds: Limits) -> dict[Place, Difference]:
         """Every place where the difference is more than its limit, the earliest first."""
-        return {it: diff for it, diff in self.found.items() if diff.size > limit_at(it, bounds)}
+        return above(self.found, bounds)
+
+    def up_to(self, step: int) -> LockStep:
+        """Without what was compared after a step."""
+        found = {it: diff for it, diff in self.found.items() if it[0] <= step}
+        return replace(self, divergence=self.divergence[:step], found=found)
+
+
+def above(found: Mapping[Place, Difference], bounds: Limits) -> dict[Place, Difference]:
+    return {it: diff for it, diff in found.items() if diff.size > limit_at(it, bounds)}
 
 
 def limit_at(place: Place, bounds: Limits) -> float:
@@ -52,16 +64,21 @@ def run(
     dtype: Dtype,
     batches: Sequence[Rows],
     keep: Collection[int] = (),
+    rounded: Truth | None = None,
 ) -> LockStep:
     """Take both through the batches, and stop early only where nothing can be compared any more.
 
-    `keep` names the steps after which the examined adapter's state is kept.
+    `keep` names the steps after which the examined adapter's state is kept; `rounded` is the
+    reference in its dtype, taken along.
     """
     lock = LockStep()
     for step, batch in enumerate(batches, 1):
         seen = watched_step(adapter, lane, batch)
         with one_thread():
             true = true_step(truth, batch)
+            if rounded:
+                own = differences(true_step(rounded, batch), true, dtype)
+                lock.rounded |= {(step, quantity): it for quantity, it in own.items()}
         found = differences(seen, true, dtype)
         lock.found |= {(step, quantity): it for quantity, it in found.items()}
         sizes = {name: it.size if math.isfinite(it.size) else None for name, it in found.items()}
@@ -103,28 +120,46 @@ def at_the_start(adapter: Adapter, truth: Adapter, start: Start, dtype: Dtype) -
 
 
 def findings(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> tuple[Finding, ...]:
-    """One a quantity. `excused` says what rounding alone can make at a place of excess."""
-    return tuple(
-        _finding(quantity, lock, bounds, excused)
-        for quantity in QUANTITIES
-        if any(name == quantity for _, name in lock.found)
+    """One a quantity: first those that failed, the earliest place of failure first.
+
+    `excused` says what rounding alone can make at a place of excess.
+    """
+    excess = lock.excess(bounds)
+    failed: dict[str, Place] = {}
+    for (step, quantity), diff in excess.items():
+        if diff.size > excused.get((step, quantity), 0.0):
+            failed.setdefault(quantity, (step, quantity))
+    passed = [it for it in dict.fromkeys(it for _, it in lock.found) if it not in failed]
+    return (
+        *(_failed(place, lock, bounds) for place in failed.values()),
+        *(_passed(it, lock, excess, excused) for it in sorted(passed, key=QUANTITIES.index)),
     )
 
 
-def _finding(
-    quantity: str, lock: LockStep, bounds: Limits, excused: Mapping[Place, float]
+def _failed(place: Place, lock: LockStep, bounds: Limits) -> Finding:
+    """With all that was compared at that step: what is still right tells where to look."""
+    step, quantity = place
+    sizes = {name: it.size for (at, name), it in lock.found.items() if at == step}
+    whole = ", ".join(f"{name} {_short(size)}" for name, size in sizes.items())
+    limit = f"more than {limit_at(place, bounds):.0e}"
+    return Finding(
+        check=quantity, ok=False, detail=f"step {step}, {lock.found[place]}, {limit} ({whole})"
+    )
+
+
+def _short(size: float) -> str:
+    return f"{size:.1e}" if size else "0"
+
+
+def _passed(
+    quantity: str,
+    lock: LockStep,
+    excess: Mapping[Place, Difference],
+    excused: Mapping[Place, float],
 ) -> Finding:
-    excess = {it: diff for it, diff in lock.excess(bounds).items() if it[1] == quantity}
-    for place, diff in excess.items():
-        if diff.size > excused.get(place, 0.0):
-            return Finding(
-                check=quantity,
-                ok=False,
-                detail=f"step {place[0]}, {diff}, more than {limit_at(place, bounds):.0e}",
-            )
     own = {it: diff for it, diff in lock.found.items() if it[1] == quantity}
-    (step, _), worst = max(own.items(), key=lambda it: it[1].size)
-    detail = f"at most {worst.size:.1e} ({worst.tensor}, step {step})"
-    if excess:
-        detail += f", where rounding alone makes up to {excused[step, quantity]:.1e}"
-    return Finding(check=quantity, ok=True, detail=detail, by_rounding=bool(excess))
+    place, worst = max(own.items(), key=lambda it: it[1].size)
+    detail = f"at most {worst.size:.1e} ({worst.tensor}, step {place[0]})"
+    if place in excess:
+        detail += f", where rounding alone makes up to {excused[place]:.1e}"
+    return Finding(check=quantity, ok=True, detail=detail, by_rounding=place in excess)

@@ -41,7 +41,7 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
     for setup, lines in itertools.groupby(shown, key=lambda it: it.setup):
         table = Table(title=Text(_name(setup)), title_justify="left", title_style="bold", box=None)
         for name in HEAD[1:]:
-            table.add_column(name, no_wrap=name in ("what", "outcome"))
+            table.add_column(name, overflow="fold")
         for it in lines:
             _, what, outcome, change, detail = _cells(it)
             style = STYLES[it.outcome]

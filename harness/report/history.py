@@ -44,7 +44,7 @@ def render(series: Series, metric: Metric, console: Console) -> None:
         box=box.SIMPLE,
     )
     for name, side in (("run", "left"), ("commit", "left"), (metric.counts, "right"), ("", "left")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     for number, point in enumerate(series.points):
         factor = factors.get(number)
         mark = "" if factor is None else f"← {factor:.3g} × from here on"

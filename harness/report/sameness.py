@@ -14,7 +14,8 @@ from harness.report.content import Column, Grid, Section, Value
 from harness.report.inert import line
 from harness.report.looks import label, lane_mark, place, scope
 
-KINDS = ("loss", "logits", "gradients", "weights", "slots")
+KINDS = ("logits", "loss", "gradients", "slots", "weights")
+"""In the order in which a step computes them."""
 NAME = Column("framework:mode", "name")
 
 
@@ -82,7 +83,7 @@ def _section(certificates: Sequence[Certificate], number: int) -> Section:
         place=place(setup),
         lead=sentence(certificates),
         grid=Grid(columns, tuple(_row(it) for it in certificates)),
-        notes=tuple(f"{label(it.setup)}: {_why(it)}." for it in failed),
+        notes=tuple(f"{label(it.setup)}: {line(it.why)}." for it in failed),
         scope=scope(setup),
     )
 
@@ -100,13 +101,6 @@ def _row(certificate: Certificate) -> tuple[Value, ...]:
 
 def _difference(value: float | None) -> Value:
     return Value(difference(value), raw=value)
-
-
-def _why(certificate: Certificate) -> str:
-    failure = certificate.failure
-    if failure is None:
-        return "nothing was checked"
-    return line(f"{failure.check}: {failure.detail}" if failure.detail else failure.check)
 
 
 def sentence(certificates: Sequence[Certificate]) -> str:

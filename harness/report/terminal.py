@@ -52,9 +52,10 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
         said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
-        _one_line(f"{said}: {trouble.error}" if trouble.error else said, "red", console)
+        why = f": {trouble.error}" if trouble.error else ""
+        console.print(Text(f"{said}{why}", "red"), no_wrap=True, overflow="ellipsis")
     for what, reason in left_out(run):
-        _one_line(f"left out: {what}: {reason}", "yellow", console)
+        console.print(Text(f"left out: {what}: {reason}", "yellow"))
     for name, text in facts(run, summary):
         console.print(Text.assemble((f"{name}: ", "dim"), text))
 
@@ -90,7 +91,7 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     console.print(grid)
     for row in table.rows:
         if row.unranked:
-            _one_line(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow", console)
+            console.print(Text(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow"))
     console.print(Text(line(table.sentence), "bold"))
     if sizes := by_how_much(table.pairs, table.precision):
         console.print(Text(line(sizes)))
@@ -163,7 +164,3 @@ def _choices(summary: Summary, places: Places, console: Console) -> None:
 def _where(places: Places, table: Table | QualityTable) -> str:
     place = places.differing(table)
     return f" ({place})" if place else ""
-
-
-def _one_line(text: str, style: str, console: Console) -> None:
-    console.print(Text(text, style), no_wrap=True, overflow="ellipsis")

@@ -67,12 +67,59 @@ class OffAtStepSeven(Adapter):
 def test_a_failure_names_the_first_step_and_tensor_and_says_by_how_much():
     found = examined(OffAtStepSeven)
     assert failed(found) == {
-        "gradients": "step 7, layer1.bias: 1.0e-06 of its scale, more than 1e-09"
+        "gradients": "step 7, layer1.bias: 1.0e-06 of its scale, more than 1e-09 "
+        "(logits 0, loss 0, gradients 1.0e-06, slots 0, weights 0)"
     }
     assert found.divergence[5].gradients == 0
     assert found.divergence[6].gradients == pytest.approx(1e-6)
     assert len(found.divergence) == 12
     assert not failed(examined(OffAtStepSeven, dtype="float32", steps=10))
+
+
+class WrongFromStepTwo(Adapter):
+    """Each in the step after the one before, against the order in which a step computes them."""
+
+    def predict(self, batch):
+        return super().predict(batch) * (1.1 if self._steps >= 3 else 1.0)
+
+    def gradients(self, batch):
+        gradients = super().gradients(batch)
+        return {name: it * (1.1 if self._steps >= 2 else 1.0) for name, it in gradients.items()}
+
+    def state(self):
+        state = super().state()
+        slots = {name: it * (1.1 if self._steps >= 2 else 1.0) for name, it in state.slots.items()}
+        return State(state.weights, slots)
+
+
+def test_failures_come_in_the_order_of_the_steps_then_of_what_a_step_computes():
+    """After two steps the slots are wrong, in the third the gradients, in the fourth the logits."""
+    found = examined(WrongFromStepTwo)
+    told = [f"{it.check}: {it.detail.split(',')[0]}" for it in found.findings if not it.ok]
+    assert told == ["slots: step 2", "gradients: step 3", "logits: step 4"]
+    assert [it.check for it in found.findings if it.ok] == ["start", "loss", "weights"]
+
+
+class OtherInputs(Adapter):
+    """A step takes other inputs than it is given where nobody looked since the step before."""
+
+    _looked = True
+
+    def state(self):
+        self._looked = True
+        return super().state()
+
+    def train_step(self, batch):
+        looked, self._looked = self._looked, False
+        if not looked:
+            batch = batch._replace(inputs=batch.inputs * 2)
+        return super().train_step(batch)
+
+
+def test_steps_without_a_look_tell_the_first_loss_that_differs():
+    told = failed(examined(OtherInputs))
+    assert next(iter(told)) == "unwatched"
+    assert told["unwatched"].startswith("losses read after the last step: step 2, loss: ")
 
 
 class Nothing(Adapter):

@@ -44,6 +44,8 @@ def test_the_check_made_for_a_fault_catches_it(judgements, case):
     it = judgements[named(case)]
     unseen = case.fault.unseen and case.setup.dtype == "float32"
     assert it.outcome == ("unseen" if unseen else "caught"), it.failed
+    if it.failed:
+        assert it.failed[0].check == case.fault.check, "what is told first is not what is wrong"
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ class GradientTransposed(Planted):
         return gradients | {"layer1.weight": gradients["layer1.weight"].T}
 
 
-@fault("state-stale", "the state that is shown was kept from the first look", DIGITS, "weights")
+@fault("state-stale", "the state that is shown was kept from the first look", DIGITS, "slots")
 class StateStale(Planted):
     _shown: State | None = None
 
@@ -94,7 +94,7 @@ class StateStale(Planted):
         return self._shown
 
 
-@fault("gradients-step", "asking for gradients moves the weights", DIGITS, "weights")
+@fault("gradients-step", "asking for gradients moves the weights", DIGITS, "loss")
 class GradientsStep(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)

@@ -56,7 +56,7 @@ class TF32(Planted):
 
 
 @fault(
-    "float32-inside", "float32 inside, shown as what was asked for", DIGITS, "logits", unseen=SAME
+    "float32-inside", "float32 inside, shown as what was asked for", DIGITS, "start", unseen=SAME
 )
 class Float32Inside(Planted):
     def __init__(self, task: Task, start: Start, options: Options) -> None:
