@@ -230,7 +230,7 @@ def block_noise(records: Sequence[Record]) -> BlockNoise:
 
 
 def noisy(block: BlockNoise) -> str:
-    """Why one more block is to be made, by the rule declared above; empty where it is quiet."""
+    """Why a block is noisy, by the limits declared above; empty where it is quiet."""
     said = []
     if block.steal_share is not None and block.steal_share > STEAL_LIMIT:
         said.append(f"the hypervisor took {block.steal_share:.2f} of a core")

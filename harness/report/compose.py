@@ -259,8 +259,8 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             "rows of a table (Holm), so that a whole table holds a false answer in at most one of "
             "20 runs. Whatever neither test decides is “cannot tell”. Rows stand in the order of "
             "their ratios to the baseline. A winner is faster than every other, compared directly: "
-            "the median of the ratios of two setups in the same blocks is not always the quotient of "
-            "their two ratios to a third.",
+            "the median of the ratios of two setups in the same blocks is not always the quotient "
+            "of their two ratios to a third.",
         ),
         (
             "Ranked",

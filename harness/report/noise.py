@@ -178,8 +178,8 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
         notes=(
             f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
             "time that the hypervisor gave to others, in cores; pressure is the share of the time "
-            "in which some task waited for a core; scatter is how much the same work varied from round to round (the middle "
-            "half of its times, over their median).",
+            "in which some task waited for a core; scatter is how much the same work varied from "
+            "round to round (the middle half of its times, over their median).",
         ),
     )
 

@@ -119,12 +119,12 @@ def test_rows_stand_as_their_ratios_do_and_the_sentence_says_where_it_compares_d
 
 
 def test_a_tie_in_which_the_first_row_is_the_slower_one_is_compared_directly():
-    lucky = [it for it in crossed() if it.block not in (0, 1)]
+    lucky = [it for it in crossed() if it.block not in (0, 8)]
     table = only_table(lucky)
     assert table.rows[0].cell.setup.label == "a:x"
     assert table.winner is None
-    assert "; the first is 0.9" in table.sentence or "; it is 0.9" in table.sentence
-    assert "as fast as b:x, compared directly, in the same blocks, and " in table.sentence
+    told = "the first is 0.942 × (0.942–1.083) as fast, compared directly, in the same blocks, and "
+    assert told in table.sentence
 
 
 @settings(max_examples=40, deadline=None)

@@ -76,7 +76,7 @@ def test_a_winner_is_named_with_its_ratio_and_what_was_not_measured_with_the_way
     assert "× (" in made["Long training"].because
     assert made["Work on a GPU"].answer == UNKNOWN
     assert "no GPU was found" in made["Work on a GPU"].because
-    machine = {"gpus": ["a card"]}
+    machine = {"gpus": "a card"}
     assert "--device gpu" in told([TASK], measured(), machine=machine)["Work on a GPU"].because
 
 
