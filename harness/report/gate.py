@@ -32,7 +32,8 @@ SAID = {
     "regression": "Something became worse.",
     "not comparable": "Nothing that was timed can be compared.",
     "parity failed": "Not every setup computes what the reference computes.",
-    "cannot tell": "The blocks do not decide it; make more, or measure on a quieter machine.",
+    "cannot tell": "The blocks do not decide it: check again on a quieter machine, or allow a "
+    "larger change with --fail-on speed:10%.",
 }
 
 

@@ -8,12 +8,15 @@ import re
 import pytest
 from rich.console import Console
 
+from harness.analysis.intervals import Interval
 from harness.analysis.noise import block_noise
 from harness.analysis.summary import summarise_run
 from harness.records import Limits
 from harness.report.compose import make_content
 from harness.report.markdown import render_markdown
+from harness.report.qualities import _bounds
 from harness.report.terminal import INCREMENTAL, render
+from harness.runs.doctor.vitals import Counted, watched
 from tests.builders import LABELS, make_run, measured
 
 
@@ -74,6 +77,19 @@ def shaken(share):
 def test_a_share_of_the_time_ends_at_all_of_it():
     assert "100 % of the time" in block_noise(shaken(1.03)).reason
     assert "60 % of the time" in block_noise(shaken(0.6)).reason
+
+
+def test_so_does_what_the_doctor_saw_of_it():
+    before = Counted(at=0.0, pressure={"cpu": 0.0, "io": 0.0})
+    after = Counted(at=1.0, pressure={"cpu": 1.02, "io": 0.5})
+    assert watched(before, after).pressure == {"cpu": 1.0, "io": 0.5}
+
+
+def test_an_accuracy_has_bounds_that_an_accuracy_can_have():
+    wide = Interval(estimate=0.99, low=0.95, high=1.03, n=2, method="student-t")
+    assert _bounds(wide, "accuracy") == "(95.00 %–100.00 %)"
+    below = Interval(estimate=0.2, low=-0.1, high=0.5, n=2, method="student-t")
+    assert _bounds(below, "mse") == "(0–0.500)"
 
 
 @pytest.mark.parametrize(

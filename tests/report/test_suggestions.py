@@ -8,6 +8,8 @@ import re
 import shlex
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.analysis.deciding import blocks_for
@@ -15,13 +17,17 @@ from harness.analysis.summary import summarise_run
 from harness.analysis.verdicts import evidence
 from harness.cells import LATENCY
 from harness.cli import app
+from harness.gating import limits_of
 from harness.report.choices import UNDECIDED, choices
 from harness.report.compose import facts, make_content
+from harness.report.gate import SAID
 from harness.report.looks import Places
 from harness.report.suggestions import QUIETER, to_decide, way
 from harness.report.terminal import render
 from harness.runs import plan
 from harness.runs.config import resolve
+from harness.runs.doctor.checkup import examine
+from harness.runs.doctor.vitals import Facts, Watch
 from harness.tasks.catalogue import CATALOGUE
 from tests.builders import LABELS, make_run, make_task, measured
 
@@ -155,6 +161,20 @@ def test_how_many_blocks_would_decide_a_pair(blocks, shift, spread, wanted):
     found = blocks_for(pair, table)
     assert found in wanted if isinstance(wanted, range) else found == wanted
     assert (way(found, "speed") == QUIETER) == (wanted is None)
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.floats(0.1, 80))
+def test_the_doctor_names_a_number_of_threads_that_a_run_accepts(cores, physical, quota):
+    watch = Watch(seconds=1.0, throttled=0)
+    facts = Facts(cores, cores, watch, physical=min(physical, cores), quota=quota)
+    for finding in examine(facts).findings:
+        for threads in re.findall(r"--threads (\d+)", finding.advice):
+            assert 1 <= int(threads) <= cores
+
+
+def test_a_check_that_cannot_tell_names_an_option_that_it_has():
+    (limit,) = re.findall(r"--fail-on (\w+:\d+%)", SAID["cannot tell"])
+    assert limits_of([limit]).speed == 0.1
 
 
 def test_nothing_is_suggested_where_nothing_is_open():
