@@ -29,11 +29,10 @@ def _others(
     table: Table, timed: Mapping[Setup, Entry], eligibility: Eligibility
 ) -> tuple[Table, ...]:
     own = {it.cell.setup.label: timed[it.cell.setup] for it in table.rows}
-    labels = list(own)
     ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
-    contest = Contest(own, labels, ranked, table.phase, table.margin, eligibility)
+    contest = Contest(own, ranked, table.baseline, table.phase, table.margin, eligibility)
     return tuple(
         table.model_copy(update=dict(contest.against(label)))
-        for label in labels
+        for label in own
         if label != table.baseline
     )

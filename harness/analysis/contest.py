@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from harness.analysis import words
 from harness.analysis.compare import Entry, pair_of
@@ -22,22 +22,29 @@ class Outcome(Frozen):
 
 
 class Contest:
-    """The entries of one table by label; `labels` in their order, `ranked` those that may be."""
+    """The entries of one table by label; `ranked` are those that may be.
+
+    `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
+    ratio that the table shows, those that are not ranked after all others.
+    """
 
     def __init__(
         self,
         timed: Mapping[str, Entry],
-        labels: Sequence[str],
-        ranked: Sequence[str],
+        ranked: Collection[str],
+        baseline: str,
         phase: Phase,
         margin: float,
         eligibility: Eligibility,
     ) -> None:
-        self._timed, self._labels, self._ranked = timed, labels, ranked
+        self._timed, self._first = timed, baseline
         self._phase, self._margin, self._eligibility = phase, margin, eligibility
         self._pairs: dict[tuple[str, str], Pair | None] = {}
-        self._best = winner(ranked, self._pair)
-        self._leader = self._best or next(iter(ranked), None)
+        speeds = {it: self._speed(it, baseline) for it in timed}
+        self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
+        self._ranked = [it for it in self.labels if it in ranked]
+        self._best = winner(self._ranked, self._pair)
+        self._leader = self._best or next(iter(self._ranked), None)
 
     def against(self, baseline: str) -> Outcome:
         """The table's outcome with its ratios taken to `baseline`.
@@ -45,9 +52,7 @@ class Contest:
         Only a row that takes the win back can change who wins.
         """
         found = [
-            it
-            for label in self._labels
-            if label != baseline and (it := self._pair(label, baseline))
+            it for label in self.labels if label != baseline and (it := self._pair(label, baseline))
         ]
         barred = {it.label: it.reason for it in found if it.verdict == "not ranked"}
         pairs = judged(found, barred)
@@ -55,13 +60,28 @@ class Contest:
         leader = self._leader
         others_ranked = [it for it in self._ranked if it != leader]
         rivals = {it: self._pair(leader, it) for it in others_ranked} if leader else {}
-        others = len(self._labels) - len(self._ranked)
+        others = len(self.labels) - len(self._ranked)
+        speeds = {it: self._speed(it, baseline) for it in self._ranked}
         return Outcome(
             baseline=baseline,
             pairs=pairs,
             winner=None if back else self._best,
-            sentence=words.ranking(leader, rivals, self._best is not None, back, others),
+            sentence=words.ranking(
+                words.Order(self._first, baseline, speeds),
+                leader,
+                rivals,
+                won=self._best is not None,
+                back=back,
+                others=others,
+            ),
         )
+
+    def _speed(self, label: str, baseline: str) -> float:
+        """Its ratio to the baseline; 0 where the two share no block."""
+        if label == baseline:
+            return 1.0
+        pair = self._pair(label, baseline)
+        return pair.speed.estimate if pair else 0.0
 
     def _pair(self, label: str, other: str) -> Pair | None:
         """Of two setups, judged by itself."""

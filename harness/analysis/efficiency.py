@@ -29,15 +29,18 @@ class Efficiency(Frozen):
     """Shares and multiples of one cell, each with its interval over blocks.
 
     `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
-    peak of the device in the same block: 1 would be a device that never waits. `over_products` is
-    the step's time ÷ the time of its bare matrix products in the cell's own framework: what
-    exceeds 1 is framework, and all mathematics but the products. Only blocks in which both were
-    measured count. None where there is no such block, with the reason in `reason`.
+    peak of the device in the same block: 1 would be a device that never waits. `products` is the
+    time of the step's bare matrix products in the cell's own framework, each called by itself;
+    `over_products` is the step's time ÷ that. It may lie below 1, and two frameworks' do not
+    compare: each product costs a dispatch, which a step that is compiled as a whole does without.
+    Only blocks in which both were measured count. None where there is no such block, with the
+    reason in `reason`.
     """
 
     of_peak: Interval | None
     over_products: Interval | None
     reason: str = ""
+    products: Interval | None = None
 
 
 def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
@@ -54,13 +57,14 @@ def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Eff
     """One cell against its device."""
     measured = {} if peak is None else peak.by_block
     work = flops(task, phase)
-    of_peak, over_products = [], []
+    of_peak, over_products, bare = [], [], []
     for block, times in entry.steps[phase].items():
         record, step = entry.blocks[block], statistics.median(times.values())
         if block in measured:
             of_peak.append(work / step / measured[block])
         if record.limits and (products := record.limits.product_seconds.get(phase)):
             over_products.append(step / products)
+            bare.append(products)
     reasons = []
     if not of_peak:
         reasons.append("the peak of the device was not measured")
@@ -70,6 +74,7 @@ def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Eff
         of_peak=median_interval(of_peak) if of_peak else None,
         over_products=median_interval(over_products) if over_products else None,
         reason="; ".join(reasons),
+        products=median_interval(bare) if bare else None,
     )
 
 

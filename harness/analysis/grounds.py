@@ -15,8 +15,8 @@ from harness.tasks.frozen import Frozen
 class Grounds(Frozen):
     """One table's leader against all others, and its first starter against all others.
 
-    Only setups that may be ranked count. The leader is the winner, or else the setup with the
-    shortest median step; `rivals` are its comparisons, each judged by itself. `first` starts in the
+    Only setups that may be ranked count. The leader is the winner, or else the first row
+    of the table; `rivals` are its comparisons, each judged by itself. `first` starts in the
     shortest median time (None where no start was timed); `head_starts` are its leads. Who shares
     no block with them is missing.
     """

@@ -15,6 +15,10 @@ CONFIDENCE = 0.95
 LEAST_EXACT = 6
 """Blocks from which on an exact interval at CONFIDENCE exists."""
 
+WIDEST = math.log(2)
+"""Half the width, on the logarithmic scale, from which on a ratio or a time counts as not known: it
+may be twice as large as its middle, or half of it. Reports then give no bounds."""
+
 Method = Literal["order-statistic", "rank-sum", "student-t", "combined", "none"]
 
 
@@ -84,6 +88,23 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
 
 
+def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The same of ratios that are given by their logarithms.
+
+    The middle of an even number is the geometric mean of two. So a ratio and its inverse agree,
+    whichever of the two setups is the baseline; arithmetic means could both exceed 1.
+    """
+    found = median_interval([math.exp(it) for it in logs], confidence)
+    if len(logs) % 2:
+        return found
+    middle = math.exp(statistics.median(logs))
+    low, high = found.low, found.high
+    if found.method == "student-t" and low is not None and high is not None:
+        mean, half = _student(logs, confidence)
+        low, high = min(math.exp(mean - half), middle), max(math.exp(mean + half), middle)
+    return found.model_copy(update={"estimate": middle, "low": low, "high": high})
+
+
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """The geometric mean of positive values with Student's t on their logarithms; None for one.
 
@@ -106,6 +127,13 @@ def half_width(interval: Interval) -> float | None:
     if interval.low is None or interval.high is None:
         return None
     return (math.log(interval.high) - math.log(interval.low)) / 2
+
+
+def too_wide(low: float, high: float) -> bool:
+    """Whether the size between two bounds counts as not known; see WIDEST."""
+    if low <= 0 <= high:  # it may be anything down to nothing
+        return low < high
+    return abs(math.log(high / low)) >= 2 * WIDEST
 
 
 def log_half_width(logs: Sequence[float], confidence: float = CONFIDENCE) -> float | None:

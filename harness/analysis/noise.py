@@ -183,10 +183,12 @@ def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
         return None
     seconds = sum(times := [it.seconds for it in samples])
     loads = [it.load for it in samples if it.load is not None]
+    pressure = _share([it.pressure_seconds for it in samples], times)
     return TurnNoise(
         seconds=seconds,
         steal_share=_share([it.steal_seconds for it in samples], times),
-        pressure_share=_share([it.pressure_seconds for it in samples], times),
+        # Its counter and the clock are read one after the other.
+        pressure_share=None if pressure is None else min(1.0, pressure),
         switches_per_second=sum(it.involuntary_switches for it in samples) / seconds,
         cpu_share=sum(it.cpu_seconds for it in samples) / seconds,
         load=statistics.median(loads) if loads else None,
@@ -228,7 +230,7 @@ def block_noise(records: Sequence[Record]) -> BlockNoise:
 
 
 def noisy(block: BlockNoise) -> str:
-    """Why one more block is to be made, by the rule declared above; empty where it is quiet."""
+    """Why a block is noisy, by the limits declared above; empty where it is quiet."""
     said = []
     if block.steal_share is not None and block.steal_share > STEAL_LIMIT:
         said.append(f"the hypervisor took {block.steal_share:.2f} of a core")

@@ -13,11 +13,8 @@ from harness.analysis.two_samples import (
     shift_interval,
     welch_interval,
 )
-from harness.analysis.verdicts import LEVEL, Verdict, holm, percent
+from harness.analysis.verdicts import LEVEL, MOST_MARGIN, Verdict, holm, percent
 from harness.tasks.frozen import Frozen
-
-MOST_MARGIN = 0.10
-"""A run that cannot tell a setup from itself to 10 % has no equality to claim."""
 
 
 class Shift(Frozen):

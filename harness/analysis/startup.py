@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.compare import Entry, log_ratios
-from harness.analysis.intervals import CONFIDENCE, Interval, median_interval
+from harness.analysis.intervals import CONFIDENCE, Interval, median_interval, ratio_interval
 from harness.analysis.signed import signed_interval
 from harness.cells import Phase
 from harness.records import PhaseRecord, Record
@@ -106,7 +105,7 @@ def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
 
 def _speed(ours: Entry, theirs: Entry, phase: Phase) -> Interval | None:
     logs = log_ratios(ours.steps[phase], theirs.steps[phase])
-    return median_interval([math.exp(it) for it in logs.values()], EACH) if logs else None
+    return ratio_interval(list(logs.values()), EACH) if logs else None
 
 
 def _paired(ours: Entry, theirs: Entry, phase: Phase, *, cold: bool) -> list[_Start]:

@@ -20,7 +20,8 @@ from harness.tasks.spec import Task
 class Table(Frozen):
     """One phase of one lane of one arena: the cells that may be compared, and who wins.
 
-    Rows stand fastest first, those that are not ranked after all others. `pairs` are the ratios to
+    Rows stand fastest first, by their ratio to the baseline; those that share no block with it come
+    last, and those that are not ranked after all others. `pairs` are the ratios to
     the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
     is none, and one that is known no better than to ±`precision` is told in its direction only.
     `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
@@ -75,11 +76,10 @@ def make_table(
         )
         for label, it in timed.items()
     }
-    labels = sorted(rows, key=lambda it: (rows[it].unranked != "", rows[it].step.estimate, it))
-    ranked = [it for it in labels if not rows[it].unranked]
-    delta = margin(floors)
-    contest = Contest(timed, labels, ranked, phase, delta, eligibility)
-    outcome = contest.against(baseline := baseline_of(ranked or labels))
+    ranked = [label for label, it in rows.items() if not it.unranked]
+    delta, baseline = margin(floors), baseline_of(ranked or rows)
+    contest = Contest(timed, ranked, baseline, phase, delta, eligibility)
+    outcome, labels = contest.against(baseline), contest.labels
     setup = timed[labels[0]].setup
     return Table(
         task=task,

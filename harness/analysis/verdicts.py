@@ -28,13 +28,15 @@ from harness.analysis.intervals import (
     LEAST_EXACT,
     Interval,
     mean_interval,
-    median_interval,
+    ratio_interval,
 )
 from harness.tasks.frozen import Frozen
 
 LEVEL = 1 - CONFIDENCE
 LEAST_MARGIN = 0.01
 """The smallest δ: a difference of 1 % is nothing to stake a decision on."""
+MOST_MARGIN = 0.10
+"""A run that cannot tell a setup from itself to 10 % has no equality to claim."""
 USUAL_PRECISION = 0.03
 """Half the width of the interval with which the size of a difference is told, where a run asks for
 no other; of one that is known less well only the direction is."""
@@ -87,8 +89,7 @@ def evidence(
 
     Raises ValueError where there is no block.
     """
-    ratios = [math.exp(it) for it in logs]
-    speed, cross = median_interval(ratios), mean_interval(ratios)
+    speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
     p, p_equivalent = sign_p(logs), equivalence_p(logs, margin)
     verdict, reason = _verdict(speed, p, p_equivalent, p, p_equivalent, margin, 1)
     return Pair(
@@ -193,7 +194,7 @@ def _verdict(
 
     Equivalence first: a difference below δ is none, however surely it is there.
     """
-    if agree <= LEVEL:
+    if agree <= LEVEL and margin <= MOST_MARGIN:
         wider = (hidden := _hidden(speed)) is not None and hidden > margin
         return "equivalent", f"its 90 % interval lies within {percent(margin)}" if wider else ""
     if differ <= LEVEL:
@@ -204,6 +205,8 @@ def _verdict(
         return "cannot tell", f"an exact test takes {LEAST_EXACT} blocks"
     if p <= LEVEL:
         return "cannot tell", f"the interval excludes 1, but over {family} rows that is not enough"
+    if p_equivalent <= LEVEL and margin > MOST_MARGIN:
+        return "cannot tell", f"this run cannot tell a setup from itself to {percent(MOST_MARGIN)}"
     if p_equivalent <= LEVEL:
         within = f"its 90 % interval lies within {percent(margin)}"
         return "cannot tell", f"{within}, but over {family} rows that is not enough"

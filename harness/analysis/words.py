@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from harness.analysis.intervals import Interval, half_width
+from harness.analysis.intervals import WIDEST, Interval, half_width, too_wide
 from harness.analysis.stopping import Standing
 from harness.analysis.verdicts import Pair, percent
 
@@ -13,6 +14,29 @@ DIGITS = 3
 """Significant digits of every measured number that is shown."""
 NAMED = 4
 """Setups that a sentence names; of more it gives the number."""
+UNKNOWN = "not known"
+"""What stands in place of bounds that are WIDEST or wider."""
+DIRECTLY = "compared directly, in the same blocks"
+"""Said where two setups do not stand to each other as their ratios to the baseline do."""
+
+
+class Order(NamedTuple):
+    """How a table's rows stand: by their ratios to its `first` baseline; the table shows `speeds`,
+    the ratios to `baseline` of those that are ranked, 0 where no block is shared."""
+
+    first: str
+    baseline: str
+    speeds: Mapping[str, float]
+
+    def above(self, label: str) -> list[str]:
+        """Labels with a larger ratio, the largest first."""
+        own = self.speeds[label]
+        found = [it for it, speed in self.speeds.items() if own and speed > own]
+        return sorted(found, key=lambda it: -self.speeds[it])
+
+    def next(self, label: str) -> str:
+        """The largest ratio but one's own."""
+        return max((it for it in self.speeds if it != label), key=self.speeds.__getitem__)
 
 
 def decimals(value: float, digits: int = DIGITS) -> int:
@@ -38,9 +62,21 @@ def ratio_texts(speed: Interval) -> tuple[str, str | None, str | None]:
 
 
 def ratio(speed: Interval) -> str:
-    """A speed ratio as everyone shows it, e.g. `1.31 × (1.28–1.34)`."""
+    """A speed ratio in a sentence, e.g. `1.31 × (1.28–1.34)`."""
     estimate, low, high = ratio_texts(speed)
+    if unknown(speed):
+        return f"{estimate} × (not known to a factor of 2)"
     return f"{estimate} ×" if low is None else f"{estimate} × ({low}–{high})"
+
+
+def unknown(it: Interval) -> bool:
+    """Whether an interval is so wide that its bounds are not shown."""
+    return it.low is not None and it.high is not None and too_wide(it.low, it.high)
+
+
+def width(half_width: float) -> str:
+    """How well a ratio is known, by half the width of its interval: `±3.2 %`, or `not known`."""
+    return UNKNOWN if half_width >= WIDEST else f"±{percent(half_width)}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -74,6 +110,8 @@ def doubt(pair: Pair) -> str:
     """Why a pair's verdict is `cannot tell`."""
     if pair.reason or pair.hidden is None:
         return pair.reason or pair.speed.reason
+    if unknown(pair.speed):
+        return "this run's noise hides even a factor of 2"
     return f"this run's noise hides anything below {percent(pair.hidden)}"
 
 
@@ -83,19 +121,21 @@ def by_how_much(pairs: Sequence[Pair], precision: float) -> str:
     A ratio that says "faster" with an interval from 1.1 to 1.4 answers who, and not by how much.
     """
     wide = {
-        it.label: width
+        it.label: half
         for it in pairs
         if it.verdict in ("faster", "slower")
-        and (width := half_width(it.speed)) is not None
-        and width > precision
+        and (half := half_width(it.speed)) is not None
+        and half > precision
     }
     if not wide:
         return ""
     if len(wide) > NAMED:
-        least, most = percent(min(wide.values())), percent(max(wide.values()))
-        told = f"{len(wide)} of {len(pairs)} ratios (known to ±{least} to ±{most})"
+        least, most = min(wide.values()), max(wide.values())
+        known = f"{width(least)} to {width(most)}" if most < WIDEST else f"{width(least)} or worse"
+        how = f"known to {known}" if least < WIDEST else UNKNOWN
+        told = f"{len(wide)} of {len(pairs)} ratios ({how})"
     else:
-        told = listed([f"{label} (±{percent(width)})" for label, width in wide.items()])
+        told = listed([f"{label} ({width(half)})" for label, half in wide.items()])
     return f"This run cannot tell to ±{percent(precision)} by how much: {told}."
 
 
@@ -110,14 +150,15 @@ def precision_sentence(standing: Standing) -> str:
     name = f"{widest.label} ÷ {widest.baseline} ({widest.phase})"
     if widest.half_width is None:
         return f"{blocks}; {name} has no interval"
-    width = f"±{percent(widest.half_width)}"
+    wide = widest.half_width >= WIDEST
+    how = UNKNOWN if wide else f"known to {width(widest.half_width)}"
     if standing.precision is None:
-        return f"{blocks}; the widest ratio, {name}, is known to {width}"
+        return f"{blocks}; the widest ratio, {name}, is {how}"
     target = f"±{percent(standing.precision)}"
     if standing.reached:
         return f"{blocks}, until every ratio was known to {target}"
     if widest.half_width > standing.precision:
-        return f"{blocks}; {name} is known to {width}, not {target}"
+        return f"{blocks}; {name} is {how}" + ("" if wide else f", not {target}")
     return f"{blocks}; every ratio is within {target}, but not yet for two blocks running"
 
 
@@ -132,14 +173,20 @@ def aggregate_sentence(
 
 
 def ranking(
-    leader: str | None, rivals: Mapping[str, Pair | None], won: bool, back: Pair | None, others: int
+    order: Order,
+    leader: str | None,
+    rivals: Mapping[str, Pair | None],
+    *,
+    won: bool,
+    back: Pair | None,
+    others: int,
 ) -> str:
     """Who is the fastest of a table, or why nobody is.
 
-    `leader` is the winner, or else the setup with the shortest median step among those that are
-    ranked, None where there is none; `rivals` are the others that are, each with the pair in which
-    the leader is compared with it, None where the two share no block. `back` is the row that takes
-    the win back; `others` is the number of setups that are not ranked.
+    `leader` is the winner, or else the first row that is ranked, None where there is none; `rivals`
+    are the others that are, each with the pair in which the leader is compared with it, None where
+    the two share no block. `back` is the row that takes the win back; `others` is the number of
+    setups that are not ranked.
     """
     left_out = ""
     if others and leader:
@@ -148,13 +195,21 @@ def ranking(
         return "No winner: nothing here may be ranked."
     if back:
         return _taken_back(leader, back) + left_out
-    return (_won if won else _not_won)(leader, rivals, bool(others)) + left_out
+    said = _won(order, leader, rivals) if won else _not_won(order, leader, rivals, bool(others))
+    return said + left_out
 
 
-def _won(winner: str, rivals: Mapping[str, Pair | None], _: bool) -> str:
+def _won(order: Order, winner: str, rivals: Mapping[str, Pair | None]) -> str:
     closest = min((it for it in rivals.values() if it), key=lambda it: it.speed.estimate)
-    others = "the next, " if len(rivals) > 1 else ""
-    return f"{winner} is the fastest: {ratio(closest.speed)} as fast as {others}{closest.baseline}."
+    other = closest.baseline
+    name = other
+    if len(rivals) > 1:
+        name = f"the next, {other}" if other == order.next(winner) else f"the closest, {other}"
+    said = f"{winner} is the fastest: {ratio(closest.speed)} as fast as {name}"
+    if not (above := order.above(winner)):
+        return f"{said}."
+    larger = "has a larger ratio" if len(above) == 1 else "have larger ratios"
+    return f"{said}, {DIRECTLY}; {listed(above)} {larger} to {order.baseline} all the same."
 
 
 def _taken_back(winner: str, row: Pair) -> str:
@@ -165,7 +220,7 @@ def _taken_back(winner: str, row: Pair) -> str:
     )
 
 
-def _not_won(leader: str, rivals: Mapping[str, Pair | None], others: bool) -> str:
+def _not_won(order: Order, leader: str, rivals: Mapping[str, Pair | None], others: bool) -> str:
     if not rivals:
         if others:
             return f"{leader} is the only setup here that may be ranked."
@@ -182,8 +237,8 @@ def _not_won(leader: str, rivals: Mapping[str, Pair | None], others: bool) -> st
     contrary = [it for it in pairs if it.verdict == "slower"]
     if contrary:
         return (
-            f"No winner: {leader} has the shortest median step, "
-            f"yet {contrary[0].baseline} was faster in the blocks that they share."
+            f"No winner: {leader} has the largest ratio to {order.first}, yet "
+            f"{contrary[0].baseline} is {ratio(contrary[0].speed.inverted())} as fast, {DIRECTLY}."
         )
     return _tied(leader, [it for it in pairs if it.verdict != "faster"])
 
@@ -195,11 +250,13 @@ def _tied(leader: str, tied: Sequence[Pair]) -> str:
         within = percent(max(it.margin for it in tied))
         return f"No winner: between {leader} and {names} is no difference larger than {within}."
     blocks = f"{min(it.n for it in tied)} blocks"
-    if len(tied) > 1:
-        closest = min(tied, key=lambda it: it.speed.estimate)
-        near = f"it is {ratio(closest.speed)} as fast as {closest.baseline}"
-        return f"No winner: {blocks} cannot tell {leader} from {names}; {near}."
-    return (
-        f"No winner: {blocks} cannot tell {leader} from {names}; "
-        f"the first is {ratio(tied[0].speed)} as fast, and {doubt(tied[0])}."
+    closest = min(
+        (it for it in tied if it.verdict != "equivalent"), key=lambda it: it.speed.estimate
     )
+    near = f"the first is {ratio(closest.speed)} as fast"
+    if len(tied) > 1:
+        near = f"it is {ratio(closest.speed)} as fast as {closest.baseline}"
+    if closest.speed.estimate < 1:
+        near += f", {DIRECTLY}"
+    why = doubt(closest)
+    return f"No winner: {blocks} cannot tell {leader} from {names}; {near}, and {why}."

@@ -126,8 +126,8 @@ def _throughput(summary: Summary, places: Places) -> Chart:
         name="throughput",
         section="speed",
         title="Throughput, with its interval over blocks",
-        alt="Dot plot of examples per second for every task and phase, fastest first, with "
-        "intervals; the tables of this section hold the same numbers.",
+        alt="Dot plot of examples per second for every task and phase, in the order of the "
+        "tables, with intervals; the tables of this section hold the same numbers.",
         panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
     )
 

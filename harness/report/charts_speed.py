@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from harness.analysis.startup import BreakEven
 from harness.analysis.summary import CellRow, Summary, Table
+from harness.analysis.words import unknown
 from harness.report import format as fmt
 from harness.report.arrange import arenas, keys, panel_title, side_by_side, table_scope
 from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Spot
@@ -46,9 +47,10 @@ def _share(row: CellRow) -> tuple[Mark, ...]:
     it = row.efficiency.of_peak
     if it is None:
         return ()
-    text = fmt.whole_percent(it.estimate)
-    known = it.low is not None and it.high is not None
-    bounds = f"({fmt.whole_percent(it.low)}–{fmt.whole_percent(it.high)})" if known else ""
+    text, bounds = fmt.of_peak(it.estimate), ""
+    if it.low is not None and it.high is not None:
+        bounds = f"({fmt.of_peak(it.low)}–{fmt.of_peak(it.high)})"
+        bounds = fmt.NOT_KNOWN if unknown(it) else bounds
     return (
         Mark(look(row.cell.setup), it.estimate, it.low, it.high, text=text, told=(text, bounds)),
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from harness.analysis.advice import LARGE_BATCH, Advice, Finding, weighed
+from harness.analysis.advice import FEWEST, Advice, Finding, weighed
 from harness.analysis.memory import Amount
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import LEAST_MARGIN, percent
-from harness.analysis.words import doubt, listed, pair_sentence, ratio
+from harness.analysis.words import DIRECTLY, doubt, listed, pair_sentence, ratio
 from harness.cells import THROUGHPUT
+from harness.records import Run
 from harness.report import format as fmt
 from harness.report.content import Choice
 from harness.report.inert import line
 from harness.report.looks import Places, lane_mark
+from harness.report.suggestions import blocks_to_decide, unmeasured, way
 
 TITLES = {
     "short": "Short experiments that start often",
@@ -24,29 +26,21 @@ TITLES = {
     "memory": "Tight memory",
     "gpu": "Work on a GPU",
 }
-UNMEASURED = {
-    "short": "No start was timed by itself.",
-    "long": "No training steps were timed.",
-    "single": "No prediction of one example at a time was timed; --phase latency does that.",
-    "large": f"No batch here has {LARGE_BATCH:,} examples or more; --set batch_size=2048 does.",
-    "memory": "No peak of a whole process was counted.",
-    "gpu": "All of it ran on the CPU; --device gpu measures on a GPU where there is one.",
-}
-DEPENDS, UNKNOWN = "It depends", "Not measured here"
+DEPENDS, UNDECIDED, UNKNOWN = "It depends", "Cannot tell", "Not measured here"
 NAMED = 3
 """So many tables are named one by one; of more, only how many others there are is said."""
 
 
-def choices(summary: Summary, places: Places) -> tuple[Choice, ...]:
+def choices(run: Run, summary: Summary, places: Places) -> tuple[Choice, ...]:
     """One choice a scenario; none where nothing was measured."""
-    return tuple(_Told(summary.tables, places, it).choice() for it in summary.advice)
+    return tuple(_Told(run, summary.tables, places, it).choice() for it in summary.advice)
 
 
 class _Told:
     """One advice, among the tables that it is about."""
 
-    def __init__(self, tables: Sequence[Table], places: Places, advice: Advice) -> None:
-        self._tables, self._places, self._advice = tables, places, advice
+    def __init__(self, run: Run, tables: Sequence[Table], places: Places, advice: Advice) -> None:
+        self._run, self._tables, self._places, self._advice = run, tables, places, advice
 
     def choice(self) -> Choice:
         advice = self._advice
@@ -61,14 +55,14 @@ class _Told:
     def _said(self) -> tuple[str, str]:
         advice, findings = self._advice, self._advice.findings
         if advice.kind == "not measured":
-            return UNKNOWN, UNMEASURED[advice.scenario]
+            return UNKNOWN, unmeasured(advice.scenario, self._run)
         if advice.kind == "differs":
             return DEPENDS, f"{'; '.join(self._groups())}."
         answer = {
             "one": f"{advice.setups[0]}{self._up_to()}" if advice.setups else "",
             "even": f"No difference that matters: {listed(advice.setups)}",
             "alone": "Nothing to choose from",
-            "cannot tell": "Cannot tell",
+            "cannot tell": UNDECIDED,
         }[advice.kind]
         closest = min(findings, key=self._closeness)
         if len(findings) == 1:
@@ -97,7 +91,11 @@ class _Told:
         if it.kind == "alone":
             who = f"only {it.labels[0]}" if it.labels else "nothing"
             return f"{who} may be ranked"
-        return by_evidence[self._advice.evidence](it)
+        said = by_evidence[self._advice.evidence](it)
+        if it.kind != "cannot tell":
+            return said
+        blocks = blocks_to_decide(self._advice.evidence, it, self._tables[it.table])
+        return f"{said}; {way(blocks, self._advice.evidence)}"
 
     def _speed(self, it: Finding) -> str:
         if it.pair is None:
@@ -108,6 +106,7 @@ class _Told:
             within = f"no difference larger than {percent(it.pair.margin)}"
             return f"between {it.labels[0]} and {listed(it.labels[1:])} is {within}"
         said = f"{it.pair.label} is {ratio(it.pair.speed)} as fast as {it.pair.baseline}"
+        said += f", {DIRECTLY}" if it.pair.speed.estimate < 1 else ""
         why = doubt(it.pair)
         return f"{said}: {why}" if why else said
 
@@ -119,17 +118,23 @@ class _Told:
         if it.kind == "one":
             kept = ", and nothing overtakes it" if self._advice.steps is None else ""
             return f"{it.lead.label} is under way {seconds} before {it.lead.other}{kept}"
-        why = f": {lead.reason}" if lead.low is None and lead.reason else ""
+        starts = fmt.count(lead.n, "start")
+        why = f"{starts} of each {'does' if lead.n == 1 else 'do'} not show it"
+        if lead.low is None:
+            why = f"{starts} of each says nothing of the spread"
         return (
             f"{it.lead.label} seems to be under way {seconds} before {it.lead.other}, "
-            f"which is not sure{why}"
+            f"which is not sure: {why}"
         )
 
     def _memory(self, it: Finding) -> str:
         kind, peaks = weighed(self._tables[it.table])
         missing = [name for name in it.labels if name not in peaks]
         if missing:
-            return f"no peak of {listed(missing)} was counted"
+            rows = {row.cell.setup.label: row.peaks for row in self._tables[it.table].rows}
+            reasons = {getattr(rows[name], kind).reason for name in missing} - {""}
+            why = f" ({listed(sorted(reasons))})" if reasons else ""
+            return f"no peak of {listed(missing)} was counted{why}"
         what = "the whole process" if kind == "total_rss" else "on the device, all"
         own = f"{what} of {it.labels[0]} takes {_range(peaks[it.labels[0]])} at its peak"
         if it.kind == "even":
@@ -137,7 +142,14 @@ class _Told:
         others = [name for name in peaks if name not in it.labels]
         after = min(others, key=lambda name: peaks[name].bytes or 0) if others else it.labels[1]
         near = it.labels[1] if it.kind == "cannot tell" else after
-        return f"{own}, that of {near} {_range(peaks[near])}"
+        said = f"{own}, that of {near} {_range(peaks[near])}"
+        if it.kind != "cannot tell":
+            return said
+        counts = min(peaks[name].n for name in (it.labels[0], near))
+        told = fmt.count(counts, "count")
+        if counts < FEWEST:
+            return f"{said}: {told} of each, and it takes {FEWEST}"
+        return f"{said}: {told} of each lie too near to one another"
 
     def _groups(self) -> list[str]:
         """Who is to be chosen where, those of most tables first."""
@@ -147,7 +159,11 @@ class _Told:
             groups.setdefault((it.kind, told), []).append(it)
         order = {"one": 0, "even": 1, "cannot tell": 2, "alone": 3}
         ordered = sorted(groups.values(), key=lambda own: (order[own[0].kind], -len(own)))
-        return [f"{_group(own[0])} {self._where(own)}" for own in ordered]
+        return [
+            f"{_group(own[0])} {self._where(own)}"
+            + (f" ({self._because(own[0])})" if own[0].kind == "cannot tell" else "")
+            for own in ordered
+        ]
 
     def _where(self, findings: Sequence[Finding]) -> str:
         names, left = [self._name(it) for it in findings], len(findings) - NAMED

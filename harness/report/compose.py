@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import harness
 from harness.analysis.intervals import CONFIDENCE
 from harness.analysis.summary import Summary, Table
-from harness.analysis.verdicts import percent
+from harness.analysis.verdicts import MOST_MARGIN, percent
 from harness.analysis.words import listed, precision_sentence
 from harness.cells import THROUGHPUT
 from harness.records import Run, Source
@@ -20,6 +20,7 @@ from harness.report.content import Column, Content, Grid, Repeat, Section, Troub
 from harness.report.everything import everything
 from harness.report.inert import line, lines
 from harness.report.looks import Places, framework_title, label, place
+from harness.report.suggestions import to_decide
 
 QUESTION = (
     "Given the same network, the same first weights, the same batches and the same mathematics: "
@@ -41,7 +42,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
-        choices=choices(summary, places),
+        choices=choices(run, summary, places),
         speed=_speed(summary, places, others),
         quality=tuple(
             qualities.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
@@ -55,10 +56,11 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         noise=noise.sections(
             summary,
             _stopped_by(run),
+            repeats=run.info.config.get("repeat_noisy", True),
         ),
         troubles=troubles(summary),
         left_out=left_out(run),
-        method=_method(run),
+        method=_method(run, summary),
         everything=everything(run, summary),
         repeat=_repeat(run),
     )
@@ -104,6 +106,8 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     if floor:
         told.append(("Noise floor", floor))
     told.append(("Ended", _ended(run)))
+    if command := to_decide(run, summary):
+        told.append(("To decide what is open", line(command)))
     return tuple(told)
 
 
@@ -191,7 +195,8 @@ def _stopped_by(run: Run) -> str:
     return line(run.stopped_by or "it was killed, or still goes on")
 
 
-def _method(run: Run) -> tuple[tuple[str, str], ...]:
+def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
+    """How it was measured: only what this run's configuration does."""
     process = (
         "A process of its own for every framework and mode of a comparison: a fresh one in blocks "
         "whose starts are timed, in the others one forked from a process that had imported the "
@@ -199,6 +204,26 @@ def _method(run: Run) -> tuple[tuple[str, str], ...]:
         if any(it.forked for it in run.records)
         else "One fresh process for every framework and mode of a comparison, started in random "
         "order and alive side by side."
+    )
+    resting = (
+        " A setup whose ratios have all met the precision that was asked for sits out from then on."
+        if run.info.config.get("precision") is not None
+        else ""
+    )
+    twins = any(it.floors for it in summary.noise)
+    delta = "1 %"
+    if twins:
+        delta += (
+            ", or what a setup against itself could not rule out in this run, whichever is more; "
+            f"beyond {percent(MOST_MARGIN)} nothing is called equivalent"
+        )
+    quality = (
+        (
+            "Quality",
+            "A full training from the shared start of each seed; the time to the target is "
+            "training time, with evaluation off the clock. Not reached counts as infinite and is "
+            "never dropped.",
+        ),
     )
     confidence = fmt.whole_percent(CONFIDENCE)
     return (
@@ -223,17 +248,19 @@ def _method(run: Run) -> tuple[tuple[str, str], ...]:
             "Interval",
             f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
             "on between two ordered block values (exact, whatever the distribution), with fewer by "
-            "Student’s t on the logarithms, with one block not at all. Where a precision was asked "
-            "for, a setup whose ratios have all met it sits out from then on.",
+            "Student’s t on the logarithms, with one block not at all. Bounds that are a factor of "
+            "4 apart or more, a factor of 2 to either side, are not shown: the number is “not "
+            f"known”; results.csv has them all the same.{resting}",
         ),
         (
             "Verdict",
             "Faster and slower are exact sign tests of the block ratios; equivalent is two "
-            "one-sided ones, that the difference is below δ: 1 %, or what a setup against itself "
-            "could not rule out in this run, whichever is more. Both are corrected over the rows "
-            "of a table (Holm), so that a whole table holds a false answer in at most one of 20 "
-            "runs. Whatever neither test decides is “cannot tell”. A winner is faster than every "
-            "other.",
+            f"one-sided ones, that the difference is below δ: {delta}. Both are corrected over the "
+            "rows of a table (Holm), so that a whole table holds a false answer in at most one of "
+            "20 runs. Whatever neither test decides is “cannot tell”. Rows stand in the order of "
+            "their ratios to the baseline. A winner is faster than every other, compared directly: "
+            "the median of the ratios of two setups in the same blocks is not always the quotient "
+            "of their two ratios to a third.",
         ),
         (
             "Ranked",
@@ -256,12 +283,7 @@ def _method(run: Run) -> tuple[tuple[str, str], ...]:
             "the high-water mark of a phase above the resident size at its start; total peak RSS "
             "includes the framework itself. 1 MB is 1,000,000 bytes.",
         ),
-        (
-            "Quality",
-            "A full training from the shared start of each seed; the time to the target is "
-            "training time, with evaluation off the clock. Not reached counts as infinite and is "
-            "never dropped.",
-        ),
+        *(quality if summary.qualities else ()),
     )
 
 

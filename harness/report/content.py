@@ -5,6 +5,7 @@ Every text in it is already inert (`inert.line`), every number already formatted
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +16,14 @@ Kind = Literal["name", "number", "text"]
 class Column:
     """`name` is set as code, `number` to the right, `text` to the left.
 
-    `ratio` and `verdict` are those that follow the choice of a baseline.
+    `ratio` and `verdict` are those that follow the choice of a baseline. `description` says what
+    the title cannot.
     """
 
     title: str
     kind: Kind = "number"
     role: Literal["", "ratio", "verdict"] = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,15 @@ class Scope:
 
 
 ALL = Scope()
+
+
+def explained(columns: Iterable[Column]) -> tuple[str, ...]:
+    """The descriptions of columns as notes below their table."""
+    return tuple(
+        f"{it.title[:1].upper()}{it.title[1:]}: {it.description}"
+        for it in columns
+        if it.description
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from harness.analysis.startup import BreakEven, Startup
 from harness.analysis.summary import CellRow, Table
 from harness.report import format as fmt
 from harness.report import values
-from harness.report.content import Column, Grid, Section, Value
+from harness.report.content import Column, Grid, Section, Value, explained
 from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark, scope
 
@@ -20,9 +20,18 @@ WHOLE = (
     "The whole start is import, build and both calls, less the two steps that these make; the "
     "lines of the figure begin there and rise by a steady step."
 )
+INCREMENTAL = Column(
+    "peak RSS, incremental",
+    description="What the phase’s first steps add to the resident memory of the process; the "
+    "framework itself is in there before.",
+)
+TOTAL = Column(
+    "peak RSS, total",
+    description="The resident memory of the whole process, with Python and the framework.",
+)
 PEAKS = {
-    "incremental_rss": "peak RSS, incremental",
-    "total_rss": "peak RSS, total",
+    "incremental_rss": INCREMENTAL.title,
+    "total_rss": TOTAL.title,
     "logical": "logical peak",
     "device_allocated": "device peak, allocated",
     "device_reserved": "device peak, reserved",
@@ -104,7 +113,12 @@ def amount(peaks: MemoryPeaks, kind: str) -> int | None:
 def memory(table: Table, number: int, places: Places) -> Section:
     """The peaks, each kind in its own column, beside the least that the mathematics needs."""
     peaks = counted_peaks(table.rows)
-    columns = (NAME, *(Column(PEAKS[it]) for it in peaks), Column("least possible"))
+    known = {"incremental_rss": INCREMENTAL, "total_rss": TOTAL}
+    columns = (
+        NAME,
+        *(known.get(it, Column(PEAKS[it])) for it in peaks),
+        Column("least possible"),
+    )
     rows = [
         (
             Value(label(row.cell.setup)),
@@ -119,7 +133,8 @@ def memory(table: Table, number: int, places: Places) -> Section:
         for it in peaks
         if amount(row.peaks, it) is None and getattr(row.peaks, it).reason
     }
-    return _plain("memory", table, number, places, columns, rows, tuple(sorted(reasons)))
+    notes = explained(columns) if number == 1 else ()
+    return _plain("memory", table, number, places, columns, rows, (*notes, *sorted(reasons)))
 
 
 def _peak(row: CellRow, kind: str) -> Value:

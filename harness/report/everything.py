@@ -11,6 +11,7 @@ from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report import values
 from harness.report.content import Column, Everything, Grid, Raw, Value
+from harness.report.details import INCREMENTAL, TOTAL
 from harness.report.inert import line
 from harness.report.looks import label, place, scope
 from harness.report.sections import judgement
@@ -26,8 +27,8 @@ COLUMNS = (
     Column("× as fast"),
     Column("as", "text"),
     Column("verdict", "text"),
-    Column("peak RSS, incremental"),
-    Column("peak RSS, total"),
+    INCREMENTAL,
+    TOTAL,
     Column("blocks"),
     Column("lane", "text"),
     Column("where", "text"),

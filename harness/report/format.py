@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.analysis.intervals import Interval
-from harness.analysis.words import DIGITS, ratio_texts
+from harness.analysis.words import DIGITS, UNKNOWN, ratio_texts, unknown
 
 NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""
+NOT_KNOWN = f"({UNKNOWN})"
+"""In place of bounds between which the size counts as not known (intervals.WIDEST)."""
 SAME = "1 ×"
 """The baseline's own ratio: one by definition, so without digits."""
 
@@ -74,6 +76,11 @@ def whole_percent(share: float | None) -> str:
     return f"{100 * share:.2g} %" if 0 < abs(share) < 0.00995 else f"{100 * share:.0f} %"
 
 
+def of_peak(share: float | None) -> str:
+    """A share of what a device reached at most; what is beyond it was measured too low."""
+    return "over 100 %" if share is not None and share > 1.005 else whole_percent(share)
+
+
 def quality(value: float | None, metric: str) -> str:
     """A metric's value: accuracy in percent, an error with three digits."""
     return percent(value) if metric == "accuracy" else number(value)
@@ -91,6 +98,8 @@ def number_interval(interval: Interval) -> tuple[str, str]:
     scale = interval.estimate
     if interval.low is None or interval.high is None:
         return number(scale), ""
+    if unknown(interval):
+        return number(scale), NOT_KNOWN
     return number(scale), f"({_fixed(interval.low, scale)}–{_fixed(interval.high, scale)})"
 
 
@@ -99,6 +108,8 @@ def seconds_interval(interval: Interval) -> tuple[str, str]:
     scale = interval.estimate
     if interval.low is None or interval.high is None:
         return seconds(scale), ""
+    if unknown(interval):
+        return seconds(scale), NOT_KNOWN
     unit, name = _unit(scale, _TIMES)
     low, high = (_fixed(it / unit, scale / unit) for it in (interval.low, interval.high))
     return seconds(scale), f"({low}–{high} {name})"
@@ -107,6 +118,8 @@ def seconds_interval(interval: Interval) -> tuple[str, str]:
 def ratio_interval(interval: Interval) -> tuple[str, str]:
     """A ratio and its bounds in brackets (empty without any), e.g. `1.31 ×`, `(1.28–1.34)`."""
     estimate, low, high = ratio_texts(interval)
+    if unknown(interval):
+        return f"{estimate} ×", NOT_KNOWN
     return f"{estimate} ×", "" if low is None else f"({low}–{high})"
 
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.analysis.intervals import too_wide
 from harness.cells import Setup
 from harness.gate.check import Checked
 from harness.gate.judging import Line
-from harness.report.format import percent
+from harness.report.format import NOT_KNOWN, percent
 from harness.report.inert import cell, code, prose
 from harness.report.inert import line as inert
 
@@ -31,7 +32,8 @@ SAID = {
     "regression": "Something became worse.",
     "not comparable": "Nothing that was timed can be compared.",
     "parity failed": "Not every setup computes what the reference computes.",
-    "cannot tell": "The blocks do not decide it; make more, or measure on a quieter machine.",
+    "cannot tell": "The blocks do not decide it: check again on a quieter machine, or allow a "
+    "larger change with --fail-on speed:10%.",
 }
 
 
@@ -90,9 +92,10 @@ def _name(setup: Setup) -> str:
 def _change(it: Line) -> str:
     if it.what != "speed" or it.change is None:
         return "" if not it.change or abs(it.change) < 1e-4 else _signed(it.change)
-    bounds = (
-        "" if it.low is None or it.high is None else f" ({_signed(it.low)} to {_signed(it.high)})"
-    )
+    bounds = ""
+    if it.low is not None and it.high is not None:
+        wide = too_wide(1 + it.low, 1 + it.high)
+        bounds = f" {NOT_KNOWN}" if wide else f" ({_signed(it.low)} to {_signed(it.high)})"
     return f"{_signed(it.change)} time{bounds}"
 
 

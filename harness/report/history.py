@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.history import Counts, Metric, Point, Series
+from harness.analysis.intervals import too_wide
 from harness.errors import StoreError
 from harness.report import format as texts
 from harness.report.inert import line
@@ -61,6 +62,8 @@ def render(series: Series, metric: Metric, console: Console) -> None:
 def _bounds(point: Point, counts: Counts) -> str:
     if point.low is None or point.high is None or point.low == point.high:
         return ""
+    if too_wide(point.low, point.high):
+        return f" {texts.NOT_KNOWN}"
     return f" ({text(point.low, counts)}–{text(point.high, counts)})"
 
 

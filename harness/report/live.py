@@ -108,7 +108,7 @@ class Screen(Plain):
     def _picture(self, step: Step, setup: Setup | None, done: float) -> Group:
         assert self._now is not None
         number, of, block, left = self._now
-        share = (number - 1 + done) / of
+        share = min(1.0, (number - 1 + done) / of)
         left = max(0.0, left - (time.monotonic() - self._began))
         head = Grid.grid(padding=(0, 2))
         head.add_row(

@@ -9,7 +9,7 @@ from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import percent
-from harness.analysis.words import listed
+from harness.analysis.words import listed, width
 from harness.cells import PHASES
 from harness.report import format as fmt
 from harness.report import values
@@ -18,14 +18,19 @@ from harness.report.inert import line
 from harness.report.looks import label, lane_mark
 from harness.report.values import NOTHING
 
+REPEATED = (
+    "one more block is made for it, up to a third more in all, by a rule declared before the run; "
+    "both are kept and both count"
+)
+KEPT = "it is kept and counts, and this run makes no other for it"
 LEAST_DRIFT = 2
 """Blocks without which there is no way from one to the next."""
 
 
-def sections(summary: Summary, rule: str) -> tuple[Section, ...]:
+def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Section, ...]:
     """For every arena its noise floor, how well each ratio is known, then its blocks.
 
-    `rule` is what ended the run.
+    `rule` is what ended the run; `repeats` says whether it makes a block for each noisy one.
     """
     found, pairs = [], zip(summary.noise, summary.standings, strict=True)
     for number, (noise, standing) in enumerate(pairs, start=1):
@@ -34,7 +39,7 @@ def sections(summary: Summary, rule: str) -> tuple[Section, ...]:
         if standing.precision is not None and standing.widths:
             found.append(_precision(noise, standing, standing.precision, rule, number))
         if any(it.score is not None for it in noise.blocks):
-            found.append(_blocks(noise, number))
+            found.append(_blocks(noise, number, repeats=repeats))
         found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
     return tuple(found)
 
@@ -46,10 +51,15 @@ def fact(noises: Sequence[ArenaNoise]) -> str:
     for phase in PHASES:
         of_phase = [it.floor for it in floors if it.phase == phase and it.floor is not None]
         if of_phase:
-            low, high = percent(min(of_phase)), percent(max(of_phase))
+            low, high = _floor(min(of_phase)), _floor(max(of_phase))
             said.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
     names = listed(sorted({label(it.setup) for it in floors}))
     return f"{', '.join(said)} ({names} against itself)" if said else ""
+
+
+def _floor(half: float) -> str:
+    """A noise floor in a sentence: `1.4 %`, or `not known`."""
+    return width(half).removeprefix("±")
 
 
 def _floors(noise: ArenaNoise, number: int) -> Section:
@@ -88,7 +98,7 @@ def _floor_row(floor: Floor) -> tuple[Value, ...]:
         Value(floor.phase),
         Value(label(floor.setup)),
         values.ratio(floor.speed),
-        Value(fmt.NONE if floor.floor is None else f"± {percent(floor.floor)}", raw=floor.floor),
+        _half_width(floor.floor),
         values.count(floor.speed.n),
     )
 
@@ -132,12 +142,17 @@ def _precision_row(width: Width) -> tuple[Value, ...]:
         Value(line(width.baseline)),
         Value(width.phase),
         values.count(width.n),
-        Value(fmt.NONE if known is None else f"± {percent(known)}", raw=known),
+        _half_width(known),
         Value("met" if width.known else "not met"),
     )
 
 
-def _blocks(noise: ArenaNoise, number: int) -> Section:
+def _half_width(half: float | None) -> Value:
+    text = fmt.NONE if half is None else width(half).replace("±", "± ")
+    return Value(text, raw=half)
+
+
+def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
     columns = (
         Column("block"),
         Column("noise score"),
@@ -161,11 +176,10 @@ def _blocks(noise: ArenaNoise, number: int) -> Section:
         else "No block was noisy.",
         grid=Grid(columns, tuple(_block_row(it) for it in noise.blocks)),
         notes=(
-            "A score above 1 is a noisy block: by a rule declared before the run one more block is "
-            "made for it; both are kept and both count. Stolen is CPU time that the hypervisor "
-            "gave to others, in cores; pressure is the share of the time in which some task waited "
-            "for a core; scatter is how much the same work varied from round to round (the middle "
-            "half of its times, over their median).",
+            f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
+            "time that the hypervisor gave to others, in cores; pressure is the share of the time "
+            "in which some task waited for a core; scatter is how much the same work varied from "
+            "round to round (the middle half of its times, over their median).",
         ),
     )
 

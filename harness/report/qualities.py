@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.intervals import Interval
+from harness.analysis.intervals import Interval, too_wide
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.quality_pairs import QualityPair
 from harness.report import format as fmt
@@ -64,6 +64,8 @@ def _to_target_bounds(row: QualityRow) -> str:
     it = row.to_target
     if it is None or it.method == "none" or it.low is None:
         return ""
+    if it.high is not None and too_wide(it.low, it.high):
+        return fmt.NOT_KNOWN
     high = "∞" if it.high is None else fmt.seconds(it.high)
     return f"({fmt.seconds(it.low)}–{high})"
 
@@ -71,7 +73,10 @@ def _to_target_bounds(row: QualityRow) -> str:
 def _bounds(interval: Interval, metric: str) -> str:
     if interval.low is None or interval.high is None:
         return ""
-    return f"({fmt.quality(interval.low, metric)}–{fmt.quality(interval.high, metric)})"
+    # By Student's t an end may lie where no accuracy and no error can.
+    low, high = max(0.0, interval.low), interval.high
+    high = min(1.0, high) if metric == "accuracy" else high
+    return f"({fmt.quality(low, metric)}–{fmt.quality(high, metric)})"
 
 
 def margin_text(pair: QualityPair) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from harness.analysis.intervals import Interval
 from harness.analysis.summary import CellRow, Table
-from harness.analysis.verdicts import percent
-from harness.analysis.words import by_how_much, listed
+from harness.analysis.words import by_how_much, listed, width
 from harness.cells import LATENCY
 from harness.report import format as fmt
 from harness.report import values
-from harness.report.content import Column, Grid, Section, Value
+from harness.report.content import Column, Grid, Section, Value, explained
 from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark, scope
 from harness.report.values import NOTHING
@@ -27,13 +26,14 @@ def speed(
 ) -> Section:
     """Throughput and step time, or the distribution of single steps, and the ratio to the baseline.
 
-    `probes` says whether to add what the task probes: once a task is enough. `others` are the same
+    `probes` says whether to add what the task probes and what columns mean: once a task is enough.
+    `others` are the same
     table against other baselines.
     """
     single = table.phase in LATENCY
     columns = (
         NAME,
-        *(Column(it) for it in (SINGLE if single else STEADY)),
+        *(SINGLE if single else STEADY),
         Column(f"× as fast as {line(table.baseline)}", role="ratio"),
         Column("verdict", "text", role="verdict"),
         Column("blocks"),
@@ -49,7 +49,7 @@ def speed(
         lead=f"{line(table.sentence)} {trust(table)}",
         grid=Grid(columns, rows),
         notes=(
-            *(_probes(table) if probes else ()),
+            *((*_probes(table), *explained(columns)) if probes else ()),
             *_sizes(table),
             *_unranked(table),
             *_reasons(table),
@@ -60,22 +60,33 @@ def speed(
     )
 
 
-STEADY = ("examples/s", "time per step", "GFLOP/s", "× its products", "CPU")
-SINGLE = ("p50", "p95", "p99", "maximum", "readings")
+PRODUCTS = Column(
+    "bare products",
+    description="The matrix products of one step alone, in the same framework, each called by "
+    "itself. That costs one dispatch a product, and as much as the framework’s dispatch does: "
+    "where a step is compiled as a whole, its bare products may take longer than the step. "
+    "Compare them with the step of their own row only.",
+)
+STEADY = (
+    Column("examples/s"),
+    Column("time per step"),
+    Column("GFLOP/s"),
+    PRODUCTS,
+    Column("CPU"),
+)
+SINGLE = tuple(map(Column, ("p50", "p95", "p99", "maximum", "readings")))
 
 
 def _steady(row: CellRow) -> tuple[Value, ...]:
-    of_peak, products = row.efficiency.of_peak, row.efficiency.over_products
+    of_peak, products = row.efficiency.of_peak, row.efficiency.products
     return (
         values.measured(row.examples_per_second),
         values.timed(row.step),
         values.number(
             row.gflops,
-            "" if of_peak is None else f"{fmt.whole_percent(of_peak.estimate)} of peak",
+            "" if of_peak is None else f"{fmt.of_peak(of_peak.estimate)} of peak",
         ),
-        NOTHING
-        if products is None
-        else Value(f"{fmt.number(products.estimate)} ×", raw=products.estimate),
+        values.seconds(products.estimate if products else None),
         values.share(row.cpu_share),
     )
 
@@ -119,7 +130,8 @@ def trust(table: Table) -> str:
     proven, rows = sum(not it.proof for it in table.rows), len(table.rows)
     everyone = "both" if rows == 2 else f"all {rows}"
     proofs = f"{everyone} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
-    return f"(Noise floor {percent(max(floors))}; {proofs}.)" if floors else f"({proofs}.)"
+    floor = width(max(floors)).removeprefix("±") if floors else ""
+    return f"(Noise floor {floor}; {proofs}.)" if floors else f"({proofs}.)"
 
 
 def _probes(table: Table) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from harness.analysis.between import Change, ChangeTable, Comparison
 from harness.analysis.comparable import Basis
 from harness.analysis.intervals import Interval
 from harness.analysis.quality_pairs import QualityPair
-from harness.analysis.shifts import MOST_MARGIN, Shift
-from harness.analysis.verdicts import LEAST_MARGIN, percent
+from harness.analysis.shifts import Shift
+from harness.analysis.verdicts import LEAST_MARGIN, MOST_MARGIN, percent
 from harness.analysis.words import listed, ratio
 from harness.report import format as fmt
 from harness.report.inert import line
@@ -81,15 +81,20 @@ def _row(change: Change, basis: Basis) -> tuple[str, ...]:
         return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
 
     relative = change.relative
-    against = (ratio(relative.speed), relative.verdict) if relative else (fmt.NONE, fmt.NONE)
+    against = (_ratio(relative.speed), relative.verdict) if relative else (fmt.NONE, fmt.NONE)
     return (
         line(change.label),
         shown(change.before),
         shown(change.after),
-        ratio(change.shift.speed),
+        _ratio(change.shift.speed),
         change.shift.verdict,
         *(against if basis == "time" else ()),
     )
+
+
+def _ratio(it: Interval) -> str:
+    """With its bounds, in a table."""
+    return " ".join(fmt.ratio_interval(it)).strip()
 
 
 def _said(label: str, shift: Shift) -> Said:
@@ -136,7 +141,7 @@ def _memory(table: ChangeTable) -> Sheet:
                 line(it.label),
                 fmt.memory(it.before),
                 fmt.memory(it.after),
-                ratio(it.times),
+                _ratio(it.times),
                 it.verdict,
             )
             for it in table.memory

@@ -56,7 +56,9 @@ COLUMNS = SETUP_COLUMNS | {
     "latency_p99_seconds": "99th percentile",
     "latency_maximum_seconds": "largest reading",
     "of_device_peak": "floating-point rate ÷ that of a large matrix product on the device",
-    "times_bare_products": "time of a step ÷ time of its bare matrix products",
+    "times_bare_products": "time of a step ÷ time of its bare matrix products, each called by "
+    "itself: below 1 where the step is compiled; not to be compared between frameworks",
+    "bare_products_seconds": "time of the bare matrix products of a step",
     "cpu_share": "CPU time ÷ wall time during samples; 1 is one busy core",
     "involuntary_switches_per_second": "involuntary context switches during samples",
     "incremental_peak_rss_bytes": "high-water mark above the size at the phase's start",
@@ -170,6 +172,8 @@ def _details(row: CellRow) -> dict[str, Any]:
     of_peak, products = row.efficiency.of_peak, row.efficiency.over_products
     found["of_device_peak"] = of_peak.estimate if of_peak else None
     found["times_bare_products"] = products.estimate if products else None
+    bare = row.efficiency.products
+    found["bare_products_seconds"] = bare.estimate if bare else None
     if row.latency:
         for name in ("p50", "p95", "p99"):
             share = getattr(row.latency, name)

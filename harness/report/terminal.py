@@ -18,7 +18,7 @@ from harness.analysis.words import aggregate_sentence, by_how_much
 from harness.cells import LATENCY
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report.choices import DEPENDS, UNKNOWN, choices
+from harness.report.choices import DEPENDS, UNDECIDED, UNKNOWN, choices
 from harness.report.compose import facts, left_out, troubles
 from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark
@@ -26,6 +26,10 @@ from harness.report.qualities import spread_sentence, time_to_target
 
 WIDE = 92
 """From here on every column has the width it likes."""
+INCREMENTAL = (
+    "Incremental peak RSS is what a phase adds to the memory of its process; the report has that "
+    "of the whole process."
+)
 _STYLES = {"faster": "green", "slower": "red"}
 
 
@@ -40,6 +44,9 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     for table in summary.tables:
         _table(table, places, finals, console)
     several = len({it.device for it in summary.aggregates}) > 1
+    if summary.tables:
+        console.print(Text(INCREMENTAL, "dim"))
+        console.print()
     for it in summary.aggregates:
         said = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
         console.print(Text(line(f"{it.device}: {said}" if several else said)))
@@ -47,7 +54,7 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print()
     for trained in summary.qualities:
         _quality(trained, places, console)
-    _choices(summary, places, console)
+    _choices(run, summary, places, console)
     if not summary.tables and not summary.qualities:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
@@ -82,7 +89,7 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
     tight = not wide and any(qualities) and any(it.speed.low for it in table.pairs)
     grid.add_column(Text("verdict"), max_width=8 if tight else None)
-    grid.add_column(Text("peak\nRSS"), justify="right", no_wrap=True)
+    grid.add_column(Text("incre-\nmental\npeak RSS"), justify="right", no_wrap=True)
     if any(qualities):
         metric = "accu-\nracy" if table.task.metric == "accuracy" else "error"
         grid.add_column(Text(metric), justify="right", no_wrap=True)
@@ -147,12 +154,12 @@ def _quality(table: QualityTable, places: Places, console: Console) -> None:
     console.print()
 
 
-def _choices(summary: Summary, places: Places, console: Console) -> None:
-    told = choices(summary, places)
+def _choices(run: Run, summary: Summary, places: Places, console: Console) -> None:
+    told = choices(run, summary, places)
     if told:
         console.print(Text("Which should I choose?", "bold"))
     for it in (it for it in told if it.answer != UNKNOWN):
-        why = f": {it.because}" if it.answer == DEPENDS else ""
+        why = f": {it.because}" if it.answer in (DEPENDS, UNDECIDED) else ""
         console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
     unknown = [it.scenario for it in told if it.answer == UNKNOWN]
     if unknown:

@@ -200,7 +200,8 @@ class Runner:
         course.learn(slot.number, self._records)
         where = f"{block.task.name}, block {slot.number}"
         if why := course.noise(slot.number):
-            also = "one is added" if course.added > added else "no more are added"
+            more = course.added > added and not course.reached
+            also = "one is added" if more else "no more are added"
             self._display.note(f"{where} was noisy: {why}; it counts, and {also}")
         if course.reached and not reached:
             self._display.note(f"{where}: precision reached, no more are timed")

@@ -30,6 +30,11 @@ START_SECONDS, SETTLE_SECONDS, STEP_OVERHEAD = 4.0, 0.01, 0.5e-3
 FLOPS_PER_THREAD, FLOPS_OF_A_GPU = 1e10, 2e12
 
 
+def blocks_with(starts: int) -> int | None:
+    """The fewest blocks in which each worker starts alone so often; None where it never does."""
+    return (starts - 1) * GENERATION + 1 if starts <= MOST_ALONE else None
+
+
 Key = tuple[object, ...]
 """Of an arena."""
 Kind = tuple[bool, bool, bool, int]

@@ -50,6 +50,14 @@ def test_a_pair_turned_round_is_its_inverse_with_the_contrary_verdict():
             assert back.family == pair.family == len(MANY_LABELS) - 1
 
 
+@pytest.mark.parametrize("blocks", [2, 4, 6])
+def test_of_an_even_number_of_blocks_too_one_ratio_is_the_inverse_of_the_other(blocks):
+    """Arithmetic means of two middle ratios could call both setups the faster one."""
+    (table, *_), (own, *_) = both(measured(labels=LABELS[:2], blocks=blocks, noise=0.8, rounds=1))
+    (there,), (back,) = table.pairs, own[0].pairs
+    assert math.isclose(there.speed.estimate * back.speed.estimate, 1)
+
+
 def close(blocks):
     """`a` beats `c` in every block, and `b` is beaten by both in all but one block each."""
     steps = {"a:x": 1.00e-3, "b:x": 1.06e-3, "c:x": 1.03e-3}

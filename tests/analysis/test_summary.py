@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.analysis.summary import summarise
 from harness.records import Memory
@@ -87,8 +92,68 @@ def test_the_winner_is_whoever_wins_the_blocks_in_common():
     """A setup that was measured in the fast blocks only does not win by that."""
     lucky = steady("lucky:one", 2e-3, range(6)) + steady("lucky:one", 1e-4, range(6, 20))
     table = only_table(lucky, steady("pytorch:eager", 1e-3, range(6)))
-    assert table.rows[0].cell.setup.label == "lucky:one"
+    assert [row.cell.setup.label for row in table.rows] == ["pytorch:eager", "lucky:one"]
     assert table.winner == "pytorch:eager"
+
+
+def crossed():
+    """`b` is faster than `a` in 8 of 9 blocks, and yet its median ratio to the baseline is less."""
+    for block in range(9):
+        a = 1.8 + 0.1 * block
+        b = a + (0.06 if block != 4 else -0.08)
+        for label, speed in (("pytorch:eager", 0), ("a:x", a), ("b:x", b)):
+            step = 1e-2 * math.exp(-speed)
+            yield make_record(make_setup(label=label), block, {"train": [step] * 3})
+
+
+def test_rows_stand_as_their_ratios_do_and_the_sentence_says_where_it_compares_directly():
+    table = only_table(crossed())
+    ratios = {it.label: it.speed.estimate for it in table.pairs} | {table.baseline: 1.0}
+    assert [row.cell.setup.label for row in table.rows] == ["a:x", "b:x", "pytorch:eager"]
+    assert ratios["a:x"] > ratios["b:x"] > 1
+    assert table.winner == "b:x"
+    assert table.sentence == (
+        "b:x is the fastest: 1.06 × (1.06–1.06) as fast as the next, a:x, compared directly, in "
+        "the same blocks; a:x has a larger ratio to pytorch:eager all the same."
+    )
+
+
+def test_a_tie_in_which_the_first_row_is_the_slower_one_is_compared_directly():
+    lucky = [it for it in crossed() if it.block not in (0, 8)]
+    table = only_table(lucky)
+    assert table.rows[0].cell.setup.label == "a:x"
+    assert table.winner is None
+    told = "the first is 0.942 × (0.942–1.083) as fast, compared directly, in the same blocks, and "
+    assert told in table.sentence
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-0.4, 0.4)] * 4), min_size=2, max_size=11))
+def test_sort_ratio_and_sentence_never_disagree_without_a_word(blocks):
+    labels = ("pytorch:eager", "a:x", "b:x", "c:x")
+    records = [
+        make_record(make_setup(label=label), block, {"train": [1e-3 * math.exp(it)]})
+        for block, logs in enumerate(blocks)
+        for label, it in zip(labels, logs, strict=True)
+    ]
+    table = only_table(records)
+    ratios = {it.label: it.speed.estimate for it in table.pairs} | {table.baseline: 1.0}
+    order = [row.cell.setup.label for row in table.rows]
+    assert order == sorted(order, key=lambda it: (-ratios[it], it))
+    first = table.winner or order[0]
+    direct = {it: directly(records, first, it) for it in order if it != first}
+    if table.winner and first != order[0]:
+        assert "compared directly" in table.sentence
+    if not table.winner and " is 0." in table.sentence:
+        assert min(direct.values()) < 0
+        assert "compared directly" in table.sentence
+
+
+def directly(records, one, other):
+    """The median of the log ratios of two setups, above 0 where the first is faster."""
+    steps = {(it.setup.label, it.block): it.phases[0].samples[0].step_seconds for it in records}
+    blocks = {block for _, block in steps}
+    return statistics.median(math.log(steps[other, it] / steps[one, it]) for it in blocks)
 
 
 def test_the_baseline_is_pytorch_eager_where_it_takes_part():

@@ -7,23 +7,32 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.analysis.summary import summarise
+from harness.analysis.summary import summarise_run
 from harness.report.choices import DEPENDS, UNKNOWN, choices
 from harness.report.looks import Places
 from harness.report.terminal import render
-from tests.builders import LABELS, TASK, certified, make_certificate, make_task, measured
+from tests.builders import (
+    LABELS,
+    TASK,
+    certified,
+    make_certificate,
+    make_run,
+    make_task,
+    measured,
+)
 from tests.report.reading import Page, words
 
 
-def told(tasks, records, certificates=None):
+def told(tasks, records, certificates=None, **info):
     proofs = certified(records) if certificates is None else certificates
-    summary = summarise(tasks, records, proofs)
-    return {it.scenario: it for it in choices(summary, Places.of(summary))}
+    run = make_run(records, tasks, certificates=proofs, **info)
+    summary = summarise_run(run)
+    return {it.scenario: it for it in choices(run, summary, Places.of(summary))}
 
 
 @pytest.fixture(scope="module")
 def said(written):
-    return choices(written.summary, Places.of(written.summary))
+    return choices(written.run, written.summary, Places.of(written.summary))
 
 
 def test_every_choice_leads_to_its_tables(written, said):
@@ -66,7 +75,9 @@ def test_a_winner_is_named_with_its_ratio_and_what_was_not_measured_with_the_way
     assert made["Long training"].answer == "pytorch:eager"
     assert "× (" in made["Long training"].because
     assert made["Work on a GPU"].answer == UNKNOWN
-    assert "--device gpu" in made["Work on a GPU"].because
+    assert "no GPU was found" in made["Work on a GPU"].because
+    machine = {"gpus": "a card"}
+    assert "--device gpu" in told([TASK], measured(), machine=machine)["Work on a GPU"].because
 
 
 def test_who_is_not_proven_is_in_no_answer():

@@ -322,6 +322,15 @@ def test_noisy_blocks_are_kept_and_others_added(tmp_path, clock):
     )
 
 
+def test_a_noisy_block_that_ends_the_timing_promises_no_other(tmp_path, clock):
+    engine, display = FakeEngine(clock, worker=Waiting, steps=steady), Quiet()
+    made = plan(tmp_path, tasks=(TASK,), blocks=24, precision="2%", seeds=0)
+    with create(tmp_path) as store:
+        assert start(made, store, engine, tmp_path, display=display) == "precision reached"
+    assert "precision reached" in display.notes[-1]
+    assert display.notes[-2].endswith("no more are added")
+
+
 @pytest.mark.parametrize("stop_at", [2, 7, 9])
 @pytest.mark.parametrize("worker", [FakeWorker, Waiting])
 def test_a_resumed_run_ends_where_it_would_have(tmp_path, clock, stop_at, worker):

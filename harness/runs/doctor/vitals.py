@@ -108,7 +108,7 @@ def watched(before: Counted, after: Counted) -> Watch:
         steal_cores=rate(before.steal, after.steal),
         swapped=_grown(before.swapped, after.swapped),
         pressure={
-            name: max(0.0, (waited - before.pressure[name]) / seconds)
+            name: min(1.0, max(0.0, (waited - before.pressure[name]) / seconds))
             for name, waited in after.pressure.items()
             if name in before.pressure
         },
