@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
-from harness.errors import UsageError, first_problem, unknown
+from harness.errors import NotComparable, StoreError, UsageError, first_problem, unknown
+from harness.records import Run
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
 
@@ -130,6 +131,23 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     except ValidationError as error:
         where = f"{file}: " if file and set(content) & {_field(error)} else ""
         raise UsageError(f"{where}{first_problem(error)}") from None
+
+
+def config_of(run: Run) -> RunConfig:
+    """The configuration that a run was made with. Raises StoreError for one of another version,
+    NotComparable where it was merged from runs that differ in it."""
+    try:
+        return RunConfig.model_validate(run.info.config)
+    except ValidationError as error:
+        if run.info.merged and (parts := ", ".join(it.info.name for it in run.info.merged)):
+            raise NotComparable(
+                f"{run.info.name} was merged from runs that differ in their configuration "
+                f"({first_problem(error)}); name one of those: {parts}"
+            ) from None
+        raise StoreError(
+            f"run {run.info.name!r}: its configuration is not one that this version understands: "
+            f"{first_problem(error)}"
+        ) from None
 
 
 def _spelt_out(content: Content) -> Content:

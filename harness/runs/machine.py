@@ -16,6 +16,7 @@ import psutil
 import harness
 from harness.adapter import Setting
 from harness.frameworks import frameworks, version
+from harness.runs.git import GitFailed, git
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 RECORDED_PREFIXES = (
@@ -110,16 +111,10 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        head = _git(root, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(root, "status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
+        head = git(root, "rev-parse", "HEAD").decode().strip()
+        return head + ("+changes" if git(root, "status", "--porcelain", "-uno") else "")
+    except GitFailed:
         return None
-
-
-def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    return told.stdout.strip()
 
 
 def command_line() -> tuple[str, ...]:

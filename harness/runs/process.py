@@ -114,7 +114,8 @@ class WorkerProcess:
         with theirs:
             self._channel = Connection(ours.detach())
             try:
-                with log.open("wb") as output:
+                log.unlink(missing_ok=True)  # it may be a link, or a queue without a reader
+                with log.open("xb") as output:
                     variables = self.environment(setup, caches, code)
                     self._process = self._begun(theirs.fileno(), output.fileno(), variables)
             except (OSError, WorkerFailed) as error:
