@@ -10,6 +10,7 @@ from harness.errors import UsageError, unknown
 from harness.loading import find
 from harness.report.exports import FORMATS, as_bytes, schema_text, schemas
 from harness.report.tidy import FRAMES
+from harness.runs.places import write_whole
 
 STDOUT = "-"
 _SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
@@ -58,13 +59,7 @@ def put(content: bytes, to: str) -> None:
     path = Path(to)
     if path.is_dir() or "\0" in to:
         raise UsageError(f"{to}: not a file; name one to write to")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise UsageError(f"{to}: cannot write here: {error.strerror or error}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
@@ -10,23 +12,79 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 import impls
 from harness.adapter import Framework
 from harness.cells import Lane
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, first_problem, unknown
 
 
 def frameworks() -> dict[str, Framework]:
-    """Every framework with a folder, by name; installed or not. Raises UsageError for a folder
-    that declares none."""
-    names = sorted(module.name for module in pkgutil.iter_modules(impls.__path__) if module.ispkg)
-    return {name: _declared(name) for name in names}
+    """Every framework with a folder that declares it, by name; installed or not."""
+    found = {name: _declared(name, folder) for name, (folder, *_) in _folders().items()}
+    return {name: it for name, it in sorted(found.items()) if isinstance(it, Framework)}
 
 
-def _declared(name: str) -> Framework:
-    declared = getattr(importlib.import_module(f"impls.{name}"), "FRAMEWORK", None)
+def undeclared() -> dict[str, str]:
+    """Folders that declare no framework, by name, each with the reason."""
+    found = {name: _declared(name, folder) for name, (folder, *_) in _folders().items()}
+    return {name: it for name, it in sorted(found.items()) if isinstance(it, str)}
+
+
+def faults() -> list[tuple[str, str]]:
+    """What is wrong with the folders of frameworks, the user's own among them: what, and why."""
+    found = [(f"framework {name}", why) for name, why in undeclared().items()]
+    for name, (first, *others) in _folders().items():
+        found += [(f"framework {name} of {it}", f"{first} has one of this name") for it in others]
+    found += [(f"folder {it}", why) for it in impls.__path__ if (why := _useless(Path(it)))]
+    return found
+
+
+def _folders() -> dict[str, list[str]]:
+    """The folders that hold a framework of a name, by name; the first one counts."""
+    found: dict[str, list[str]] = {}
+    for folder in dict.fromkeys(impls.__path__):
+        for module in pkgutil.iter_modules([folder]):
+            if module.ispkg:
+                found.setdefault(module.name, []).append(folder)
+    return found
+
+
+def _useless(folder: Path) -> str:
+    """Why no framework is found in a folder; empty where there is one."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        return f"{error.strerror or error}; SAMESTEP_IMPLS names it"
+    if any((it / "__init__.py").is_file() for it in entries):
+        return ""
+    if (folder / "__init__.py").is_file():
+        return f"is a framework's own; name the one above, {folder.absolute().parent}"
+    return "holds no framework: no folder with an __init__.py"
+
+
+@functools.cache  # a module that cannot be imported would be run again each time
+def _declared(name: str, folder: str) -> Framework | str:
+    """What a folder declares; a text that says why not where it declares nothing of use."""
+    place = Path(folder) / name / "__init__.py"
+    if not name.replace("-", "_").isidentifier():
+        return f"{place.parent}: the folder's name is no name: use letters, digits, _ and -"
+    try:
+        declared = getattr(importlib.import_module(f"impls.{name}"), "FRAMEWORK", None)
+    except (Exception, SystemExit) as error:
+        return f"{place}: {type(error).__name__}: {error}"
+    if declared is None:
+        return f"{place}: declares no FRAMEWORK"
     if not isinstance(declared, Framework):
-        raise UsageError(f"impls/{name}/__init__.py declares no FRAMEWORK")
+        return f"{place}: FRAMEWORK is a {type(declared).__name__}, not a harness.adapter.Framework"
+    values = {it.name: getattr(declared, it.name) for it in dataclasses.fields(declared)}
+    try:
+        TypeAdapter(Framework).validate_python(values)
+    except ValidationError as error:
+        return f"{place}: FRAMEWORK: {first_problem(error)}"
+    if not declared.modes:
+        return f"{place}: FRAMEWORK: modes: there is none"
     return declared
 
 
@@ -110,6 +168,9 @@ def contestants(
 
 def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
     names = fnmatch.filter(known, pattern.partition(":")[0])
+    bad = undeclared() if not names else {}
+    for name in fnmatch.filter(bad, pattern.partition(":")[0]):
+        raise UsageError(f"framework {name!r} is left out: {bad[name]}")
     if not names:
         raise unknown("framework", pattern.partition(":")[0], known)
     return names

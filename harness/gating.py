@@ -22,12 +22,12 @@ from harness.errors import (
     unknown,
 )
 from harness.gate import saving
-from harness.gate.baseline import Baseline, path_of, read, write
+from harness.gate.baseline import Baseline, new_path, read, write
 from harness.gate.check import ENDS, Checked, check
-from harness.gate.code import refuse_unknown
+from harness.gate.code import refuse_unknown, unresolved
 from harness.gate.judging import Limits
 from harness.report.gate import markdown, render
-from harness.runs.config import as_begun, parse_precision, resolve
+from harness.runs.config import config_of, parse_precision, resolve
 from harness.runs.locks import measuring_alone
 from harness.runs.plan import Arena, Plan, make_plan
 from harness.runs.runner import measuring
@@ -54,29 +54,29 @@ def save(
     name: str, flags: Mapping[str, Any], run: str | None, output: Path, *, clocked: bool
 ) -> None:
     """Write a baseline. Raises UsageError, NotComparable, NotProven, CellsFailed."""
-    path_of(name, output)
+    new_path(name, output)
     if run is not None:
         if flags or not clocked:
             raise UsageError("--from takes the setups of the run; give it no other options")
         with open_existing(output) as store:
             stored = store.load(run)
-        config = as_begun(stored.info.config)
-        plan = saving.plan_of(stored, make_plan(config))
+        plan = saving.plan_of(stored, make_plan(config_of(stored)))
     else:
         plan = make_plan(resolve(None, DEFAULTS | dict(flags)))
     _refuse_absent(plan, flags)
     console = Console(stderr=True)
     alone = measuring_alone() if clocked and run is None else nullcontext()
     print_overruled(plan, console)
-    with measuring(output), alone, _telling(console) as told:
+    with measuring(output) as scratch, alone, _telling(console) as told:
         if run is not None:
-            made = saving.save_from(plan, stored, name, told)
+            made = saving.save_from(plan, stored, name, told, scratch)
         else:
-            made = saving.save(plan, name, told, clocked=clocked)
+            made = saving.save(plan, name, told, scratch, clocked=clocked)
         path = write(made, output)
     if made.revision is None:
-        told_why = "this tree has changes, or is no checkout: a check cannot obtain this code"
-        console.print(Text(f"{told_why}, and will compare speed with stored figures"))
+        why = unresolved("HEAD") or "this tree has changes"
+        consequence = "a check cannot obtain this code, and will compare speed with stored figures"
+        console.print(Text(f"{why}: {consequence}"), soft_wrap=True)
     print(f"baseline: {path} ({len(made.entries)} setups)")
 
 
@@ -103,8 +103,8 @@ def gate(
     console = Console(stderr=True)
     alone = measuring_alone() if clocked else nullcontext()
     print_overruled(plan, console)
-    with measuring(output), alone, _telling(console) as told:
-        checked = check(plan, baseline, against, limits, told, clocked=clocked)
+    with measuring(output) as scratch, alone, _telling(console) as told:
+        checked = check(plan, baseline, against, limits, told, scratch, clocked=clocked)
     if comment is not None:
         try:
             comment.write_text(markdown(checked), encoding="utf-8")

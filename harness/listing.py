@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,9 @@ from rich.text import Text
 
 from harness.adapter import Framework
 from harness.environment import recorded
-from harness.frameworks import absence, frameworks, version
+from harness.frameworks import absence, faults, frameworks, version
+from harness.records import Unavailable
+from harness.report import inert
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP
 from harness.tasks import images
@@ -29,6 +32,7 @@ def show(data_dir: Path | None, task_file: Path | None) -> None:
     console.print(_grid("Data sets to fetch", [_data(name, directory) for name in DOWNLOADED]))
     console.print(_grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(_grid("Presets", list(PRESET_HELP.items())))
+    print_left_out((), console)
 
 
 def _task(task: Task, directory: Path) -> tuple[str, str]:
@@ -69,9 +73,17 @@ def info() -> None:
     console.print(_grid("Versions", list(machine.versions().items())))
     if variables := recorded():
         console.print(_grid("Environment", list(variables.items())))
+    print_left_out((), console)
 
 
 def _fact(name: str, value: object) -> str:
     if name.endswith("_bytes") and isinstance(value, int):
         return f"{value / 1e9:.1f} GB"
     return str(value)
+
+
+def print_left_out(planned: Iterable[Unavailable], console: Console) -> None:
+    """A line for everything that a plan leaves out, and for every folder without a framework."""
+    left_out = [(it.what, it.reason) for it in planned]
+    for what, why in dict.fromkeys((*left_out, *faults())):
+        console.print(Text(f"left out: {what}: {inert.line(why)}"), soft_wrap=True)

@@ -74,9 +74,9 @@ def restored(path: str) -> str:
 
 
 def copy_clean(source: IO[bytes], target: Path) -> None:
-    """Write what a process has printed into a file, cleaned; every other byte stays."""
+    """Write what a process has printed into a new file, cleaned; every other byte stays."""
     one = _cleaner(_secrets(), _homes(), _users(), _hosts())
-    with target.open("wb") as file:
+    with target.open("xb") as file:
         for line in iter(lambda: source.readline(LINE), b""):
             text = line.decode("utf-8", errors="surrogateescape")
             file.write(one(text).encode("utf-8", errors="surrogateescape"))

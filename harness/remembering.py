@@ -18,7 +18,9 @@ from harness.frameworks import default_modes
 from harness.gate.check import SAME_MACHINE
 from harness.records import Run
 from harness.report.history import render, write
+from harness.runs.places import within
 from harness.runs.store import open_existing
+from harness.showing import keep_fonts
 
 
 def history(metric: str, task: str | None, framework: str | None, phase: str, output: Path) -> None:
@@ -36,10 +38,11 @@ def history(metric: str, task: str | None, framework: str | None, phase: str, ou
     found = list(_asked(series(told, METRICS[metric]), task, framework, phase))
     if not found:
         raise UsageError(f"no run here measured such a cell ({phase}) and this metric ({metric})")
-    console = Console()
+    console, folder = Console(), within(output, "history")
+    keep_fonts(output)
     for it in found:
         render(it, METRICS[metric], console)
-        png, _ = write(it, metric, METRICS[metric], output / "history")
+        png, _ = write(it, metric, METRICS[metric], folder)
         console.print(Text(f"{png} (and .svg)\n"), soft_wrap=True)
     if others := len(runs) - len(here):
         console.print(Text(f"{others} run(s) of other machines left out"))

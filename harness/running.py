@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -16,15 +15,15 @@ from harness.errors import (
     ReportError,
     StoreError,
     UsageError,
-    first_problem,
 )
 from harness.frameworks import default_modes
+from harness.listing import print_left_out
 from harness.records import Run
 from harness.report.format import duration
 from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.runs import runner
-from harness.runs.config import as_begun, resolve
+from harness.runs.config import config_of, resolve
 from harness.runs.engines import LocalEngine
 from harness.runs.interrupts import patient
 from harness.runs.locks import measuring_alone
@@ -34,7 +33,7 @@ from harness.runs.present import StoreGone
 from harness.runs.resuming import Done, finished_blocks, refuse_changed
 from harness.runs.schedule import planned_seconds
 from harness.runs.store import Store, create, open_existing
-from harness.showing import elsewhere, write
+from harness.showing import elsewhere, refuse_links, write
 
 
 def run(
@@ -74,17 +73,26 @@ def _measure(
     *,
     retry: bool = False,
 ) -> Run:
-    with runner.measuring(output), measuring_alone(), create(output) as store:
+    with (
+        runner.measuring(output) as scratch,
+        measuring_alone(),
+        create(output) as store,
+    ):
         name = resume or runner.run_name(plan, store.runs(), output)
         folder = within(output, name)
-        for part in ("scratch", "logs", "figures"):
-            within(output, name, part)
-        with runner.staged_data(plan, folder / "scratch") as data:
+        within(output, name, "logs")
+        refuse_links(output, name)
+        with runner.staged_data(plan, scratch / "data") as data:
             done = _done(store, resume, retry)
-            _print_unavailable(plan, console)
+            print_left_out(plan.unavailable, console)
             verifying.print_overruled(plan, console)
             proofs = verifying.prove_first(
-                plan, store, data, folder, None if manner == "quiet" else console
+                plan,
+                store,
+                data,
+                folder / "logs",
+                scratch / "proof",
+                None if manner == "quiet" else console,
             )
             if not resume:
                 store.add_run(runner.make_info(plan, name), plan.tasks)
@@ -92,9 +100,9 @@ def _measure(
             unranked = {it.setup for it in proofs if not it.proven}
             displays = {"quiet": Silent, "plain": Plain, "screen": Screen}
             shown = manner if manner != "screen" or console.is_terminal else "plain"
-            caches, fork = folder / "scratch" / "caches", plan.config.fork
+            fork = plan.config.fork
             with (
-                LocalEngine(folder / "logs", caches, fork=fork) as engine,
+                LocalEngine(folder / "logs", scratch / "caches", fork=fork) as engine,
                 displays[shown](console, plan.tasks) as display,
                 patient() as ending,
             ):
@@ -149,20 +157,9 @@ def _plan_of(name: str, output: Path) -> Plan:
         begun = store.load(name)
     if begun.info.merged:
         raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
-    try:
-        plan = make_plan(as_begun(begun.info.config))
-    except ValidationError as error:
-        raise StoreError(
-            f"run {name!r} cannot be gone on with: its configuration is not one that this version "
-            f"understands: {first_problem(error)}"
-        ) from None
+    plan = make_plan(config_of(begun))
     refuse_changed(begun, plan)
     return plan
-
-
-def _print_unavailable(plan: Plan, console: Console) -> None:
-    for it in plan.unavailable:
-        console.print(Text(f"left out: {it.what}: {it.reason}"), soft_wrap=True)
 
 
 def _print_plan(plan: Plan, console: Console) -> None:
@@ -190,5 +187,5 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print(f"{duration(config.budget)}: the budget will end it")
     else:
         console.print(f"about {duration(needed)}; a rough guess before anything has run")
-    _print_unavailable(plan, console)
+    print_left_out(plan.unavailable, console)
     verifying.print_overruled(plan, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from harness.errors import ReportError, UsageError
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.terminal import render
-from harness.report.write import write_report
+from harness.report.write import FILES, write_report
 from harness.runs.places import within
 from harness.runs.store import Store, open_existing
 
@@ -23,7 +24,6 @@ def report(name: str | None, output: Path) -> None:
     """Write the report of a stored run again."""
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    within(output, stored.info.name, "figures")
     write(stored, output)
     page = output / stored.info.name / "report.html"
     Console().print(Text(f"report: {page}"), soft_wrap=True)
@@ -44,15 +44,31 @@ def _named(name: str | None, store: Store) -> str:
 
 
 def write(stored: Run, output: Path) -> None:
-    """Write the report of a run; raises ReportError where that is not possible."""
+    """Write the report of a run; raises ReportError where that is not possible, UsageError where
+    a link is in its place."""
     name = stored.info.name
+    refuse_links(output, name)
+    keep_fonts(output)
     try:
         write_report(stored, output / name)
     except OSError as error:
+        where = error.filename or output / name
         raise ReportError(
-            f"{output / name}: the report cannot be written: {error.strerror or error}; all "
+            f"{where}: the report cannot be written: {error.strerror or error}; all "
             f"results are kept; try again with: python -m harness report {name}{elsewhere(output)}"
         ) from error
+
+
+def refuse_links(output: Path, name: str) -> None:
+    """Raises UsageError where a part of the report of a run would be written elsewhere."""
+    for part in ("figures", *FILES):
+        within(output, name, part)
+
+
+def keep_fonts(output: Path) -> None:
+    """Have matplotlib keep its list of the system's fonts in the results directory, unless the user
+    has named another folder: without a home it would search them for every report."""
+    os.environ.setdefault("MPLCONFIGDIR", str(within(output.absolute(), ".matplotlib")))
 
 
 def elsewhere(output: Path) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate
 from harness.errors import NotProven
+from harness.listing import print_left_out
 from harness.proof.proving import Need, needs, one_of_each, prove
 from harness.runs import runner
 from harness.runs.config import resolve
@@ -41,18 +42,17 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
     runner.check_data(plan)
     console, begin = Console(), time.monotonic()
     print_overruled(plan, console)
-    logs, scratch = within(output, "verify"), within(output, ".verify")
-    with runner.measuring(output), create(output) as store:
+    logs = within(output, "verify")
+    with runner.measuring(output) as scratch, create(output) as store:
         _clear(logs)
         setups = setups_of(plan)
         earlier = None if fresh else store
         wanted = needs(setups, earlier, quick=False, counted=one_of_each(setups))
         lacking = [it for it in wanted if it.certificate is None]
         staged = replace(plan, arenas=_concerned(plan, lacking))
-        with runner.staged_data(staged, scratch) as data:
+        with runner.staged_data(staged, scratch / "data") as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
-    for it in plan.unavailable:
-        console.print(Text(f"left out: {it.what}: {it.reason}"), soft_wrap=True)
+    print_left_out(plan.unavailable, console)
     shown = [(made.get(it.key) or it.certificate, it.key not in made) for it in wanted]
     certificates = [(it, cached) for it, cached in shown if it is not None]
     console.print(_table(certificates))
@@ -82,7 +82,12 @@ def _clear(logs: Path) -> None:
 
 
 def prove_first(
-    plan: Plan, store: Store, data: Mapping[Data, Path], folder: Path, console: Console | None
+    plan: Plan,
+    store: Store,
+    data: Mapping[Data, Path],
+    logs: Path,
+    caches: Path,
+    console: Console | None,
 ) -> list[Certificate]:
     """A quick proof of every setup of a run that has none; the certificates of all of them.
 
@@ -92,9 +97,8 @@ def prove_first(
     begin = time.monotonic()
     wanted = needs(setups_of(plan), store, quick=True)
     lacking = [it for it in wanted if it.certificate is None]
-    caches = folder / "scratch" / "proof"
     quiet = console or Console(quiet=True)
-    made = _proved(lacking, store, data, folder / "logs", caches, quiet)
+    made = _proved(lacking, store, data, logs, caches, quiet)
     shown = [(made[it.key], False) for it in lacking]
     shown += [(it.certificate, True) for it in wanted if it.certificate]
     quiet.print(Text(_counted(shown, time.monotonic() - begin)), soft_wrap=True)

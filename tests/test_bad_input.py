@@ -40,7 +40,7 @@ from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.images import FILES
 from tests.builders import TASK, make_info, measured
 from tests.tasks.test_files import GOOD
-from tests.test_floors import imports, modules
+from tests.test_floors import ROOT, imports, modules
 
 LONG = "a" * 300
 RUN = make_info().name
@@ -181,6 +181,7 @@ BEGUN = json.dumps(
     | {"seeds": 0}
 )
 """A configuration that could be gone on with at once."""
+SCRATCH = link("results/.samestep-scratch", "../elsewhere")
 IDX = ("data", "verify", "mnist", "--data-dir", "data")
 
 
@@ -308,12 +309,53 @@ OUTPUT = [
         prepare=results(link(f"results/{RUN}/figures", "../../elsewhere")),
     ),
     usage(
-        "scratch: a link; nothing is written",
+        "logs: a link; nothing is written",
         *("run", "--resume", RUN),
         prepare=results(
             sql(f"UPDATE runs SET info = json_set(info, '$.config', json('{BEGUN}'))"),
-            link(f"results/{RUN}/scratch", "../../elsewhere"),
+            link(f"results/{RUN}/logs", "../../elsewhere"),
         ),
+    ),
+    *(
+        usage("scratch: a link; nothing is written", *words, prepare=SCRATCH)
+        for words in (
+            ("run", "-f", "reference"),
+            ("verify", "-f", "reference"),
+            ("baseline", "save", "mine"),
+            ("check", "--against", str(ROOT), "-f", "reference"),
+        )
+    ),
+    usage(
+        "report.html: a link; nothing is written",
+        "report",
+        prepare=results(link(f"results/{RUN}/report.html", "../../elsewhere/theirs")),
+    ),
+    usage(
+        "run.json: a link; nothing is written",
+        *("run", "--resume", RUN),
+        prepare=results(
+            sql(f"UPDATE runs SET info = json_set(info, '$.config', json('{BEGUN}'))"),
+            link(f"results/{RUN}/run.json", "nowhere"),
+        ),
+    ),
+    usage("history: a link", "history", prepare=results(link("results/history", "../elsewhere"))),
+    usage(
+        "baselines: a link",
+        *("baseline", "save", "mine"),
+        prepare=link("results/baselines", "../elsewhere"),
+    ),
+    usage(
+        "mine.json: a link",
+        *("baseline", "save", "mine"),
+        prepare=link("results/baselines/mine.json", "nowhere"),
+    ),
+    usage(
+        "out.csv: cannot write here: a link",
+        *("export", "--to", "out.csv"),
+        prepare=results(link("out.csv", "elsewhere/theirs")),
+    ),
+    usage(
+        "/dev/null: cannot write here", "compare", RUN, RUN, "--to", "/dev/null", prepare=results()
     ),
     usage(
         "samestep.sqlite: a link",
@@ -331,7 +373,6 @@ OUTPUT = [
         prepare=link("results/.run.lock", "../elsewhere/theirs"),
     ),
     usage("verify: a link", "verify", prepare=link("results/verify", "../elsewhere")),
-    usage(".verify: a link", "verify", prepare=link("results/.verify", "../elsewhere")),
 ]
 
 STORES = [
@@ -395,6 +436,7 @@ CONFIGURATION = [
     usage("Is a directory", "run", "--config", "."),
     config("(at line 2", "fine = 1\nnot = = fine\n"),
     config("not UTF-8 text", b"\xff\xfe"),
+    config("UTF-16, not UTF-8 text; save it as UTF-8", "blocks = 1".encode("utf-16")),
     config("did you mean 'blocks'?", "block = 3"),
     config("unknown preset \"['x']\"", 'preset = ["x"]'),
     config("unknown preset '1979", "preset = 1979-05-27"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,16 @@ import pytest
 import impls
 from harness import listing
 from harness.errors import UsageError
-from harness.frameworks import absence, contestants, frameworks, modes_of, select, version
+from harness.frameworks import (
+    absence,
+    contestants,
+    faults,
+    frameworks,
+    modes_of,
+    select,
+    undeclared,
+    version,
+)
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.worker.hiding import hide_from
@@ -50,15 +60,66 @@ def test_the_three_are_there_each_with_a_default_mode():
 def test_a_folder_is_all_that_a_framework_needs(further):
     (further / "mine").mkdir()
     (further / "mine" / "__init__.py").write_text(ENGINE)
+    assert faults() == []
     assert frameworks()["mine"].title == "Mine"
     assert select(["mine"]) == [("mine", "only")]
 
 
-def test_a_folder_that_declares_nothing_is_named(further):
-    (further / "mine_not").mkdir()
-    (further / "mine_not" / "__init__.py").write_text("")
-    with pytest.raises(UsageError, match=r"mine_not/__init__\.py declares no FRAMEWORK"):
-        frameworks()
+BROKEN = {
+    "": "declares no FRAMEWORK",
+    "import not_installed_anywhere": "ModuleNotFoundError: No module named 'not_installed_anywhe",
+    "raise SystemExit(3)": "SystemExit: 3",
+    "def": "SyntaxError: invalid syntax",
+    "FRAMEWORK = {'title': 'Mine'}": "FRAMEWORK is a dict, not a harness.adapter.Framework",
+    ENGINE.replace(
+        '("numpy",)', '"numpy"'
+    ): "FRAMEWORK: distributions: Input should be a valid tup",
+    ENGINE.replace('{"only": "one"}', "{}"): "FRAMEWORK: modes: there is none",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_folder_that_declares_no_framework_is_left_out(further, capsys, content):
+    (further / "mine").mkdir()
+    (further / "mine" / "__init__.py").write_text(content)
+    assert "mine" not in frameworks()
+    said = f"{further}/mine/__init__.py: {BROKEN[content]}"
+    assert undeclared()["mine"].startswith(said)
+    plans = [make_plan(resolve(None, {"frameworks": it})) for it in ((), ("reference",), ("*",))]
+    assert [
+        [it.reason.startswith(said) for it in plan.unavailable if it.what == "framework mine"]
+        for plan in plans
+    ] == [[True], [], [True]]
+    for pattern in ("mine", "min*", "mine:only"):
+        with pytest.raises(UsageError, match=r"framework 'mine' is left out: .*mine/__init__"):
+            make_plan(resolve(None, {"frameworks": (pattern,)}))
+    listing.show(None, None)
+    assert f"left out: framework mine: {said}" in capsys.readouterr().out
+
+
+def test_a_folder_that_holds_no_framework_is_said(tmp_path, monkeypatch):
+    for name in ("empty", "first/mine", "second/mine", "odd/my:net"):
+        (tmp_path / name).mkdir(parents=True)
+    for it in ("first/mine", "second/mine", "odd/my:net"):
+        (tmp_path / it / "__init__.py").write_text(ENGINE)
+    (tmp_path / "file").touch()
+    words = ("absent", "file", "empty", "first", "second", "first/mine", "odd")
+    monkeypatch.setenv(
+        "SAMESTEP_IMPLS", os.pathsep.join(["", *(str(tmp_path / it) for it in words)])
+    )
+    code = "import harness.frameworks as f; print(*f.faults(), sep='\\n'); print(*f.frameworks())"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    *faults, names = told.stdout.replace(f"{tmp_path}/", "").splitlines()
+    assert [it.replace(str(tmp_path), "") for it in faults] == [
+        "('framework my:net', \"odd/my:net: the folder's name is no name: use letters, digits, _ "
+        'and -")',
+        "('framework mine of second', 'first has one of this name')",
+        "('folder absent', 'No such file or directory; SAMESTEP_IMPLS names it')",
+        "('folder file', 'Not a directory; SAMESTEP_IMPLS names it')",
+        "('folder empty', 'holds no framework: no folder with an __init__.py')",
+        "('folder first/mine', \"is a framework's own; name the one above, first\")",
+    ], told.stderr
+    assert set(names.split()) == {*frameworks(), "mine"}
 
 
 def test_globs_and_modes():

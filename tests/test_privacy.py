@@ -16,9 +16,10 @@ from harness import privacy
 from harness.environment import CLEARED, NAMES, THREAD_VARIABLES, recorded
 from harness.exporting import export
 from harness.privacy import SECRET_NAMES, clean, cleaned, copy_clean, restored
+from harness.records import Run
 from harness.report.exports import FORMATS
 from harness.report.tidy import FRAMES
-from harness.runs.config import as_begun, clean_config, resolve
+from harness.runs.config import clean_config, config_of, resolve
 from harness.runs.process import WorkerFailed
 from harness.runs.store import open_existing
 from tests.builders import make_info
@@ -114,7 +115,8 @@ def test_a_run_goes_on_with_the_paths_that_it_began_with(monkeypatch, path):
     kept = clean_config(config)
     assert "anna" not in str(kept)
     assert "gpu07" not in str(kept)
-    assert as_begun(kept) == config
+    run = Run(info=make_info(config=kept), tasks=(), records=(), stopped_by=None, seconds=None)
+    assert config_of(run) == config
     assert restored(clean(path)) == path
 
 

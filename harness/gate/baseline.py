@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import codecs
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from harness.adapter import Setting
 from harness.cells import Dtype, Phase, Setup
 from harness.errors import NoBaseline, NotComparable, StoreError, UsageError, first_problem
+from harness.runs.places import within, write_whole
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -112,25 +113,23 @@ def path_of(name: str, output: Path) -> Path:
     return output / FOLDER / f"{name}.json"
 
 
+def new_path(name: str, output: Path) -> Path:
+    """Where a baseline of this name is to be written; raises UsageError where a link is."""
+    return within(output, FOLDER, path_of(name, output).name)
+
+
 def names(output: Path) -> list[str]:
     return sorted(it.stem for it in (output / FOLDER).glob("*.json"))
 
 
 def write(baseline: Baseline, output: Path) -> Path:
     """All of it or nothing. Raises StoreError where it cannot be written."""
-    path = path_of(baseline.name, output)
-    part = path.with_suffix(".part")
+    path = new_path(baseline.name, output)
+    content = baseline.model_dump_json(indent=1) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            file.write(baseline.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        return write_whole(path, content.encode("utf-8"), lasting=True)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StoreError(f"{path}: {error.strerror or error}") from None
-    return path
 
 
 def read(name: str, output: Path) -> Baseline:
@@ -148,7 +147,7 @@ def read(name: str, output: Path) -> Baseline:
     if len(content) > MAX_BYTES:
         raise NotComparable(f"{path}: larger than {MAX_BYTES:,} bytes; this is no baseline")
     try:
-        baseline = Baseline.model_validate_json(content)
+        baseline = Baseline.model_validate_json(content.removeprefix(codecs.BOM_UTF8))
     except (ValidationError, RecursionError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else "nested too deep"
         raise NotComparable(f"{path}: not a baseline that this version reads: {problem}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +20,7 @@ from harness.errors import (
 )
 from harness.gate import timing
 from harness.gate.baseline import Baseline
-from harness.gate.code import Sides, revision, sides
+from harness.gate.code import Sides, revision, sides, unresolved
 from harness.gate.judging import Limits, Line, deterministic, memory, numbers, programs, proofs
 from harness.gate.observing import entries, logical_peaks, observed, parities
 from harness.gate.timing import Pair, Told
@@ -84,6 +83,7 @@ def check(
     against: str | None,
     limits: Limits,
     told: Told,
+    folder: Path,
     *,
     clocked: bool = True,
     looks: Sequence[int] = LOOKS,
@@ -91,6 +91,7 @@ def check(
 ) -> Checked:
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
 
+    What is only needed meanwhile is written to `folder`.
     Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
     `this`. Where a setup fails nothing more is compared; what was found before that is told.
     """
@@ -100,11 +101,9 @@ def check(
     lines: list[Line] = []
     ended: HarnessError | None = None
     try:
-        with tempfile.TemporaryDirectory(prefix="samestep-") as name:
-            folder = Path(name)
-            with staged_data(plan, folder / "data") as data:
-                bench = _Bench(plan, data, folder, limits, told, clocked, looks)
-                speed, note = bench.compare(baseline, code, this, lines)
+        with staged_data(plan, folder / "data") as data:
+            bench = _Bench(plan, data, folder, limits, told, clocked, looks)
+            speed, note = bench.compare(baseline, code, this, lines)
     except (CellsFailed, NotComparable) as error:
         ended, speed, note = error, "none", str(error)
     outcome = concluded(
@@ -167,7 +166,8 @@ class _Bench:
             if why_not:
                 return "none", why_not
             lines += self.stored(baseline)
-            return "stored", WEAKER
+            why = unresolved(baseline.revision) if baseline.revision else ""
+            return "stored", f"{WEAKER} ({why})" if why else WEAKER
         return "none", "nothing was timed, as asked"
 
     def held_to(self, baseline: Baseline) -> Iterator[Line]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.runs.git import GitFailed, git
 from harness.runs.process import ROOT
 
 ROOMS = ("harness", "impls")
@@ -43,9 +43,29 @@ def sides(against: str, folder: Path, this: Path = ROOT) -> Iterator[Sides]:
 
 def revision(against: str) -> str | None:
     """The commit that a revision names in the checkout of this code; None where there is none."""
+    try:
+        return _commit(against)
+    except GitFailed:
+        return None
+
+
+def unresolved(against: str) -> str:
+    """Why a revision names no commit in the checkout of this code, and the way out; empty where it
+    names one."""
+    try:
+        _commit(against)
+    except GitFailed as error:
+        with contextlib.suppress(GitFailed):
+            if git(ROOT, "rev-parse", "--is-shallow-repository").strip() == b"true":
+                return f"{error}; the clone is shallow, get all of it with: git fetch --unshallow"
+        return str(error)
+    return ""
+
+
+def _commit(against: str) -> str:
     # A word that begins with a dash would be an option.
-    told = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}")
-    return told.decode().strip() if told else None
+    word = f"{against}^{{commit}}"
+    return git(ROOT, "rev-parse", "--verify", "--end-of-options", word).decode().strip()
 
 
 def refuse_unknown(against: str) -> None:
@@ -59,7 +79,7 @@ def _resolved(against: str) -> str:
     if commit is None:
         raise UsageError(
             f"--against {against!r}: no git revision of {ROOT}, and no folder that holds an "
-            "installed version (harness/ and impls/)"
+            f"installed version (harness/ and impls/): {unresolved(against)}"
         )
     return commit
 
@@ -72,17 +92,10 @@ def _installed(against: str) -> Path | None:
 
 
 def _unpack(commit: str, place: Path) -> None:
-    packed = _git("archive", "--format=tar", commit, "--", *ROOMS)
-    if not packed:
-        raise UsageError(f"--against {commit}: no {' and '.join(ROOMS)} in this revision")
+    try:
+        packed = git(ROOT, "archive", "--format=tar", commit, "--", *ROOMS)
+    except GitFailed as error:
+        rooms = " and ".join(ROOMS)
+        raise UsageError(f"--against {commit}: no {rooms} in this revision: {error}") from None
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(place, filter="data")
-
-
-def _git(*words: str) -> bytes | None:
-    """What git prints; None where it fails, or is not there."""
-    try:
-        told = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout if told.returncode == 0 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,33 +24,29 @@ from harness.runs.runner import staged_data
 from harness.tasks.data import Data
 
 
-def save(plan: Plan, name: str, told: Told, *, clocked: bool = True) -> Baseline:
+def save(plan: Plan, name: str, told: Told, folder: Path, *, clocked: bool = True) -> Baseline:
     """Observe, prove and time every setup of a plan. Raises NotProven, CellsFailed."""
-    with tempfile.TemporaryDirectory(prefix="samestep-") as temporary:
-        folder = Path(temporary)
-        with staged_data(plan, folder / "data") as data:
-            told("numbers and proofs")
-            made = entries(pairs_of(plan), data, folder)
-            _refuse_unproven(made)
-            if clocked:
-                engine = LocalEngine(folder / "logs", folder / "caches")
-                times = timed(pairs_of(plan), plan.config, engine, data, told)
-                made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
+    with staged_data(plan, folder / "data") as data:
+        told("numbers and proofs")
+        made = entries(pairs_of(plan), data, folder)
+        _refuse_unproven(made)
+        if clocked:
+            engine = LocalEngine(folder / "logs", folder / "caches")
+            times = timed(pairs_of(plan), plan.config, engine, data, told)
+            made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
     return _baseline(plan, name, made)
 
 
-def save_from(plan: Plan, run: Run, name: str, told: Told) -> Baseline:
+def save_from(plan: Plan, run: Run, name: str, told: Told, folder: Path) -> Baseline:
     """The times, proofs and peaks of a stored run; numbers and programs are observed now.
 
     `plan` has the run's setups. Raises NotComparable where this is not the code or the machine of
     the run: what is observed now would not belong to what was measured then.
     """
     _refuse_other(run)
-    with tempfile.TemporaryDirectory(prefix="samestep-") as temporary:
-        folder = Path(temporary)
-        with staged_data(plan, folder / "data") as data:
-            told("numbers")
-            made = _from_run(plan, run, data, folder)
+    with staged_data(plan, folder / "data") as data:
+        told("numbers")
+        made = _from_run(plan, run, data, folder)
     _refuse_unproven(made)
     return _baseline(plan, name, made)
 
@@ -68,6 +63,8 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
     pairs = pairs_of(plan)
     certificates = {it.setup: it for it in run.certificates}
     measured = entries_of(run.records)
+    if not pairs:
+        raise NotProven(f"{run.info.name}: no trial of any setup")
     if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
         raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
     found = observed(pairs, data, folder / "logs")
@@ -86,6 +83,8 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
 
 def _refuse_other(run: Run) -> None:
     here, info = machine.fingerprint(), run.info
+    if len(info.machines) > 1:
+        raise NotComparable(f"{info.name} holds {len(info.machines)} machines; name a run of one")
     commit = machine.commit({it.setup.framework for it in run.records})
     if info.commit is not None and (info.commit != commit or CHANGES in info.commit):
         raise NotComparable(

@@ -17,6 +17,7 @@ from harness.proof.selftest import Case, Judgement, judge
 from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.engines import LocalEngine
+from harness.runs.places import temporary_files
 from harness.tasks.data import Data
 from harness.tasks.datasets import load, write_staged
 
@@ -28,8 +29,10 @@ SAMPLE_SECONDS = 0.01
 
 def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
     """What came of every case, as they come; `provers` work side by side."""
-    with tempfile.TemporaryDirectory(prefix="samestep-") as name:
-        folder = Path(name)
+    with (
+        tempfile.TemporaryDirectory(prefix="samestep-") as name,
+        temporary_files((folder := Path(name)) / "tmp"),
+    ):
         data = _staged(cases, folder)
         yield from _proved([it for it in cases if not it.measured], data, folder, provers)
         for case in (it for it in cases if it.measured):

@@ -18,6 +18,7 @@ from harness.errors import StoreError
 from harness.report import format as texts
 from harness.report.inert import line
 from harness.report.looks import look, place
+from harness.runs.places import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,11 +83,10 @@ def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]
     png, svg = _drawn(series, metric)
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        paths[0].write_bytes(png)
-        paths[1].write_text(svg, encoding="utf-8")
+        for path, content in zip(paths, (png, svg.encode("utf-8")), strict=True):
+            write_whole(path, content)
     except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror or error}") from None
+        raise StoreError(f"{error.filename or folder}: {error.strerror or error}") from None
     return paths
 
 

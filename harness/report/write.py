@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,10 @@ from harness.report.compose import make_content
 from harness.report.divergence import divergence_chart
 from harness.report.document import run_document
 from harness.report.table import results_csv, trainings_csv
+from harness.runs.places import write_whole
+
+FILES = ("report.html", "report.md", "results.csv", "trainings.csv", "run.json")
+"""Of every report, beside its figures."""
 
 
 def write_report(run: Run, directory: Path) -> list[Path]:
@@ -71,12 +74,4 @@ def _json(document: dict[str, Any]) -> str:
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+    return write_whole(path, content.encode("utf-8") if isinstance(content, str) else content)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
-from harness.errors import UsageError, first_problem, unknown
+from harness.errors import NotComparable, StoreError, UsageError, first_problem, unknown
 from harness.privacy import cleaned, restored
+from harness.records import Run
 from harness.tasks.files import read_toml
 from harness.tasks.frozen import Frozen
 
@@ -142,10 +143,23 @@ def clean_config(config: RunConfig) -> Content:
     return content | {name: cleaned(content[name]) for name in PATHS}
 
 
-def as_begun(content: Mapping[str, Any]) -> RunConfig:
-    """The configuration that a run has kept. Raises ValidationError."""
+def config_of(run: Run) -> RunConfig:
+    """The configuration that a run was made with. Raises StoreError for one of another version,
+    NotComparable where it was merged from runs that differ in it."""
+    content = run.info.config
     paths = {it: restored(content[it]) for it in PATHS if isinstance(content.get(it), str)}
-    return RunConfig.model_validate({**content, **paths})
+    try:
+        return RunConfig.model_validate({**content, **paths})
+    except ValidationError as error:
+        if run.info.merged and (parts := ", ".join(it.info.name for it in run.info.merged)):
+            raise NotComparable(
+                f"{run.info.name} was merged from runs that differ in their configuration "
+                f"({first_problem(error)}); name one of those: {parts}"
+            ) from None
+        raise StoreError(
+            f"run {run.info.name!r}: its configuration is not one that this version understands: "
+            f"{first_problem(error)}"
+        ) from None
 
 
 def _spelt_out(content: Content) -> Content:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -20,6 +22,9 @@ LOOK_SECONDS = 0.02
 NAMED_SECONDS = 1.0
 """How long to wait for a new holder to write down who it is."""
 LONGEST_COMMAND = 200
+NOTE = ("process", "since", "command", "in")
+"""What a lock's file says of its holder."""
+MOST_BYTES = 10_000
 
 
 class Held(Exception):
@@ -31,11 +36,14 @@ def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, waiting for it at most `patience` seconds.
 
     The kernel gives it back when this process ends, however it ends, so a lock that is left over
-    holds nobody up. Raises Held, and OSError where there can be no such file.
+    holds nobody up. Raises Held, and OSError where there can be no such file, or where there is
+    one that is not a lock's: nothing of that changes.
     """
     descriptor = _opened(path)
     try:
+        _refuse_shared(descriptor, path)
         _acquire(descriptor, time.monotonic() + patience)
+        _refuse_foreign(descriptor, path)
         _note(descriptor, _self())
         try:
             yield
@@ -64,8 +72,8 @@ def measuring_alone() -> Iterator[None]:
             ) from None
         except OSError as error:
             raise UsageError(
-                f"{path}: cannot be this machine's lock: {error.strerror}; name another file in "
-                "SAMESTEP_LOCK"
+                f"{path}: cannot be this machine's lock: {error.strerror}; remove it, or name "
+                "another file in SAMESTEP_LOCK"
             ) from None
         yield
 
@@ -75,7 +83,7 @@ def _opened(path: Path) -> int:
 
     In a folder that all may write, a file of another user can be opened but not created over.
     """
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     while True:
         try:
             return os.open(path, flags | os.O_RDWR)
@@ -86,6 +94,23 @@ def _opened(path: Path) -> int:
                 descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL)
                 os.fchmod(descriptor, 0o666)
                 return descriptor
+
+
+def _refuse_shared(descriptor: int, path: Path) -> None:
+    """Raises OSError for a device, a queue or a folder, and for a file that has another name too:
+    what is written here would be written there."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if found.st_nlink > 1:
+        raise OSError(errno.EMLINK, "a hard link to a file that has other names", str(path))
+
+
+def _refuse_foreign(descriptor: int, path: Path) -> None:
+    """Raises OSError for a file that holds anything but the note of a holder."""
+    content = os.pread(descriptor, MOST_BYTES + 1, 0)
+    if content.strip(b"\0") and _noted(content) is None:  # zeros: the power failed
+        raise OSError(errno.EEXIST, "a file with other content than a lock's", str(path))
 
 
 def _acquire(descriptor: int, until: float) -> None:
@@ -103,9 +128,17 @@ def _self() -> bytes:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     # All users may read the machine's lock, and what is killed leaves its note behind.
     command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
-    where = clean(os.getcwd())
-    content = {"process": os.getpid(), "since": since, "command": command, "in": where}
-    return json.dumps(content).encode()
+    values = os.getpid(), since, command, clean(os.getcwd())
+    return json.dumps(dict(zip(NOTE, values, strict=True))).encode()
+
+
+def _noted(content: bytes) -> dict[str, object] | None:
+    """What a holder wrote of itself; None for anything else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(content)
+        if isinstance(found, dict) and tuple(found) == NOTE:
+            return found
+    return None
 
 
 def _note(descriptor: int, content: bytes) -> None:
@@ -118,9 +151,9 @@ def _holder(descriptor: int) -> str:
     """Who wrote itself down, if it lives; a lock that was just taken has no name for a moment."""
     until = time.monotonic() + NAMED_SECONDS
     while time.monotonic() < until:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads(os.pread(descriptor, 10_000, 0))
-            if _lives(int(told["process"])):
+        with contextlib.suppress(OSError):
+            told = _noted(os.pread(descriptor, MOST_BYTES, 0))
+            if told and isinstance(told["process"], int) and _lives(told["process"]):
                 return (
                     f"process {told['process']}, since {told['since']}, "
                     f"in {told['in']}: {told['command']}"

@@ -18,6 +18,7 @@ import harness
 from harness.adapter import Setting
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import cleaned
+from harness.runs.git import GitFailed, git
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 CHANGES = "+changes"
@@ -109,13 +110,13 @@ def commit(measured: Iterable[str]) -> str | None:
         return None
     folders = [root / "harness", *(folder_of(it).resolve() for it in measured)]
     try:
-        head = _git(root, "rev-parse", "HEAD")
+        head = git(root, "rev-parse", "HEAD").decode().strip()
         changed = (
             not all(it.is_relative_to(root) for it in folders)
-            or _git(root, "status", "--porcelain", "-uno")
+            or git(root, "status", "--porcelain", "-uno")
             or any(map(_is_code, _unknown_to_git(root, folders)))
         )
-    except (OSError, subprocess.SubprocessError):
+    except GitFailed:
         return None
     return head + (CHANGES if changed else "")
 
@@ -123,17 +124,11 @@ def commit(measured: Iterable[str]) -> str | None:
 def _unknown_to_git(root: Path, folders: Iterable[Path]) -> list[str]:
     """Files in these folders that no commit has, ignored ones included."""
     words = ("ls-files", "--others", "-z", "--", *map(str, folders))
-    return _git(root, *words).split("\0")
+    return git(root, *words).decode(errors="surrogateescape").split("\0")
 
 
 def _is_code(name: str) -> bool:
     return name.endswith((".py", ".so", ".pyd"))
-
-
-def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    return told.stdout.strip()
 
 
 def command_line() -> tuple[str, ...]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +21,9 @@ NETWORK = (
 )
 """How the types of network file systems begin. SQLite's locks and its shared memory are not to be
 relied on there."""
+LONGEST_TEMPORARY = 60
+"""Bytes that the path of a folder for temporary files may have: a socket's path has at most 107,
+and libraries add up to 40."""
 
 
 def within(output: Path, *names: str) -> Path:
@@ -31,6 +40,69 @@ def within(output: Path, *names: str) -> Path:
         if path.is_symlink():
             raise UsageError(f"{path}: a link; nothing is written where it leads. Remove it")
     return path
+
+
+def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> Path:
+    """Write a file that appears whole or not at all, and make its folder; returns the path.
+
+    What stands there and is not a regular file, such as a link, stays as it is. With `lasting` the
+    content is on the disk when this returns. Raises OSError.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        why = "a link, or not a regular file; nothing is written there. Remove it"
+        raise OSError(errno.EEXIST, why, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def temporary_files(folder: Path) -> Iterator[None]:
+    """Make a folder, where processes begun meanwhile keep their temporary files.
+
+    Some libraries never remove theirs. This process itself goes on with its own folder.
+    """
+    tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
+    folder.mkdir(parents=True)
+    before = os.environ.get("TMPDIR")
+    with _short(folder) as name:
+        if name is not None:
+            os.environ["TMPDIR"] = name
+        try:
+            yield
+        finally:
+            if before is not None:
+                os.environ["TMPDIR"] = before
+            else:
+                os.environ.pop("TMPDIR", None)
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[str | None]:
+    """A name of a folder that is short enough for sockets and plain enough for compilers.
+
+    Where its path is not, it is the name that the system gives to an open file of this process;
+    None where the system has no such names.
+    """
+    if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
+        yield str(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        name = f"/proc/{os.getpid()}/fd/{descriptor}"
+        yield name if os.path.isdir(name) else None
+    finally:
+        os.close(descriptor)
 
 
 def filesystem(directory: Path) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.analysis.compare import baseline_of
 from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
-from harness.frameworks import absence, contestants, frameworks, modes_of
+from harness.frameworks import absence, contestants, frameworks, modes_of, undeclared
 from harness.records import Unavailable
 from harness.runs.config import RunConfig, part_of
 from harness.runs.machine import cores, gpus
@@ -150,6 +150,12 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
         name: reason
         for name in (asked if config.frameworks else known)
         if (reason := absence(known[name]))
+    }
+    patterns = [it.partition(":")[0] for it in config.frameworks] or ["*"]
+    absent |= {
+        name: why
+        for name, why in undeclared().items()
+        if any(fnmatch.fnmatch(name, it) for it in patterns)
     }
     present = [it for it in chosen if it[0] not in absent]
     if not present and absent:

@@ -246,11 +246,10 @@ class WorkerProcess:
 
     def _keep_log(self) -> None:
         with self._output as output, contextlib.suppress(OSError):  # a full disk keeps none
+            self._log.unlink(missing_ok=True)  # it may be a link, or a queue without a reader
             if os.fstat(output.fileno()).st_size:
                 output.seek(0)
                 copy_clean(output, self._log)
-            else:
-                self._log.unlink(missing_ok=True)
 
     def _kill(self) -> None:
         """The whole group: what a worker started may outlive it."""

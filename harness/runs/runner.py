@@ -23,7 +23,7 @@ from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
 from harness.runs.engines import Engine
 from harness.runs.locks import Held, held
-from harness.runs.places import refuse_network
+from harness.runs.places import refuse_network, temporary_files, within
 from harness.runs.plan import Plan
 from harness.runs.resuming import Done
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
@@ -32,6 +32,8 @@ from harness.tasks.data import DOWNLOADED, Data
 from harness.tasks.datasets import load, write_staged
 
 OUT_OF_TIME, INTERRUPTED = "budget spent", "interrupted"
+SCRATCH = ".samestep-scratch"
+"""A folder in the results directory for what only lives as long as a run."""
 
 
 class Display(Protocol):
@@ -51,7 +53,11 @@ def run_name(plan: Plan, taken: Collection[str], output: Path) -> str:
     """A name that says when and what, e.g. `2026-11-23-1530-quick`, of no run and no folder yet."""
     config = plan.config
     part = f"-{config.shard.replace('/', 'of')}" if config.shard else ""
-    base = f"{datetime.now():%Y-%m-%d-%H%M}-{config.preset}{part}"
+    return free_name(f"{datetime.now():%Y-%m-%d-%H%M}-{config.preset}{part}", taken, output)
+
+
+def free_name(base: str, taken: Collection[str], output: Path) -> str:
+    """`base`, or with a number behind it: of no run, and of nothing else in the directory."""
     names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
     return next(it for it in names if it not in taken and not os.path.lexists(output / it))
 
@@ -73,20 +79,30 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 
 
 @contextlib.contextmanager
-def measuring(output: Path) -> Iterator[None]:
-    """Hold the results directory for one run. Raises UsageError if it is held or unwritable,
-    StoreError if it is on a network."""
-    try:
-        refuse_network(output)
-        output.mkdir(parents=True, exist_ok=True)
-        with held(output / ".run.lock"):
-            yield
-    except Held as holder:
-        raise UsageError(
-            f"{output}: another run is writing here: {holder}; wait for it to end"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+def measuring(output: Path) -> Iterator[Path]:
+    """Hold the results directory for one run, with an empty scratch folder in it for the time.
+
+    What is in that folder from before is of a run that was killed, and is removed first. Temporary
+    files of the processes that are begun meanwhile go there, too. Raises UsageError if the
+    directory is held or unwritable, StoreError if it is on a network.
+    """
+    scratch = within(Path(os.path.abspath(output)), SCRATCH)
+    with contextlib.ExitStack() as stack:
+        try:
+            refuse_network(output)
+            output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(output / ".run.lock"))
+            shutil.rmtree(scratch, ignore_errors=True)
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.enter_context(temporary_files(scratch / "tmp"))
+        except Held as holder:
+            raise UsageError(
+                f"{output}: another run is writing here: {holder}; wait for it to end"
+            ) from None
+        except OSError as error:
+            where = error.filename or output
+            raise UsageError(f"{where}: cannot write here: {error.strerror or error}") from None
+        yield scratch
 
 
 def check_data(plan: Plan) -> None:
@@ -102,10 +118,8 @@ def check_data(plan: Plan) -> None:
 def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
     """Every data set of the plan as plain arrays that workers map into memory, while it runs.
 
-    What a killed run has left in the folder is removed first. Raises DataError, with nothing left
-    behind, for data that cannot be read.
+    Raises DataError, with nothing left behind, for data that cannot be read.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     try:
         places: dict[Data, Path] = {}
         for task in plan.tasks:

@@ -12,6 +12,7 @@ epochs = 10
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def read_toml(path: Path) -> dict[str, Any]:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes; this is no such file")
-        return tomllib.loads(content.decode())
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise UsageError(f"{path}: UTF-16, not UTF-8 text; save it as UTF-8")
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a mark
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

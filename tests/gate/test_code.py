@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UsageError
 from harness.gate import code
 from harness.gate.check import check
-from harness.gate.code import revision, sides
+from harness.gate.code import refuse_unknown, revision, sides
 from harness.gate.judging import Limits
 from harness.gate.timing import older
 from harness.gating import DEFAULTS
@@ -23,6 +23,12 @@ from tests.fakes import Ledger, block
 from tests.gate.making import SETUP
 
 
+def commit(root, message):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
+    words = ("commit", "-q", "--allow-empty", "-m", message)
+    subprocess.run(["git", "-C", str(root), *identity, *words], check=True)
+
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A checkout with one commit, whose code is then changed."""
@@ -31,12 +37,11 @@ def repository(tmp_path, monkeypatch):
         (root / room).mkdir(parents=True)
         (root / room / "__init__.py").write_text("old = True\n")
     (root / "unrelated.txt").write_text("not needed")
-    identity = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
-    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "first"]):
-        try:
-            subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True)
-        except OSError:
-            pytest.skip("no git here")
+    if shutil.which("git") is None:
+        pytest.skip("no git here")
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
+    commit(root, "first")
     (root / "harness" / "__init__.py").write_text("old = False\n")
     monkeypatch.setattr(code, "ROOT", root)
     return root
@@ -68,6 +73,35 @@ def test_what_is_neither_is_refused(repository, tmp_path, word):
         pass
 
 
+def shallow(repository, monkeypatch):
+    for number in range(2):
+        commit(repository, f"change {number}")
+    copy = repository.with_name("shallow")
+    subprocess.run(
+        ["git", "clone", "-q", "--depth", "1", f"file://{repository}", str(copy)], check=True
+    )
+    monkeypatch.setattr(code, "ROOT", copy)
+
+
+REASONS = {
+    "git config --global --add safe.directory": lambda _, patch: patch.setenv(
+        "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"
+    ),
+    "git fetch --unshallow": shallow,
+    "git is not installed": lambda _, patch: patch.setenv("PATH", ""),
+    "not a git repository": lambda root, _: shutil.rmtree(root / ".git"),
+}
+
+
+@pytest.mark.parametrize("said", REASONS)
+def test_why_there_is_no_revision_is_said_in_the_words_of_git(repository, monkeypatch, said):
+    REASONS[said](repository, monkeypatch)
+    with pytest.raises(UsageError, match="no git revision") as told:
+        refuse_unknown("HEAD~1")
+    assert said in str(told.value)
+    assert revision("HEAD~1") is None
+
+
 def test_a_worker_runs_the_code_of_its_folder(tmp_path):
     worker = tmp_path / "old" / "harness" / "worker"
     worker.mkdir(parents=True)
@@ -90,16 +124,17 @@ def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
         "phases": ("train",),
         "rounds": 2,
     }
-    plan = make_plan(resolve(None, DEFAULTS | flags))
-    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, looks=(2,))
+    plan, folder = make_plan(resolve(None, DEFAULTS | flags)), tmp_path / "scratch"
+    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, folder, looks=(2,))
     by_what = {it.what: it for it in found.lines if it.phase in (None, "train")}
     assert by_what["losses"].detail == "to the bit"
     assert by_what["logical peak"].change == 0
     assert by_what["speed"].detail.startswith("2 blocks")
     assert by_what["speed"].outcome == "cannot tell"
     assert (found.speed, found.exit_code) == ("turns", 7)
+    shutil.rmtree(folder)
     # What older code cannot do says nothing of this code.
     (tmp_path / "impls" / "reference" / "adapter.py").write_text("raise ImportError('too old')\n")
-    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, looks=(2,))
+    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, folder, looks=(2,))
     assert found.outcome == "not comparable"
     assert re.search(r"older code cannot do it.*too old", found.note)

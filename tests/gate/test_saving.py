@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import NotComparable, NotProven
+from harness.errors import NotComparable, NotProven, StoreError
 from harness.gate import saving
 from harness.gating import DEFAULTS
-from harness.records import Limits
+from harness.records import Limits, Source
 from harness.runs import machine
-from harness.runs.config import resolve
+from harness.runs.config import config_of, resolve
 from harness.runs.plan import make_plan
-from tests.builders import make_certificate, make_record, make_run
+from tests.builders import make_certificate, make_info, make_record, make_run
 from tests.gate.making import SETUP, TASK, make_numbers, make_program
 
 LIMITS = Limits(product_seconds={"train": 5e-5})
@@ -45,12 +45,16 @@ def stored(**changes):
     return make_run(records, **(info | changes))
 
 
-def saved(run):
-    plan = saving.plan_of(run, make_plan(resolve(None, DEFAULTS)))
-    return saving.save_from(plan, run, "before", lambda text: None)
+@pytest.fixture
+def saved(tmp_path):
+    def save(run):
+        plan = saving.plan_of(run, make_plan(resolve(None, DEFAULTS)))
+        return saving.save_from(plan, run, "before", lambda text: None, tmp_path)
+
+    return save
 
 
-def test_a_run_gives_times_proofs_and_peaks():
+def test_a_run_gives_times_proofs_and_peaks(saved):
     made = saved(stored())
     (entry,) = made.entries
     assert entry.setup == SETUP
@@ -63,22 +67,57 @@ def test_a_run_gives_times_proofs_and_peaks():
 
 
 @pytest.mark.parametrize("commit", ["4567", "0123abcd+changes"])
-def test_other_code_is_refused(commit):
+def test_other_code_is_refused(saved, commit):
     with pytest.raises(NotComparable, match="made by the code of"):
         saved(stored(commit=commit))
 
 
-def test_another_machine_is_refused():
+def test_another_machine_is_refused(saved):
     with pytest.raises(NotComparable, match="another machine"):
         saved(stored(machine={"cpu": "abacus", "cores": 2}))
 
 
 @pytest.mark.parametrize("certificates", [[], [make_certificate(SETUP, "too far")]])
-def test_what_was_not_proven_is_nothing_to_be_held_to(certificates):
+def test_what_was_not_proven_is_nothing_to_be_held_to(saved, certificates):
     with pytest.raises(NotProven):
         saved(stored(certificates=certificates))
 
 
-def test_a_tree_with_changes_is_no_revision(monkeypatch):
+def test_a_tree_with_changes_is_no_revision(saved, monkeypatch):
     monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd+changes")
     assert saved(stored(commit=None)).revision is None
+
+
+def source(name, machine_name="", **config):
+    return Source(machine=machine_name, info=make_info(name=name, config=config))
+
+
+def lost(run):
+    """The one setup failed in every block."""
+    failed = [it.model_copy(update={"status": "crashed"}) for it in run.records]
+    return run.model_copy(update={"records": tuple(failed)})
+
+
+REFUSED = {
+    "no trial of any setup": lambda: stored().model_copy(update={"records": ()}),
+    "no proof or no good trial of": lambda: lost(stored()),
+    "holds 2 machines": lambda: stored(merged=(source("a", "alpha"), source("b", "beta"))),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_run_that_gives_no_baseline_is_refused(saved, said):
+    with pytest.raises((NotProven, NotComparable), match=said):
+        saved(REFUSED[said]())
+
+
+def test_a_configuration_that_is_none_is_one_line():
+    """Of parts that differ in blocks, a merged run has none."""
+    config = resolve(None, DEFAULTS).model_dump(mode="json")
+    assert config_of(stored(config=config)).blocks == DEFAULTS["blocks"]
+    del config["blocks"]
+    with pytest.raises(StoreError, match="not one that this version understands: blocks"):
+        config_of(stored(config=config))
+    parts = (source("part-1", blocks=1), source("part-2", blocks=2))
+    with pytest.raises(NotComparable, match=r"\(blocks: .*name one of those: part-1, part-2"):
+        config_of(stored(config=config, merged=parts))

@@ -134,6 +134,47 @@ def test_a_link_is_no_lock(tmp_path, monkeypatch):
     assert (tmp_path / "theirs").read_text() == "theirs"
 
 
+def note(path: Path) -> None:
+    path.write_text(json.dumps(dict.fromkeys(locks.NOTE, 0)))
+
+
+NO_LOCKS = {
+    "a hard link": lambda path: os.link(path.with_name("theirs"), path),
+    "not a regular file": os.mkfifo,
+    "Is a directory": os.mkdir,
+    "other content": lambda path: path.write_text("precious"),
+    "other content than": lambda path: path.write_text('{"process": 1}'),
+    "other content than a lock": lambda path: path.write_bytes(b"\xff" * 20_000),
+}
+
+
+@pytest.mark.parametrize("said", NO_LOCKS)
+def test_what_is_no_lock_is_refused_and_stays_as_it_is(tmp_path, monkeypatch, said):
+    note(tmp_path / "theirs")
+    lock, output = tmp_path / "lock", tmp_path / "results"
+    output.mkdir()
+    for path in (lock, output / ".run.lock"):
+        note(path.with_name("theirs"))
+        NO_LOCKS[said](path)
+    before = {it: it.read_bytes() for it in tmp_path.rglob("*") if it.is_file()}
+    monkeypatch.setenv("SAMESTEP_LOCK", str(lock))
+    with pytest.raises(UsageError, match=rf"lock: .*{said}.*SAMESTEP_LOCK"), measuring_alone():
+        pytest.fail("it is no lock")
+    with pytest.raises(UsageError, match=rf"\.run\.lock: cannot write.*{said}"), measuring(output):
+        pytest.fail("it is no lock")
+    assert {it: it.read_bytes() for it in tmp_path.rglob("*") if it.is_file()} == before
+
+
+@pytest.mark.parametrize("content", [b"", bytes(300), None])
+def test_what_a_holder_left_behind_is_a_lock(tmp_path, content):
+    note(tmp_path / "lock")
+    if content is not None:
+        (tmp_path / "lock").write_bytes(content)
+    with held(tmp_path / "lock"):
+        assert json.loads((tmp_path / "lock").read_bytes())["process"] == os.getpid()
+    assert (tmp_path / "lock").read_bytes() == b""
+
+
 def test_the_lock_of_the_machine_is_one_for_all_its_users(monkeypatch, tmp_path):
     monkeypatch.delenv("SAMESTEP_LOCK")
     monkeypatch.setattr(locks.tempfile, "tempdir", str(tmp_path))
