@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 import traceback
 
@@ -29,6 +30,9 @@ def main() -> None:
     and CRASHED: Python's own 1 would read as a regression.
     """
     gc.set_threshold(LITTER)
+    # No figure needs a window. A notebook exports a backend that may be unknown here, and then
+    # matplotlib cannot even be imported.
+    os.environ["MPLBACKEND"] = "agg"
     outlive_readers()
     interrupts.install()
     code = served(sys.argv[1:])

@@ -48,9 +48,10 @@ def write(stored: Run, output: Path) -> None:
     name = stored.info.name
     try:
         write_report(stored, output / name)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # matplotlib reads the user's settings as UTF-8
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ReportError(
-            f"{output / name}: the report cannot be written: {error.strerror or error}; all "
+            f"{output / name}: the report cannot be written: {why}; all "
             f"results are kept; try again with: python -m harness report {name}{elsewhere(output)}"
         ) from error
 

@@ -16,6 +16,7 @@ import psutil
 import harness
 from harness.adapter import Setting
 from harness.frameworks import frameworks, version
+from harness.runs.cgroups import cores as cores
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 RECORDED_PREFIXES = (
@@ -23,13 +24,6 @@ RECORDED_PREFIXES = (
     "TF_CPP_", "TF_ENABLE_", "TF_FORCE_", "TF_NUM_", "TF_USE_", "TF_XLA_", "KERAS_",
     "CUDA_", "NVIDIA_", "MALLOC_", "LD_PRELOAD", "PYTHONHASHSEED",
 )  # fmt: skip
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpus() -> tuple[str, ...]:
