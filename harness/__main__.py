@@ -53,11 +53,17 @@ def served(words: list[str]) -> int:
     except typer.TyperException as error:
         return _failed(f"{error.format_message()} (--help shows the way)", error.exit_code)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return _failed(f"{where}{error.strerror or error}", UsageError.exit_code)
+        return _failed(_told(error), UsageError.exit_code)
     except Exception:
         traceback.print_exc()
         return CRASHED
+
+
+def _told(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if str(error.filename).startswith("/proc/") and not os.path.exists("/proc/self"):
+        return f"{where}/proc is not mounted, and samestep reads there what this machine is"
+    return f"{where}{error.strerror or error}"
 
 
 def _refuse_what_is_no_text(words: list[str]) -> None:

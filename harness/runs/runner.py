@@ -71,17 +71,18 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 def measuring(output: Path) -> Iterator[None]:
     """Hold the results directory for one run. Raises UsageError if it is held or unwritable,
     StoreError if it is on a network."""
-    try:
-        refuse_network(output)
-        output.mkdir(parents=True, exist_ok=True)
-        with held(output / ".run.lock"):
-            yield
-    except Held as holder:
-        raise UsageError(
-            f"{output}: another run is writing here: {holder}; wait for it to end"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+    with contextlib.ExitStack() as lock:
+        try:
+            refuse_network(output)
+            output.mkdir(parents=True, exist_ok=True)
+            lock.enter_context(held(output / ".run.lock"))
+        except Held as holder:
+            raise UsageError(
+                f"{output}: another run is writing here: {holder}; wait for it to end"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{output}: cannot write here: {error.strerror or error}") from None
+        yield  # outside of the `try`: what fails in there is said as it is
 
 
 def check_data(plan: Plan) -> None:
