@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 import traceback
 
@@ -29,6 +30,9 @@ def main() -> None:
     and CRASHED: Python's own 1 would read as a regression.
     """
     gc.set_threshold(LITTER)
+    # No figure needs a window. A notebook exports a backend that may be unknown here, and then
+    # matplotlib cannot even be imported.
+    os.environ["MPLBACKEND"] = "agg"
     outlive_readers()
     interrupts.install()
     code = served(sys.argv[1:])
@@ -49,11 +53,17 @@ def served(words: list[str]) -> int:
     except typer.TyperException as error:
         return _failed(f"{error.format_message()} (--help shows the way)", error.exit_code)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return _failed(f"{where}{error.strerror or error}", UsageError.exit_code)
+        return _failed(_told(error), UsageError.exit_code)
     except Exception:
         traceback.print_exc()
         return CRASHED
+
+
+def _told(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if str(error.filename).startswith("/proc/") and not os.path.exists("/proc/self"):
+        return f"{where}/proc is not mounted, and samestep reads there what this machine is"
+    return f"{where}{error.strerror or error}"
 
 
 def _refuse_what_is_no_text(words: list[str]) -> None:

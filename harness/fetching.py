@@ -8,11 +8,12 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.tasks import fetch as sources
 from harness.tasks.datasets import data_directory
+from harness.tasks.images import needed
 
 
 def fetch(name: str, data_dir: Path | None) -> None:
     """Download what is absent or broken of a data set."""
-    directory = data_directory(data_dir)
+    directory = needed(data_directory(data_dir))
     got = sources.fetch(name, directory, progress=sys.stderr.isatty())
     for path in got:
         print(f"got {path}")
@@ -21,7 +22,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
 def verify(name: str | None, data_dir: Path | None) -> None:
     """Print the state of every file; raises DataError if one that is there is broken."""
-    directory = data_directory(data_dir)
+    directory = needed(data_directory(data_dir))
     states = [
         state
         for known in ([name] if name else sources.SOURCES)

@@ -35,7 +35,7 @@ def show(data_dir: Path | None, task_file: Path | None) -> None:
     print_left_out((), console)
 
 
-def _task(task: Task, directory: Path) -> tuple[str, str]:
+def _task(task: Task, directory: Path | None) -> tuple[str, str]:
     widths = "-".join(str(width) for width in task.widths)
     if len(widths) > 40:
         widths = f"{task.widths[0]}-…-{task.widths[-1]}, {len(task.layers)} layers"
@@ -43,8 +43,8 @@ def _task(task: Task, directory: Path) -> tuple[str, str]:
     return task.name, f"{task.probes} ({widths}, batch {task.batch_size}){state}"
 
 
-def _data(name: str, directory: Path) -> tuple[str, str]:
-    return name, images.absent(name, directory) or f"in {directory / name}"
+def _data(name: str, directory: Path | None) -> tuple[str, str]:
+    return name, images.absent(name, directory) or f"in {images.needed(directory) / name}"
 
 
 def _framework(name: str, framework: Framework) -> tuple[str, str]:

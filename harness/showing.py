@@ -51,10 +51,11 @@ def write(stored: Run, output: Path) -> None:
     keep_fonts(output)
     try:
         write_report(stored, output / name)
-    except OSError as error:
-        where = error.filename or output / name
+    except (OSError, UnicodeError) as error:  # matplotlib reads the user's settings as UTF-8
+        where = getattr(error, "filename", None) or output / name
+        why = getattr(error, "strerror", None) or error
         raise ReportError(
-            f"{where}: the report cannot be written: {error.strerror or error}; all "
+            f"{where}: the report cannot be written: {why}; all "
             f"results are kept; try again with: python -m harness report {name}{elsewhere(output)}"
         ) from error
 

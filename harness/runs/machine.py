@@ -18,17 +18,11 @@ import harness
 from harness.adapter import Setting
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import cleaned
+from harness.runs.cgroups import cores as cores
 from harness.runs.git import GitFailed, git
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 CHANGES = "+changes"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpus() -> tuple[str, ...]:

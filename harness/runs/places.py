@@ -108,7 +108,11 @@ def _short(folder: Path) -> Iterator[str | None]:
 def filesystem(directory: Path) -> str | None:
     """The type of the file system that a directory is or would be on; None where it is not told."""
     place = Path(os.path.realpath(directory))  # unlike `resolve` it bears links in a circle
-    mounts = [it for it in psutil.disk_partitions(all=True) if place.is_relative_to(it.mountpoint)]
+    try:
+        every = psutil.disk_partitions(all=True)
+    except OSError:  # Linux tells it in /proc
+        return None
+    mounts = [it for it in every if place.is_relative_to(it.mountpoint)]
     # The last of several mounts in one place lies on top.
     nearest = max(reversed(mounts), key=lambda it: len(it.mountpoint), default=None)
     return nearest.fstype if nearest else None

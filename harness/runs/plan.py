@@ -44,7 +44,7 @@ class Plan:
     """`unavailable` names what was left out, and why."""
 
     config: RunConfig
-    data_directory: Path
+    data_directory: Path | None
     arenas: tuple[Arena, ...]
     unavailable: tuple[Unavailable, ...]
 
@@ -120,7 +120,7 @@ def _baseline(setups: Sequence[Setup]) -> Setup:
     return next(it for it in setups if it.label == label)
 
 
-def _tasks(config: RunConfig, directory: Path) -> tuple[list[Task], list[Unavailable]]:
+def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[Unavailable]]:
     known = known_tasks(Path(config.task_file) if config.task_file else None)
     names: dict[str, None] = {}
     for pattern in config.tasks:

@@ -102,7 +102,7 @@ def measuring(output: Path) -> Iterator[Path]:
         except OSError as error:
             where = error.filename or output
             raise UsageError(f"{where}: cannot write here: {error.strerror or error}") from None
-        yield scratch
+        yield scratch  # outside of the `try`: what fails in there is said as it is
 
 
 def check_data(plan: Plan) -> None:

@@ -43,7 +43,7 @@ class Arrays(NamedTuple):
     y_test: Array
 
 
-def missing(data: Data, directory: Path) -> str | None:
+def missing(data: Data, directory: Path | None) -> str | None:
     """None where the data can be loaded, else one line with the command that gets them.
 
     Looks for files only; `load` may still find one of them corrupt.
@@ -51,7 +51,7 @@ def missing(data: Data, directory: Path) -> str | None:
     return images.absent(data.name, directory) if data.name in DOWNLOADED else None
 
 
-def load(data: Data, directory: Path) -> Arrays:
+def load(data: Data, directory: Path | None) -> Arrays:
     """The arrays of a task's data, in the shapes that `data.shape` promises.
 
     Raises DataError, in one line, where a file is absent, truncated or not the published one.
@@ -65,9 +65,10 @@ def load(data: Data, directory: Path) -> Arrays:
     return arrays
 
 
-def _images(name: str, directory: Path) -> Arrays:
+def _images(name: str, directory: Path | None) -> Arrays:
+    place = images.needed(directory)
     train, train_labels, test, test_labels = (
-        images.read(name, directory, file) for file in images.FILES[name]
+        images.read(name, place, file) for file in images.FILES[name]
     )
     return Arrays(
         _scaled(train, 255),

@@ -99,10 +99,16 @@ FILES: Mapping[str, Files] = {
 }
 
 
-def data_directory(option: Path | None) -> Path:
+NO_DIRECTORY = (
+    "no data directory: this user has no home directory; name one with --data-dir or SAMESTEP_DATA"
+)
+
+
+def data_directory(option: Path | None) -> Path | None:
     """Where data sets lie: the option, else `SAMESTEP_DATA`, else the user's cache directory.
 
-    Raises DataError for the home directory of nobody.
+    None for a user without a home directory, as in some containers: most tasks need no data
+    directory. Raises DataError where the path names the home directory of an unknown user.
     """
     chosen = option or os.environ.get("SAMESTEP_DATA")
     if chosen:
@@ -112,7 +118,17 @@ def data_directory(option: Path | None) -> Path:
             raise DataError(f"{chosen}: there is no such user here") from None
     from platformdirs import user_cache_path
 
-    return user_cache_path("samestep", appauthor=False)
+    try:
+        return user_cache_path("samestep", appauthor=False)
+    except RuntimeError:
+        return None
+
+
+def needed(directory: Path | None) -> Path:
+    """The data directory, where a task or a command reads it; raises DataError if there is none."""
+    if directory is None:
+        raise DataError(NO_DIRECTORY)
+    return directory
 
 
 def find(name: str, directory: Path, file: File) -> Path | None:
@@ -123,8 +139,10 @@ def find(name: str, directory: Path, file: File) -> Path | None:
     return None
 
 
-def absent(name: str, directory: Path) -> str | None:
+def absent(name: str, directory: Path | None) -> str | None:
     """None where every file is there, else one line that says which is not and what to do."""
+    if directory is None:
+        return NO_DIRECTORY
     for file in FILES[name]:
         if find(name, directory, file) is None:
             return f"{directory / name / file.archive} is absent: {remedy(name, directory)}"

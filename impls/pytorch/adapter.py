@@ -171,8 +171,34 @@ class Adapter:
             settings["gpu"] = torch.cuda.get_device_name(self._device)
             settings["tf32"] = torch.backends.cuda.matmul.allow_tf32
         if self._mode == "compile":
-            settings["graphs"] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+            settings["graphs"] = _compiled_graphs()
         return settings
+
+
+def _compiled_graphs() -> int:
+    """How many graphs TorchInductor compiled in this process, over all functions.
+
+    Raises Unsupported if any function ran as it is written. PyTorch has many switches for that;
+    what it counted is read, not the switches.
+    """
+    counted = torch._dynamo.utils.counters
+    graphs, frames = counted["stats"]["unique_graphs"], counted["frames"]
+    if skipped := frames["total"] - frames["ok"]:
+        raise Unsupported(
+            f"torch.compile gave up on {skipped} of {frames['total']} functions, which ran as they "
+            "are written (is TORCHDYNAMO_SUPPRESS_ERRORS set?)"
+        )
+    if not graphs:
+        raise Unsupported(
+            "torch.compile compiled nothing (is TORCH_COMPILE_DISABLE or TORCHDYNAMO_DISABLE set?)"
+        )
+    # An override may hold for some graphs only; the counts cannot tell which.
+    if not counted["inductor"] or getattr(torch._dynamo.config, "debug_backend_override", ""):
+        raise Unsupported(
+            "torch.compile used another backend than TorchInductor "
+            "(is TORCH_COMPILE_OVERRIDE_BACKENDS set?)"
+        )
+    return graphs
 
 
 def _device(name: str) -> torch.device:

@@ -1,5 +1,7 @@
 """TensorFlow with Keras: op by op (`eager`), a static graph (`graph`), or compiled (`xla`)."""
 
+import os
+
 from harness.adapter import Framework, Own
 
 FRAMEWORK = Framework(
@@ -21,9 +23,21 @@ FRAMEWORK = Framework(
         )
     },
     color="#0072B2",
-    # Import chatter hides what matters in a worker's stderr; memory growth keeps TensorFlow from
-    # taking the whole GPU.
-    environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+    environment={
+        # Import chatter hides what matters in a worker's stderr.
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Or TensorFlow takes the whole GPU.
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        # The adapter is Keras 3 on TensorFlow, whatever the user's other programs are.
+        "KERAS_BACKEND": "tensorflow",
+        "KERAS_NNX_ENABLED": "false",
+        "TF_USE_LEGACY_KERAS": "0",
+        # A debugging aid that ends `fit` and `predict` early; 0 is no limit.
+        "KERAS_MAX_EPOCHS": "0",
+        "KERAS_MAX_STEPS_PER_EPOCH": "0",
+        # Below a file there is no folder: Keras reads no settings of the user and writes none.
+        "KERAS_HOME": os.devnull,
+    },
     # The allocator of oneDNN counts large tensors only; this one counts all, and is slower.
     accounting={"TF_CPU_ALLOCATOR_USE_BFC": "1"},
 )

@@ -31,6 +31,8 @@ class Adapter:
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
         # On by default, on GPUs that have it; float32 means float32 here.
         tf.config.experimental.enable_tensor_float_32_execution(False)
+        # XLA in the modes that say so, and in no other: TF_XLA_FLAGS may turn it on for all.
+        tf.config.optimizer.set_jit(False)
         keras.config.set_floatx(options.dtype)
         keras.config.set_dtype_policy(options.dtype)
         self._device = _device(options.device)
@@ -179,6 +181,8 @@ class Adapter:
         return tf.linalg.matmul(left, right)
 
     def settings(self) -> dict[str, Setting]:
+        if self._mode != "eager" and tf.config.functions_run_eagerly():
+            raise Unsupported("TensorFlow traces nothing here: run_functions_eagerly is on")
         weights = self._variables()
         settings: dict[str, Setting] = {
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),

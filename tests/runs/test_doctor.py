@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.doctoring import sentence, show
+from harness.runs.cgroups import cores, usable
 from harness.runs.doctor import probes, sensors
 from harness.runs.doctor.checkup import CHECKS, collect, examine
 from harness.runs.doctor.moment import scatter
@@ -276,7 +277,7 @@ def test_an_empty_system_tells_nothing(tmp_path):
 
 
 def test_a_laptop(tmp_path):
-    cpus = sensors.usable()
+    cpus = usable()
     files = {
         "proc/cpuinfo": "flags\t\t: fpu vme",
         "proc/self/clear_refs": "",
@@ -332,6 +333,7 @@ CONTAINERS = {
 def test_limits_of_a_container(tmp_path, files):
     facts = read(lay(tmp_path, files))
     assert facts.quota == 1.5
+    assert cores(tmp_path) == 1
     assert facts.room == 400_000
     assert sensors.count(frozenset({0}), tmp_path).throttled == 7
 
@@ -345,6 +347,7 @@ def test_a_container_without_limits(tmp_path):
         "sys/fs/cgroup/memory.max": "max",
     }
     assert read(lay(tmp_path, files)).quota is None
+    assert cores(tmp_path) == len(usable())
 
 
 def test_results_in_a_file_cannot_be_written(tmp_path):
@@ -369,7 +372,7 @@ def test_json_says_the_same_as_the_exit_code(tmp_path):
     content = json.loads(told.stdout)
     assert told.returncode == (0 if content["fit"] else 7), told.stderr
     assert content["fit"] == (content["level"] != "unfit")
-    assert content["facts"]["cores"] == len(sensors.usable())
+    assert content["facts"]["cores"] == len(usable())
     assert bool(told.stderr) == (not content["fit"])
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.runs.cgroups import usable, whole
 from harness.runs.doctor import moment, probes, sensors, standing
 from harness.runs.doctor.said import LEVELS, Level, Said
 from harness.runs.doctor.vitals import Facts, watched
@@ -76,9 +77,9 @@ def examine(facts: Facts) -> Checkup:
 def collect(output: Path) -> Facts:
     """The facts of this machine, in about four seconds; `output` is the results directory."""
     facts = sensors.read(output)
-    cpus = sensors.usable()
+    cpus = usable()
     before = sensors.count(cpus)
-    repeats = probes.repeats(max(1, int(min(facts.quota or facts.cores, facts.cores))))
+    repeats = probes.repeats(whole(facts.cores, facts.quota))
     return dataclasses.replace(
         facts,
         effort=watched(before, sensors.count(cpus)),

@@ -10,15 +10,15 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from harness.runs.cgroups import ROOT, groups, quota, usable
+from harness.runs.cgroups import text_of as _text
 from harness.runs.doctor.vitals import Counted, Facts, watched
 from harness.runs.places import filesystem
 
-ROOT = Path("/")
 WATCH_SECONDS = 1.0
 PRESSURES = ("cpu", "memory", "io")
 
@@ -53,7 +53,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
         swap_used=psutil.swap_memory().used,
         memory=memory.total,
         room=min(limits),
-        quota=_quota(root),
+        quota=quota(root),
         clock=_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
         or None,
         peaks_reset=_peaks_reset(root),
@@ -91,12 +91,6 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
         throttled=_throttled(root),
         overheated=_overheated(cpus, root),
     )
-
-
-def usable() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def _cpu_times(cpus: frozenset[int], root: Path) -> tuple[float, float, float] | None:
@@ -167,34 +161,8 @@ def _hottest() -> tuple[float, float | None] | None:
     return None if hottest is None else (hottest.current, hottest.critical or hottest.high)
 
 
-def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of our control group and those above it, of version 1 and of version 2."""
-    top = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, names, path = line.split(":", 2)
-        mount = top if not names else top / controller if controller in names.split(",") else None
-        if mount is None:
-            continue
-        # In a container the path may be the host's, of which only the mount itself is there.
-        parts = [it for it in path.split("/") if it] if ".." not in path else []
-        for depth in range(len(parts), -1, -1):
-            yield mount.joinpath(*parts[:depth])
-
-
-def _quota(root: Path) -> float | None:
-    """Cores that the tightest control group allows."""
-    found = []
-    for folder in _groups("cpu", root):
-        words = _text(folder / "cpu.max").split() or [
-            _text(folder / f"cpu.cfs_{it}_us") for it in ("quota", "period")
-        ]
-        if len(words) == 2 and all(it.isdigit() for it in words):
-            found.append(int(words[0]) / int(words[1]))
-    return min(found, default=None)
-
-
 def _throttled(root: Path) -> int | None:
-    told = [_named(folder / "cpu.stat").get("nr_throttled") for folder in _groups("cpu", root)]
+    told = [_named(folder / "cpu.stat").get("nr_throttled") for folder in groups("cpu", root)]
     counts = [it for it in told if it is not None]
     return sum(counts) if counts else None
 
@@ -202,7 +170,7 @@ def _throttled(root: Path) -> int | None:
 def _container_room(root: Path) -> int | None:
     """What the tightest control group leaves, with the file pages that it would give up."""
     found = []
-    for folder in _groups("memory", root):
+    for folder in groups("memory", root):
         for limit, usage, cache in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -239,11 +207,3 @@ def _named(path: Path) -> dict[str, int]:
     """A file of lines `name number`."""
     rows = [line.split() for line in _text(path).splitlines()]
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
-def _text(path: Path) -> str:
-    """A file's text; empty where there is none to be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
