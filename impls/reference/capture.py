@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from impls.reference.instructions import CONSTANTS, NUMPY, Array, Xp
+from impls.reference.instructions import CONSTANTS, NUMPY, Array, Xp, basic_index
 from impls.reference.program import Instruction, Program, ProgramError, Slot, check
 
 
@@ -25,7 +26,8 @@ def capture(
     without axes. Raises ProgramError where the function does what a flat program cannot.
     """
     recorder = Recorder(xp)
-    traced = {name: recorder.slot(value, name) for name, value in inputs.items()}
+    laid_out = partial(xp.library.asarray, order="C")  # as replay must be fed
+    traced = {name: recorder.slot(laid_out(value), name) for name, value in inputs.items()}
     outputs = function(recorder, **traced)
     if not all(isinstance(value, Traced) for value in outputs.values()):
         raise ProgramError("every output must be an array that the captured step made")
@@ -79,11 +81,10 @@ class Recorder:
         return traced
 
     def _number(self, operand: Any, values: list[Any]) -> int:
-        """The slot of an operand; numbers take the dtype of the arrays beside them."""
+        """The slot of an operand; numbers take the dtype that they have beside the arrays."""
         if isinstance(operand, Traced):
             return operand.number
-        dtypes = [value.dtype for value in values if hasattr(value, "dtype")]
-        dtype = next((it for it in dtypes if it.kind == "f"), dtypes[0])
+        dtype = np.result_type(operand, *(it.dtype for it in values if hasattr(it, "dtype")))
         return self.constant(self.base.library.asarray(operand, dtype)).number
 
 
@@ -97,8 +98,10 @@ class Traced(NDArrayOperatorsMixin):
         self.number = number
         self.value = value
 
-    def __array_ufunc__(self, function: Any, method: str, *operands: Any) -> Traced:
+    def __array_ufunc__(self, function: Any, method: str, *operands: Any, **other: Any) -> Traced:
         """What the mixin's operators call: `x + y` arrives here as `numpy.add`."""
+        if method != "__call__" or other:
+            raise ProgramError(f"cannot capture {function.__name__} {method} {[*other]}")
         return self.recorder.record(function.__name__, *operands)
 
     def __getattr__(self, name: str) -> Any:
@@ -113,7 +116,7 @@ class Traced(NDArrayOperatorsMixin):
         raise ProgramError("a captured step cannot branch on a value: replay would not see it")
 
     def __getitem__(self, index: Any) -> Traced:
-        index = index if isinstance(index, tuple) else (index,)
+        index = basic_index(index)
         whole = index if ... in index else (*index, ...)  # a view, even of a single entry
         return self.recorder.record("getitem", self, index=whole)
 

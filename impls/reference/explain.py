@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from harness.tasks.costs import least_bytes
 from harness.tasks.spec import Task
@@ -62,29 +63,21 @@ class Explanation:
             table.append(
                 (str(number), *what, f"{row.bytes:,}", f"{row.flops:,}", buffer, row.memory)
             )
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        sides = [str.ljust if 0 < at < 6 or at == 9 else str.rjust for at in range(10)]
-        lines = [
-            "  ".join(
-                side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)
-            ).rstrip()
-            for cells in table
-        ]
-        ratio = self.peak_bytes / self.least_bytes
-        return "\n".join(
-            (
-                self.title,
-                "",
-                *lines,
-                "",
-                f"{len(self.rows)} instructions, {self.flops:,} floating-point operations",
-                f"{self.unshared_bytes:,} bytes if every result had its own memory",
-                f"{self.peak_bytes:,} bytes in use: an arena of {self.arena_bytes:,} and "
-                f"{self.fed_bytes:,} fed",
-                f"{self.least_bytes:,} bytes are the least that the mathematics needs at once "
-                f"(in use: {ratio:.2f} times that)",
-            )
+        columns = []
+        for at, column in enumerate(zip(*table, strict=True)):
+            side = str.ljust if 0 < at < 6 or at == 9 else str.rjust
+            width = max(map(len, column))
+            columns.append([side(cell, width) for cell in column])
+        lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        totals = (
+            f"{len(self.rows)} instructions, {self.flops:,} floating-point operations",
+            f"{self.unshared_bytes:,} bytes if every result had its own memory",
+            f"{self.peak_bytes:,} bytes in use: an arena of {self.arena_bytes:,} and "
+            f"{self.fed_bytes:,} fed",
+            f"{self.least_bytes:,} bytes are the least that the mathematics needs at once "
+            f"(in use: {self.peak_bytes / self.least_bytes:.2f} times that)",
         )
+        return "\n".join((self.title, "", *lines, "", *totals))
 
 
 def explain(
@@ -142,11 +135,9 @@ def _rows(program: Program, planned: Plan) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _memory(
-    program: Program, planned: Plan, instruction: Instruction, written: list[tuple[int, int]]
-) -> str:
-    out = instruction.output
-    if instruction.operation in VIEWS:
+def _memory(program: Program, planned: Plan, it: Instruction, written: list[Any]) -> str:
+    out = it.output
+    if it.operation in VIEWS:
         return "view"
     if out in planned.in_place:
         return "in place"

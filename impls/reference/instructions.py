@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cached_property
+from types import EllipsisType, NoneType
 from typing import Any, TypeAlias
 
 import numpy
@@ -19,7 +20,7 @@ Xp: TypeAlias = Any
 """A `Namespace`, or the `Recorder` that stands in for it while a program is captured."""
 
 _FUNCTIONS = "add subtract multiply divide power negative exp log log1p sqrt abs sign tanh ndtr"
-_CHOICES = "maximum minimum greater greater_equal less less_equal equal logical_and"
+_CHOICES = "maximum minimum greater greater_equal less less_equal equal not_equal logical_and"
 ELEMENTWISE = frozenset(f"{_FUNCTIONS} {_CHOICES}".split())
 """Entry by entry, with broadcasting: the result may overwrite an operand of its own layout."""
 
@@ -33,6 +34,7 @@ VIEWS = {
 }
 """No work at all: another way to look at the memory of the operand."""
 
+BASIC = (int, numpy.integer, slice, EllipsisType, NoneType)
 _SPECIAL = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 
 
@@ -92,6 +94,14 @@ class Namespace:
         out[...] = 0
         self.library.add.at(out, (slice(None),) * axis + (indices,), g)
         return out
+
+
+def basic_index(index: Any) -> tuple[Any, ...]:
+    """An index as a tuple. Raises TypeError for what would make a copy rather than a view."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not all(isinstance(it, BASIC) and not isinstance(it, bool) for it in parts):
+        raise TypeError("slicing takes integers and slices; for index arrays there is `take`")
+    return parts
 
 
 NUMPY = Namespace(numpy)

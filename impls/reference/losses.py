@@ -1,6 +1,7 @@
 """The losses, each fused from model output to scalar as is the field's custom.
 
 All are means over a batch of rows and raise ValueError for an empty one. Targets have no gradient.
+Outputs are taken to be finite: of infinite ones a loss may be NaN where PyTorch's is a number.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PROBABILITY_FLOOR = 1e-7
 @primitive("softmax_cross_entropy")
 def softmax_cross_entropy(xp: Xp, z: Array, labels: Array) -> Any:
     """−log softmax(z)[label] of logits z (n, classes); the gradient is (softmax(z) − δ) / n."""
-    n = _rows(z)
+    n = _rows(z, labels, axes=1)
     delta = _one_hot(xp, labels, z.shape[1])
     shifted = z - xp.max(z, axis=1, keepdims=True)
     e = xp.exp(shifted)
@@ -29,7 +30,7 @@ def softmax_cross_entropy(xp: Xp, z: Array, labels: Array) -> Any:
 
 def probability_cross_entropy(p: Tensor, labels: Tensor) -> Tensor:
     """−log p[label], for probabilities p (n, classes) clipped to [floor, 1 − floor]."""
-    _rows(p.array)
+    _rows(p.array, labels.array, axes=1)
     delta = Tensor(_one_hot(p.xp, labels.array, p.array.shape[1]), p.xp)
     clipped = ops.clip(p, low=PROBABILITY_FLOOR, high=1 - PROBABILITY_FLOOR)
     return ops.negative(ops.mean(ops.log(ops.sum(ops.multiply(clipped, delta), axis=1))))
@@ -51,10 +52,10 @@ def sigmoid_cross_entropy(xp: Xp, z: Array, y: Array) -> Any:
     return value, lambda g: (ops.logistic(xp, z) - y) * (g / n)
 
 
-def _rows(x: Array, y: Array | None = None) -> int:
+def _rows(x: Array, y: Array, axes: int = 2) -> int:
     if x.ndim != 2 or not x.size:
         raise ValueError(f"a loss takes a batch of at least one row and column, not {x.shape}")
-    if y is not None and x.shape != y.shape:
+    if y.shape != x.shape[:axes]:
         raise ValueError(f"outputs of shape {x.shape} do not fit targets of shape {y.shape}")
     return len(x)
 

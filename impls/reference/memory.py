@@ -44,9 +44,6 @@ def _owner(array: Array) -> Array:
 def _staged() -> list[Array]:
     """Arrays in the named tuples of this package: batches, and what loads them."""
     gc.collect()
-    tuples = [it for it in gc.get_objects() if _is_ours(type(it))]
-    return [it for each in tuples for it in each if isinstance(it, np.ndarray)]
-
-
-def _is_ours(kind: type) -> bool:
-    return issubclass(kind, tuple) and str(kind.__module__).startswith("impls.reference")
+    tuples = [it for it in gc.get_objects() if issubclass(type(it), tuple)]
+    ours = [it for it in tuples if str(type(it).__module__).startswith("impls.reference")]
+    return [it for each in ours for it in each if isinstance(it, np.ndarray)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from impls.reference.instructions import Array, Xp
+from impls.reference.instructions import Array, Xp, basic_index
 from impls.reference.tensor import Operation, Rule, primitive
 
 Axis = int | tuple[int, ...] | None
@@ -18,18 +18,18 @@ Axis = int | tuple[int, ...] | None
 add = primitive("add")(lambda xp, x, y: (x + y, lambda g: g, lambda g: g))
 subtract = primitive("subtract")(lambda xp, x, y: (x - y, lambda g: g, lambda g: -g))
 multiply = primitive("multiply")(lambda xp, x, y: (x * y, lambda g: g * y, lambda g: g * x))
-divide = primitive("divide")(lambda xp, x, y: (x / y, lambda g: g / y, lambda g: -g * x / y / y))
+divide = primitive("divide")(lambda xp, x, y: (x / y, lambda g: g / y, lambda g: -g * (x / y / y)))
 negative = primitive("negative")(lambda xp, x: (-x, lambda g: -g))
 exp = primitive("exp")(lambda xp, x: (y := xp.exp(x), lambda g: g * y))
 log = primitive("log")(lambda xp, x: (xp.log(x), lambda g: g / x))
 sqrt = primitive("sqrt")(lambda xp, x: (y := xp.sqrt(x), lambda g: g / (2 * y)))
-abs = primitive("abs")(lambda xp, x: (xp.abs(x), lambda g: g * xp.sign(x)))
+abs = primitive("abs")(lambda xp, x: (xp.abs(x), lambda g: g * xp.where(x == x, xp.sign(x), 0.0)))
 tanh = primitive("tanh")(lambda xp, x: (y := xp.tanh(x), lambda g: g * (1 - y * y)))
 sigmoid = primitive("sigmoid")(lambda xp, x: (y := logistic(xp, x), lambda g: g * (y * (1 - y))))
 softplus = primitive("softplus")(lambda xp, x: (log1pexp(xp, x), lambda g: g * logistic(xp, x)))
-relu = primitive("relu")(lambda xp, x: (y := xp.maximum(x, 0.0), lambda g: g * (y > 0)))
-maximum = primitive("maximum")(lambda xp, x, y: _chosen(xp, xp.maximum(x, y), x, y))
-minimum = primitive("minimum")(lambda xp, x, y: _chosen(xp, xp.minimum(x, y), x, y))
+relu = primitive("relu")(lambda xp, x: (y := xp.maximum(x, 0.0), lambda g: g * (y != 0)))
+maximum = primitive("maximum")(lambda xp, x, y: (xp.maximum(x, y), *_shares(xp, x, y, xp.less)))
+minimum = primitive("minimum")(lambda xp, x, y: (xp.minimum(x, y), *_shares(xp, x, y, xp.greater)))
 
 
 def logistic(xp: Xp, x: Array) -> Array:
@@ -42,11 +42,11 @@ def log1pexp(xp: Xp, x: Array) -> Array:
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def _chosen(xp: Xp, value: Array, x: Array, y: Array) -> Any:
-    def share(g: Array, z: Array) -> Array:
-        return xp.where(xp.equal(x, y), g / 2, xp.where(xp.equal(z, value), g, 0.0))
+def _shares(xp: Xp, x: Array, y: Array, loses: Any) -> Any:
+    def share(g: Array, lost: Array) -> Array:
+        return xp.where(lost, 0.0, xp.where(xp.equal(x, y), g / 2, g))
 
-    return value, lambda g: share(g, x), lambda g: share(g, y)
+    return lambda g: share(g, loses(x, y)), lambda g: share(g, loses(y, x))
 
 
 @primitive("leaky_relu")
@@ -63,14 +63,15 @@ def gelu(xp: Xp, x: Array) -> Any:
 
 @primitive("power")
 def power(xp: Xp, x: Array, y: Array) -> Any:
+    """x^y. x⁰ has gradient 0 for x whatever x is, and 0^y for y unless y < 0."""
     value = xp.power(x, y)
-    by_x = lambda g: g * (y * xp.power(x, _zero_to_one(xp, y) - 1))  # noqa: E731
-    return value, by_x, lambda g: g * value * xp.log(_zero_to_one(xp, x) * xp.ones((), g.dtype))
+    one = xp.ones((), value.dtype)  # makes an array of a number
 
+    def by_y(g: Array) -> Array:
+        flat = xp.logical_and(x * one == 0, y * one >= 0)
+        return g * xp.where(flat, 0.0, value * xp.log(x * one))
 
-def _zero_to_one(xp: Xp, x: Array | float) -> Array | float:
-    """1 in the place of 0, so that x⁰ has gradient 0 for x, and 0^y for y, instead of NaN."""
-    return (x or 1) if isinstance(x, (int, float)) else xp.where(xp.equal(x, 0.0), 1.0, x)
+    return value, lambda g: xp.where(y * one == 0, 0.0, g * (y * xp.power(x, y - 1))), by_y
 
 
 @primitive("matmul")
@@ -82,12 +83,16 @@ def matmul(xp: Xp, x: Array, y: Array) -> Any:
 
 @primitive("linear")
 def linear(xp: Xp, x: Array, w: Array, b: Array) -> Any:
+    if (x.ndim, w.ndim, b.ndim) != (2, 2, 1):
+        raise ValueError("linear takes two matrices and a vector")
     # BLAS takes the sum over rows, as a product with ones, several times faster than `sum` does.
     return x @ w + b, lambda g: g @ w.T, lambda g: x.T @ g, lambda g: xp.ones(len(g), g.dtype) @ g
 
 
 @primitive("where")
 def where(xp: Xp, condition: Array, x: Array, y: Array) -> Any:
+    if getattr(condition, "dtype", None) != "bool":
+        raise TypeError("where takes a condition of bools")
     value = xp.where(condition, x, y)
     return value, None, lambda g: xp.where(condition, g, 0.0), lambda g: xp.where(condition, 0.0, g)
 
@@ -98,15 +103,17 @@ def clip(xp: Xp, x: Array, *, low: float, high: float) -> Any:
     return xp.minimum(xp.maximum(x, low), high), lambda g: xp.where(inside, g, 0.0)
 
 
-# Reductions; their rules keep the reduced axes. `axis` is one, several, or None for all.
+# Reductions; their rules keep the reduced axes. `axis` is one, several, or None for all; so is ()
+# for all, as in PyTorch, where NumPy would reduce nothing.
 
 
 def reduction(rule: Rule) -> Operation:
     @primitive(rule.__name__)
     def reduced(xp: Xp, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+        axis = None if axis == () else axis
         y, product = rule(xp, x, axis)
         axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        gone = set() if keepdims else {a % x.ndim for a in axes}
+        gone = set() if keepdims else {a % (x.ndim or 1) for a in axes}
         shape = tuple(size for a, size in enumerate(y.shape) if a not in gone)
         return y.reshape(shape), lambda g: product(g.reshape(y.shape))
 
@@ -120,10 +127,10 @@ def sum(xp: Xp, x: Array, axis: Axis) -> Any:
 
 @reduction
 def mean(xp: Xp, x: Array, axis: Axis) -> Any:
-    if not x.size:
-        raise ValueError(f"mean of an empty array, of shape {x.shape}")
     total = xp.sum(x, axis=axis, keepdims=True)
-    count = x.size // total.size
+    if total.size and not x.size:
+        raise ValueError(f"mean over empty axes, of an array of shape {x.shape}")
+    count = x.size // (total.size or 1)
     return total / count, lambda g: xp.broadcast_to(g / count, shape=x.shape)
 
 
@@ -140,13 +147,15 @@ def max(xp: Xp, x: Array, axis: Axis) -> Any:
 
 @reduction
 def logsumexp(xp: Xp, x: Array, axis: Axis) -> Any:
-    e, total, top = _exponentials(xp, x, axis)
+    e, total, top = _exponentials(xp, x, axis, largest=math.inf)
     return top + xp.log(total), lambda g: g * (e / total)
 
 
-def _exponentials(xp: Xp, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
-    """e^(x − max x), which cannot overflow, its sum, and max x."""
-    top = xp.max(x, axis=axis, keepdims=True)
+def _exponentials(xp: Xp, x: Array, axis: Axis, largest: float = 0) -> tuple[Array, Array, Array]:
+    """e^(x − max x), which cannot overflow, its sum, and max x, or 0 if |max x| is `largest`."""
+    top = (xp.max if x.size else xp.sum)(x, axis=axis, keepdims=True)  # the sum of nothing is 0
+    if largest:
+        top = xp.where(xp.abs(top) == largest, 0.0, top)
     e = xp.exp(x - top)
     return e, xp.sum(e, axis=axis, keepdims=True), top
 
@@ -175,8 +184,9 @@ def reshape(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
 
 @primitive("transpose")
 def transpose(xp: Xp, x: Array, *, axes: tuple[int, ...]) -> Any:
-    back = tuple(axes.index(axis) for axis in range(x.ndim))
-    return x.transpose(axes), lambda g: g.transpose(back)
+    y = x.transpose(axes)
+    back = tuple(sorted(range(x.ndim), key=lambda axis: axes[axis] % x.ndim))
+    return y, lambda g: g.transpose(back)
 
 
 @primitive("broadcast_to")
@@ -186,24 +196,25 @@ def broadcast_to(xp: Xp, x: Array, *, shape: tuple[int, ...]) -> Any:
 
 @primitive("concatenate")
 def concatenate(xp: Xp, *parts: Array, axis: int) -> Any:
-    before = (slice(None),) * (axis % parts[0].ndim)
+    value = xp.concatenate(*parts, axis=axis)
+    before = (slice(None),) * (axis % value.ndim)
     products, start = [], 0
     for part in parts:
         piece = (*before, slice(start, start := start + part.shape[axis]))
         products.append(lambda g, piece=piece: g[piece])
-    return xp.concatenate(*parts, axis=axis), *products
+    return value, *products
 
 
 @primitive("take")
 def take(xp: Xp, x: Array, indices: Array, *, axis: int) -> Any:
     """Gather slices along an axis; one taken twice gathers both gradients."""
+    if not x.ndim or getattr(indices, "dtype", x.dtype).kind not in "iu":
+        raise TypeError("take takes indices of integers, from an array that has axes")
     back = {"axis": axis % x.ndim, "shape": x.shape}
     return xp.take(x, indices, axis=axis), lambda g: xp.scatter_add(g, indices, **back)
 
 
 @primitive("getitem")
 def getitem(xp: Xp, x: Array, *, index: Any) -> Any:
-    parts = index if isinstance(index, tuple) else (index,)
-    if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
-        raise TypeError("slicing takes integers and slices; for index arrays there is `take`")
+    index = basic_index(index)
     return x[index], lambda g: xp.place(g, index=index, shape=x.shape)

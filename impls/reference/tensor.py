@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from impls.reference.instructions import NUMPY, Array, Xp
@@ -46,30 +47,39 @@ class Tensor(NDArrayOperatorsMixin):
     xp: Xp = NUMPY
     node: Node | None = None
 
-    def __array_ufunc__(self, function: Any, method: str, *inputs: Any) -> Tensor:
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **keywords: Any) -> Tensor:
         """What the mixin's operators call: `x + y` arrives here as `numpy.add`."""
-        return PRIMITIVES[function.__name__](*inputs)
+        name = "abs" if function is np.absolute else function.__name__
+        if name not in PRIMITIVES or method != "__call__" or keywords:
+            raise TypeError(f"no primitive does {name} {method} {[*keywords]}, and none in place")
+        return PRIMITIVES[name](*inputs)
 
     def __getitem__(self, index: Any) -> Tensor:
         return PRIMITIVES["getitem"](self, index=index)
 
 
 def parameter(array: Array, xp: Xp = NUMPY) -> Tensor:
-    """A tensor whose gradient can be asked for."""
+    """A tensor whose gradient can be asked for. Raises TypeError unless the array is of floats."""
+    if array.dtype.kind != "f":
+        raise TypeError(f"a gradient is of floating-point numbers, not of {array.dtype}")
     return Tensor(array, xp, Node(array.shape))
 
 
 def primitive(name: str) -> Callable[[Rule], Operation]:
     """Lift a rule on arrays to an operation on tensors, listed in `PRIMITIVES`.
 
-    The operation takes tensors and numbers by position, anything static by keyword. It raises
-    TypeError where floating dtypes or array namespaces would mix.
+    The operation takes tensors and numbers by position, anything static by keyword. A number never
+    changes the dtype of a tensor, nor does a NumPy scalar: it counts as the number that it holds.
+    Raises TypeError where floating dtypes or array namespaces would mix, and where integers would
+    change a floating dtype, as int64 beside float32 does in NumPy.
     """
 
     def lift(rule: Rule) -> Operation:
         def operation(*inputs: Tensor | float, **static: Any) -> Tensor:
-            xp, arrays, nodes = _unwrap(name, inputs)
-            value, *vjps = rule(xp, *arrays, **static)
+            xp, arrays, nodes, dtypes = _unwrap(name, inputs)
+            value, *vjps = rule(xp, *arrays, **{key: _number(it) for key, it in static.items()})
+            if dtypes and value.dtype not in dtypes:
+                raise TypeError(f"{name} turns {dtypes.pop()} into {value.dtype}: cast the others")
             on_tape = nodes.count(None) < len(nodes)
             return Tensor(value, xp, Node(value.shape, nodes, vjps) if on_tape else None)
 
@@ -79,17 +89,22 @@ def primitive(name: str) -> Callable[[Rule], Operation]:
     return lift
 
 
-def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Node | None]]:
-    """The namespace, arrays and nodes of an operation's inputs, after the checks."""
+def _number(value: Any) -> Any:
+    """The Python number in a NumPy scalar, which unlike it leaves the dtype to the arrays."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Any], set[Any]]:
+    """The namespace, arrays, nodes and floating dtypes of an operation's inputs, checked."""
     namespaces, dtypes, arrays, nodes = set(), set(), [], []
     for each in inputs:
-        array, node = each, None
+        array, node = _number(each), None
         if isinstance(each, Tensor):
             array, node = each.array, each.node
             namespaces.add(each.xp)
             if array.dtype.kind == "f":
                 dtypes.add(array.dtype)
-        elif not isinstance(each, (int, float)):
+        elif not isinstance(array, (int, float)):
             raise TypeError(f"{name} takes tensors and numbers, not {type(each).__name__}")
         arrays.append(array)
         nodes.append(node)
@@ -97,19 +112,23 @@ def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[Xp, list[Array], list[Nod
         raise TypeError(f"{name} of {' and '.join(map(str, dtypes))}: cast one of them first")
     if len(namespaces) != 1:
         raise TypeError(f"{name} needs tensors, all of one array namespace")
-    return namespaces.pop(), arrays, nodes
+    return namespaces.pop(), arrays, nodes, dtypes
 
 
 def gradient(of: Tensor, wrt: Sequence[Tensor], seed: Array | None = None) -> list[Array]:
     """Gradients of `of` with respect to each of `wrt`, as arrays of their shapes.
 
     `seed` weighs the entries of `of` (ones by default, so a scalar's own gradient). Where `of` does
-    not depend on a tensor its gradient is zero. Raises ValueError for a tensor off the tape.
+    not depend on a tensor its gradient is zero. Raises ValueError for a tensor off the tape, and
+    for a seed of another shape or dtype than `of`.
     """
     xp, wanted = of.xp, {tensor.node for tensor in wrt}
     if of.node is None or None in wanted:
         raise ValueError("gradient: a tensor is not on the tape; make it with `parameter`")
-    found = {of.node: xp.ones(of.array.shape, of.array.dtype) if seed is None else seed}
+    seed = xp.ones(of.array.shape, of.array.dtype) if seed is None else seed
+    if (seed.shape, seed.dtype) != (of.array.shape, of.array.dtype):
+        raise ValueError("gradient: the seed differs in shape or dtype from what it weighs")
+    found = {of.node: seed}
     for node in _newest_first(of.node):
         if node not in found:  # every path to it leads through an input without a gradient
             continue
