@@ -65,7 +65,9 @@ class Framework:
     threads keep a core busy while they wait for each other: two processes side by side take longer
     than one after the other. `unaware_of` are modules that are here for the harness, and that it
     would import only because it finds them: in its processes they are hidden, so that they are in
-    neither its import time nor its memory. One that needs some of them names the others. Where
+    neither its import time nor its memory. One that needs some of them names the others. `aliases`
+    maps other words, in lower case, that users write for the framework or one of its modes to their
+    name here; errors suggest that name. Where
     `import_varies`, times of workers that share one import resemble each other more than those of
     others (hash seeds and addresses are drawn once a process): then each block imports it anew.
     """
@@ -84,6 +86,7 @@ class Framework:
     caches: tuple[str, ...] = ()
     ahead: Mapping[str, str] = field(default_factory=dict)
     spins_beyond: float = math.inf
+    aliases: Mapping[str, str] = field(default_factory=dict)
     import_varies: bool = True
     unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
 

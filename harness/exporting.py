@@ -12,6 +12,7 @@ from harness.report.exports import FORMATS, as_bytes, schema_text, schemas
 from harness.report.tidy import FRAMES
 
 STDOUT = "-"
+FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
 _SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
 
 
@@ -21,7 +22,7 @@ def export(name: str | None, output: Path, what: str, format_: str | None, to: s
         raise unknown("frame", what, FRAMES)
     chosen = format_ or _SUFFIXES.get(Path(to).suffix, "csv")
     if chosen not in FORMATS:
-        raise unknown("format", chosen, FORMATS)
+        raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
     if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
         raise UsageError("Parquet is not text; name a file for it with --to")
     found = find(name, output)

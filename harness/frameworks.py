@@ -105,7 +105,13 @@ def contestants(
 def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
     names = fnmatch.filter(known, pattern.partition(":")[0])
     if not names:
-        raise unknown("framework", pattern.partition(":")[0], known)
+        aliases = {
+            word: name
+            for name, it in known.items()
+            for word, meant in it.aliases.items()
+            if meant == name
+        }
+        raise unknown("framework", pattern.partition(":")[0], known, aliases)
     return names
 
 
@@ -124,5 +130,7 @@ def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]
     offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
     if not offered:
         return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
-    what = f"mode of {known[name].title}" if name in known else f"mode of {name!r}"
-    return unknown(what, mode, sorted(offered))
+    if name not in known:  # what a glob fits: their aliases may contradict each other
+        return unknown(f"mode of {name!r}", mode, offered)
+    aliases = {word: it for word, it in known[name].aliases.items() if it in offered}
+    return unknown(f"mode of {known[name].title}", mode, offered, aliases)

@@ -17,6 +17,7 @@ from harness.tasks.data import DOWNLOADED
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
+from harness.tasks.vary import described
 
 
 def show(data_dir: Path | None, task_file: Path | None) -> None:
@@ -28,6 +29,18 @@ def show(data_dir: Path | None, task_file: Path | None) -> None:
     console.print(_grid("Data sets to fetch", [_data(name, directory) for name in DOWNLOADED]))
     console.print(_grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(_grid("Presets", list(PRESET_HELP.items())))
+
+
+def show_settings() -> None:
+    """Print what `--set` can change, with the values that are allowed."""
+    console = Console()
+    console.print(_grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
+    console.print(
+        Text(
+            "\nEach value makes a variant of every chosen task. What is not set keeps the task's own "
+            "value. The defaults are those of a task file and of optimizer=NAME."
+        )
+    )
 
 
 def _task(task: Task, directory: Path) -> tuple[str, str]:

@@ -160,6 +160,8 @@ def _plan_of(name: str, output: Path) -> Plan:
 
 
 def _print_unavailable(plan: Plan, console: Console) -> None:
+    for note in plan.notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     for it in plan.unavailable:
         console.print(Text(f"left out: {it.what}: {it.reason}"), soft_wrap=True)
 

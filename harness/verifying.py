@@ -49,6 +49,8 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
         staged = replace(plan, arenas=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch) as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
+    for note in plan.notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     for it in plan.unavailable:
         console.print(Text(f"left out: {it.what}: {it.reason}"), soft_wrap=True)
     shown = [(made.get(it.key) or it.certificate, it.key not in made) for it in wanted]

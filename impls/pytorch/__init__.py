@@ -16,6 +16,10 @@ FRAMEWORK = Framework(
         "eager": Own("DataLoader and fused optimizer, nothing compiled"),
     },
     color="#D55E00",
+    aliases={
+        "torch": "pytorch",
+        **dict.fromkeys(("compiled", "jit", "inductor", "dynamo"), "compile"),
+    },
     caches=("TORCHINDUCTOR_CACHE_DIR",),
     # Every optimizer imports it when it is made, and takes as long for it as PyTorch for itself.
     ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},

@@ -21,6 +21,11 @@ FRAMEWORK = Framework(
         )
     },
     color="#0072B2",
+    aliases={
+        **dict.fromkeys(("tf", "keras"), "tensorflow"),
+        **dict.fromkeys(("compile", "compiled", "jit"), "xla"),
+        "function": "graph",
+    },
     # Import chatter hides what matters in a worker's stderr; memory growth keeps TensorFlow from
     # taking the whole GPU.
     environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
