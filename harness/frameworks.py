@@ -7,12 +7,17 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import impls
 from harness.adapter import Framework
 from harness.cells import Lane
 from harness.errors import UsageError, unknown
+
+PLACE = Path(__file__).parents[1]
+"""The folder that holds `harness`: a checkout's, or where pip installs packages."""
 
 
 def frameworks() -> dict[str, Framework]:
@@ -50,11 +55,28 @@ def absence(framework: Framework) -> str | None:
     """Why it cannot take part here: not installed, or too old; None where it can."""
     found = version(framework)
     if found is None:
-        return f"not installed; get it with: {framework.install}"
+        return f"not installed; get it with: {install_command(framework)}"
     if _numbers(found) < _numbers(framework.least):
         needed = f"{found} is installed, {framework.least} or later is needed"
-        return f"too old: {needed}; get it with: {framework.install}"
+        return f"too old: {needed}; get it with: {install_command(framework)}"
     return None
+
+
+def install_command(framework: Framework, place: Path = PLACE) -> str:
+    """The command that installs a framework beside this code, a checkout or an installed wheel.
+
+    A checkout is installed from its folder, with the versions that its tests pass with. For a
+    wheel pip knows samestep already, so that no index needs to have it.
+    """
+    if not (place / "pyproject.toml").is_file():
+        return framework.install
+    near = place.resolve() == Path.cwd()
+    folder, pins = (".", "constraints.txt") if near else (str(place), f"{place}/constraints.txt")
+
+    def from_folder(match: re.Match[str]) -> str:
+        return f"-e {shlex.quote(folder + (match[1] or ''))} -c {shlex.quote(pins)}"
+
+    return re.sub(r"'?\bsamestep\b(\[[\w,]+\])?'?", from_folder, framework.install)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

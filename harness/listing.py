@@ -37,8 +37,8 @@ def show_settings() -> None:
     console.print(_grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
     console.print(
         Text(
-            "\nEach value makes a variant of every chosen task. What is not set keeps the task's own "
-            "value. The defaults are those of a task file and of optimizer=NAME."
+            "\nEach value makes a variant of every chosen task. What is not set keeps the task's "
+            "own value. The defaults are those of a task file and of optimizer=NAME."
         )
     )
 

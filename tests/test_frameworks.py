@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,15 @@ import pytest
 import impls
 from harness import listing
 from harness.errors import UsageError
-from harness.frameworks import absence, contestants, frameworks, modes_of, select, version
+from harness.frameworks import (
+    absence,
+    contestants,
+    frameworks,
+    install_command,
+    modes_of,
+    select,
+    version,
+)
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.worker.hiding import hide_from
@@ -207,6 +216,30 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
     assert [it.what for it in plan.unavailable] == ["framework pytorch"]
     listing.show(None, None)
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
+
+
+def test_the_hint_to_install_fits_a_checkout_and_a_wheel(tmp_path, monkeypatch):
+    torch, mine = frameworks()["pytorch"], replace(frameworks()["pytorch"], install="pip install x")
+    assert install_command(torch, tmp_path) == "pip install 'samestep[pytorch]'"
+    checkout = tmp_path / "a checkout"
+    checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
+    assert shlex.split(install_command(torch, checkout)) == [
+        *("pip", "install", "-e", f"{checkout}[pytorch]", "-c", f"{checkout}/constraints.txt")
+    ]
+    monkeypatch.chdir(checkout)
+    here = "pip install -e '.[pytorch]' -c constraints.txt"
+    assert install_command(torch, checkout) == here
+    assert install_command(mine, checkout) == "pip install x"
+    assert (ROOT / "pyproject.toml").is_file()
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_a_hint_names_an_extra_that_there_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    hints = [it.install for it in frameworks().values() if "samestep[" in it.install]
+    named = {re.search(r"samestep\[(\w+)\]", it)[1] for it in hints}
+    assert {"pytorch", "tensorflow"} <= named <= project["optional-dependencies"].keys()
 
 
 def test_what_was_removed_by_halves_is_not_installed(monkeypatch):

@@ -5,7 +5,7 @@ from harness.adapter import Framework, Own
 FRAMEWORK = Framework(
     title="PyTorch",
     distributions=("torch",),
-    install="pip install -c constraints.txt 'samestep[pytorch]'",
+    install="pip install 'samestep[pytorch]'",
     least="2.4",
     modes={
         "eager": "the graph is rebuilt at every step",

@@ -6,7 +6,7 @@ FRAMEWORK = Framework(
     title="NumPy reference",
     distributions=("numpy",),
     beneath=("cupy-cuda13x", "cupy-cuda12x"),
-    install="pip install -c constraints.txt samestep",
+    install="pip install samestep",
     least="2.0",
     modes={
         "replay": "one step captured as a flat program, run in memory that is allocated once",

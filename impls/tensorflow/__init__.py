@@ -5,7 +5,7 @@ from harness.adapter import Framework, Own
 FRAMEWORK = Framework(
     title="TensorFlow",
     distributions=("tensorflow", "tensorflow-cpu"),
-    install="pip install -c constraints.txt 'samestep[tensorflow]'",
+    install="pip install 'samestep[tensorflow]'",
     least="2.18",
     modes={
         "graph": "one step traced once into a static graph by tf.function",
