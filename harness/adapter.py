@@ -56,8 +56,8 @@ class Framework:
     the version; `install` is the pip command that installs it; `least` is the oldest that the
     adapter works with, such as `2.4`; `beneath` are distributions that it computes with where they
     are installed; `environment` is set before a worker starts; `modes` maps a mode to one line, the
-    first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour in every figure.
-    `accounting` is added to the environment of a process that asks for logical peaks, before it
+    first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
+    in every figure. `accounting` is added to the environment of a process that asks for logical peaks, before it
     makes its first tensor. `caches` are the environment variables that name the folders in which
     it keeps what it compiled. `ahead` maps a mode to a module that a process imports before it
     forks others that run on the CPU: what each of them would load and find out anew; no thread or

@@ -5,7 +5,6 @@ The folder is a copy of the reference under another name; no line is written els
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import sys
 
 import pytest
 
+from harness.runs.store import open_existing
 from tests.test_cli import ROOT, harness
 
 NAME = "newcomer"
@@ -58,16 +58,12 @@ def test_it_is_measured_in_both_lanes_and_reported(place, tmp_path):
     told = harness("run", *WORDS, *few, SAMESTEP_IMPLS=str(place))
     assert told.returncode == 0, told.stderr + told.stdout
     (stored,) = tmp_path.glob("*/run.json")
-    run = json.loads(stored.read_text(encoding="utf-8"))
-    lanes = {"identical", "idiomatic"}
-    proven = {it["setup"]["lane"] for it in certificates(run) if it["proven"]}
-    assert proven == lanes
+    with open_existing(tmp_path) as store:
+        run = store.load(stored.parent.name)
+    found = [it for it in run.certificates if it.setup.framework == NAME]
+    assert {it.setup.lane for it in found if it.proven} == {"identical", "idiomatic"}
     assert f"{NAME}:replay" in told.stdout
     assert f"{NAME}:replay" in stored.with_name("report.html").read_text(encoding="utf-8")
-
-
-def certificates(run):
-    return [it for it in run["certificates"] if it["setup"]["framework"] == NAME]
 
 
 def test_no_test_counts_the_frameworks(place):
