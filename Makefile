@@ -4,18 +4,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What a run needs, and what tests need besides: a stamp each, touched when pip has succeeded.
 READY := $(VENV)/ready
+READY_DEV := $(VENV)/ready-dev
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench install clean
+.PHONY: help run test lint bench install install-dev clean
 
 help:
-	@echo "make run      compare every installed framework (ARGS='-t mnist-mlp' for more)"
-	@echo "make test     the tests"
-	@echo "make lint     ruff and mypy"
-	@echo "make bench    the benchmarks: the harness and the reference engine against bare loops"
-	@echo "make install  the environment alone, in $(VENV)"
-	@echo "make clean    remove the environment"
+	@echo "make run          compare every installed framework (ARGS='-t mnist-mlp' for more)"
+	@echo "make test         the tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        the benchmarks: the harness and the reference engine against bare loops"
+	@echo "make install      the environment for make run alone, in $(VENV)"
+	@echo "make install-dev  the environment for the tests too"
+	@echo "make clean        remove the environment"
 
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
@@ -24,9 +28,9 @@ run: $(READY)
 # thread each: two pools on the same cores would wait for each other with open eyes.
 SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
   $(patsubst %,tests/test_%.py,accounts bad_input cli comparing docs exporting floors \
-  frameworks fuzz idioms merging running settings studies)
+  frameworks fuzz idioms merging running settings studies suggestions)
 
-test: $(READY)
+test: $(READY_DEV)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
@@ -35,21 +39,29 @@ else
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 endif
 
-lint: $(READY)
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(READY_DEV)
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 install: $(READY)
 
+install-dev: $(READY_DEV)
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "samestep needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@echo "Installing TensorFlow, PyTorch and the harness in $(VENV): about @GET@ MB to fetch, 3.0 GB of disk."
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e '.[all]'
+	@touch $@
+
+$(READY_DEV): $(READY)
+	@echo "Installing the tests' tools in $(VENV) besides: about @GETDEV@ MB to fetch, 0.3 GB of disk."
+	$(PIP_INSTALL) -e '.[all,dev]'
 	@touch $@
 
 clean:

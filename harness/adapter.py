@@ -53,21 +53,23 @@ class Framework:
     """What is known of a framework without importing it.
 
     `distributions` are the names under which pip may have installed it, the first one found gives
-    the version; `least` is the oldest that the adapter works with, such as `2.4`; `beneath` are
-    distributions that it computes with where they are installed; `environment` is set before a
-    worker starts; `modes` maps a mode to one line, the first mode is the default;
-    `idioms` does so for the idiomatic lane; `color` is its fixed colour in every figure.
-    `accounting` is added to the environment of a process that asks for logical peaks, before it
-    makes its first tensor. `caches` are the environment variables that name the folders in which
-    it keeps what it compiled. `ahead` maps a mode to a module that a process imports before it
-    forks others that run on the CPU: what each of them would load and find out anew; no thread or
-    tensor may come of it. In matrix products of more than `spins_beyond` multiplications its
-    threads keep a core busy while they wait for each other: two processes side by side take longer
-    than one after the other. `unaware_of` are modules that are here for the harness, and that it
-    would import only because it finds them: in its processes they are hidden, so that they are in
-    neither its import time nor its memory. One that needs some of them names the others. Where
-    `import_varies`, times of workers that share one import resemble each other more than those of
-    others (hash seeds and addresses are drawn once a process): then each block imports it anew.
+    the version; `install` is the pip command that installs it; `least` is the oldest that the
+    adapter works with, such as `2.4`; `beneath` are distributions that it computes with where they
+    are installed; `environment` is set before a worker starts; `modes` maps a mode to one line, the
+    first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
+    in every figure. `accounting` is added to the environment of a process that asks for logical
+    peaks, before it makes its first tensor. `caches` are the environment variables that name the
+    folders in which it keeps what it compiled. `ahead` maps a mode to a module that a process
+    imports before it forks others that run on the CPU: what each of them would load and find out
+    anew; no thread or tensor may come of it. In matrix products of more than `spins_beyond`
+    multiplications its threads keep a core busy while they wait for each other: two processes side
+    by side take longer than one after the other. `unaware_of` are modules that are here for the
+    harness, and that it would import only because it finds them: in its processes they are hidden,
+    so that they are in neither its import time nor its memory. One that needs some of them names
+    the others. `aliases` maps other words, in lower case, that users write for the framework or one
+    of its modes to their name here; errors suggest that name. Where `import_varies`, times of
+    workers that share one import resemble each other more than those of others (hash seeds and
+    addresses are drawn once a process): then each block imports it anew.
     """
 
     title: str
@@ -84,6 +86,7 @@ class Framework:
     caches: tuple[str, ...] = ()
     ahead: Mapping[str, str] = field(default_factory=dict)
     spins_beyond: float = math.inf
+    aliases: Mapping[str, str] = field(default_factory=dict)
     import_varies: bool = True
     unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
 

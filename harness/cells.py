@@ -28,6 +28,17 @@ LATENCY: tuple[Phase, ...] = ("train-latency", "predict-latency")
 PHASES = THROUGHPUT + LATENCY
 LANES: tuple[Lane, ...] = ("identical", "idiomatic")
 DTYPES: tuple[Dtype, ...] = ("float32", "float64")
+PHASE_ALIASES = {
+    **dict.fromkeys(("training", "fit"), "train"),
+    **dict.fromkeys(("inference", "infer", "prediction", "eval", "test"), "predict"),
+}
+"""Other words for a phase; with a lane's and a dtype's below, they are suggested, not accepted."""
+LANE_ALIASES = {"same": "identical", "idioms": "idiomatic", "native": "idiomatic", "all": "both"}
+DTYPE_ALIASES = {
+    **dict.fromkeys(("fp32", "f32", "single", "float"), "float32"),
+    **dict.fromkeys(("fp64", "f64", "double"), "float64"),
+    **dict.fromkeys(("float16", "bfloat16", "fp16", "bf16", "tfloat32", "tf32"), ""),
+}
 
 
 class Setup(Frozen):

@@ -68,7 +68,7 @@ def run(
         str | None, typer.Option(help="quick (the default), standard or full.")
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(help="Starts of every setup; the most, with a precision.")
+        int | None, typer.Option(help="Number of blocks; with --precision, the maximum.")
     ] = None,
     precision: Annotated[
         str | None,
@@ -155,11 +155,20 @@ def verify_(
 
 
 @app.command(name="list")
-def list_(data_dir: DataDir = None, task_file: TaskFile = None) -> None:
+def list_(
+    data_dir: DataDir = None,
+    task_file: TaskFile = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="The names that --set takes, and their values.")
+    ] = False,
+) -> None:
     """Tasks, frameworks with their modes, and presets; and what is unavailable, and why."""
     from harness import listing
 
-    listing.show(data_dir, task_file)
+    if settings:
+        listing.show_settings()
+    else:
+        listing.show(data_dir, task_file)
 
 
 @app.command()
@@ -222,7 +231,10 @@ def explain(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Vary the task.", metavar="NAME=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change the task; names: list --settings.", metavar="NAME=VALUE"
+        ),
     ] = None,
     task_file: TaskFile = None,
 ) -> None:

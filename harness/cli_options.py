@@ -32,7 +32,12 @@ Device = Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")]
 Threads = Annotated[list[int] | None, typer.Option(help="Threads of each worker.")]
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Vary a task: batch_size=32,256.", metavar="NAME=VALUE,..."),
+    typer.Option(
+        "--set",
+        help="Vary a task: batch_size=32,256 makes two; hidden=128-64 is one net of two layers. "
+        "All names: list --settings.",
+        metavar="NAME=VALUE,...",
+    ),
 ]
 
 

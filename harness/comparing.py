@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.analysis.between import Comparison, compare_runs
 from harness.errors import NotComparable, unknown
-from harness.exporting import STDOUT, put
+from harness.exporting import FORMAT_ALIASES, STDOUT, put
 from harness.loading import Results, find
 from harness.report.compared import fragment, markdown, render
 
@@ -21,7 +21,7 @@ def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
     """Print or write the comparison. Raises NotComparable where it would say nothing."""
     chosen = format_ or _SUFFIXES.get(Path(to).suffix, "terminal")
     if chosen not in FORMATS:
-        raise unknown("format", chosen, FORMATS)
+        raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
     found = compared(find(a, output), find(b, output))
     if chosen == "terminal" and to == STDOUT:
         render(found, Console())

@@ -6,7 +6,8 @@ The codes are told in docs/exit-codes.md.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,12 +89,32 @@ class CannotTell(HarnessError):
     exit_code = 7
 
 
-def unknown(what: str, word: str, choices: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest one that does."""
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+NEAR = 0.7
+"""The least similarity of a suggestion, by difflib's ratio: lower ones were wrong too often."""
+
+
+def unknown(
+    what: str, word: str, choices: Iterable[str], aliases: Mapping[str, str] = NO_ALIASES
+) -> UsageError:
+    """The error for a name that does not exist, with the name that was probably meant.
+
+    `aliases` maps other words for a choice, in lower case, to that choice. A word that only looks
+    like a choice is mapped to `""`: it gets the list of all choices and no suggestion.
+    """
     known = sorted(choices)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "choose from: " + ", ".join(known)
+    meant = aliases.get(word.lower())
+    if meant is None:
+        meant = _similar(word.lower(), {it.lower(): it for it in known})
+    hint = f"did you mean {meant!r}?" if meant else "choose from: " + ", ".join(known)
     return UsageError(f"unknown {what} {word!r}; {hint}")
+
+
+def _similar(word: str, known: Mapping[str, str]) -> str:
+    """The choice that alone begins with the word, else the nearest one, else nothing."""
+    longer = [it for it in known if len(word) > 2 and it.startswith(word)]
+    near = longer if len(longer) == 1 else difflib.get_close_matches(word, known, 1, NEAR)
+    return known[near[0]] if near else ""
 
 
 def first_problem(error: ValidationError) -> str:

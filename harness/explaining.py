@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from harness.cells import DTYPES, THROUGHPUT
-from harness.errors import UsageError, unknown
+from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
+from harness.errors import NO_ALIASES, UsageError, unknown
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
-from harness.tasks.vary import parse_settings, variants
+from harness.tasks.vary import hints, parse_settings, variants
 
 MAX_BYTES = 4 * 2**30
 """The step is run once, on zeros, to capture it; a larger one would not be readable anyway."""
@@ -25,16 +25,18 @@ def explain(
 ) -> None:
     """Print the captured program. Raises UsageError for what does not exist or is too large."""
     known = known_tasks(task_file)
-    for what, word, choices in (
-        ("task", name, known),
-        ("phase", phase, THROUGHPUT),
-        ("dtype", dtype, DTYPES),
+    for what, word, choices, aliases in (
+        ("task", name, known, NO_ALIASES),
+        ("phase", phase, THROUGHPUT, PHASE_ALIASES),
+        ("dtype", dtype, DTYPES, DTYPE_ALIASES),
     ):
         if word not in choices:
-            raise unknown(what, word, choices)
-    chosen = variants(known[name], parse_settings(settings))
+            raise unknown(what, word, choices, aliases)
+    given = parse_settings(settings)
+    chosen = variants(known[name], given)
     if len(chosen) > 1:
-        raise UsageError("explain shows one step; give each --set one value")
+        more = "".join(f"; {hint}" for hint in hints(given))
+        raise UsageError(f"explain shows one step; give each --set one value{more}")
     (task,) = chosen
     _refuse_huge(task, rows or task.batch)
     # By name, as a worker does: no module of the harness knows a framework.

@@ -13,6 +13,7 @@ from harness.report.tidy import FRAMES
 from harness.runs.places import write_whole
 
 STDOUT = "-"
+FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
 _SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
 
 
@@ -22,7 +23,7 @@ def export(name: str | None, output: Path, what: str, format_: str | None, to: s
         raise unknown("frame", what, FRAMES)
     chosen = format_ or _SUFFIXES.get(Path(to).suffix, "csv")
     if chosen not in FORMATS:
-        raise unknown("format", chosen, FORMATS)
+        raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
     if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
         raise UsageError("Parquet is not text; name a file for it with --to")
     found = find(name, output)

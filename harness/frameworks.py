@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import impls
 from harness.adapter import Framework
 from harness.cells import Lane
 from harness.errors import UsageError, first_problem, unknown
+
+PLACE = Path(__file__).parents[1]
+"""The folder that holds `harness`: a checkout's, or where pip installs packages."""
 
 
 def frameworks() -> dict[str, Framework]:
@@ -114,11 +118,28 @@ def absence(framework: Framework) -> str | None:
     """Why it cannot take part here: not installed, or too old; None where it can."""
     found = version(framework)
     if found is None:
-        return f"not installed; get it with: {framework.install}"
+        return f"not installed; get it with: {install_command(framework)}"
     if _numbers(found) < _numbers(framework.least):
         needed = f"{found} is installed, {framework.least} or later is needed"
-        return f"too old: {needed}; get it with: {framework.install}"
+        return f"too old: {needed}; get it with: {install_command(framework)}"
     return None
+
+
+def install_command(framework: Framework, place: Path = PLACE) -> str:
+    """The command that installs a framework beside this code, a checkout or an installed wheel.
+
+    A checkout is installed from its folder, with the versions that its tests pass with. For a
+    wheel pip knows samestep already, so that no index needs to have it.
+    """
+    if not (place / "pyproject.toml").is_file():
+        return framework.install
+    near = place.resolve() == Path.cwd()
+    folder, pins = (".", "constraints.txt") if near else (str(place), f"{place}/constraints.txt")
+
+    def from_folder(match: re.Match[str]) -> str:
+        return f"-e {shlex.quote(folder + (match[1] or ''))} -c {shlex.quote(pins)}"
+
+    return re.sub(r"'?\bsamestep\b(\[[\w,]+\])?'?", from_folder, framework.install)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -172,7 +193,13 @@ def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
     for name in fnmatch.filter(bad, pattern.partition(":")[0]):
         raise UsageError(f"framework {name!r} is left out: {bad[name]}")
     if not names:
-        raise unknown("framework", pattern.partition(":")[0], known)
+        aliases = {
+            word: name
+            for name, it in known.items()
+            for word, meant in it.aliases.items()
+            if meant == name
+        }
+        raise unknown("framework", pattern.partition(":")[0], known, aliases)
     return names
 
 
@@ -191,5 +218,7 @@ def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]
     offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
     if not offered:
         return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
-    what = f"mode of {known[name].title}" if name in known else f"mode of {name!r}"
-    return unknown(what, mode, sorted(offered))
+    if name not in known:  # what a glob fits: their aliases may contradict each other
+        return unknown(f"mode of {name!r}", mode, offered)
+    aliases = {word: it for word, it in known[name].aliases.items() if it in offered}
+    return unknown(f"mode of {known[name].title}", mode, offered, aliases)

@@ -21,6 +21,7 @@ from harness.tasks.data import DOWNLOADED
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
+from harness.tasks.vary import described
 
 
 def show(data_dir: Path | None, task_file: Path | None) -> None:
@@ -33,6 +34,18 @@ def show(data_dir: Path | None, task_file: Path | None) -> None:
     console.print(_grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(_grid("Presets", list(PRESET_HELP.items())))
     print_left_out((), console)
+
+
+def show_settings() -> None:
+    """Print what `--set` can change, with the values that are allowed."""
+    console = Console()
+    console.print(_grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
+    console.print(
+        Text(
+            "\nEach value makes a variant of every chosen task. What is not set keeps the task's "
+            "own value. The defaults are those of a task file and of optimizer=NAME."
+        )
+    )
 
 
 def _task(task: Task, directory: Path | None) -> tuple[str, str]:
@@ -82,8 +95,13 @@ def _fact(name: str, value: object) -> str:
     return str(value)
 
 
-def print_left_out(planned: Iterable[Unavailable], console: Console) -> None:
-    """A line for everything that a plan leaves out, and for every folder without a framework."""
+def print_left_out(
+    planned: Iterable[Unavailable], console: Console, notes: Iterable[str] = ()
+) -> None:
+    """A line for everything that a plan leaves out, and for every folder without a framework;
+    before them the plan's notes."""
+    for note in notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     left_out = [(it.what, it.reason) for it in planned]
     for what, why in dict.fromkeys((*left_out, *faults())):
         console.print(Text(f"left out: {what}: {inert.line(why)}"), soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.adapter import Setting
 from harness.analysis.history import METRICS, Series, series
 from harness.analysis.summary import summarise_run
-from harness.cells import PHASES
+from harness.cells import PHASE_ALIASES, PHASES
 from harness.errors import UsageError, unknown
 from harness.frameworks import default_modes
 from harness.gate.check import SAME_MACHINE
@@ -25,9 +25,10 @@ from harness.showing import keep_fonts
 
 def history(metric: str, task: str | None, framework: str | None, phase: str, output: Path) -> None:
     """Print and draw. Raises UsageError for what does not exist or was never measured."""
-    for what, word, choices in (("metric", metric, METRICS), ("phase", phase, PHASES)):
-        if word not in choices:
-            raise unknown(what, word, choices)
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    if phase not in PHASES:
+        raise unknown("phase", phase, PHASES, PHASE_ALIASES)
     with open_existing(output) as store:
         runs = [store.load(name) for name in store.runs()]
     if not runs:

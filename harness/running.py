@@ -84,7 +84,7 @@ def _measure(
         refuse_links(output, name)
         with runner.staged_data(plan, scratch / "data") as data:
             done = _done(store, resume, retry)
-            print_left_out(plan.unavailable, console)
+            print_left_out(plan.unavailable, console, plan.notes)
             verifying.print_overruled(plan, console)
             proofs = verifying.prove_first(
                 plan,
@@ -187,5 +187,5 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print(f"{duration(config.budget)}: the budget will end it")
     else:
         console.print(f"about {duration(needed)}; a rough guess before anything has run")
-    print_left_out(plan.unavailable, console)
+    print_left_out(plan.unavailable, console, plan.notes)
     verifying.print_overruled(plan, console)

@@ -52,7 +52,7 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
         staged = replace(plan, arenas=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch / "data") as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
-    print_left_out(plan.unavailable, console)
+    print_left_out(plan.unavailable, console, plan.notes)
     shown = [(made.get(it.key) or it.certificate, it.key not in made) for it in wanted]
     certificates = [(it, cached) for it, cached in shown if it is not None]
     console.print(_table(certificates))

@@ -53,6 +53,31 @@ def test_list_names_tasks_frameworks_modes_and_presets(tmp_path):
     assert max(map(len, told.stdout.splitlines())) <= 80
 
 
+def test_list_settings_names_what_can_be_set():
+    told = harness("list", "--settings")
+    assert told.returncode == 0, told.stderr
+    for word in ("epsilon", "default 1e-08", "hidden=128-64", "teacher_width"):
+        assert word in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 80
+
+
+def test_two_widths_are_two_tasks_and_the_plan_says_so():
+    told = harness("run", "--dry-run", "-t", "digits-mlp", "--set", "hidden=128,64")
+    assert told.returncode == 0, told.stderr
+    assert "makes 2 variants" in told.stdout
+    assert "--set hidden=128-64" in told.stdout
+
+
+def test_the_console_script_is_the_same_command():
+    script = Path(sys.executable).with_name("samestep")
+    words, variables = [script, "list", "--settings"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(words, env=variables, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "epsilon" in told.stdout
+    told = subprocess.run([script, "rum"], env=variables, capture_output=True, text=True)
+    assert (told.returncode, told.stderr.splitlines()[0][:7]) == (2, "error: ")
+
+
 def test_info_names_the_machine():
     told = harness("info")
     assert told.returncode == 0

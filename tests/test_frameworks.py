@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ from harness.frameworks import (
     contestants,
     faults,
     frameworks,
+    install_command,
     modes_of,
     select,
     undeclared,
@@ -149,7 +151,7 @@ def test_a_pattern_need_fit_one_of_the_lanes_only():
         ("pytorch", "eager", "idiomatic"),
         ("reference", "replay", "idiomatic"),
     ]
-    assert contestants(["*:compile"]) == [("pytorch", "compile", "identical")]
+    assert contestants(["*torch:compile"]) == [("pytorch", "compile", "identical")]
     with pytest.raises(UsageError, match="unknown mode of TensorFlow 'graph'; choose from: fit"):
         contestants(["tensorflow:graph"], lanes=("idiomatic",))
     with pytest.raises(UsageError, match="unknown mode of PyTorch 'eagre'; did you mean 'eager'"):
@@ -257,17 +259,41 @@ def test_what_the_compiler_asks_of_the_machine_has_been_asked_ahead():
 def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys):
     torch = frameworks()["pytorch"]
     old = {"torch": "2.3.1+cpu", "numpy": "2.0.0rc1", "tensorflow-cpu": "10.0"}
-    monkeypatch.setattr("importlib.metadata.version", lambda name: old.get(name, "3.0"))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: old.get(name, "99.0"))
     reason = "too old: 2.3.1+cpu is installed, 2.4 or later is needed; get it with: pip install"
     assert (absence(torch) or "").startswith(reason)
-    assert [absence(it) for name, it in frameworks().items() if name != "pytorch"] == [None, None]
-    assert {name for name, _ in select([])} == {"reference", "tensorflow"}
+    assert [name for name, it in frameworks().items() if absence(it)] == ["pytorch"]
+    assert {name for name, _ in select([])} == frameworks().keys() - {"pytorch"}
     with pytest.raises(UsageError, match="framework 'pytorch' is too old"):
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))
     assert [it.what for it in plan.unavailable] == ["framework pytorch"]
     listing.show(None, None)
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
+
+
+def test_the_hint_to_install_fits_a_checkout_and_a_wheel(tmp_path, monkeypatch):
+    torch, mine = frameworks()["pytorch"], replace(frameworks()["pytorch"], install="pip install x")
+    assert install_command(torch, tmp_path) == "pip install 'samestep[pytorch]'"
+    checkout = tmp_path / "a checkout"
+    checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
+    assert shlex.split(install_command(torch, checkout)) == [
+        *("pip", "install", "-e", f"{checkout}[pytorch]", "-c", f"{checkout}/constraints.txt")
+    ]
+    monkeypatch.chdir(checkout)
+    here = "pip install -e '.[pytorch]' -c constraints.txt"
+    assert install_command(torch, checkout) == here
+    assert install_command(mine, checkout) == "pip install x"
+    assert (ROOT / "pyproject.toml").is_file()
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_a_hint_names_an_extra_that_there_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    hints = [it.install for it in frameworks().values() if "samestep[" in it.install]
+    named = {re.search(r"samestep\[(\w+)\]", it)[1] for it in hints}
+    assert {"pytorch", "tensorflow"} <= named <= project["optional-dependencies"].keys()
 
 
 def test_what_was_removed_by_halves_is_not_installed(monkeypatch):
@@ -280,7 +306,9 @@ def test_the_oldest_versions_are_those_that_are_asked_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     wanted = [it for each in lists for it in each]
-    for framework in frameworks().values():
+    asked = {name: it for name, it in frameworks().items() if "samestep" in it.install}
+    assert {"pytorch", "tensorflow", "reference"} <= asked.keys()
+    for framework in asked.values():
         needs = [it for it in wanted if re.split(r"[>\[=]", it)[0] in framework.distributions]
         assert needs
         assert {re.search(r">=([\d.]+)", it)[1] for it in needs} == {framework.least}

@@ -10,7 +10,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from harness.cells import LANES, LATENCY, PHASES, THROUGHPUT, Dtype, Lane, Phase
+from harness.cells import (
+    DTYPE_ALIASES,
+    DTYPES,
+    LANE_ALIASES,
+    LANES,
+    LATENCY,
+    PHASE_ALIASES,
+    PHASES,
+    THROUGHPUT,
+    Dtype,
+    Lane,
+    Phase,
+)
 from harness.errors import NotComparable, StoreError, UsageError, first_problem, unknown
 from harness.privacy import cleaned, restored
 from harness.records import Run
@@ -106,6 +118,11 @@ PRESETS: dict[str, Content] = {
         "seeds": 5,
     },
 }
+PRESET_ALIASES = {
+    **dict.fromkeys(("default", "fast", "small", "short"), "quick"),
+    **dict.fromkeys(("normal", "medium"), "standard"),
+    **dict.fromkeys(("all", "complete", "everything"), "full"),
+}
 PRESET_HELP = {
     "quick": "one embedded task, each framework's default mode, about two minutes",
     "standard": "five tasks, every mode, three seeds, two hours towards ±2 %",
@@ -118,7 +135,7 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     content = read_toml(file) if file else {}
     preset = flags.get("preset", content.get("preset", "quick"))
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise unknown("preset", str(preset), PRESETS)
+        raise unknown("preset", str(preset), PRESETS, PRESET_ALIASES)
     given = content | flags
     merged = {"preset": preset, **PRESETS[preset], **given}
     if "precision" in given and "blocks" not in given and "precision" not in PRESETS[preset]:
@@ -127,6 +144,15 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
     strange = set(merged) - set(RunConfig.model_fields)
     if strange:
         raise UsageError(f"{file}: {unknown('field', min(strange), RunConfig.model_fields)}")
+    for field, what, choices, aliases in (
+        ("phases", "phase", (*PHASES, "latency"), PHASE_ALIASES),
+        ("lanes", "lane", (*LANES, "both"), LANE_ALIASES),
+        ("dtypes", "dtype", DTYPES, DTYPE_ALIASES),
+    ):
+        for word in _texts(merged.get(field)) or ():
+            if word not in choices:
+                where = f"{file}: " if field in content and field not in flags else ""
+                raise UsageError(f"{where}{unknown(what, word, choices, aliases)}")
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
@@ -169,8 +195,7 @@ def _spelt_out(content: Content) -> Content:
         ("phases", PHASES, {"latency": LATENCY}),
         ("lanes", LANES, {"both": LANES}),
     ):
-        words = content.get(name)
-        if isinstance(words, list | tuple) and all(isinstance(it, str) for it in words):
+        if (words := _texts(content.get(name))) is not None:
             found = [it for word in words for it in _matching(word, choices, short)]
             # In their own order: a first call of a later phase finds the earlier one compiled.
             full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
@@ -182,6 +207,13 @@ def _spelt_out(content: Content) -> Content:
         if isinstance(content.get(name), str):
             full[name] = parse(content[name])
     return full
+
+
+def _texts(words: object) -> Sequence[str] | None:
+    """A list that holds nothing but texts, else None: Pydantic says what is wrong with it."""
+    if isinstance(words, list | tuple) and all(isinstance(it, str) for it in words):
+        return words
+    return None
 
 
 def _matching(

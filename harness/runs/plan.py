@@ -20,7 +20,7 @@ from harness.runs.machine import cores, gpus
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
-from harness.tasks.vary import parse_settings, variants
+from harness.tasks.vary import hints, parse_settings, variants
 
 Contestant = tuple[str, str, Lane]
 """Framework, mode and lane."""
@@ -41,12 +41,14 @@ class Arena:
 
 @dataclass(frozen=True)
 class Plan:
-    """`unavailable` names what was left out, and why."""
+    """`unavailable` names what was left out, and why; `notes` say what was made of the request,
+    where something else may have been meant."""
 
     config: RunConfig
     data_directory: Path | None
     arenas: tuple[Arena, ...]
     unavailable: tuple[Unavailable, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -71,7 +73,8 @@ def make_plan(config: RunConfig) -> Plan:
         Arena(task, _setups(task, device, count, dtype, chosen, config.twin))
         for task, device, count, dtype in itertools.product(tasks, devices, threads, dtypes)
     )
-    return Plan(config, directory, _part(arenas, config.shard), (*absent, *lacking))
+    notes = tuple(hints(parse_settings(config.settings)))
+    return Plan(config, directory, _part(arenas, config.shard), (*absent, *lacking), notes)
 
 
 def _part(arenas: tuple[Arena, ...], shard: str | None) -> tuple[Arena, ...]:
@@ -179,12 +182,28 @@ def _device(name: str) -> str:
         return name
     match = re.fullmatch(r"gpu(?::(\d{1,2}))?", name)
     if not match:
-        raise unknown("device", name, ("cpu", "gpu", "gpu:0", "gpu:1"))
+        raise _unknown_device(name)
     index = int(match[1] or 0)
     if index >= len(gpus()):
         found = f"{len(gpus())} GPUs here" if gpus() else "no GPU found on this machine"
         raise UsageError(f"device {name!r}: {found}; use --device cpu")
     return f"gpu:{index}"
+
+
+NVIDIA = ("gpu", "cuda", "nvidia")
+ELSEWHERE = ("mps", "metal", "rocm", "hip", "amd", "xpu", "npu", "tpu", "ipu", "hpu", "xla")
+"""What frameworks call devices that none of the adapters has code for."""
+
+
+def _unknown_device(name: str) -> UsageError:
+    match = re.fullmatch(r"([a-z]+):?(\d{0,2})", name.lower(), re.ASCII)
+    kind, index = match.groups() if match else ("", "")
+    if kind in ELSEWHERE:
+        return UsageError(f"device {name!r} is not supported; use cpu, or gpu for an NVIDIA GPU")
+    aliases = {name.lower(): kind if kind == "cpu" else ""}
+    if kind in NVIDIA:
+        aliases = {name.lower(): f"gpu:{index}" if index else "gpu"}
+    return unknown("device", name, ("cpu", "gpu", "gpu:0", "gpu:1"), aliases)
 
 
 def _threads(count: int) -> int:

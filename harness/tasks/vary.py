@@ -3,61 +3,69 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Callable, Iterable
+import re
+import typing
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import UsageError, first_problem, unknown
-from harness.tasks.spec import Task
+from harness.tasks.data import Teacher
+from harness.tasks.frozen import Frozen
+from harness.tasks.optimizers import Optimizer
+from harness.tasks.spec import Model, Task
 
 Content = dict[str, Any]
+Part = typing.Literal["task", "model", "optimizer", "data"]
 MAX_VARIANTS = 10_000
+MAX_DEPTH = 1000
 
-
-def _width(content: Content, value: Any) -> None:
-    content["model"]["hidden"] = [value] * len(content["model"]["hidden"])
-
-
-def _depth(content: Content, value: Any) -> None:
-    if not isinstance(value, int) or not 0 <= value <= 1000:
-        raise UsageError(f"--set depth={value}: must be a whole number from 0 to 1000")
-    hidden = content["model"]["hidden"]
-    content["model"]["hidden"] = [hidden[0] if hidden else 64] * value
-
-
-def _hidden(content: Content, value: Any) -> None:
-    content["model"]["hidden"] = str(value).split("-")
-
-
-def _into(part: str | None, key: str) -> Callable[[Content, Any], None]:
-    def put(content: Content, value: Any) -> None:
-        (content[part] if part else content)[key] = value
-
-    return put
-
-
-KEYS: dict[str, Callable[[Content, Any], None]] = {
-    "batch_size": _into(None, "batch_size"),
-    "epochs": _into(None, "epochs"),
-    "target": _into(None, "target"),
-    "shuffle": _into(None, "shuffle"),
-    "width": _width,
-    "depth": _depth,
-    "hidden": _hidden,
-    "activation": _into("model", "activation"),
-    "initializer": _into("model", "initializer"),
-    "learning_rate": _into("optimizer", "learning_rate"),
-    "momentum": _into("optimizer", "momentum"),
-    "weight_decay": _into("optimizer", "weight_decay"),
-    "features": _into("data", "features"),
-    "classes": _into("data", "classes"),
-    "train": _into("data", "train"),
-    "test": _into("data", "test"),
+OPTIMIZERS: dict[str, type[Frozen]] = {
+    it.model_fields["name"].default: it for it in typing.get_args(typing.get_args(Optimizer)[0])
 }
-"""Name after `--set` → how it changes a task's content. `width` sets every hidden layer,
-`depth` repeats the first, `hidden=128-32-128` gives each; the last four are the teacher's."""
+PARTS: dict[Part, dict[str, type[Frozen]]] = {
+    "task": {"": Task},
+    "model": {"": Model},
+    "optimizer": OPTIMIZERS,
+    "data": {"teacher": Teacher},
+}
+"""The parts of a task whose fields can be set, and the kinds of each part, by name. Published data
+have no numbers to set."""
+NOT_SET = {"name", "probes", "data", "model", "optimizer", "hidden"}
+"""Fields that name a task or a kind, or hold others; `optimizer` and the layers are set below."""
+
+FIELDS: dict[str, Part] = {
+    field: part
+    for part, kinds in PARTS.items()
+    for kind in kinds.values()
+    for field in kind.model_fields
+    if field not in NOT_SET
+}
+"""Every field of a task that has one value, and the part that it belongs to."""
+LAYERS = {
+    "hidden": "the width of each hidden layer, joined by -: hidden=128-64 is one net of two layers",
+    "depth": f"whole number from 0 to {MAX_DEPTH}; so many hidden layers, each as the first one",
+    "width": "whole number from 1 to 65,536; every hidden layer has this width",
+}
+KEYS = ("optimizer", *LAYERS, *FIELDS)
+"""The names that `--set` understands, in the order in which they are applied."""
+ALIASES = {
+    "lr": "learning_rate",
+    "eps": "epsilon",
+    "wd": "weight_decay",
+    "beta_1": "beta1",
+    "beta_2": "beta2",
+    "init": "initializer",
+    "batch": "batch_size",
+    **dict.fromkeys(("units", "neurons"), "width"),
+    **dict.fromkeys(("layers", "hidden_layers", "hidden_sizes"), "hidden"),
+    **dict.fromkeys(("data", "dataset", "task"), "--task"),
+    **{name: f"--{name}" for name in ("blocks", "device", "dtype", "phase", "seeds", "threads")},
+}
+"""Other words for a setting, or for what is no setting but an option."""
 
 
 def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -68,14 +76,28 @@ def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
         if not equals or not all(value.strip() for value in values.split(",")):
             raise UsageError(f"--set {text}: write it as NAME=VALUE or NAME=VALUE,VALUE")
         if key not in KEYS:
-            raise unknown("setting", key, KEYS)
+            problem = unknown("setting", key, KEYS, ALIASES)
+            raise UsageError(f"{problem}; what each may be: python -m harness list --settings")
         given = tuple(value.strip() for value in values.split(","))
         if len(set(given)) < len(given):
             raise UsageError(f"--set {text}: the same value twice")
         settings.append((key, given))
-    if len({key for key, _ in settings}) < len(settings):
+    keys = {key for key, _ in settings}
+    if len(keys) < len(settings):
         raise UsageError("--set names the same setting twice; give all its values at once")
+    if "hidden" in keys and keys & {"depth", "width"}:
+        raise UsageError("--set hidden gives every layer; leave out depth and width")
     return settings
+
+
+def hints(settings: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
+    """What was made of settings that may have been meant in another way."""
+    return [
+        f"--set hidden={','.join(values)} makes {len(values)} variants of each task, with one "
+        f"hidden layer each; one net with these layers is --set hidden={'-'.join(values)}"
+        for key, values in settings
+        if key == "hidden" and len(values) > 1 and all(it.isdecimal() for it in values)
+    ]
 
 
 def variants(task: Task, settings: Iterable[tuple[str, tuple[str, ...]]]) -> list[Task]:
@@ -88,7 +110,12 @@ def variants(task: Task, settings: Iterable[tuple[str, tuple[str, ...]]]) -> lis
         raise UsageError(
             f"--set asks for {count:,} variants of {task.name!r}; at most {MAX_VARIANTS:,}"
         )
-    return [_variant(task, combination) for combination in itertools.product(*axes)]
+    made: dict[str, Task] = {}
+    for combination in itertools.product(*axes):
+        one = _variant(task, combination)
+        if (same := made.setdefault(one.digest, one)) is not one:
+            raise UsageError(f"--set gives the same task twice: {same.name} and {one.name}")
+    return list(made.values())
 
 
 def origin(name: str) -> tuple[str, dict[str, str]]:
@@ -103,24 +130,120 @@ def origin(name: str) -> tuple[str, dict[str, str]]:
     return base, {key: value for key, _, value in pairs}
 
 
+def described() -> list[tuple[str, str]]:
+    """Every name that `--set` understands, with its type, its values and its default."""
+    names = ", ".join(OPTIMIZERS)
+    optimizer = f"{names}; another than the task's own begins with its defaults"
+    return [
+        ("optimizer", optimizer),
+        *LAYERS.items(),
+        *((field, _described(field, part)) for field, part in FIELDS.items()),
+    ]
+
+
 def _variant(task: Task, combination: tuple[tuple[str, str], ...]) -> Task:
     if not combination:
         return task
     content = task.model_dump()
-    for key, value in combination:
-        KEYS[key](content, _literal(value))
     suffix = ",".join(f"{key}={value}" for key, value in combination)
+    where = f"--set {suffix} for task {task.name!r}"
+    for key, value in sorted(combination, key=lambda pair: KEYS.index(pair[0])):
+        _put(content, key, value, where)
     name = f"{task.name}[{suffix.replace('+', '')}]"
     try:
         # The name last: a value that is no name either is wrong for a better reason.
         Task.model_validate(content)
         return Task.model_validate({**content, "name": name})
     except ValidationError as error:
-        raise UsageError(f"--set {suffix} for task {task.name!r}: {first_problem(error)}") from None
+        raise UsageError(f"{where}: {first_problem(error)}") from None
+
+
+def _put(content: Content, key: str, value: str, where: str) -> None:
+    """Change a task's content by one setting. Raises UsageError where it has no such field."""
+    if key == "optimizer":
+        if value not in OPTIMIZERS:
+            raise unknown("optimizer", value, OPTIMIZERS, {"adamax": "", "nadam": "", "radam": ""})
+        if value != content["optimizer"]["name"]:
+            content["optimizer"] = {"name": value}
+    elif key in LAYERS:
+        content["model"]["hidden"] = _layers(key, value, content["model"]["hidden"], where)
+    else:
+        part = FIELDS[key]
+        place = content if part == "task" else content[part]
+        kinds = PARTS[part]
+        kind = place["name"] if len(kinds) > 1 or part == "data" else ""
+        if kind not in kinds or key not in kinds[kind].model_fields:
+            having = [name for name, it in kinds.items() if key in it.model_fields]
+            raise UsageError(
+                f"{where}: its {part} is {kind}; only {' and '.join(having)} has {key}"
+            )
+        place[key] = _literal(value)
+
+
+def _layers(key: str, value: str, hidden: Sequence[int], where: str) -> Sequence[Any]:
+    if key == "hidden":
+        if not re.fullmatch(r"\d+(-\d+)*", value, re.ASCII):
+            raise UsageError(f"{where}: write the widths of the layers joined by -, such as 128-64")
+        return value.split("-")
+    if key == "width":
+        if not hidden:
+            raise UsageError(f"{where}: there is no hidden layer; add one with depth or hidden")
+        return [_literal(value)] * len(hidden)
+    depth = _literal(value)
+    if not isinstance(depth, int) or not 0 <= depth <= MAX_DEPTH:
+        raise UsageError(f"--set depth={value}: must be a whole number from 0 to {MAX_DEPTH}")
+    return [hidden[0] if hidden else 64] * depth
 
 
 def _literal(value: str) -> Any:
+    if value == "none":
+        return None
     try:
         return int(value)
     except ValueError:
         return value
+
+
+def _described(field: str, part: Part) -> str:
+    kinds = {name: it for name, it in PARTS[part].items() if field in it.model_fields}
+    shapes = {name: it.model_json_schema()["properties"][field] for name, it in kinds.items()}
+    text = _values(next(iter(shapes.values())))
+    defaults: dict[str, list[str]] = {}
+    for name, shape in shapes.items():
+        if "default" in shape:
+            defaults.setdefault(_plain(shape["default"]), []).append(name)
+    only = "" if len(kinds) == len(PARTS[part]) and part != "data" else ", ".join(kinds)
+    by_kind = len(defaults) > 1
+    given = ", ".join(
+        f"{value} ({', '.join(names)})" if by_kind else value for value, names in defaults.items()
+    )
+    return "; ".join(
+        filter(
+            None, (text, f"only with {only}" if only else "", f"default {given}" if given else "")
+        )
+    )
+
+
+def _values(shape: dict[str, Any]) -> str:
+    """The values that a field may have, from its JSON Schema."""
+    if "anyOf" in shape:
+        return " or ".join(_values(it) for it in shape["anyOf"])
+    if "enum" in shape:
+        return ", ".join(map(str, shape["enum"]))
+    if "const" in shape:
+        return str(shape["const"])
+    if shape["type"] in ("boolean", "null"):
+        return {"boolean": "true or false", "null": "none"}[shape["type"]]
+    bounds = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    said = [f"{word} {shape[it]:,}" for it, word in bounds.items() if it in shape]
+    kind = "whole number" if shape["type"] == "integer" else "number"
+    return " ".join([kind, ", ".join(said)]).strip()
+
+
+def _plain(value: object) -> str:
+    return "none" if value is None else json.dumps(value).strip('"')

@@ -5,7 +5,7 @@ from harness.adapter import Framework, Own
 FRAMEWORK = Framework(
     title="PyTorch",
     distributions=("torch",),
-    install="pip install -c constraints.txt 'samestep[pytorch]'",
+    install="pip install 'samestep[pytorch]'",
     least="2.4",
     modes={
         "eager": "the graph is rebuilt at every step",
@@ -16,6 +16,10 @@ FRAMEWORK = Framework(
         "eager": Own("DataLoader and fused optimizer, nothing compiled"),
     },
     color="#D55E00",
+    aliases={
+        "torch": "pytorch",
+        **dict.fromkeys(("compiled", "jit", "inductor", "dynamo"), "compile"),
+    },
     caches=("TORCHINDUCTOR_CACHE_DIR",),
     # Every optimizer imports it when it is made, and takes as long for it as PyTorch for itself.
     ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},

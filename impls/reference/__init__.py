@@ -6,7 +6,7 @@ FRAMEWORK = Framework(
     title="NumPy reference",
     distributions=("numpy",),
     beneath=("cupy-cuda13x", "cupy-cuda12x"),
-    install="pip install -c constraints.txt samestep",
+    install="pip install samestep",
     least="2.0",
     modes={
         "replay": "one step captured as a flat program, run in memory that is allocated once",
@@ -14,6 +14,11 @@ FRAMEWORK = Framework(
     },
     idioms={"replay": Own("one captured step, fed by rows gathered by index")},
     color="#009E73",
+    aliases={
+        **dict.fromkeys(("numpy", "np"), "reference"),
+        **dict.fromkeys(("compile", "compiled", "captured"), "replay"),
+        "tape": "eager",
+    },
     # OpenBLAS does, and leaves smaller ones to a single thread (its `interface/gemm.c`:
     # SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD).
     spins_beyond=65536 * 4,

@@ -7,7 +7,7 @@ from harness.adapter import Framework, Own
 FRAMEWORK = Framework(
     title="TensorFlow",
     distributions=("tensorflow", "tensorflow-cpu"),
-    install="pip install -c constraints.txt 'samestep[tensorflow]'",
+    install="pip install 'samestep[tensorflow]'",
     least="2.18",
     modes={
         "graph": "one step traced once into a static graph by tf.function",
@@ -23,6 +23,11 @@ FRAMEWORK = Framework(
         )
     },
     color="#0072B2",
+    aliases={
+        **dict.fromkeys(("tf", "keras"), "tensorflow"),
+        **dict.fromkeys(("compile", "compiled", "jit"), "xla"),
+        "function": "graph",
+    },
     environment={
         # Import chatter hides what matters in a worker's stderr.
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -280,7 +280,7 @@ def test_other_code_and_the_wish_for_fresh_processes_leave_stems_out(staged, tmp
             assert stems() == []
 
 
-@pytest.mark.parametrize("name", ["pytorch", "reference", "tensorflow"])
+@pytest.mark.parametrize("name", frameworks())
 def test_a_forked_worker_runs_with_the_settings_of_a_fresh_one(staged, engine, name):
     """Threads, BLAS and precision, as each reads them back; and it computes the same."""
     if version(frameworks()[name]) is None:
