@@ -23,7 +23,7 @@ from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
 from harness.runs.reading import SAMPLE, begun, names, read_run
-from harness.runs.schema import check, damaged, prepare
+from harness.runs.schema import check, connect, damaged, prepare
 from harness.tasks.spec import Task
 
 FILE = "samestep.sqlite"
@@ -188,7 +188,7 @@ def create(directory: Path) -> Store:
             raise StoreError(f"{path}: not a file")
         # Two processes that create the file at once would meet a locked database.
         with held(within(directory, f".{FILE}.lock"), BUSY_SECONDS):
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+            connection = connect(path, timeout=BUSY_SECONDS)
             try:
                 prepare(connection, path)
             except BaseException:
@@ -212,7 +212,7 @@ def open_existing(directory: Path) -> Store:
     # it needs none.
     log = path.with_name(f"{FILE}-wal")
     still = not os.access(directory, os.W_OK) and not (log.exists() and log.stat().st_size)
-    connection = sqlite3.connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
+    connection = connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
     try:
         check(connection, path)
     except BaseException as error:
