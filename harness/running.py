@@ -46,6 +46,7 @@ def run(
     dry_run: bool,
     resume: str | None,
     retry: bool = False,
+    fresh: bool = False,
 ) -> None:
     """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
     if resume is not None:
@@ -61,7 +62,7 @@ def run(
         _print_plan(plan, console)
         return
     runner.check_data(plan)
-    finished = _measure(plan, output, manner, console, resume, retry=retry)
+    finished = _measure(plan, output, manner, console, resume, retry=retry, fresh=fresh)
     _finish(finished, output, console)
 
 
@@ -73,6 +74,7 @@ def _measure(
     resume: str | None,
     *,
     retry: bool = False,
+    fresh: bool = False,
 ) -> Run:
     with runner.measuring(output), measuring_alone(), create(output) as store:
         name = resume or runner.run_name(plan, store.runs(), output)
@@ -82,9 +84,8 @@ def _measure(
         with runner.staged_data(plan, folder / "scratch") as data:
             done = _done(store, resume, retry)
             _print_unavailable(plan, console)
-            proofs = verifying.prove_first(
-                plan, store, data, folder, None if manner == "quiet" else console
-            )
+            told = None if manner == "quiet" else console
+            proofs = verifying.prove_first(plan, store, data, folder, told, fresh=fresh)
             if not resume:
                 store.add_run(runner.make_info(plan, name), plan.tasks)
             store.relate(name, [it.key for it in proofs])

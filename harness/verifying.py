@@ -74,15 +74,21 @@ def _clear(logs: Path) -> None:
 
 
 def prove_first(
-    plan: Plan, store: Store, data: Mapping[Data, Path], folder: Path, console: Console | None
+    plan: Plan,
+    store: Store,
+    data: Mapping[Data, Path],
+    folder: Path,
+    console: Console | None,
+    *,
+    fresh: bool = False,
 ) -> list[Certificate]:
     """A quick proof of every setup of a run that has none; the certificates of all of them.
 
     What is not proven is measured all the same, and ranked by nobody. Prints what was done unless
-    there is no console.
+    there is no console. With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
-    wanted = needs(setups_of(plan), store, quick=True)
+    wanted = needs(setups_of(plan), None if fresh else store, quick=True)
     lacking = [it for it in wanted if it.certificate is None]
     caches = folder / "scratch" / "proof"
     quiet = console or Console(quiet=True)

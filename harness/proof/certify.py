@@ -17,7 +17,7 @@ from harness.adapter import Framework
 from harness.cells import Setup
 from harness.certificates import Certificate, Tolerance
 from harness.frameworks import frameworks, version
-from harness.proof.examine import steps_compared
+from harness.proof.examine import rows_compared, steps_compared
 from harness.proof.messages import Prove, Proved
 from harness.proof.tolerances import QUICK_STEPS, limits
 from harness.runs import machine
@@ -52,6 +52,29 @@ class Claim:
             data=str(data),
             limit=limit,
             counted=self.counted,
+        )
+
+    def shown_by(self, certificate: Certificate) -> bool:
+        """Whether a certificate shows what is claimed, by all that it says of itself.
+
+        A store may come from a stranger: the key alone shows nothing. The task's name does not
+        count.
+        """
+        setup = self.setup
+        own = certificate.setup.model_copy(update={"task": setup.task})
+        facts = (own, certificate.tolerance, certificate.seed, certificate.rows)
+        facts += (certificate.framework_version, certificate.code, certificate.machine)
+        return (
+            certificate.proven
+            and facts
+            == (
+                *(setup, self.tolerance, self.seed, rows_compared(self.task)),
+                version(frameworks()[setup.framework]) or "",
+                code_of(setup.framework),
+                machine_of(setup.device),
+            )
+            and certificate.steps >= self.steps
+            and (bool(certificate.logical_peak) or not self.counted)
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:

@@ -72,13 +72,18 @@ def _certificates(connection: sqlite3.Connection, run: str) -> Iterator[Certific
     if version(connection) < 2:
         return
     rows = connection.execute(
-        "SELECT c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
+        "SELECT c.key, c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
         "WHERE p.run = ? ORDER BY c.id",
         (run,),
     )
     # A later proof of the same setup, in a resumed run, replaces the earlier one.
-    found = (Certificate.model_validate_json(text) for (text,) in rows)
-    yield from {it.setup: it for it in found}.values()
+    found: dict[Setup, Certificate] = {}
+    for key, text in rows:
+        it = Certificate.model_validate_json(text)
+        if it.key != key:
+            raise ValueError(f"a certificate of {it.setup.id} under the key of another one")
+        found[it.setup] = it
+    yield from found.values()
 
 
 def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
