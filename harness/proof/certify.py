@@ -61,19 +61,16 @@ class Claim:
         count.
         """
         setup = self.setup
-        own = certificate.setup.model_copy(update={"task": setup.task})
-        facts = (own, certificate.tolerance, certificate.seed, certificate.rows)
-        facts += (certificate.framework_version, certificate.code, certificate.machine)
         return (
             certificate.proven
-            and facts
-            == (
-                *(setup, self.tolerance, self.seed, rows_compared(self.task)),
-                version(frameworks()[setup.framework]) or "",
-                code_of(setup.framework),
-                machine_of(setup.device),
-            )
+            and certificate.setup.model_copy(update={"task": setup.task}) == setup
+            and certificate.tolerance == self.tolerance
+            and certificate.seed == self.seed
             and certificate.steps >= self.steps
+            and certificate.rows == rows_compared(self.task)
+            and certificate.framework_version == (version(frameworks()[setup.framework]) or "")
+            and certificate.code == code_of(setup.framework)
+            and certificate.machine == machine_of(setup.device)
             and (bool(certificate.logical_peak) or not self.counted)
         )
 
