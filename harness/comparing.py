@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.analysis.between import Comparison, compare_runs
+from harness.console import Console
 from harness.errors import NotComparable, unknown
 from harness.exporting import STDOUT, put
 from harness.loading import Results, find
@@ -51,7 +50,7 @@ def compared(a: Results, b: Results) -> Comparison:
 
 def _text(found: Comparison, format_: str) -> str:
     if format_ == "json":
-        return found.model_dump_json(indent=1) + "\n"
+        return found.model_dump_json(indent=1, ensure_ascii=True) + "\n"
     if format_ == "html":
         return fragment(found)
     if format_ == "markdown":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
+from harness.console import Console
 from harness.frameworks import absence, frameworks, version
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
 from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
+from harness.console import Console
 from harness.errors import (
     CellsFailed,
     ReportError,

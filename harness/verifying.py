@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate
+from harness.console import Console
 from harness.errors import NotProven
 from harness.proof.proving import Need, needs, one_of_each, prove
 from harness.runs import runner
