@@ -25,7 +25,7 @@ def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
     if chosen == "terminal" and to == STDOUT:
         render(found, Console())
         return
-    put(_text(found, chosen).encode("utf-8"), to)
+    put([_text(found, chosen).encode("utf-8")], to)
 
 
 def compared(a: Results, b: Results) -> Comparison:

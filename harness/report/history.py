@@ -146,6 +146,4 @@ def _figure(series: Series, metric: Metric) -> Figure:
 
 
 def _names(points: Sequence[Point]) -> list[str]:
-    return [
-        line(it.run) + (f"\n{line(it.commit)[:HASH]}" if it.commit else "") for it in points
-    ]
+    return [line(it.run) + (f"\n{line(it.commit)[:HASH]}" if it.commit else "") for it in points]

@@ -22,7 +22,7 @@ from harness.records import Record, Run, RunInfo, Sample
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
-from harness.runs.reading import SAMPLE, begun, names, read_run
+from harness.runs.reading import SAMPLE, begun, names, read_head, read_records, read_run
 from harness.runs.schema import check, connect, damaged, prepare
 from harness.tasks.spec import Task
 
@@ -165,6 +165,17 @@ class Store:
         """
         with self._reading():
             return read_run(self._connection, name)
+
+    def head(self, name: str) -> Run:
+        """The same without any record."""
+        with self._reading():
+            return read_head(self._connection, name)
+
+    def records(self, name: str) -> Iterator[Record]:
+        """The records of `load`, one at a time: they may be more than memory holds."""
+        with self._reading():
+            tasks = read_head(self._connection, name).tasks
+            yield from read_records(self._connection, name, tasks)
 
     def attempts(self, run: str) -> dict[tuple[object, ...], int]:
         """How often every block was begun, by arena and number."""
