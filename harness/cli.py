@@ -105,6 +105,7 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
     ] = False,
+    fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
 ) -> None:
@@ -126,7 +127,16 @@ def run(
         shard=shard,
     )
     manner = "quiet" if quiet else "plain" if verbose else "screen"
-    running.run(flags, config, output, manner, dry_run=dry_run, resume=resume, retry=retry_failed)
+    running.run(
+        flags,
+        config,
+        output,
+        manner,
+        dry_run=dry_run,
+        resume=resume,
+        retry=retry_failed,
+        fresh=fresh,
+    )
 
 
 @app.command(name="verify")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.analysis.between import Comparison, compare_runs
+from harness.console import Console
 from harness.errors import NotComparable, unknown
 from harness.exporting import FORMAT_ALIASES, STDOUT, put
 from harness.loading import Results, find
@@ -26,7 +25,7 @@ def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
     if chosen == "terminal" and to == STDOUT:
         render(found, Console())
         return
-    put(_text(found, chosen).encode("utf-8"), to)
+    put([_text(found, chosen).encode("utf-8")], to)
 
 
 def compared(a: Results, b: Results) -> Comparison:
@@ -51,7 +50,7 @@ def compared(a: Results, b: Results) -> Comparison:
 
 def _text(found: Comparison, format_: str) -> str:
     if format_ == "json":
-        return found.model_dump_json(indent=1) + "\n"
+        return found.model_dump_json(indent=1, ensure_ascii=True) + "\n"
     if format_ == "html":
         return fragment(found)
     if format_ == "markdown":

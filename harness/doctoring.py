@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.console import Console
 from harness.errors import CannotTell
 from harness.report.inert import line
 from harness.runs.doctor.checkup import Checkup, Finding, collect, examine

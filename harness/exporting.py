@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import UsageError, unknown
-from harness.loading import find
-from harness.report.exports import FORMATS, as_bytes, schema_text, schemas
+from harness.loading import lines_of
+from harness.report.exports import FORMATS, schema_text, schemas, written
 from harness.report.tidy import FRAMES
 from harness.runs.places import write_whole
 
@@ -26,8 +27,8 @@ def export(name: str | None, output: Path, what: str, format_: str | None, to: s
         raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
     if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
         raise UsageError("Parquet is not text; name a file for it with --to")
-    found = find(name, output)
-    put(as_bytes(found.frame(what), chosen, what, found.info), to)
+    info, lines = lines_of(name, output, what)
+    put(written(lines, chosen, what, info), to)
 
 
 def schema(name: str | None, write: Path | None) -> None:
@@ -35,7 +36,7 @@ def schema(name: str | None, write: Path | None) -> None:
     known = schemas()
     if write is not None:
         for each, it in known.items():
-            put(schema_text(it).encode(), str(write / f"{each}.json"))
+            put([schema_text(it).encode()], str(write / f"{each}.json"))
     elif name is None:
         print("\n".join(known))
     elif name in known:
@@ -44,14 +45,15 @@ def schema(name: str | None, write: Path | None) -> None:
         raise unknown("schema", name, known)
 
 
-def put(content: bytes, to: str) -> None:
-    """To standard output, or into a file that appears whole or not at all.
+def put(content: Iterable[bytes], to: str) -> None:
+    """Pieces to standard output, or into a file that appears whole or not at all.
 
     Raises UsageError where it cannot be written.
     """
     if to == STDOUT:
         try:
-            sys.stdout.buffer.write(content)
+            for it in content:
+                sys.stdout.buffer.write(it)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             # Whoever read it has enough; Python would complain of the same once more at its end.

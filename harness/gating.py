@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from harness.cells import Setup
+from harness.console import Console
 from harness.errors import (
     CannotTell,
     CellsFailed,
@@ -111,7 +111,7 @@ def gate(
         except OSError as error:
             raise UsageError(f"{comment}: {error.strerror or error}") from None
     if as_json:
-        print(checked.model_dump_json(indent=1))
+        print(checked.model_dump_json(indent=1, ensure_ascii=True))
     else:
         render(checked, Console(), everything=everything)
     _end(checked)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
+from harness.console import Console
 from harness.environment import recorded
 from harness.frameworks import absence, faults, frameworks, version
 from harness.records import Unavailable

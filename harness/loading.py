@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.analysis.blocks import CellBlocks, cell_blocks
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
 from harness.frameworks import default_modes
-from harness.records import Run, RunInfo
+from harness.records import Record, Run, RunInfo
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
-from harness.report.tidy import FRAMES, tidy
-from harness.runs.store import FILE, open_existing
+from harness.report.tidy import FRAMES, Line, tidy
+from harness.runs.store import FILE, Store, open_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,10 +74,13 @@ class Results:
         """
         if what not in FRAMES:
             raise unknown("frame", what, FRAMES)
-        if not FRAMES[what].raw:
-            bare = Run(info=self.info, tasks=(), records=(), stopped_by=None, seconds=None)
-            return tidy(bare, self.summary, what)
-        return tidy(self.run, self.summary, what)
+        return tidy(self.lines(what), what)
+
+    def lines(self, what: str) -> Iterable[Line]:
+        """The rows of a frame, as plain values by column."""
+        frame = FRAMES[what]
+        bare = Run(info=self.info, tasks=(), records=(), stopped_by=None, seconds=None)
+        return frame.lines(self.run if frame.raw else bare, lambda: self.summary)
 
     @property
     def _known(self) -> RunDocument:
@@ -84,17 +88,34 @@ class Results:
         return self._document
 
 
+class Place(NamedTuple):
+    """Where a run lies: a `run.json`, or a results directory with the run's name; None for the
+    latest."""
+
+    path: Path
+    run: str | None = None
+
+    @property
+    def stored(self) -> bool:
+        return not self.path.is_file()
+
+    def load(self) -> Results:
+        if not self.stored:
+            return Results(None, _document(self.path))
+        with open_existing(self.path) as store:
+            return Results(store.load(self.named(store)))
+
+    def named(self, store: Store) -> str:
+        """The name of the run in its store."""
+        runs = store.runs()
+        if not runs:
+            raise UsageError(f"{self.path}: there is no run here yet")
+        return self.run or runs[-1]
+
+
 def load(path: Path, run: str | None = None) -> Results:
     """What lies at a path; see `harness.load`. Raises UsageError, StoreError, NotComparable."""
-    if path.is_file():
-        return Results(None, _document(path))
-    if (path / FILE).is_file():
-        return _stored(path, run)
-    if run is None and (path.parent / FILE).is_file():
-        return _stored(path.parent, path.name)
-    if run is None and (path / DOCUMENT).is_file():
-        return Results(None, _document(path / DOCUMENT))
-    return _stored(path, run)
+    return _at(path, run).load()
 
 
 def find(name: str | None, output: Path) -> Results:
@@ -102,19 +123,50 @@ def find(name: str | None, output: Path) -> Results:
 
     Without a name it is the latest one there.
     """
+    return _named(name, output).load()
+
+
+def lines_of(
+    name: str | None, output: Path, what: str
+) -> tuple[RunInfo, Callable[[], Iterable[Line]]]:
+    """A run that is named as for `find`, and what gives the rows of a frame.
+
+    What needs no statistics is read from the store as it is asked for: samples may be more than
+    memory holds.
+    """
+    place, frame = _named(name, output), FRAMES[what]
+    if not place.stored or frame.of_summary:
+        found = place.load()
+        return found.info, lambda: found.lines(what)
+    with open_existing(place.path) as store:
+        run = place.named(store)
+        head = store.head(run)
+    if not frame.of_records:
+        return head.info, lambda: Results(head).lines(what)
+    return head.info, lambda: frame.of_records(_records(place.path, run))
+
+
+def _records(directory: Path, run: str) -> Iterator[Record]:
+    with open_existing(directory) as store:
+        yield from store.records(run)
+
+
+def _named(name: str | None, output: Path) -> Place:
     path = Path(name or "")
     # A run that has no folder, because no report was written, has a path all the same.
     if name and (path.exists() or (len(path.parts) > 1 and (path.parent / FILE).is_file())):
-        return load(path)
-    return _stored(output, name)
+        return _at(path)
+    return Place(output, name)
 
 
-def _stored(directory: Path, name: str | None) -> Results:
-    with open_existing(directory) as store:
-        runs = store.runs()
-        if not runs:
-            raise UsageError(f"{directory}: there is no run here yet")
-        return Results(store.load(name or runs[-1]))
+def _at(path: Path, run: str | None = None) -> Place:
+    if path.is_file() or (path / FILE).is_file():
+        return Place(path, run)
+    if run is None and (path.parent / FILE).is_file():
+        return Place(path.parent, path.name)
+    if run is None and (path / DOCUMENT).is_file():
+        return Place(path / DOCUMENT)
+    return Place(path, run)
 
 
 def _document(path: Path) -> RunDocument:

@@ -6,11 +6,11 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.summary import summarise_run
 from harness.cells import MACHINE
+from harness.console import Console
 from harness.errors import ReportError, UsageError
 from harness.frameworks import default_modes
 from harness.loading import find

@@ -6,13 +6,13 @@ import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from harness.adapter import Setting
 from harness.analysis.history import METRICS, Series, series
 from harness.analysis.summary import summarise_run
 from harness.cells import PHASE_ALIASES, PHASES
+from harness.console import Console
 from harness.errors import UsageError, unknown
 from harness.frameworks import default_modes
 from harness.gate.check import SAME_MACHINE

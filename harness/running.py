@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from harness import verifying
 from harness.analysis.summary import summarise_run
+from harness.console import Console
 from harness.errors import (
     CellsFailed,
     ReportError,
@@ -45,6 +45,7 @@ def run(
     dry_run: bool,
     resume: str | None,
     retry: bool = False,
+    fresh: bool = False,
 ) -> None:
     """Plan, measure, report. Raises UsageError before anything is written, CellsFailed after."""
     if resume is not None:
@@ -60,7 +61,7 @@ def run(
         _print_plan(plan, console)
         return
     runner.check_data(plan)
-    finished = _measure(plan, output, manner, console, resume, retry=retry)
+    finished = _measure(plan, output, manner, console, resume, retry=retry, fresh=fresh)
     _finish(finished, output, console)
 
 
@@ -72,6 +73,7 @@ def _measure(
     resume: str | None,
     *,
     retry: bool = False,
+    fresh: bool = False,
 ) -> Run:
     with (
         runner.measuring(output) as scratch,
@@ -93,6 +95,7 @@ def _measure(
                 folder / "logs",
                 scratch / "proof",
                 None if manner == "quiet" else console,
+                fresh=fresh,
             )
             if not resume:
                 store.add_run(runner.make_info(plan, name), plan.tasks)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from harness.cells import DTYPES
+from harness.console import Console
 from harness.errors import SelftestFailed
 from harness.proof.selftest import Case, Judgement, faulty, planted, sampled, unmodified
 from harness.proof.trying import tried

@@ -6,11 +6,11 @@ import os
 import shlex
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.summary import summarise_run
 from harness.cli_options import RESULTS
+from harness.console import Console
 from harness.errors import ReportError, UsageError
 from harness.frameworks import default_modes
 from harness.records import Run

@@ -1,6 +1,8 @@
-"""Standard output and error that outlive their reader.
+"""Standard output and error that outlive their reader, and obey no text of a stranger.
 
-A run of an hour must not end because the pipe or the terminal that it prints to was closed.
+A run of an hour must not end because the pipe or the terminal that it prints to was closed. Names,
+errors and settings may come from a stranger's framework or store, and hold terminal sequences: what
+is printed is made inert here, so that no print can forget it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import io
 import os
 import sys
 from typing import TextIO
+
+from harness.report.inert import shown
 
 GONE = (errno.EPIPE, errno.EIO)
 """What writing to a closed pipe and to a closed terminal fails with."""
@@ -31,6 +35,18 @@ class Lasting(io.FileIO):
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
+class Inert(io.TextIOWrapper):
+    """A text stream in which control characters and terminal sequences do nothing."""
+
+    def write(self, text: str) -> int:
+        super().write(shown(text))
+        return len(text)
+
+    def write_unchanged(self, text: str) -> int:
+        """For `harness.console`, which makes texts inert before it adds colours."""
+        return super().write(text)
+
+
 def outlive_readers() -> None:
     """Replace `sys.stdout` and `sys.stderr`; open what was closed from the start, lest a store or
     a worker's channel take its number."""
@@ -43,7 +59,7 @@ def outlive_readers() -> None:
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
-    return io.TextIOWrapper(
+    return Inert(
         io.BufferedWriter(Lasting(descriptor)),
         encoding=stream.encoding if stream else "utf-8",
         errors=stream.errors if stream else "replace",

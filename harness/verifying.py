@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate
+from harness.console import Console
 from harness.errors import NotProven
 from harness.listing import print_left_out
 from harness.proof.proving import Need, needs, one_of_each, prove
@@ -88,14 +88,16 @@ def prove_first(
     logs: Path,
     caches: Path,
     console: Console | None,
+    *,
+    fresh: bool = False,
 ) -> list[Certificate]:
     """A quick proof of every setup of a run that has none; the certificates of all of them.
 
     What is not proven is measured all the same, and ranked by nobody. Prints what was done unless
-    there is no console.
+    there is no console. With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
-    wanted = needs(setups_of(plan), store, quick=True)
+    wanted = needs(setups_of(plan), None if fresh else store, quick=True)
     lacking = [it for it in wanted if it.certificate is None]
     quiet = console or Console(quiet=True)
     made = _proved(lacking, store, data, logs, caches, quiet)

@@ -35,6 +35,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.runs import store as stores
+from harness.runs.schema import PROOF_TABLES, TABLES, guards
 from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.images import FILES
@@ -114,8 +115,9 @@ def store_with(change: Callable[[Path], None]) -> Prepare:
     return lambda here: change(here / "results" / stores.FILE)
 
 
-def sql(statements: str) -> Prepare:
-    """Change the store behind its guards, as only somebody else's program does."""
+def sql(statements: str, objects: str = "") -> Prepare:
+    """Change rows behind the store's guards, as only somebody else's program does; `objects` are
+    statements that add tables, views or triggers of a stranger."""
 
     def change(path: Path) -> None:
         raw = sqlite3.connect(path)
@@ -124,7 +126,7 @@ def sql(statements: str) -> Prepare:
         raw.commit()
         raw.close()
         raw = sqlite3.connect(path)
-        raw.executescript(statements)
+        raw.executescript(f"{statements}; {guards(TABLES + PROOF_TABLES)}; {objects}")
         raw.close()
 
     return store_with(change)
@@ -375,6 +377,35 @@ OUTPUT = [
     usage("verify: a link", "verify", prepare=link("results/verify", "../elsewhere")),
 ]
 
+STRANGE = [
+    "CREATE TRIGGER faster AFTER INSERT ON samples BEGIN SELECT 1; END",
+    "DROP TRIGGER samples_no_DELETE",
+    "DROP TABLE samples",
+    "DROP TABLE proven; CREATE VIEW proven AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT "
+    "i + 1 FROM n) SELECT 'x' AS run, i AS certificate FROM n",
+    "CREATE TABLE further (x)",
+    "CREATE VIRTUAL TABLE further USING fts5 (x)",
+    "CREATE INDEX slow ON samples (abs(seconds))",
+    "ALTER TABLE samples ADD COLUMN double REAL AS (2 * seconds)",
+    "DROP TABLE stops; CREATE TABLE stops (run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, "
+    "seconds REAL NOT NULL DEFAULT 9, at REAL NOT NULL CHECK (at > 0)) STRICT;" + guards(["stops"]),
+    "PRAGMA user_version = 1",
+    "PRAGMA user_version = 0",
+    "PRAGMA user_version = -1",
+]
+"""What a stranger's store may have that no samestep ever made."""
+READERS = (
+    ("report",),
+    ("export",),
+    ("history",),
+    ("compare", RUN, RUN),
+    ("merge", RUN, RUN),
+    ("run", "-f", "reference"),
+    ("run", "--resume", RUN),
+    ("verify", "-f", "reference"),
+    ("baseline", "save", "mine", "--from", RUN),
+)
+
 STORES = [
     store("not a database", file("results/samestep.sqlite", "no database, but long enough " * 40)),
     store("not a database", file("results/samestep.sqlite", "x" * 999), "run", "-f", "reference"),
@@ -395,7 +426,8 @@ STORES = [
     store("damaged", results(sql("UPDATE ended SET record = 'null'"))),
     store("damaged", results(sql("UPDATE samples SET readings = '[[[['"))),
     store("damaged", results(sql("UPDATE samples SET iterations = 0"))),
-    store("damaged", results(sql("DROP TABLE samples"))),
+    *(store("not those that samestep makes", results(sql("", it))) for it in STRANGE),
+    *(store("not those that samestep makes", results(sql("", STRANGE[0])), *it) for it in READERS),
     store(
         "configuration is not one",
         results(sql("UPDATE runs SET info = json_set(info, '$.config.frob', 1)")),

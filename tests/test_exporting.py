@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 
 import jsonschema
 import pandas as pd
@@ -16,9 +17,9 @@ from harness.analysis.summary import summarise_run
 from harness.errors import HarnessError, NotComparable, UsageError
 from harness.exporting import export, schema
 from harness.frameworks import default_modes
-from harness.loading import find
+from harness.loading import find, lines_of
 from harness.report.document import run_document
-from harness.report.exports import schema_text, schemas
+from harness.report.exports import schema_text, schemas, written
 from harness.report.tidy import FRAMES
 from tests.builders import LABELS
 from tests.stores import make_store, named
@@ -135,6 +136,22 @@ def test_what_cannot_be_exported_is_told(results, tmp_path, name, what, format_,
     with pytest.raises(UsageError, match=said):
         export(name, results, what, format_, to.format(here=tmp_path))
     assert [it.name for it in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("format_", ["json", "csv", "markdown"])
+def test_memory_does_not_grow_with_the_samples_that_are_exported(tmp_path, format_):
+    peaks = []
+    for blocks in (4, 40):
+        home = make_store(
+            tmp_path / str(blocks), named("a", blocks=blocks, rounds=20, trains=False)
+        )
+        info, lines = lines_of("a", home, "samples")
+        tracemalloc.start()
+        size = sum(len(it) for it in written(lines, format_, "samples", info))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert size > blocks * 1000
+    assert peaks[1] < 2 * peaks[0]
 
 
 def test_schemas_are_named_and_printed(capsys):

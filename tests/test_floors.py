@@ -41,6 +41,7 @@ FLOORS = (
     ("harness.showing", 5),
     ("harness.fetching", 5),
     ("harness.streams", 5),
+    ("harness.console", 5),
     ("harness.cli_options", 5),
     ("harness.cli", 5),
     ("harness.cli_gate", 5),

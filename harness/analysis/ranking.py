@@ -16,13 +16,13 @@ class Eligibility:
 
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         # The last one counts: a run's certificates stand in the order in which they were made.
-        self._certificates = {it.setup.original: it for it in certificates}
+        self._certificates = {_proved(it.setup): it for it in certificates}
         self._faults: dict[Setup, tuple[str, ...]] = {}
         self._between: dict[tuple[Setup, Setup], str] = {}
 
     def certificate(self, setup: Setup) -> Certificate | None:
         """The setup's own; a twin has its original's."""
-        return self._certificates.get(setup.original)
+        return self._certificates.get(_proved(setup))
 
     def proof(self, setup: Setup) -> str:
         """Why a setup counts as unproven; empty where its certificate says that it is the same."""
@@ -55,6 +55,11 @@ class Eligibility:
         if key not in self._between:
             self._between[key] = "; ".join(disqualified(ours.records, theirs.records))
         return self._between[key]
+
+
+def _proved(setup: Setup) -> Setup:
+    """What a certificate is of: neither a twin's name nor the task's changes what is computed."""
+    return setup.model_copy(update={"task": "", "twin": False})
 
 
 def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> str | None:

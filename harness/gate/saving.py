@@ -15,6 +15,7 @@ from harness.gate.baseline import Baseline, Entry
 from harness.gate.check import pairs_of
 from harness.gate.observing import entries, observed, parity
 from harness.gate.timing import Told, timed, timed_of
+from harness.proof.certify import claim
 from harness.records import Run
 from harness.runs import machine
 from harness.runs.engines import LocalEngine
@@ -61,7 +62,12 @@ def plan_of(run: Run, plan: Plan) -> Plan:
 
 def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[Entry]:
     pairs = pairs_of(plan)
-    certificates = {it.setup: it for it in run.certificates}
+    claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
+    certificates = {
+        it.setup: it
+        for it in run.certificates
+        if it.setup in claims and (not it.proven or claims[it.setup].shown_by(it))
+    }
     measured = entries_of(run.records)
     if not pairs:
         raise NotProven(f"{run.info.name}: no trial of any setup")

@@ -18,8 +18,9 @@ from harness.certificates import Certificate, Tolerance
 from harness.environment import only_known
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import clean, cleaned
-from harness.proof.examine import steps_compared
+from harness.proof.examine import rows_compared, steps_compared
 from harness.proof.messages import Prove, Proved
+from harness.proof.rounding import fewest_compared
 from harness.proof.tolerances import QUICK_STEPS, limits
 from harness.runs import machine
 from harness.runs.process import environment
@@ -54,6 +55,27 @@ class Claim:
             data=str(data),
             limit=limit,
             counted=self.counted,
+        )
+
+    def shown_by(self, certificate: Certificate) -> bool:
+        """Whether a certificate shows what is claimed, by all that it says of itself.
+
+        A store may come from a stranger: the key alone shows nothing. The task's name does not
+        count. In float32 the last steps may have no answer (`rounding.lost`).
+        """
+        setup = self.setup
+        steps = fewest_compared(self.steps) if setup.dtype == "float32" else self.steps
+        return (
+            certificate.proven
+            and certificate.setup.model_copy(update={"task": setup.task}) == setup
+            and certificate.tolerance == self.tolerance
+            and certificate.seed == self.seed
+            and certificate.steps >= steps
+            and certificate.rows == rows_compared(self.task)
+            and certificate.framework_version == (version(frameworks()[setup.framework]) or "")
+            and certificate.code == code_of(setup.framework)
+            and certificate.machine == machine_of(setup.device)
+            and (bool(certificate.logical_peak) or not self.counted)
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:

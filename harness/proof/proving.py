@@ -49,16 +49,21 @@ def needs(
         if setup.twin:
             continue
         counts = counted is None or setup in counted
-        wanted, *others = (
+        claims = [
             claim(task, setup, quick=it, counted=count)
             for it in dict.fromkeys((quick, False))
             for count in dict.fromkeys((counts, True))
-        )
-        key = key_of(wanted)
-        kept = (store.certificate(it) for it in (key, *map(key_of, others))) if store else ()
-        proven = next((it for it in kept if it and it.proven), None)
-        found.append(Need(wanted, key, proven))
+        ]
+        kept = (_kept(it, store) for it in claims) if store else ()
+        proven = next((it for it in kept if it), None)
+        found.append(Need(claims[0], key_of(claims[0]), proven))
     return found
+
+
+def _kept(of: Claim, store: Store) -> Certificate | None:
+    """What the store has that shows a claim."""
+    found = store.certificate(key := key_of(of))
+    return found if found and found.key == key and of.shown_by(found) else None
 
 
 def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:

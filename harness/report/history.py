@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,9 @@ def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]
 def _drawn(series: Series, metric: Metric) -> tuple[bytes, str]:
     import matplotlib as mpl
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A name may have letters that the font lacks: they are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "samestep", "text.parse_math": False})
         figure = _figure(series, metric)
@@ -146,4 +149,4 @@ def _figure(series: Series, metric: Metric) -> Figure:
 
 
 def _names(points: Sequence[Point]) -> list[str]:
-    return [line(it.run) + (f"\n{it.commit[:HASH]}" if it.commit else "") for it in points]
+    return [line(it.run) + (f"\n{line(it.commit)[:HASH]}" if it.commit else "") for it in points]

@@ -1,7 +1,8 @@
 """Foreign text made inert: names of tasks, error messages and stderr come from outside.
 
 `line` and `lines` make text safe to show anywhere; `code`, `prose` and `fenced` make it literal in
-Markdown. HTML is escaped by the template, the terminal is written without markup.
+Markdown, `sheet` in a spreadsheet. HTML is escaped by the template, the terminal is written without
+markup, through the streams of `harness.streams`: they make inert what nobody else did.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ import unicodedata
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
+_FORMULA = tuple(
+    "=+-@\t\r\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
+    "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+"""What makes a spreadsheet compute the cell that begins with it."""
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#!~&$])")
 _LIST = re.compile(r"^(\d*)([-+=.)])")
 _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)", re.IGNORECASE)
@@ -27,6 +34,20 @@ def lines(text: str) -> str:
     """The same with line breaks kept, and tabs as spaces."""
     clean = (_visible(it.expandtabs(4)) for it in text.replace("\r\n", "\n").split("\n"))
     return "\n".join(it.rstrip() for it in clean).strip("\n")
+
+
+def shown(text: str) -> str:
+    """Any text as it may reach a terminal: of what acts on it only line breaks and tabs stay."""
+    if _PLAIN.fullmatch(text):
+        return text
+    text = _ESCAPE_SEQUENCE.sub("", text)
+    return "".join(it if it in "\n\t" else _shown(it) for it in text)
+
+
+def sheet(text: str) -> str:
+    """A text in CSV: a spreadsheet shows it and computes nothing; a leading quote says so."""
+    clean = shown(text.replace("\r\n", "\n"))
+    return f"'{clean}" if text.startswith(_FORMULA) or clean.startswith(_FORMULA) else clean
 
 
 def _visible(text: str) -> str:

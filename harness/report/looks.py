@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from harness.report.inert import line
 
 UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
+HEX = re.compile(r"#[0-9A-Fa-f]{6}")
+"""What a framework's colour must be to stand in a page: a stranger may have written it."""
 INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
 """Of text and marks that are no framework's, of what explains them, and of what lies below."""
 MARKERS = ("D", "P", "o", "s", "^", "v", "X", "*")
@@ -46,7 +49,7 @@ def look(setup: Setup) -> Look:
     The marker comes from the name, so that it stays the same whoever else takes part.
     """
     framework = _known().get(setup.framework)
-    color = framework.color if framework else UNKNOWN_COLOR
+    color = framework.color if framework and HEX.fullmatch(framework.color) else UNKNOWN_COLOR
     own = framework.idioms if framework and setup.lane == "idiomatic" else None
     modes = list(own if own is not None else framework.modes) if framework else []
     place = modes.index(setup.mode) if setup.mode in modes else 0
@@ -72,7 +75,7 @@ def scope(setup: Setup) -> Scope:
 def framework_title(name: str) -> str:
     """The framework's own spelling of its name."""
     framework = _known().get(name)
-    return framework.title if framework else line(name)
+    return line(framework.title if framework else name)
 
 
 class Places:

@@ -12,6 +12,7 @@ from harness.analysis.quality import QualityTable, TrainingRow
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.cells import Setup
 from harness.report.details import stage_times
+from harness.report.inert import sheet
 
 SETUP_COLUMNS = {
     "task": "name of the task",
@@ -114,8 +115,13 @@ def _csv(columns: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> str:
     text, names = io.StringIO(), list(columns)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([it.get(name) for name in names] for it in lines)
+    writer.writerows([in_csv(it.get(name)) for name in names] for it in lines)
     return text.getvalue()
+
+
+def in_csv(value: Any) -> Any:
+    """Numbers stay numbers; no text is a formula."""
+    return sheet(value) if isinstance(value, str) else value
 
 
 def setup_columns(setup: Setup) -> dict[str, Any]:

@@ -130,13 +130,27 @@ DIVERGENCE_COLUMNS = SETUP_COLUMNS | {
 
 @dataclass(frozen=True)
 class Frame:
-    """`line` says what one row is; `lines` makes the rows."""
+    """`line` says what one row is; one of the others makes the rows.
+
+    What is made `of_records` can be made of one record after the other, without any statistics.
+    """
 
     line: str
     columns: Mapping[str, str]
-    lines: Callable[[Run, Summary], Iterable[Line]]
-    raw: bool = False
-    """Whether it takes the run's records, which `run.json` alone does not hold."""
+    of_summary: Callable[[Summary], Iterable[Line]] | None = None
+    of_records: Callable[[Iterable[Record]], Iterable[Line]] | None = None
+    of_certificates: Callable[[Iterable[Certificate]], Iterable[Line]] | None = None
+    raw: bool = True
+    """Whether it takes more of the run than `run.json` alone holds."""
+
+    def lines(self, run: Run, summary: Callable[[], Summary]) -> Iterable[Line]:
+        """Its rows; a column that a row lacks is empty in it."""
+        if self.of_records:
+            return self.of_records(run.records)
+        if self.of_certificates:
+            return self.of_certificates(run.certificates)
+        assert self.of_summary
+        return self.of_summary(summary())
 
 
 def kind(column: str) -> Kind:
@@ -148,23 +162,22 @@ def kind(column: str) -> Kind:
     return "flag" if column in FLAGS else "number"
 
 
-def tidy(run: Run, summary: Summary, what: str) -> pd.DataFrame:
+def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
     """The frame of this name (see `FRAMES`), each column of the one type that suits it."""
     import pandas as pd
 
     types = {"text": "str", "count": "Int64", "flag": "boolean", "number": "float64"}
-    chosen = FRAMES[what]
-    lines = list(chosen.lines(run, summary))
+    values: dict[str, list[Any]] = {name: [] for name in FRAMES[what].columns}
+    for it in lines:
+        for name, column in values.items():
+            column.append(it.get(name))
     # Column by column: a column in which all is empty has its type all the same.
     return pd.DataFrame(
-        {
-            name: pd.Series([it.get(name) for it in lines], dtype=types[kind(name)])
-            for name in chosen.columns
-        }
+        {name: pd.Series(column, dtype=types[kind(name)]) for name, column in values.items()}
     )
 
 
-def _pairs(_: Run, summary: Summary) -> Iterator[Line]:
+def _pairs(summary: Summary) -> Iterator[Line]:
     for of in summary.tables:
         setups = {row.cell.setup.label: row.cell.setup for row in of.rows}
         for it in of.pairs:
@@ -184,36 +197,36 @@ def _of_trial(record: Record) -> Line:
     return setup_columns(record.setup) | own
 
 
-def _trials(run: Run, _: Summary) -> Iterator[Line]:
+def _trials(records: Iterable[Record]) -> Iterator[Line]:
     names = (
         "attempt", "status", "error", "alone", "cold", "forked", "import_seconds", "build_seconds"
     )  # fmt: skip
-    for it in run.records:
+    for it in records:
         seed = it.quality.seed if it.quality else None
         yield _of_trial(it) | {name: getattr(it, name) for name in names} | {"seed": seed}
 
 
-def _phases(run: Run) -> Iterator[tuple[Line, PhaseRecord]]:
-    for record in run.records:
+def _phases(records: Iterable[Record]) -> Iterator[tuple[Line, PhaseRecord]]:
+    for record in records:
         for it in record.phases:
             yield _of_trial(record) | {"phase": it.phase}, it
 
 
-def _samples(run: Run, _: Summary) -> Iterator[Line]:
-    for line, phase in _phases(run):
+def _samples(records: Iterable[Record]) -> Iterator[Line]:
+    for line, phase in _phases(records):
         for it in phase.samples:
             yield line | it.model_dump(exclude={"readings"}) | {"step_seconds": it.step_seconds}
 
 
-def _readings(run: Run, _: Summary) -> Iterator[Line]:
-    for line, phase in _phases(run):
+def _readings(records: Iterable[Record]) -> Iterator[Line]:
+    for line, phase in _phases(records):
         for it in phase.samples:
             for number, seconds in enumerate(it.readings, start=1):
                 yield line | {"round": it.round, "reading": number, "seconds": seconds}
 
 
-def _certificates(run: Run, _: Summary) -> Iterator[Line]:
-    return map(_certificate, run.certificates)
+def _certificates(certificates: Iterable[Certificate]) -> Iterator[Line]:
+    return map(_certificate, certificates)
 
 
 def _certificate(it: Certificate) -> Line:
@@ -233,8 +246,8 @@ def _certificate(it: Certificate) -> Line:
     )
 
 
-def _divergence(run: Run, _: Summary) -> Iterator[Line]:
-    for certificate in run.certificates:
+def _divergence(certificates: Iterable[Certificate]) -> Iterator[Line]:
+    for certificate in certificates:
         for it in certificate.divergence:
             yield setup_columns(certificate.setup) | it.model_dump()
 
@@ -243,20 +256,27 @@ FRAMES: Mapping[str, Frame] = {
     "cells": Frame(
         "one cell: the numbers of the report",
         table.COLUMNS,
-        lambda _, summary: table.cell_lines(summary),
+        of_summary=table.cell_lines,
+        raw=False,
     ),
-    "pairs": Frame("one ratio to a baseline, its tests and its verdict", PAIR_COLUMNS, _pairs),
+    "pairs": Frame(
+        "one ratio to a baseline, its tests and its verdict",
+        PAIR_COLUMNS,
+        of_summary=_pairs,
+        raw=False,
+    ),
     "trials": Frame(
-        "one execution of a setup in a process of its own", TRIAL_COLUMNS, _trials, True
+        "one execution of a setup in a process of its own", TRIAL_COLUMNS, of_records=_trials
     ),
-    "samples": Frame("one raw timed sample", SAMPLE_COLUMNS, _samples, True),
-    "readings": Frame("one single iteration of a latency phase", READING_COLUMNS, _readings, True),
+    "samples": Frame("one raw timed sample", SAMPLE_COLUMNS, of_records=_samples),
+    "readings": Frame(
+        "one single iteration of a latency phase", READING_COLUMNS, of_records=_readings
+    ),
     "trainings": Frame(
-        "one epoch of a full training",
-        table.TRAINING_COLUMNS,
-        lambda _, summary: table.epoch_lines(summary),
-        True,
+        "one epoch of a full training", table.TRAINING_COLUMNS, of_summary=table.epoch_lines
     ),
-    "certificates": Frame("one proof of a setup", CERTIFICATE_COLUMNS, _certificates, True),
-    "divergence": Frame("one step of a proof", DIVERGENCE_COLUMNS, _divergence, True),
+    "certificates": Frame(
+        "one proof of a setup", CERTIFICATE_COLUMNS, of_certificates=_certificates
+    ),
+    "divergence": Frame("one step of a proof", DIVERGENCE_COLUMNS, of_certificates=_divergence),
 }

@@ -158,8 +158,8 @@ def _certificates(parts: Iterable[Part], tasks: Mapping[str, Task]) -> list[Cert
     found = []
     for part in parts:
         for it in part.run.certificates:
-            # Another key: of a setup with a machine's name no later run may think that it is its.
-            key = f"{it.key}@{part.machine}" if part.machine else it.key
+            # Another key: no later run may take what came from elsewhere for a proof of its own.
+            key = f"{it.key}@{part.machine or 'merged'}"
             found.append(
                 it.model_copy(update={"setup": _placed(it.setup, part, tasks), "key": key})
             )

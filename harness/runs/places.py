@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -42,7 +42,7 @@ def within(output: Path, *names: str) -> Path:
     return path
 
 
-def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> Path:
+def write_whole(path: Path, content: bytes | Iterable[bytes], *, lasting: bool = False) -> Path:
     """Write a file that appears whole or not at all, and make its folder; returns the path.
 
     What stands there and is not a regular file, such as a link, stays as it is. With `lasting` the
@@ -56,7 +56,7 @@ def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> Path:
     unfinished.unlink(missing_ok=True)
     try:
         with unfinished.open("xb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())

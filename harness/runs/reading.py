@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -30,25 +31,24 @@ def names(connection: sqlite3.Connection) -> list[str]:
 
 def read_run(connection: sqlite3.Connection, name: str) -> Run:
     """See `Store.load`."""
+    found = read_head(connection, name)
+    return found.model_copy(update={"records": tuple(read_records(connection, name, found.tasks))})
+
+
+def read_head(connection: sqlite3.Connection, name: str) -> Run:
+    """The run without its records."""
     row = connection.execute("SELECT info FROM runs WHERE run = ?", (name,)).fetchone()
     if row is None:
         there = names(connection)
         raise unknown("run", name, there) if there else UsageError("there is no run here yet")
     specs = connection.execute("SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", (name,))
-    tasks = tuple(Task.model_validate_json(spec) for (spec,) in specs)
-    kept = tuple(_last_attempts(records(connection, name)))
-    known = {(it.name, it.digest) for it in tasks}
-    if strange := {it.setup.task for it in kept if (it.setup.task, it.setup.digest) not in known}:
-        raise ValueError(
-            f"trials of tasks that the run does not have: {', '.join(sorted(strange))}"
-        )
     stops = connection.execute(
         "SELECT rule, seconds FROM stops WHERE run = ? ORDER BY rowid", (name,)
     ).fetchall()
     return Run(
         info=RunInfo.model_validate_json(row[0]),
-        tasks=tasks,
-        records=kept,
+        tasks=tuple(Task.model_validate_json(spec) for (spec,) in specs),
+        records=(),
         stopped_by=stops[-1][0] if stops else None,
         seconds=sum(seconds for _, seconds in stops) if stops else None,
         certificates=tuple(_certificates(connection, name)),
@@ -72,40 +72,80 @@ def _certificates(connection: sqlite3.Connection, run: str) -> Iterator[Certific
     if version(connection) < 2:
         return
     rows = connection.execute(
-        "SELECT c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
+        "SELECT c.key, c.certificate FROM proven p JOIN certificates c ON c.id = p.certificate "
         "WHERE p.run = ? ORDER BY c.id",
         (run,),
     )
     # A later proof of the same setup, in a resumed run, replaces the earlier one.
-    found = (Certificate.model_validate_json(text) for (text,) in rows)
-    yield from {it.setup: it for it in found}.values()
+    found: dict[Setup, Certificate] = {}
+    for key, text in rows:
+        it = Certificate.model_validate_json(text)
+        if it.key != key:
+            raise ValueError(f"a certificate of {it.setup.id} under the key of another one")
+        found[it.setup] = it
+    yield from found.values()
 
 
-def records(connection: sqlite3.Connection, run: str) -> Iterator[Record]:
+@dataclass(frozen=True)
+class _Trial:
+    """A trial by its row in `started`, and its status in `ended`, if it has one."""
+
+    name: str
+    block: int
+    attempt: int
+    setup: Setup
+    status: str | None
+
+
+def read_records(
+    connection: sqlite3.Connection, run: str, tasks: Iterable[Task]
+) -> Iterator[Record]:
+    """One at a time, for all samples of a run may be many. Raises ValueError for records that
+    contradict their run, which has these tasks."""
+    known = {(it.name, it.digest) for it in tasks}
     # A store of schema 1 that is only read has fewer columns.
     there = {row[1] for row in connection.execute("PRAGMA table_info(samples)")}
     columns = [name for name in SAMPLE if name in there]
+    for trial in _last_attempts(_trials(connection, run)):
+        if (trial.setup.task, trial.setup.digest) not in known:
+            raise ValueError(f"trials of tasks that the run does not have: {trial.setup.task}")
+        yield _record(connection, trial, columns)
+
+
+def _trials(connection: sqlite3.Connection, run: str) -> list[_Trial]:
+    setups: dict[str, Setup] = {}
     rows = connection.execute(
-        "SELECT s.trial, s.block, s.attempt, s.setup, e.record FROM started s "
+        "SELECT s.trial, s.block, s.attempt, s.setup, e.status FROM started s "
         "LEFT JOIN ended e USING (trial) WHERE s.run = ? ORDER BY s.rowid",
         (run,),
     )
-    for trial, block, attempt, setup, text in rows:
-        if text is None:
-            yield Record(
-                trial=trial,
-                block=block,
-                attempt=attempt,
-                setup=Setup.model_validate_json(setup),
-                status="interrupted",
-                error="the run ended before the trial did",
-            )
-            continue
-        record, samples = Record.model_validate_json(text), _samples(connection, trial, columns)
-        phases = [
-            it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases
-        ]
-        yield record.model_copy(update={"phases": tuple(phases)})
+    found = []
+    for name, block, attempt, text, status in rows:
+        if text not in setups:
+            setups[text] = Setup.model_validate_json(text)
+        found.append(_Trial(name, block, attempt, setups[text], status))
+    return found
+
+
+def _record(connection: sqlite3.Connection, trial: _Trial, columns: Sequence[str]) -> Record:
+    if trial.status is None:
+        return Record(
+            trial=trial.name,
+            block=trial.block,
+            attempt=trial.attempt,
+            setup=trial.setup,
+            status="interrupted",
+            error="the run ended before the trial did",
+        )
+    (text,) = connection.execute(
+        "SELECT record FROM ended WHERE trial = ?", (trial.name,)
+    ).fetchone()
+    record = Record.model_validate_json(text)
+    if trial != _Trial(record.trial, record.block, record.attempt, record.setup, record.status):
+        raise ValueError(f"the record of trial {trial.name} is of another one")
+    samples = _samples(connection, trial.name, columns)
+    phases = [it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases]
+    return record.model_copy(update={"phases": tuple(phases)})
 
 
 def _samples(
@@ -126,19 +166,18 @@ def _samples(
     return found
 
 
-def _last_attempts(records: Iterable[Record]) -> list[Record]:
-    """Of every block the records of one attempt: of the last that came to its end, if one did."""
-    everything = list(records)
-    blocks: dict[tuple[object, ...], dict[int, list[Record]]] = defaultdict(dict)
-    for it in everything:
+def _last_attempts(trials: Sequence[_Trial]) -> list[_Trial]:
+    """Of every block the trials of one attempt: of the last that came to its end, if one did."""
+    blocks: dict[tuple[object, ...], dict[int, list[_Trial]]] = defaultdict(dict)
+    for it in trials:
         blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
     counted = {
         key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
         for key, attempts in blocks.items()
     }
-    return [it for it in everything if it.attempt == counted[*it.setup.arena, it.block]]
+    return [it for it in trials if it.attempt == counted[*it.setup.arena, it.block]]
 
 
-def _ended(attempt: Iterable[Record]) -> int:
+def _ended(attempt: Iterable[_Trial]) -> int:
     """How many trials of an attempt have ended; a twin may be left out of a later one."""
-    return sum(it.status != "interrupted" and not it.setup.twin for it in attempt)
+    return sum(it.status not in (None, "interrupted") and not it.setup.twin for it in attempt)

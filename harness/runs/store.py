@@ -22,8 +22,8 @@ from harness.records import Record, Run, RunInfo, Sample
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, within
 from harness.runs.present import Present
-from harness.runs.reading import SAMPLE, begun, names, read_run
-from harness.runs.schema import check, damaged, prepare
+from harness.runs.reading import SAMPLE, begun, names, read_head, read_records, read_run
+from harness.runs.schema import check, connect, damaged, prepare
 from harness.tasks.spec import Task
 
 FILE = "samestep.sqlite"
@@ -166,6 +166,17 @@ class Store:
         with self._reading():
             return read_run(self._connection, name)
 
+    def head(self, name: str) -> Run:
+        """The same without any record."""
+        with self._reading():
+            return read_head(self._connection, name)
+
+    def records(self, name: str) -> Iterator[Record]:
+        """The records of `load`, one at a time: they may be more than memory holds."""
+        with self._reading():
+            tasks = read_head(self._connection, name).tasks
+            yield from read_records(self._connection, name, tasks)
+
     def attempts(self, run: str) -> dict[tuple[object, ...], int]:
         """How often every block was begun, by arena and number."""
         with self._reading():
@@ -188,7 +199,7 @@ def create(directory: Path) -> Store:
             raise StoreError(f"{path}: not a file")
         # Two processes that create the file at once would meet a locked database.
         with held(within(directory, f".{FILE}.lock"), BUSY_SECONDS):
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+            connection = connect(path, timeout=BUSY_SECONDS)
             try:
                 prepare(connection, path)
             except BaseException:
@@ -212,7 +223,7 @@ def open_existing(directory: Path) -> Store:
     # it needs none.
     log = path.with_name(f"{FILE}-wal")
     still = not os.access(directory, os.W_OK) and not (log.exists() and log.stat().st_size)
-    connection = sqlite3.connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
+    connection = connect(f"{uri}?{'immutable=1' if still else 'mode=ro'}", uri=True)
     try:
         check(connection, path)
     except BaseException as error:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from harness.certificates import Divergence, Finding
 from harness.errors import NotComparable, NotProven, StoreError
 from harness.gate import saving
 from harness.gating import DEFAULTS
+from harness.proof.certify import claim
+from harness.proof.examine import rows_compared
+from harness.proof.messages import Proved
 from harness.records import Limits, Source
 from harness.runs import machine
 from harness.runs.config import config_of, resolve
@@ -28,6 +34,20 @@ def observed(monkeypatch):
     )
 
 
+def shown(**changes):
+    """The certificate that a proof of this code makes here."""
+    wanted = claim(TASK, SETUP, quick=True)
+    request = wanted.request(Path(), 1.0)
+    proved = Proved(
+        seconds=1.0,
+        findings=(Finding(check="weights", ok=True),),
+        divergence=tuple(Divergence(step=it, loss=1e-8) for it in range(request.steps)),
+        rows=rows_compared(TASK),
+        logical_peak={"train": 300_000},
+    )
+    return wanted.certificate("the key", proved).model_copy(update=changes)
+
+
 def stored(**changes):
     """A run of three blocks, of which the first two measured the bare products."""
     records = [
@@ -40,7 +60,7 @@ def stored(**changes):
         for block in range(3)
         for setup in (SETUP, TWIN)
     ]
-    certificate = make_certificate(SETUP, logical_peak={"train": 300_000})
+    certificate = shown()
     info = {"commit": "0123abcd", "machine": machine.fingerprint(), "certificates": [certificate]}
     return make_run(records, **(info | changes))
 
@@ -77,7 +97,9 @@ def test_another_machine_is_refused(saved):
         saved(stored(machine={"cpu": "abacus", "cores": 2}))
 
 
-@pytest.mark.parametrize("certificates", [[], [make_certificate(SETUP, "too far")]])
+@pytest.mark.parametrize(
+    "certificates", [[], [make_certificate(SETUP, "too far")], [shown(code="0" * 16)]]
+)
 def test_what_was_not_proven_is_nothing_to_be_held_to(saved, certificates):
     with pytest.raises(NotProven):
         saved(stored(certificates=certificates))

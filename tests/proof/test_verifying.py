@@ -6,9 +6,11 @@ import pytest
 from rich.console import Console
 
 from harness import verifying
+from harness.analysis.ranking import Eligibility
 from harness.certificates import ENDED, SUPPORTED, Divergence, Finding
-from harness.errors import NotProven
+from harness.errors import NotProven, StoreError
 from harness.proof import proving
+from harness.proof.examine import rows_compared
 from harness.proof.messages import Proved
 from harness.proof.proving import needs, one_of_each
 from harness.runs.config import resolve
@@ -16,7 +18,7 @@ from harness.runs.plan import make_plan
 from harness.runs.runner import make_info
 from harness.runs.store import create
 from harness.tasks.catalogue import CATALOGUE
-from tests.builders import make_setup
+from tests.builders import make_certificate, make_setup
 from tests.fakes import TASK
 from tests.test_cli import harness
 
@@ -27,6 +29,15 @@ FINE = Proved(
     rows=32,
     logical_peak={"train": 1000, "predict": None},
 )
+
+
+def fine(request):
+    """FINE over the steps and rows that are asked for."""
+    over = range(1, request.steps + 1)
+    divergence = tuple(Divergence(step=step, weights=min(step, 10) * 1e-7) for step in over)
+    return FINE.model_copy(update={"divergence": divergence, "rows": rows_compared(request.task)})
+
+
 WRONG = FINE.model_copy(
     update={"findings": (Finding(check="weights", ok=False, detail="step 3, layer1.bias: 1e-2"),)}
 )
@@ -45,7 +56,7 @@ def proofs(monkeypatch):
     def prove_all(requests, launch, provers):
         for request in reversed(requests):
             asked.append(request.setup)
-            yield request, outcomes.get(request.setup.mode, FINE)
+            yield request, outcomes.get(request.setup.mode, fine(request))
 
     monkeypatch.setattr(proving, "prove_all", prove_all)
     monkeypatch.setenv("COLUMNS", "100")
@@ -133,6 +144,79 @@ def test_a_run_says_what_is_proven_and_what_is_not(proofs, tmp_path):
     assert [it.mode for it in asked].count("replay") == 1
 
 
+def test_a_fresh_run_takes_no_earlier_proof(proofs, tmp_path):
+    _, asked = proofs
+    plan = plan_of(frameworks=("reference:*",))
+    with create(tmp_path) as store:
+        for fresh, count in ((False, 2), (False, 2), (True, 4)):
+            made = verifying.prove_first(
+                plan, store, {TASK.data: tmp_path}, tmp_path, None, fresh=fresh
+            )
+            assert (len(made), len(asked)) == (2, count)
+
+
+OTHER = make_setup(TASK, "pytorch:eager")
+FORGED = {
+    "another framework": {"setup": OTHER},
+    "another mode": {"setup": make_setup(TASK, "reference:replay")},
+    "another task": {"setup": make_setup(CATALOGUE["cancer-binary"], "reference:eager")},
+    "another dtype": {"setup": make_setup(TASK, "reference:eager", dtype="float64")},
+    "another lane": {"setup": make_setup(TASK, "reference:eager", lane="idiomatic")},
+    "another device": {"setup": make_setup(TASK, "reference:eager", device="gpu:0")},
+    "other threads": {"setup": make_setup(TASK, "reference:eager", threads=2)},
+    "another tolerance": {"tolerance": "stock"},
+    "another seed": {"seed": 1},
+    "fewer steps": {"steps": 9},
+    "fewer rows": {"rows": 1},
+    "another version": {"framework_version": "0.0"},
+    "other code": {"code": "0" * 16},
+    "another machine": {"machine": "abacus"},
+    "no memory": {"logical_peak": {}},
+    "nothing checked": {"findings": ()},
+    "another key": {"key": "that of the row it was taken from"},
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_a_certificate_of_something_else_under_the_key_of_a_claim_is_none(tmp_path, forged):
+    setups = [(TASK, make_setup(TASK, "reference:eager"))]
+    with create(tmp_path) as store:
+        (need,) = needs(setups, store, quick=True)
+        honest = need.claim.certificate(need.key, fine(need.claim.request(tmp_path, 1.0)))
+        store.add_certificate(honest)
+        assert needs(setups, store, quick=True)[0].certificate == honest
+        text = honest.model_copy(update=forged).model_dump_json()
+        store._connection.execute(
+            "INSERT INTO certificates (key, certificate, at) VALUES (?, ?, 0)", (need.key, text)
+        )
+        assert needs(setups, store, quick=True)[0].certificate is None
+
+
+def test_a_run_with_a_certificate_under_another_key_is_damaged(tmp_path):
+    certificate = make_certificate(OTHER)
+    with create(tmp_path) as store:
+        store.add_run(make_info(plan_of(), "a-run"), (TASK,))
+        store._connection.execute(
+            "INSERT INTO certificates (key, certificate, at) VALUES ('x', ?, 0)",
+            (certificate.model_dump_json(),),
+        )
+        store.relate("a-run", ["x"])
+        with pytest.raises(StoreError, match="under the key of another"):
+            store.load("a-run")
+
+
+def test_a_proof_is_of_the_task_and_not_of_its_name(proofs, tmp_path):
+    _, asked = proofs
+    named = TASK.model_copy(update={"name": "another-name"})
+    with create(tmp_path) as store:
+        for task, setup in ((TASK, OTHER), (named, make_setup(named, "pytorch:eager"))):
+            (need,) = needs([(task, setup)], store, quick=True)
+            if need.certificate is None:
+                list(proving.prove([need], store, {TASK.data: tmp_path}, tmp_path, tmp_path))
+            assert len(asked) == 1
+            assert not Eligibility([store.certificate(need.key)]).proof(setup)
+
+
 def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):
     _, asked = proofs
     verifying.verify(dict(FLAGS), tmp_path, fresh=False)
@@ -147,7 +231,8 @@ def test_a_quick_certificate_is_not_enough_for_verify(proofs, tmp_path):
     setups = [(TASK, make_setup(TASK, "reference:eager", dtype="float64"))]
     with create(tmp_path) as store:
         (quick,) = needs(setups, store, quick=True)
-        store.add_certificate(quick.claim.certificate(quick.key, FINE))
+        proved = fine(quick.claim.request(tmp_path, 1.0))
+        store.add_certificate(quick.claim.certificate(quick.key, proved))
         (again,) = needs(setups, store, quick=True)
         assert again.certificate is not None
         (full,) = needs(setups, store, quick=False)

@@ -65,6 +65,8 @@ def test_proofs_and_failures_stay_with_their_machine():
     assert proofs["pytorch:eager"] == "not proven: gradients: too far"
     # No later run in that store may take another machine's proof for its own.
     assert {it.key.rpartition("@")[2] for it in whole.certificates} == {"m1", "m2"}
+    shards = merged(one, run("c", trains=False, seed=1)).run
+    assert {it.key.rpartition("@")[2] for it in shards.certificates} == {"merged"}
 
 
 def test_settings_are_held_to_the_device_without_its_machine():
