@@ -28,7 +28,7 @@ run: $(READY)
 # thread each: two pools on the same cores would wait for each other with open eyes.
 SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
   $(patsubst %,tests/test_%.py,accounts bad_input cli comparing docs exporting floors \
-  frameworks fuzz idioms merging running settings studies suggestions)
+  frameworks fuzz idioms makefile merging running settings studies suggestions)
 
 test: $(READY_DEV)
 ifdef ARGS
@@ -54,13 +54,13 @@ install-dev: $(READY_DEV)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "samestep needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing TensorFlow, PyTorch and the harness in $(VENV): about @GET@ MB to fetch, 3.0 GB of disk."
+	@echo "Installing TensorFlow, PyTorch and the harness in $(VENV): about 680 MB to fetch, 3.0 GB of disk."
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e '.[all]'
 	@touch $@
 
 $(READY_DEV): $(READY)
-	@echo "Installing the tests' tools in $(VENV) besides: about @GETDEV@ MB to fetch, 0.3 GB of disk."
+	@echo "Installing the tests' tools in $(VENV) besides: about 95 MB to fetch, 0.3 GB of disk."
 	$(PIP_INSTALL) -e '.[all,dev]'
 	@touch $@
 
