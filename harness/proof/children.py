@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from harness.adapter import Unsupported
+from harness.errors import in_one_line
 from harness.worker.lifeline import die_with
 
 
@@ -61,7 +62,7 @@ def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
         _send(writer, "unsupported", str(reason))
     except BaseException as error:
         traceback.print_exc()
-        _send(writer, "failure", " ".join(f"{type(error).__name__}: {error}".split())[:500])
+        _send(writer, "failure", in_one_line(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -21,6 +21,7 @@ from typing import Any
 from harness.adapter import Adapter, Framework, Options, Unsupported
 from harness.cells import THROUGHPUT, Phase
 from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
+from harness.errors import in_one_line
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
 from harness.proof.examine import examine
@@ -67,7 +68,7 @@ def prove(request: Prove) -> Proved:
         proved = _ended(ENDED, str(failure))
     except Exception as error:  # of the import
         traceback.print_exc()
-        proved = _ended(ENDED, " ".join(f"{type(error).__name__}: {error}".split())[:500])
+        proved = _ended(ENDED, in_one_line(error))
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -15,6 +20,10 @@ NETWORK = (
 )
 """How the types of network file systems begin. SQLite's locks and its shared memory are not to be
 relied on there."""
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
+"""A path that needs no quotes anywhere and leaves room for long names below it."""
 
 
 def within(output: Path, *names: str) -> Path:
@@ -31,6 +40,26 @@ def within(output: Path, *names: str) -> Path:
         if path.is_symlink():
             raise UsageError(f"{path}: a link; nothing is written where it leads. Remove it")
     return path
+
+
+@functools.cache
+def plain(folder: Path) -> Path:
+    """The folder under a path that every compiler can take.
+
+    PyTorch puts paths of its files into commands unquoted. One with a blank is reached through a
+    link in a temporary folder, which ends with this process.
+    """
+    whole = folder.absolute()
+    if PLAIN.fullmatch(str(whole)):
+        return folder
+    whole.mkdir(parents=True, exist_ok=True)
+    general = tempfile.gettempdir()
+    below = general if PLAIN.fullmatch(general) else "/tmp"
+    place = tempfile.mkdtemp(prefix="samestep-", dir=below)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = Path(place) / "folder"
+    link.symlink_to(whole)
+    return link
 
 
 def filesystem(directory: Path) -> str | None:

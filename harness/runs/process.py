@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ import harness
 from harness.cells import Setup
 from harness.frameworks import frameworks
 from harness.records import Status
+from harness.runs.places import plain
 from harness.worker.memory import tells_of_it
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
 
@@ -33,6 +35,16 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+DEBUGGING = (
+    "PYTHONWARNINGS",
+    "PYTHONDEVMODE",
+    "PYTHONINSPECT",
+    "PYTHONMALLOC",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONTRACEMALLOC",
+    "PYTHONVERBOSE",
+)
+"""Aids for the user's own code. They make errors of a framework's warnings, or slow it down."""
 TAIL_BYTES = 4000
 LAST_WORDS_SECONDS = 5.0
 
@@ -255,10 +267,12 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
     """The worker's environment: thread counts and the device, set before anything is imported,
     and where its framework keeps what it compiles."""
     framework = frameworks()[setup.framework]
-    variables = dict(os.environ)
+    variables = {name: it for name, it in os.environ.items() if name not in DEBUGGING}
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
+    # PyTorch's compiler works in there too.
+    variables["TMPDIR"] = str(plain(Path(tempfile.gettempdir())))
     variables |= framework.environment
     variables |= cache_variables(setup, caches)
     paths = [str(code), variables.get("PYTHONPATH", "")]
@@ -270,7 +284,7 @@ def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:
     """Where the framework of a setup is to keep what it compiles."""
     if caches is None:
         return {}
-    return {name: str(caches / name) for name in frameworks()[setup.framework].caches}
+    return {name: str(plain(caches) / name) for name in frameworks()[setup.framework].caches}
 
 
 def _has_files(folder: Path | None) -> bool:
