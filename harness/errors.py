@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-CAUSE = re.compile(r"\berror: ", re.IGNORECASE)
+CAUSE = re.compile(r"error: ", re.IGNORECASE)
 """How compilers, linkers and Python begin what was wrong."""
 
 
