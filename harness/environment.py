@@ -49,6 +49,15 @@ PLACEMENT = _names(
 )
 """They bind the threads of some libraries to cores: no worker gets them."""
 
+DEBUGGING = _names(
+    """
+    PYTHONDEVMODE PYTHONINSPECT PYTHONMALLOC PYTHONPROFILEIMPORTTIME PYTHONTRACEMALLOC PYTHONVERBOSE
+    PYTHONWARNINGS
+    """
+)
+"""Aids for the user's own code: they make errors of a framework's warnings, or slow it down. No
+worker gets them."""
+
 _GROUPS: Mapping[str, str] = {
     "how OpenMP and BLAS threads wait and share work": """
         BLIS_PACK_A BLIS_PACK_B BLIS_THREAD_IMPL
@@ -183,9 +192,9 @@ _GROUPS: Mapping[str, str] = {
         TCMALLOC_RELEASE_RATE THP_MEM_ALLOC_ENABLE
     """,
     "Python": """
-        PYTHONDEVMODE PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONMALLOC
-        PYTHONNODEBUGRANGES PYTHONOPTIMIZE PYTHONPERFSUPPORT PYTHONPROFILEIMPORTTIME
-        PYTHONPYCACHEPREFIX PYTHONTRACEMALLOC PYTHON_CPU_COUNT PYTHON_GIL PYTHON_JIT
+        PYTHONDONTWRITEBYTECODE PYTHONHASHSEED
+        PYTHONNODEBUGRANGES PYTHONOPTIMIZE PYTHONPERFSUPPORT
+        PYTHONPYCACHEPREFIX PYTHON_CPU_COUNT PYTHON_GIL PYTHON_JIT
         PYTHON_PERF_JIT_SUPPORT
     """,
     "what is printed or traced on the way, which takes time": """
@@ -197,7 +206,7 @@ _GROUPS: Mapping[str, str] = {
 
 REACHING = frozenset(name for names in _GROUPS.values() for name in _names(names))
 """Variables that workers get as they are set, unless their framework or device needs another."""
-CLEARED = frozenset((*THREAD_LIMITS, *PLACEMENT))
+CLEARED = frozenset((*THREAD_LIMITS, *PLACEMENT, *DEBUGGING))
 NAMES = REACHING | CLEARED | frozenset(THREAD_VARIABLES)
 """All of them. What a run holds of other variables is never kept, be it read from a file."""
 

@@ -6,12 +6,19 @@ The codes are told in docs/exit-codes.md.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from harness.privacy import clean
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+CAUSE = re.compile(r"error: ", re.IGNORECASE)
+"""How compilers, linkers and Python begin what was wrong."""
 
 
 class HarnessError(Exception):
@@ -87,6 +94,25 @@ class CannotTell(HarnessError):
     """The machine is too noisy, or the evidence too thin, for an answer: neither yes nor no."""
 
     exit_code = 7
+
+
+def in_one_line(error: BaseException, most: int = 500, *, named: bool = True) -> str:
+    """The message of any exception, with its type unless it is not to be `named`, and with nothing
+    private.
+
+    Of one that is too long its beginning is kept, and its cause: the first later line with an
+    error (a compiler's, after the long command), else the last line.
+    """
+    said = clean(str(error))  # whole: half of a secret could not be found
+    lines = [line for it in said.splitlines() if (line := " ".join(it.split()))]
+    if named:
+        kind = type(error).__name__
+        lines[:1] = [f"{kind}: {lines[0]}" if lines else kind]
+    text = " ".join(lines)
+    if len(text) <= most:
+        return text
+    cause = next((it for it in lines[1:] if CAUSE.search(it)), lines[-1])[: most // 2]
+    return f"{text[: most - len(cause) - 3]} … {cause}"
 
 
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from harness.adapter import Unsupported
-from harness.privacy import clean
+from harness.errors import in_one_line
 from harness.worker.lifeline import die_with
 
 
@@ -24,25 +24,35 @@ class ChildFailed(Exception):
     """It ended without an answer; the message says how."""
 
 
-def in_child(function: Callable[[], str], limit: float, keep_imports: bool = True) -> str:
+def in_child(
+    function: Callable[[], str], limit: float, keep_imports: bool = True, *, fresh: bool = False
+) -> str:
     """What `function` returns in a child of this process, which may take `limit` seconds.
 
     With `keep_imports` modules that it imported on the way are imported here too: the next child
-    has them at once.
+    has them at once. A `fresh` child is no copy of this process and imports everything itself; the
+    function must be one that can be pickled.
     Raises Unsupported if it did, and ChildFailed for any other way not to answer.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # What is here already no child need search for garbage: to look is to copy, page after page.
-    gc.freeze()
-    child = os.fork()
-    if not child:
-        _live(function, writer, parent)
+    if fresh:
+        spawned = multiprocessing.get_context("spawn").Process(
+            target=_live, args=(function, writer, parent)
+        )
+        spawned.start()
+        child = spawned.pid or 0
+    else:
+        # What is here already no child need search for garbage: to look is to copy, page by page.
+        gc.freeze()
+        child = os.fork()
+        if not child:
+            _live(function, writer, parent)
     writer.close()
     try:
-        return _understood(_answer(reader, child, limit), keep_imports)
+        return _understood(_answer(reader, child, limit), keep_imports and not fresh)
     finally:
         reader.close()
         with contextlib.suppress(ProcessLookupError):
@@ -62,7 +72,7 @@ def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
         _send(writer, "unsupported", str(reason))
     except BaseException as error:
         traceback.print_exc()
-        _send(writer, "failure", clean(" ".join(f"{type(error).__name__}: {error}".split()))[:500])
+        _send(writer, "failure", in_one_line(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

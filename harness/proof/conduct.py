@@ -16,6 +16,7 @@ import numpy as np
 from harness.adapter import Adapter, Array, Options, Unsupported
 from harness.cells import Dtype, Lane
 from harness.certificates import Finding
+from harness.errors import in_one_line
 from harness.proof import bursts
 from harness.proof.compare import Difference, compare
 from harness.proof.drive import (
@@ -254,4 +255,4 @@ def _told(check: Callable[[Bench], str], bench: Bench) -> str:
 
 
 def _exception(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return in_one_line(error, 300)

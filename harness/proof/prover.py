@@ -3,6 +3,7 @@
 A prover imports a framework once and forks a child for every setup, so that each has a process of
 its own without the seconds that an import takes. Nothing of the framework is used before a fork
 but what it names as harmless (`Framework.ahead`): threads, devices and graphs begin in the child.
+Where an import has started threads all the same, children are not forked but start fresh.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import importlib
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +23,7 @@ from typing import Any
 from harness.adapter import Adapter, Framework, Options, Unsupported
 from harness.cells import THROUGHPUT, Phase
 from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
-from harness.privacy import clean
+from harness.errors import in_one_line
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
 from harness.proof.examine import examine
@@ -30,6 +32,7 @@ from harness.proof.peaks import impossible, logical_peak
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker.forking import lost_threads
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
@@ -68,7 +71,7 @@ def prove(request: Prove) -> Proved:
         proved = _ended(ENDED, str(failure))
     except Exception as error:  # of the import
         traceback.print_exc()
-        proved = _ended(ENDED, clean(" ".join(f"{type(error).__name__}: {error}".split()))[:500])
+        proved = _ended(ENDED, in_one_line(error))
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
 
 
@@ -97,7 +100,10 @@ def _may_import_more(request: Prove) -> bool:
 
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
-    return in_child(function, request.limit, keep_imports=_may_import_more(request))
+    if lost := lost_threads():
+        who = request.setup.framework
+        print(f"{lost} threads run once {who} is imported: nothing is forked", file=sys.stderr)
+    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=lost > 0)
 
 
 def _framework(request: Prove) -> Framework:
@@ -112,6 +118,7 @@ def implementation(request: Prove) -> str:
 
 
 def _built(request: Prove) -> Adapter:
+    hide_from(_framework(request))
     module = importlib.import_module(implementation(request))
     kind: Callable[..., Any] = module.Adapter if request.setup.lane == "identical" else module.Idiom
     adapter: Adapter = kind(request.task, make_start(request.task, request.seed), _options(request))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import stat
@@ -24,6 +25,10 @@ relied on there."""
 LONGEST_TEMPORARY = 60
 """Bytes that the path of a folder for temporary files may have: a socket's path has at most 107,
 and libraries add up to 40."""
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
+"""A path that needs no quotes anywhere and leaves room for long names below it."""
 
 
 def within(output: Path, *names: str) -> Path:
@@ -97,12 +102,32 @@ def _short(folder: Path) -> Iterator[str | None]:
     if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
         yield str(folder)
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor, name = _opened(folder)
     try:
-        name = f"/proc/{os.getpid()}/fd/{descriptor}"
-        yield name if os.path.isdir(name) else None
+        yield name
     finally:
         os.close(descriptor)
+
+
+@functools.cache
+def plain(folder: Path) -> Path:
+    """The folder under a path that every compiler can take, as long as this process lives.
+
+    PyTorch puts paths of its files into commands unquoted.
+    """
+    whole = folder.absolute()
+    if PLAIN.fullmatch(str(whole)):
+        return folder
+    whole.mkdir(parents=True, exist_ok=True)
+    name = _opened(whole)[1]
+    return folder if name is None else Path(name)
+
+
+def _opened(folder: Path) -> tuple[int, str | None]:
+    """A descriptor of a folder, and the name that the system gives to it; None without /proc."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = f"/proc/{os.getpid()}/fd/{descriptor}"
+    return descriptor, name if os.path.isdir(name) else None
 
 
 def filesystem(directory: Path) -> str | None:

@@ -20,10 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 
 import harness
 from harness.cells import Setup
-from harness.environment import CLEARED, PLACEMENT, THREAD_LIMITS, THREAD_VARIABLES
+from harness.environment import CLEARED, DEBUGGING, PLACEMENT, THREAD_LIMITS, THREAD_VARIABLES
 from harness.frameworks import frameworks
 from harness.privacy import clean, copy_clean
 from harness.records import Status
+from harness.runs.places import plain
 from harness.worker.memory import tells_of_it
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
 
@@ -299,6 +300,8 @@ def _decides(name: str, setup: Setup) -> str:
     framework = frameworks()[setup.framework]
     if name in PLACEMENT:
         return "cleared: every worker may use the same cores"
+    if name in DEBUGGING:
+        return "cleared: an aid for debugging"
     if name in (*THREAD_VARIABLES, *THREAD_LIMITS):
         return f"by --threads {setup.threads}"
     if name in framework.environment:
@@ -312,7 +315,7 @@ def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:
     """Where the framework of a setup is to keep what it compiles."""
     if caches is None:
         return {}
-    return {name: str(caches / name) for name in frameworks()[setup.framework].caches}
+    return {name: str(plain(caches) / name) for name in frameworks()[setup.framework].caches}
 
 
 def _has_files(folder: Path | None) -> bool:

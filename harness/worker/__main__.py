@@ -12,7 +12,7 @@ import traceback
 from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
-from harness.privacy import clean
+from harness.errors import in_one_line
 from harness.records import Status
 from harness.worker.lifeline import connected
 from harness.worker.measure import Diverged, OtherWork, settle
@@ -77,10 +77,8 @@ def _status(error: BaseException, full: bool) -> Status:
 
 
 def _one_line(error: BaseException) -> str:
-    text = clean(" ".join(str(error).split()))  # whole: half of a secret could not be found
-    if isinstance(error, Unsupported | Diverged | OtherWork | NotImported):
-        return text[:500]
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+    ours = isinstance(error, Unsupported | Diverged | OtherWork | NotImported)
+    return in_one_line(error, named=not ours)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """`python -m harness.worker.stem FD PARENT`: import a framework once, then fork workers.
 
 Nothing of the framework is used here but what it names as harmless (`Framework.ahead`): threads,
-devices, graphs and tensors begin in the worker, where they are measured.
+devices, graphs and tensors begin in the worker, where they are measured. Where an import has
+started threads all the same, nothing is forked from it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from multiprocessing.reduction import recv_handle
 from harness.adapter import Framework
 from harness.cells import Setup
 from harness.worker.__main__ import failed, send, work
+from harness.worker.forking import lost_threads
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected, die_with
 from harness.worker.messages import (
@@ -63,6 +65,11 @@ def _import(setups: tuple[Setup, ...]) -> None:
         implementation(setup)
         if ahead := framework.ahead.get(setup.mode):
             importlib.import_module(ahead)
+    if lost := lost_threads():
+        raise RuntimeError(
+            f"{lost} threads run once {setups[0].framework} is imported, and a forked worker would "
+            "wait for them for ever: its workers start fresh"
+        )
 
 
 def _fork(channel: Connection, environment: dict[str, str]) -> int:

@@ -119,6 +119,20 @@ def test_what_every_child_would_find_out_anew_is_imported_before_they_are_forked
     assert finding.detail == f"imported by {process}, forked by {process}"
 
 
+def test_nothing_is_forked_where_an_import_started_threads(with_faulty, data, tmp_path):
+    """A forked child would wait for them for ever; a fresh one has its own."""
+    children = psutil.Process().children(recursive=True)
+    prover = Prover(make_setup(TASK, "faulty:threads"), tmp_path / "log")
+    try:
+        for _ in range(2):
+            (finding,) = prover.prove(request("faulty:threads", data)).findings
+            assert (finding.check, finding.detail) == (SUPPORTED, "its thread answers")
+    finally:
+        prover.close()
+    assert "1 threads run once faulty is imported" in (tmp_path / "log").read_text()
+    assert psutil.Process().children(recursive=True) == children
+
+
 def test_nothing_is_imported_ahead_that_may_start_a_gpu(with_faulty, data, tmp_path):
     """No child could use it any more."""
     asked = request("faulty:ahead", data)

@@ -86,6 +86,15 @@ def test_a_stem_serves_one_generation_and_none_of_a_block_that_starts_alone(stag
     assert not psutil.pid_exists(importer)
 
 
+def test_nothing_is_forked_from_an_import_that_started_threads(staged, engine, tmp_path):
+    """A fork has none of them: the worker would wait for ever. Started fresh it has its own."""
+    (record,) = run(engine, staged, setup("faulty", "threads")).values()
+    assert (record.status, record.error) == ("unsupported", "its thread answers")
+    assert not record.forked
+    (log,) = (tmp_path / "logs").glob("stem-*.log")
+    assert "1 threads run once faulty is imported" in log.read_text()
+
+
 @pytest.mark.parametrize("varies", [False, True])
 def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_vary(
     staged, engine, monkeypatch, varies

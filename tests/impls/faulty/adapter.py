@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -29,6 +30,9 @@ class Adapter:
         if options.mode == "ahead":
             ahead = sys.modules.get("impls.faulty.ahead")
             raise Unsupported(f"imported by {ahead and ahead.PROCESS}, forked by {os.getppid()}")
+        if options.mode == "threads":
+            pool = importlib.import_module("impls.faulty.threads").POOL
+            raise Unsupported(pool.submit("its thread answers".strip).result())
         if options.mode == "together":
             meeting = Path(os.environ["FAULTY_MEETING"])
             (meeting / str(os.getpid())).touch()
