@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from unittest.mock import Mock
+
 import pytest
 
-from harness import load
-from harness.errors import StoreError, UsageError
+from harness import load, showing
+from harness.errors import ReportError, StoreError, UsageError
 from harness.merging import keep, merge
 from harness.running import _plan_of
 from harness.runs.store import create, open_existing
@@ -66,6 +69,35 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path):
         with pytest.raises(UsageError, match=said):
             merge(words, tmp_path / "all")
     assert [it.name for it in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_report_that_cannot_be_written_is_no_wrong_request(tmp_path, monkeypatch, capsys):
+    """The merged run is in the store, and its result is in the terminal."""
+    for number, name in enumerate("ab"):
+        make_store(tmp_path / name, named(name, seed=number, **SMALL))
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(showing, "write_report", Mock(side_effect=full))
+    with pytest.raises(ReportError, match="all results are kept") as told:
+        merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "all")
+    assert told.value.exit_code == 4
+    with open_existing(tmp_path / "all") as store:
+        assert f"harness report {store.runs()[0]} -o" in str(told.value)
+    assert "pytorch:eager" in capsys.readouterr().out
+
+
+def test_a_merged_run_takes_the_place_of_nothing(tmp_path, monkeypatch):
+    for number, name in enumerate("ab"):
+        make_store(tmp_path / name, named(name, seed=number, **SMALL))
+    output = tmp_path / "all"
+    begin = datetime.now().astimezone()
+    taken = {f"{begin + timedelta(minutes=it):%Y-%m-%d-%H%M}-merged" for it in range(30)}
+    output.mkdir()
+    for it in taken:
+        (output / it).symlink_to("../a")
+    merge([str(tmp_path / "a"), str(tmp_path / "b")], output)
+    (report,) = output.glob("*/report.html")
+    assert report.parent.name.removesuffix("-2") in taken
+    assert not list((tmp_path / "a").glob("*.*ml")) + list((tmp_path / "a").glob("figures"))
 
 
 def test_a_run_is_kept_whole_or_not_at_all(tmp_path):

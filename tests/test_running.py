@@ -27,7 +27,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
         def run(self, done):
             return "all blocks done"
 
-    def prove_first(plan, store, data, folder, console, *, fresh):
+    def prove_first(plan, store, data, logs, caches, console, *, fresh):
         made = [
             make_certificate(setup, None if setup.mode == "replay" else "too far")
             for _, setup in verifying.setups_of(plan)

@@ -119,7 +119,7 @@ def test_a_run_has_the_certificates_of_its_setups_and_proves_what_lacks_one(proo
     assert any(it.twin for arena in plan.arenas for it in arena.setups)
     outcomes["eager"] = WRONG
     with create(tmp_path) as store:
-        made = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
+        made = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
         assert len(asked) == 2  # the twin is one of them
         store.add_run(make_info(plan, "a-run"), plan.tasks)
         store.relate("a-run", [it.key for it in made])
@@ -136,7 +136,7 @@ def test_a_run_says_what_is_proven_and_what_is_not(proofs, tmp_path):
     console = Console(record=True, width=100, file=None, quiet=False)
     with create(tmp_path) as store:
         for _ in range(2):
-            verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, console)
+            verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, console)
     told = console.export_text()
     assert "1 of 2 setups proven, 1 NOT proven" in told
     assert "1 of 2 setups proven, 1 of them by earlier certificates, 1 NOT proven" in told
@@ -223,7 +223,7 @@ def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):
     plan = plan_of(frameworks=("reference:*",), dtypes=("float64", "float32"))
     asked.clear()
     with create(tmp_path) as store:
-        verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, None)
+        verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
     assert asked == []
 
 
@@ -249,9 +249,9 @@ def test_verify_counts_memory_on_the_smallest_task_and_a_run_on_its_own(proofs, 
         plan = plan_of(tasks=(task,), frameworks=("reference:*",))
         with create(tmp_path) as store:
             data = {it.task.data: tmp_path for it in plan.arenas}
-            verifying.prove_first(plan, store, data, tmp_path, None)
+            verifying.prove_first(plan, store, data, tmp_path, tmp_path, None)
             assert len(asked) == again
-            verifying.prove_first(plan, store, data, tmp_path, None)
+            verifying.prove_first(plan, store, data, tmp_path, tmp_path, None)
         assert len(asked) == again
     verifying.verify(FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, tmp_path, fresh=False)
     assert len(asked) == 2

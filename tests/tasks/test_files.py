@@ -99,6 +99,13 @@ def test_mistakes_are_one_line(path, content, problem):
     assert problem in error
 
 
+@pytest.mark.parametrize("begin", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_other_editors_add_is_read(path, begin, end):
+    tasks, _ = attempt(path, (begin + GOOD.replace("\n", end)).encode())
+    assert [it.name for it in tasks] == ["my-net"]
+
+
 def test_absent_files_directories_and_endless_devices(tmp_path):
     with pytest.raises(UsageError, match=r"absent\.toml: No such file or directory"):
         read_toml(tmp_path / "absent.toml")
