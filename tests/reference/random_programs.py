@@ -23,7 +23,8 @@ from tests.reference.checking import PRIMITIVES_AND_LOSSES, Lazy
 torch, F = Lazy("torch"), Lazy("torch.nn.functional")
 
 SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan)
-NUMBERS = (2, -1.5, 0, 1, np.float64(0.5), np.int64(-1), np.float32(2.0), np.bool_(True))
+NUMBERS = (2, -1.5, 0, 1, np.float64(0.75), np.int64(-1), np.float32(2.0), np.bool_(True))
+"""Not 0.5: libraries take it for a square root, each in other places; that differs at -0 and -∞."""
 LARGEST_SIZE, LARGEST_VALUE = 150, 1e6
 
 
@@ -282,13 +283,14 @@ def loss(random, name, program, values, number):
 _UNARY = ["negative", "exp", "log", "sqrt", "abs", "tanh", "sigmoid", "softplus"]
 _UNARY += ["relu", "leaky_relu", "gelu", "clip"]
 _BINARY = ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"]
-_LOSSES = "softmax_cross_entropy squared_error sigmoid_cross_entropy probability_cross_entropy"
+_LOSSES = ["softmax_cross_entropy", "squared_error", "sigmoid_cross_entropy"]
+_LOSSES += ["probability_cross_entropy"]
 MAKERS: dict[str, Callable[..., Step | None]] = {
     **dict.fromkeys(_UNARY, unary),
     **dict.fromkeys(_BINARY, binary),
     **dict.fromkeys(("sum", "mean", "max", "logsumexp"), reduction),
     **dict.fromkeys(("softmax", "log_softmax"), along),
-    **dict.fromkeys(_LOSSES.split(), loss),
+    **dict.fromkeys(_LOSSES, loss),
     "where": where,
     "matmul": matmul,
     "linear": linear,
@@ -299,7 +301,7 @@ MAKERS: dict[str, Callable[..., Step | None]] = {
     "take": take,
     "getitem": getitem,
 }
-NAMES = sorted([*MAKERS, *["matmul", "linear", "concatenate", *_LOSSES.split()] * 3])
+NAMES = sorted([*MAKERS, *["matmul", "linear", "concatenate", *_LOSSES] * 3])
 """Those that seldom fit are tried more often."""
 
 
@@ -347,9 +349,7 @@ THEIRS = {
     "subtract": operator.sub,
     "multiply": operator.mul,
     "divide": operator.truediv,
-    # As arrays: PyTorch takes a number 0.5 for the square root, of whose slope at -0.0 the sign is
-    # another than that of a power.
-    "power": lambda x, y: torch.pow(_double(x), _double(y)),
+    "power": torch.pow,
     "maximum": lambda x, y: torch.maximum(_double(x), _double(y)),
     "minimum": lambda x, y: torch.minimum(_double(x), _double(y)),
     "where": lambda c, x, y: torch.where(c, x, y),
@@ -384,6 +384,7 @@ def compare_with_torch(program: RandomProgram) -> None:
     found = gradient(program.total(values), values)
     expected: list[Any] = [np.zeros(value.array.shape) for value in values]
     terms = [np.zeros(value.array.shape) for value in values]
+    unpromised: set[int] = set()
     for end in program.ends():
         expected[end] = expected[end] + 1.0
     fixed = [torch.tensor(array) for array in program.fixed]
@@ -400,6 +401,8 @@ def compare_with_torch(program: RandomProgram) -> None:
         if step.name in ("matmul", "linear"):
             scale *= scale
         close(f"value of {step}", values[number].array, y.detach().numpy(), scale)
+        if step.name in _LOSSES and not np.isfinite(found[number]):
+            unpromised |= theirs.keys()  # a loss is not made for such a gradient
         leaves = list(theirs.values())
         seed = torch.tensor(np.array(found[number]))
         parts = Lazy("torch.autograd").grad(y, leaves, seed, allow_unused=True)
@@ -409,6 +412,8 @@ def compare_with_torch(program: RandomProgram) -> None:
                 size = _largest(found[number]) * scale
                 terms[it] = np.maximum(terms[it], np.maximum(size, _largest(part.numpy())))
     for number, (ours, theirs_, term) in enumerate(zip(found, expected, terms, strict=True)):
+        if number in unpromised:
+            continue
         readers = [it for it in program.steps if Value(number) in it.operands]
         close(f"gradient of {number}, read by {readers}", ours, theirs_, term)
 
@@ -430,8 +435,8 @@ def close(what: str, ours: Any, theirs: Any, scale: Any) -> None:
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     finite = np.isfinite(theirs)
     same = np.array_equal(ours[~finite], theirs[~finite], equal_nan=True)
-    bound = 1e-12 * np.abs(theirs) + 1e-14 * scale
-    same = same and bool((np.abs(ours - theirs) <= bound)[finite].all())
+    bound = (1e-12 * np.abs(theirs) + 1e-14 * scale)[finite]
+    same = same and bool((np.abs(ours[finite] - theirs[finite]) <= bound).all())
     assert same, f"{what}:\n{ours}\nfor\n{theirs}"
 
 
