@@ -26,13 +26,9 @@ class Idiom(Adapter):
         if order.size and not 0 <= order.min() <= order.max() < len(inputs):
             raise ValueError(f"row indices must be from 0 to {len(inputs) - 1}")
         rows = self.stage(inputs, targets)
-        size = order.shape[1]
         empty = self._xp.library.empty
-        return Loader(
-            rows,
-            self._array(np.ascontiguousarray(order)),
-            Batch(*(empty((size, *it.shape[1:]), it.dtype) for it in rows)),
-        )
+        batch = Batch(*(empty((order.shape[1], *it.shape[1:]), it.dtype) for it in rows))
+        return Loader(rows, self._array(np.ascontiguousarray(order)), batch)
 
     def fit(self, loader: Loader, steps: int) -> Any:
         for step in range(steps):

@@ -67,11 +67,15 @@ def power(xp: Xp, x: Array, y: Array) -> Any:
     value = xp.power(x, y)
     one = xp.ones((), value.dtype)  # makes an array of a number
 
+    def by_x(g: Array) -> Array:
+        flat = y * one == 0
+        return xp.where(flat, 0.0, g * (y * xp.power(x, xp.where(flat, 1.0, y * one) - 1)))
+
     def by_y(g: Array) -> Array:
         flat = xp.logical_and(x * one == 0, y * one >= 0)
-        return g * xp.where(flat, 0.0, value * xp.log(x * one))
+        return g * (value * xp.log(xp.where(flat, 1.0, x * one)))
 
-    return value, lambda g: xp.where(y * one == 0, 0.0, g * (y * xp.power(x, y - 1))), by_y
+    return value, by_x, by_y
 
 
 @primitive("matmul")
