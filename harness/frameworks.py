@@ -68,9 +68,17 @@ def _useless(folder: Path) -> str:
     return "holds no framework: no folder with an __init__.py"
 
 
-@functools.cache  # a module that cannot be imported would be run again each time
 def _declared(name: str, folder: str) -> Framework | str:
     """What a folder declares; a text that says why not where it declares nothing of use."""
+    if why := _fault(name, folder):
+        return why
+    declared: Framework = importlib.import_module(f"impls.{name}").FRAMEWORK
+    return declared
+
+
+@functools.cache  # a module that cannot be imported would be run again each time
+def _fault(name: str, folder: str) -> str:
+    """Why a folder declares no framework; empty where it does."""
     place = Path(folder) / name / "__init__.py"
     if not name.replace("-", "_").isidentifier():
         return f"{place.parent}: the folder's name is no name: use letters, digits, _ and -"
@@ -87,9 +95,7 @@ def _declared(name: str, folder: str) -> Framework | str:
         TypeAdapter(Framework).validate_python(values)
     except ValidationError as error:
         return f"{place}: FRAMEWORK: {first_problem(error)}"
-    if not declared.modes:
-        return f"{place}: FRAMEWORK: modes: there is none"
-    return declared
+    return "" if declared.modes else f"{place}: FRAMEWORK: modes: there is none"
 
 
 def folder_of(name: str) -> Path:

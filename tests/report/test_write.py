@@ -176,10 +176,10 @@ def test_files_replace_those_of_an_earlier_report_and_leave_nothing_unfinished(t
 def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "report.html").write_text("old")
 
-    def full(self, data):
+    def full(self, target):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="no space"):
         write_report(make_run([]), tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
