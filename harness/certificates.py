@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ UNPROVABLE = "not provable in float32"
 """A check that only a certificate of failure has: float32 itself has no answer to this task."""
 
 
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Size = Annotated[float, Field(ge=0, le=1e300)]
+
+
 class Divergence(Frozen):
     """The largest differences from the reference at one step, each relative to its tensor's scale.
 
@@ -27,12 +31,12 @@ class Divergence(Frozen):
     returned, `weights` and `slots` those after it. None where a step was not asked for it.
     """
 
-    step: int
-    loss: float | None = None
-    logits: float | None = None
-    gradients: float | None = None
-    weights: float | None = None
-    slots: float | None = None
+    step: Whole
+    loss: Size | None = None
+    logits: Size | None = None
+    gradients: Size | None = None
+    weights: Size | None = None
+    slots: Size | None = None
 
 
 class Finding(Frozen):
@@ -62,14 +66,14 @@ class Certificate(Frozen):
     machine: str
     made: str
     tolerance: Tolerance
-    seed: int
-    steps: int
-    rows: int
-    seconds: float
+    seed: Whole
+    steps: Whole
+    rows: Whole
+    seconds: Size
     findings: tuple[Finding, ...]
     divergence: tuple[Divergence, ...] = ()
     settings: dict[str, Setting] = Field(default_factory=dict)
-    logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
+    logical_peak: dict[Phase, Whole | None] = Field(default_factory=dict)
 
     @property
     def proven(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -171,9 +170,10 @@ def _at(path: Path, run: str | None = None) -> Place:
 
 def _document(path: Path) -> RunDocument:
     from pydantic import ValidationError
+    from pydantic_core import from_json
 
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = from_json(path.read_bytes())
         version = content["schema_version"]
         if version == RUN_SCHEMA_VERSION:
             return read_document(content)

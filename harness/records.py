@@ -11,7 +11,13 @@ from __future__ import annotations
 import statistics
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
@@ -39,8 +45,14 @@ Status = Literal[
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """What SQLite can hold."""
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
-Reading = Annotated[float, Field(gt=0, le=1e9)]
+Reading = Annotated[float, Field(ge=1e-12, le=1e9)]
 """Seconds that are timed: none is 0, for their ratios count."""
+Positive = Annotated[float, Field(ge=1e-100, le=1e100)]
+"""Of what ratios and logarithms are formed: no result of theirs is more than a float holds."""
+NotNegative = Annotated[float, Field(ge=0, le=1e300)]
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Fact = str | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | None
+"""A `Setting`, as a file may hold it."""
 
 
 Counted = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -84,10 +96,10 @@ class Memory(Frozen):
     reset; the device peaks are the framework's own count.
     """
 
-    incremental_peak_rss: int | None
-    total_peak_rss: int | None
-    device_peak_allocated: int | None = None
-    device_peak_reserved: int | None = None
+    incremental_peak_rss: Bytes | None
+    total_peak_rss: Bytes | None
+    device_peak_allocated: Bytes | None = None
+    device_peak_reserved: Bytes | None = None
 
 
 class PhaseRecord(Frozen):
@@ -106,16 +118,16 @@ class PhaseRecord(Frozen):
 class Epoch(Frozen):
     """One epoch of a full training: time on the clock, then quality on the test rows off it."""
 
-    epoch: int
+    epoch: Count
     seconds: Seconds
     loss: float
-    quality: float
+    quality: NotNegative
 
 
 class Quality(Frozen):
     """A full training from the shared start of a seed."""
 
-    seed: int
+    seed: Count
     epochs: tuple[Epoch, ...]
 
 
@@ -128,9 +140,9 @@ class Limits(Frozen):
     denormal result became zero.
     """
 
-    matmul_error: float | None = None
-    peak_flops: float | None = None
-    product_seconds: dict[Phase, float] = Field(default_factory=dict)
+    matmul_error: NotNegative | None = None
+    peak_flops: Positive | None = None
+    product_seconds: dict[Phase, Reading] = Field(default_factory=dict)
     flushes_denormals: bool | None = None
 
 
@@ -145,8 +157,8 @@ class Record(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     trial: str
-    block: int
-    attempt: int = 1
+    block: Count
+    attempt: Annotated[int, Field(ge=1, lt=2**63)] = 1
     setup: Setup
     status: Status
     error: str | None = None
@@ -154,13 +166,19 @@ class Record(Frozen):
     alone: bool = True
     cold: bool = False
     forked: bool = False
-    import_seconds: float | None = None
-    build_seconds: float | None = None
+    import_seconds: Seconds | None = None
+    build_seconds: Seconds | None = None
     phases: tuple[PhaseRecord, ...] = ()
     quality: Quality | None = None
     settings: dict[str, Setting] = Field(default_factory=dict)
     settings_before: dict[str, Setting] = Field(default_factory=dict)
     limits: Limits | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Record:
+        if self.status == "ok" and self.quality and not self.quality.epochs:
+            raise ValueError("a training that ended well has an epoch")
+        return self
 
     def phase(self, phase: Phase) -> PhaseRecord | None:
         for it in self.phases:  # not by a generator: statistics ask a hundred thousand times
@@ -186,6 +204,12 @@ class Source(Frozen):
     info: RunInfo
 
 
+class _EarlyStop(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    least_blocks: Count = 0
+
+
 class RunInfo(Frozen):
     """All that is needed to repeat a run, and to know what it ran on.
 
@@ -196,7 +220,7 @@ class RunInfo(Frozen):
     created: str
     command: tuple[str, ...]
     config: dict[str, Any]
-    machine: dict[str, Setting]
+    machine: dict[str, Fact]
     versions: dict[str, str]
     environment: dict[str, str]
     commit: str | None
@@ -208,6 +232,13 @@ class RunInfo(Frozen):
     def _only_known(cls, variables: dict[str, str]) -> dict[str, str]:
         """Earlier versions kept variables by prefixes, API keys among them."""
         return only_known(variables)
+
+    @field_validator("config")
+    @classmethod
+    def _stopped_early(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """What statistics take from it; all else is only shown, or read as a configuration."""
+        _EarlyStop.model_validate(config)
+        return config
 
     @property
     def machines(self) -> dict[str, dict[str, Setting]]:
@@ -227,5 +258,5 @@ class Run(Frozen):
     tasks: tuple[Task, ...]
     records: tuple[Record, ...]
     stopped_by: str | None
-    seconds: float | None
+    seconds: Seconds | None
     certificates: tuple[Certificate, ...] = ()

@@ -10,16 +10,16 @@ from rich.text import Text
 
 from harness.adapter import Setting
 from harness.analysis.history import METRICS, Series, series
-from harness.analysis.summary import summarise_run
+from harness.analysis.summary import Summary, summarise_run
 from harness.cells import PHASE_ALIASES, PHASES
 from harness.console import Console
-from harness.errors import UsageError, unknown
+from harness.errors import StoreError, UsageError, unknown
 from harness.frameworks import default_modes
 from harness.gate.check import SAME_MACHINE
-from harness.records import Run
+from harness.records import RunInfo
 from harness.report.history import render, write
 from harness.runs.places import within
-from harness.runs.store import open_existing
+from harness.runs.store import Store, open_existing
 from harness.showing import keep_fonts
 
 
@@ -29,28 +29,55 @@ def history(metric: str, task: str | None, framework: str | None, phase: str, ou
         raise unknown("metric", metric, METRICS)
     if phase not in PHASES:
         raise unknown("phase", phase, PHASES, PHASE_ALIASES)
+    console, folder = Console(), within(output, "history")
     with open_existing(output) as store:
-        runs = [store.load(name) for name in store.runs()]
-    if not runs:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
-    here = [it for it in runs if _machine(it) == _machine(runs[-1])]
-    defaults = default_modes()
-    told = ((it.info.name, it.info.commit, summarise_run(it, defaults)) for it in here)
+        told, others = _summaries(store, console)
     found = list(_asked(series(told, METRICS[metric]), task, framework, phase))
     if not found:
         raise UsageError(f"no run here measured such a cell ({phase}) and this metric ({metric})")
-    console, folder = Console(), within(output, "history")
     keep_fonts(output)
     for it in found:
         render(it, METRICS[metric], console)
         png, _ = write(it, metric, METRICS[metric], folder)
         console.print(Text(f"{png} (and .svg)\n"), soft_wrap=True)
-    if others := len(runs) - len(here):
+    if others:
         console.print(Text(f"{others} run(s) of other machines left out"))
 
 
-def _machine(run: Run) -> tuple[Setting, ...]:
-    return tuple(run.info.machine.get(it) for it in SAME_MACHINE)
+def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | None, Summary]], int]:
+    """Name, commit and summary of every run of this machine, and how many are of others.
+
+    A run that is damaged is named and left out. Raises StoreError where no other is left.
+    """
+    names = store.runs()
+    if not names:
+        raise UsageError("there is no run here yet; make one with: python -m harness run")
+    damage: dict[str, StoreError] = {}
+    heads: dict[str, RunInfo] = {}
+    told = []
+    for name in names:
+        try:
+            heads[name] = store.head(name).info
+        except StoreError as error:
+            damage[name] = error
+    last = next(reversed(heads.values()), None)
+    here = [name for name, it in heads.items() if last and _machine(it) == _machine(last)]
+    defaults = default_modes()
+    for name in here:
+        # One after the other: the samples of all may be more than memory holds.
+        try:
+            told.append((name, heads[name].commit, summarise_run(store.load(name), defaults)))
+        except StoreError as error:
+            damage[name] = error
+    if not told:
+        raise next(iter(damage.values()))
+    for name, why in damage.items():
+        console.print(Text(f"left out: run {name}: {why}", "yellow"), soft_wrap=True)
+    return told, len(heads) - len(here)
+
+
+def _machine(info: RunInfo) -> tuple[Setting, ...]:
+    return tuple(info.machine.get(it) for it in SAME_MACHINE)
 
 
 def _asked(

@@ -92,17 +92,44 @@ def kind(path: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple("*" if isinstance(it, int) else it for it in path)
 
 
-def mutated(content: Any, rng: random.Random) -> tuple[Any, str]:
-    """The same with one field changed, each field as likely as another; and what was done."""
+def value_at(content: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def _is_number(it: Any) -> bool:
+    return isinstance(it, int | float) and not isinstance(it, bool)
+
+
+def _descended(content: Any, rng: random.Random) -> tuple[Any, ...]:
+    """A path on which each step is as likely as its neighbours: a part of few fields is met as
+    often as one of many."""
+    path: list[Any] = []
+    while isinstance(content, dict | list) and content and (not path or rng.random() < 0.95):
+        path.append(rng.choice([*content] if isinstance(content, dict) else range(len(content))))
+        content = content[path[-1]]
+    return tuple(path)
+
+
+def _of_a_field(content: Any, rng: random.Random) -> tuple[Any, ...]:
+    """A path to a field, each of which is as likely as another, and more so those of numbers."""
     by_field: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for path in places(content)[1:]:
         by_field.setdefault(kind(path), []).append(path)
-    path = rng.choice(by_field[rng.choice(sorted(by_field, key=str))])
+    numbers = [it for it, paths in by_field.items() if _is_number(value_at(content, paths[0]))]
+    fields = numbers if numbers and rng.random() < 0.6 else [*by_field]
+    return rng.choice(by_field[rng.choice(sorted(fields, key=str))])
+
+
+def mutated(content: Any, rng: random.Random) -> tuple[Any, str]:
+    """The same with one field changed, and what was done."""
+    path = (_of_a_field if rng.random() < 0.5 else _descended)(content, rng)
     holder = content = copy.deepcopy(content)
     for key in path[:-1]:
         holder = holder[key]
     old = holder[path[-1]]
-    if isinstance(old, int | float) and not isinstance(old, bool) and rng.random() < 0.7:
+    if _is_number(old) and rng.random() < 0.8:
         new: Any = rng.choice(NUMBERS)
     else:
         new = rng.choice([*NUMBERS, *WORDS, *OTHERS])
@@ -139,7 +166,11 @@ def _mutate_row(raw: sqlite3.Connection, rng: random.Random) -> str:
         raw.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
         return f"{table}: a row removed"
     columns = [(it[1], it[2]) for it in raw.execute(f"PRAGMA table_info({table})")]
-    texts = [it for it in columns if it[0] in ("info", "spec", "setup", "record", "certificate")]
+    texts = [
+        it
+        for it in columns
+        if it[1] == "TEXT" and it[0] in ("info", "spec", "setup", "record", "certificate")
+    ]
     column, of = rng.choice(texts if texts and rng.random() < 0.7 else columns)
     (old,) = raw.execute(f"SELECT {column} FROM {table} WHERE rowid = ?", (row,)).fetchone()
     new: Any

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import harness
 from harness import cli, running, verifying
 from harness.__main__ import served
 from harness.errors import (
@@ -40,6 +41,8 @@ from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.images import FILES
 from tests.builders import TASK, make_info, measured
+from tests.stores import make_store
+from tests.stores import named as named_run
 from tests.tasks.test_files import GOOD
 from tests.test_floors import ROOT, imports, modules
 
@@ -618,6 +621,28 @@ def test_bad_input_is_one_line_and_writes_nothing(here, capfd, row):
     assert "Traceback" not in told
     assert not any(it in error for it in "\x1b\x07\0")
     assert everything(here.parent) == before
+
+
+def test_one_damaged_run_does_not_hide_the_history_of_the_others(tmp_path, capfd):
+    """So for a description that cannot be read and for a sample."""
+    names = ["whole", "bad-info", "bad-sample", "last"]
+    home = make_store(tmp_path / "results", *(named_run(it) for it in names))
+    sql(
+        "UPDATE runs SET info = '{' WHERE run = 'bad-info'; "
+        "UPDATE samples SET iterations = 0 WHERE trial LIKE 'bad-sample/%'"
+    )(tmp_path)
+    assert served(["history", "-o", str(home)]) == 0
+    told = capfd.readouterr().out
+    assert [it.split(":")[1] for it in told.splitlines() if "left out" in it] == [
+        " run bad-info",
+        " run bad-sample",
+    ]
+    assert "whole" in told
+    assert "last" in told
+    for words in (("show", "whole"), ("compare", "whole", "last"), ("export", "last")):
+        assert served([*words, "-o", str(home)]) == 0
+    assert harness.load(home).info.name == "last"
+    assert served(["show", "bad-info", "-o", str(home)]) == StoreError.exit_code
 
 
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from harness.analysis.intervals import Interval
+from harness.analysis.intervals import Interval, exp
 from harness.analysis.tables import Table
 from harness.analysis.verdicts import Pair
 from harness.cells import Lane, Phase
@@ -69,8 +69,8 @@ def geometric_mean(speeds: Sequence[Interval]) -> Interval:
         )
     return Interval(
         estimate=math.exp(mean),
-        low=math.exp(mean - math.hypot(*below) / len(speeds)),
-        high=math.exp(mean + math.hypot(*above) / len(speeds)),
+        low=exp(mean - math.hypot(*below) / len(speeds)),
+        high=exp(mean + math.hypot(*above) / len(speeds)),
         n=n,
         method="combined",
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from harness.analysis.compare import Entry, entries, log_ratios
 from harness.analysis.memory import MemoryKind, scarce
 from harness.analysis.summary import Summary, Table
 from harness.cells import Phase, Setup
-from harness.records import Run
+from harness.records import Positive, Run
 from harness.tasks.frozen import Frozen
 
 
@@ -25,13 +28,13 @@ class CellBlocks(Frozen):
 
     setup: Setup
     phase: Phase
-    step_seconds: tuple[float, ...]
+    step_seconds: Annotated[tuple[Positive, ...], Field(min_length=1)]
     baseline: str
-    ratios: tuple[float, ...]
-    margin: float
+    ratios: tuple[Positive, ...]
+    margin: Annotated[float, Field(ge=0, le=1e100)]
     unranked: str = ""
     scarce: MemoryKind = "total_rss"
-    peaks: tuple[int, ...] = ()
+    peaks: tuple[Annotated[int, Field(ge=1, lt=2**63)], ...] = ()
 
     @property
     def table(self) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -48,23 +49,32 @@ def missing(
     side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
 ) -> Iterator[Apart]:
     there = {it.key for it in theirs}
+    near: dict[tuple[str, ...], dict[Setup, None]] = defaultdict(dict)
+    for it in theirs:
+        for key in _near(it):
+            near[key][it.setup] = None
     for it in ours:
         if it.key not in there:
-            yield Apart(side=side, cell=cell_name(it), reason=_why_missing(it, theirs))
+            others = {setup: None for key in _near(it) for setup in near.get(key, ())}
+            yield Apart(side=side, cell=cell_name(it), reason=_why_missing(it.setup, others))
 
 
-def _why_missing(cell: CellBlocks, others: Iterable[CellBlocks]) -> str:
-    """By the counterpart that comes nearest: same setup and phase, or the same task at least."""
+def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
+    """What a counterpart shares: setup and phase, and the task by its name or its digest."""
     setup = cell.setup
-    near = [
-        it
-        for it in others
-        if (it.setup.task == setup.task or it.setup.digest == setup.digest)
-        and (it.setup.label, it.phase) == (setup.label, cell.phase)
-    ]
-    if not near:
-        return "the other run has no such cell"
-    return min((_differing(setup, it.setup) for it in near), key=len)[0]
+    return (
+        ("name", setup.task, setup.label, cell.phase),
+        ("digest", setup.digest, setup.label, cell.phase),
+    )
+
+
+def _why_missing(setup: Setup, others: Iterable[Setup]) -> str:
+    """By the counterpart that comes nearest."""
+    return min(
+        (_differing(setup, it) for it in others),
+        key=len,
+        default=["the other run has no such cell"],
+    )[0]
 
 
 def _differing(one: Setup, other: Setup) -> list[str]:

@@ -78,8 +78,8 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
         # With so few values the median may lie outside the interval of the mean.
         return Interval(
             estimate=middle,
-            low=min(math.exp(mean - half), middle),
-            high=max(math.exp(mean + half), middle),
+            low=min(exp(mean - half), middle),
+            high=max(exp(mean + half), middle),
             n=n,
             method="student-t",
             reason=f"fewer than {LEAST_EXACT} blocks",
@@ -114,12 +114,23 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         return None
     mean, half = _student([math.log(value) for value in values], confidence)
     return Interval(
-        estimate=math.exp(mean),
-        low=math.exp(mean - half),
-        high=math.exp(mean + half),
+        estimate=exp(mean),
+        low=exp(mean - half),
+        high=exp(mean + half),
         n=len(values),
         method="student-t",
     )
+
+
+def exp(log: float) -> float:
+    """Of a bound: two blocks may put it where no float is, or so near zero that it has no log."""
+    return math.exp(max(-600.0, min(log, 600.0)))
+
+
+def variance(values: Sequence[float]) -> float:
+    """Of two values or more. The exact fractions of statistics.variance take ten times as long."""
+    mean = math.fsum(values) / len(values)
+    return math.fsum((it - mean) ** 2 for it in values) / (len(values) - 1)
 
 
 def half_width(interval: Interval) -> float | None:
@@ -164,7 +175,5 @@ def rank(n: int, confidence: float = CONFIDENCE) -> int | None:
 def _student(logs: Sequence[float], confidence: float) -> tuple[float, float]:
     """The mean and the half-width of Student's interval around it."""
     n = len(logs)
-    mean = math.fsum(logs) / n
-    # Not statistics.stdev, whose exact fractions cost ten times as much.
-    error = math.sqrt(math.fsum((it - mean) ** 2 for it in logs) / (n - 1) / n)
+    mean, error = math.fsum(logs) / n, math.sqrt(variance(logs) / n)
     return mean, quantile(n - 1, (1 + confidence) / 2) * error

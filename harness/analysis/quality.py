@@ -13,7 +13,7 @@ from harness.analysis.quality_pairs import QualityPair, quality_pairs
 from harness.analysis.signed import signed_interval
 from harness.analysis.to_target import TimeToTarget, time_to_target
 from harness.cells import Setup
-from harness.records import Quality, Record
+from harness.records import NotNegative, Quality, Record
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -26,7 +26,7 @@ class TrainingRow(Frozen):
 
     setup: Setup
     quality: Quality
-    final: float
+    final: NotNegative
     seconds: float
     seconds_to_target: float | None
 

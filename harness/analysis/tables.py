@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import model_validator
+
 from harness.analysis.compare import Entry, baseline_of
 from harness.analysis.contest import Contest
 from harness.analysis.efficiency import Peak, device_peak
@@ -46,6 +48,14 @@ class Table(Frozen):
     break_evens: tuple[BreakEven, ...]
     winner: str | None
     sentence: str
+
+    @model_validator(mode="after")
+    def _of_its_rows(self) -> Table:
+        labels = {it.cell.setup.label for it in self.rows}
+        named = {self.baseline, *(it.label for it in self.pairs)}
+        if strange := sorted(named - labels):
+            raise ValueError(f"the table has no row of {strange[0]!r}")
+        return self
 
 
 def make_table(

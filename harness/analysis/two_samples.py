@@ -16,7 +16,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from harness.analysis.intervals import CONFIDENCE, Interval
+from harness.analysis.intervals import CONFIDENCE, Interval, exp, variance
 from harness.analysis.student import quantile
 from harness.analysis.verdicts import LEVEL
 
@@ -58,7 +58,7 @@ def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
     if len(before) < 2 or len(after) < 2:
         return None
     gap = math.fsum(after) / len(after) - math.fsum(before) / len(before)
-    errors = [statistics.variance(it) / len(it) for it in (before, after)]
+    errors = [variance(it) / len(it) for it in (before, after)]
     total = sum(errors)
     half = 0.0
     if total:
@@ -66,9 +66,9 @@ def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
         freedom = total**2 / sum(error**2 / (len(it) - 1) for error, it in parts)
         half = quantile(freedom, (1 + confidence) / 2) * math.sqrt(total)
     return Interval(
-        estimate=math.exp(gap),
-        low=math.exp(gap - half),
-        high=math.exp(gap + half),
+        estimate=exp(gap),
+        low=exp(gap - half),
+        high=exp(gap + half),
         n=min(len(before), len(after)),
         method="student-t",
     )

@@ -14,11 +14,7 @@ FRAMEWORK = Framework(
     },
     idioms={"replay": Own("one captured step, fed by rows gathered by index")},
     color="#009E73",
-    aliases={
-        **dict.fromkeys(("numpy", "np"), "reference"),
-        **dict.fromkeys(("compile", "compiled", "captured"), "replay"),
-        "tape": "eager",
-    },
+    aliases={"numpy": "reference", "np": "reference", "compiled": "replay", "tape": "eager"},
     # OpenBLAS does, and leaves smaller ones to a single thread (its `interface/gemm.c`:
     # SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD).
     spins_beyond=65536 * 4,
