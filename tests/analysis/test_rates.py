@@ -21,7 +21,7 @@ from tests.analysis.populations import BAD, DEPENDENT, POPULATIONS
 from tests.analysis.test_quality_pairs import only
 
 MISSES = 0.06
-RUNS = 1500
+RUNS = 1000
 FINITE = {name: it for name, it in POPULATIONS.items() if name != "censored"}
 
 
@@ -29,7 +29,7 @@ def draw(population, runs, n, seed=1):
     return population.draw(np.random.default_rng(seed), (runs, n))
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 9, 20])
+@pytest.mark.parametrize("n", [2, 5, 6, 9, 20])
 @pytest.mark.parametrize("name", FINITE)
 def test_intervals_of_one_median(name, n):
     """Of fewer than 6 values there is only a range, which claims nothing."""
@@ -87,21 +87,21 @@ def _pair(pairs, one, other):
 
 
 @pytest.mark.parametrize("spread", [1, 5])
-@pytest.mark.parametrize("sizes", [(6, 6), (9, 9), (9, 24), (48, 48)], ids=str)
+@pytest.mark.parametrize("sizes", [(6, 6), (9, 24), (24, 24)], ids=str)
 @pytest.mark.parametrize("name", FINITE)
 def test_two_samples_of_unequal_spread(name, sizes, spread):
     check_two_samples(FINITE[name], sizes, spread)
 
 
 @pytest.mark.parametrize("spread", [1, 5])
-@pytest.mark.parametrize("sizes", [(12, 12), (24, 24), (48, 48)], ids=str)
+@pytest.mark.parametrize("sizes", [(12, 12), (24, 24)], ids=str)
 @pytest.mark.parametrize("name", DEPENDENT)
 def test_two_samples_of_blocks_that_resemble_their_neighbours(name, sizes, spread):
     """It holds from 12 blocks on; of 9 the levels of four are too few (see results/studies)."""
     check_two_samples(DEPENDENT[name], sizes, spread)
 
 
-def check_two_samples(population, sizes, spread, runs=600):
+def check_two_samples(population, sizes, spread, runs=300):
     before = draw(population, runs, sizes[0], seed=3) - population.median
     after = spread * (draw(population, runs, sizes[1], seed=4) - population.median)
     wrong = equal = regressions = 0
@@ -129,14 +129,15 @@ def test_two_samples_that_differ_are_told_apart():
     assert sum(found) / 200 >= 0.9
 
 
-@pytest.mark.parametrize("seeds", [3, 10, 29, 46])
+@pytest.mark.parametrize("seeds", [3, 10, 29, 46, 60])
 def test_one_bad_seed_in_ten_is_not_equally_good(seeds):
-    rng, wrong = np.random.default_rng(7), 0
-    for _ in range(RUNS):
-        bad = rng.random(seeds) < BAD
-        ours = {it: 0.95 - 0.2 * bool(bad[it]) for it in range(seeds)}
-        wrong += only(ours, dict.fromkeys(range(seeds), 0.95)).verdict == "equivalent"
-    assert wrong / RUNS <= MISSES
+    """Exactly: the chance of every number of bad seeds that is called equally good."""
+    same, wrong = dict.fromkeys(range(seeds), 0.95), 0.0
+    for bad in range(seeds + 1):
+        ours = {it: value - 0.2 * (it < bad) for it, value in same.items()}
+        if only(ours, same).verdict == "equivalent":
+            wrong += math.comb(seeds, bad) * BAD**bad * (1 - BAD) ** (seeds - bad)
+    assert wrong <= 0.05
 
 
 def test_equally_good_takes_29_seeds():
