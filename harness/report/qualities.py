@@ -84,6 +84,8 @@ def _bounds(it: Interval, metric: str) -> str:
     low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
     if low is None or high is None:
         return ""
+    # An end of an older file may lie where no accuracy and no error can.
+    low, high = max(0.0, low), min(1.0, high) if metric == "accuracy" else high
     return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
 
 
