@@ -25,7 +25,8 @@ import numpy as np
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table, times
 from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, study
 from benchmarks.studies.solo import measure
-from harness.analysis.signed import student
+from harness.analysis.intervals import CONFIDENCE
+from harness.analysis.student import quantile
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 
 OURS, THEIRS = "reference:replay", "pytorch:eager"
@@ -82,14 +83,14 @@ def ways(it: Units) -> list[Way]:
 
 
 def _way(name: str, logs: Sequence[float], deviation: float, seconds: Sequence[float]) -> Way:
-    unit = statistics.fmean(seconds)
+    unit, n = statistics.fmean(seconds), len(logs)
     return Way(
         name=name,
         ratio=statistics.fmean(logs),
         deviation=deviation,
         seconds=unit,
         needed=unit * needed(deviation, TARGET),
-        half_width=student(logs).half_width() * deviation / statistics.stdev(logs),
+        half_width=quantile(n - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(n),
     )
 
 

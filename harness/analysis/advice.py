@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.analysis.grounds import Grounds
-from harness.analysis.intervals import LEAST_EXACT
+from harness.analysis.intervals import reach
 from harness.analysis.memory import Amount, scarce
 from harness.analysis.ranking import taken_back
 from harness.analysis.startup import HeadStart
@@ -23,9 +23,6 @@ from harness.tasks.frozen import Frozen
 
 LARGE_BATCH = 1024
 """Examples a step from which on a batch counts as large."""
-FEWEST = 3
-"""Counts of memory that tell something."""
-
 ScenarioName = Literal["short", "long", "single", "large", "memory", "gpu"]
 Kind = Literal["one", "even", "cannot tell", "alone"]
 Evidence = Literal["speed", "phases", "memory"]
@@ -193,17 +190,9 @@ def _alike(ours: Amount, theirs: Amount) -> bool:
 
 
 def _reach(amount: Amount) -> tuple[float, float] | None:
-    """Where counts of it lie; of fewer than FEWEST nobody can tell.
-
-    Of LEAST_EXACT counts each, all below all of another's, the chance is 0.2 % if the two are the
-    same, whatever the distribution. Of three it would be 10 %; of three whose ranges stay apart
-    when both are made three times as wide it is at most 0.6 % (simulated for normal, lognormal,
-    uniform and Cauchy counts).
-    """
-    if amount.low is None or amount.high is None or amount.n < FEWEST:
+    if amount.low is None or amount.high is None:
         return None
-    slack = 0 if amount.n >= LEAST_EXACT else amount.high - amount.low
-    return amount.low - slack, amount.high + slack
+    return reach(amount.low, amount.high, amount.n)
 
 
 def _single(case: Grounds) -> bool:

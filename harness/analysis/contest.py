@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from harness.analysis import words
 from harness.analysis.compare import Entry, pair_of
-from harness.analysis.ranking import Eligibility, taken_back, winner
+from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import Phase
 from harness.tasks.frozen import Frozen
@@ -60,6 +60,8 @@ class Contest:
         leader = self._leader
         others_ranked = [it for it in self._ranked if it != leader]
         rivals = {it: self._pair(leader, it) for it in others_ranked} if leader else {}
+        pairs_of = closest_first(filter(None, rivals.values()), self._timed, self._phase)
+        rivals |= {it.baseline: it for it in pairs_of}
         others = len(self.labels) - len(self._ranked)
         speeds = {it: self._speed(it, baseline) for it in self._ranked}
         return Outcome(

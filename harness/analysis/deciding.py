@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
-from harness.analysis.advice import FEWEST, Evidence, Finding, weighed
-from harness.analysis.intervals import LEAST_EXACT, half_width, rank
+from harness.analysis.advice import Evidence, Finding, weighed
+from harness.analysis.intervals import FEWEST, LEAST_EXACT, half_width, least_exact
 from harness.analysis.startup import EACH
 from harness.analysis.tables import Table
 from harness.analysis.verdicts import Pair, least_blocks_for
 
 MOST_BLOCKS = 200
 """Beyond so many a quieter machine is the better way."""
-LEAST_EXACT_LEAD = next(n for n in itertools.count(1) if rank(n, EACH))
+LEAST_EXACT_LEAD = least_exact(EACH)
 """Starts from which on an exact interval of a lead exists."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.analysis.compare import Entry, pair_of
-from harness.analysis.ranking import Eligibility
+from harness.analysis.ranking import Eligibility, closest_first
 from harness.analysis.startup import HeadStart, head_start
 from harness.analysis.tables import Table
 from harness.analysis.verdicts import Pair, judged
@@ -68,7 +68,7 @@ def _rivals(
             reason = eligibility.of_pair(ours, theirs)
             if pair:
                 found += judged([pair], {leader: reason}) if reason else [pair]
-    return tuple(found)
+    return closest_first(found, timed, table.phase)
 
 
 def _leads(

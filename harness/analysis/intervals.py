@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -13,7 +14,11 @@ from harness.tasks.frozen import Frozen
 
 CONFIDENCE = 0.95
 LEAST_EXACT = 6
-"""Blocks from which on an exact interval at CONFIDENCE exists."""
+"""Values from which on an exact interval at CONFIDENCE exists. Of fewer the range is shown: no
+interval of 2 to 5 values holds its rate on a coarse grid (results/studies/rates.md)."""
+
+FEWEST = 3
+"""Values without which nothing is claimed of their side; see `reach`."""
 
 WIDEST = math.log(2)
 """Half the width, on the logarithmic scale, from which on a ratio or a time counts as not known: it
@@ -25,7 +30,8 @@ Method = Literal["order-statistic", "rank-sum", "student-t", "combined", "none"]
 class Interval(Frozen):
     """A median over `n` blocks with its confidence interval.
 
-    `low` and `high` are None where there is none, with the reason in `reason`.
+    `low` and `high` are None where there is none, with the reason in `reason`; `least` and `most`
+    are then the range of the values. The method `student-t` of a median stands in older files only.
     """
 
     estimate: float
@@ -34,58 +40,86 @@ class Interval(Frozen):
     n: int
     method: Method
     reason: str = ""
+    least: float | None = None
+    most: float | None = None
 
     def scaled(self, factor: float) -> Interval:
         """The interval of the quantity times a positive factor."""
-        return self._mapped(self.estimate * factor, self.low, self.high, factor)
+        ends = (self.low, self.high, self.least, self.most)
+        return self._with(
+            self.estimate * factor, *(None if it is None else it * factor for it in ends)
+        )
 
     def inverted(self, factor: float = 1.0) -> Interval:
         """The interval of `factor` ÷ the (positive) quantity: a time becomes a throughput."""
-        low = None if self.high is None else 1 / self.high
-        high = None if self.low is None else 1 / self.low
-        return self._mapped(factor / self.estimate, low, high, factor)
+        ends = (self.high, self.low, self.most, self.least)
+        return self._with(
+            factor / self.estimate, *(None if it is None else factor / it for it in ends)
+        )
 
-    def _mapped(
-        self, estimate: float, low: float | None, high: float | None, factor: float
-    ) -> Interval:
-        return Interval(
-            estimate=estimate,
-            low=None if low is None else low * factor,
-            high=None if high is None else high * factor,
-            n=self.n,
-            method=self.method,
-            reason=self.reason,
+    def _with(self, estimate: float, *ends: float | None) -> Interval:
+        low, high, least, most = ends
+        return self.model_copy(
+            update={"estimate": estimate, "low": low, "high": high, "least": least, "most": most}
         )
 
 
-def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The median of positive values, one a block, with its interval.
+def median_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, of: str = "blocks"
+) -> Interval:
+    """The median of any finite numbers with its interval; `of` names what they are one for each.
 
-    From 6 values on, the exact order-statistic interval (Hahn & Meeker 1991, section 5.2): the
-    narrowest pair of ordered values whose binomial coverage is at least `confidence`. For 2 to 5
-    values no such pair exists: Student's t on the logarithms. Raises ValueError for no values.
+    The exact order-statistic interval (Hahn & Meeker 1991, section 5.2): the narrowest pair of
+    ordered values whose binomial coverage is at least `confidence`. Where no such pair exists, of
+    2 to 5 values at 95 %, there is the range. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("no values")
     ordered = sorted(values)
     n, middle = len(ordered), statistics.median(ordered)
+    if ends := exact_ends(ordered, confidence):
+        low, high = ends
+        return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
+    return Interval(
+        estimate=middle,
+        low=None,
+        high=None,
+        n=n,
+        method="none",
+        reason=too_few(n, confidence, of),
+        least=ordered[0] if n > 1 else None,
+        most=ordered[-1] if n > 1 else None,
+    )
+
+
+def exact_ends(
+    ordered: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """The two of the ordered values that hold their median; None of too few."""
+    place = rank(len(ordered), confidence)
+    return (ordered[place - 1], ordered[-place]) if place else None
+
+
+def reach(low: float, high: float, n: int, exact: int = LEAST_EXACT) -> tuple[float, float] | None:
+    """Where counts with this range lie, to tell on which side of another; None of too few.
+
+    Of `exact` counts the range is enough, whatever the distribution. Of FEWEST it is made three
+    times as wide. All of LEAST_EXACT counts below all of another's have a chance of 0.2 % if the
+    two are the same; of three 10 %, and where wide ranges stay apart at most 0.6 % (simulated for
+    normal, lognormal, uniform and Cauchy counts). Three differences of equals lie to one
+    side of zero this way with a chance of 4 %.
+    """
+    if n < FEWEST:
+        return None
+    slack = 0 if n >= exact else high - low
+    return low - slack, high + slack
+
+
+def too_few(n: int, confidence: float = CONFIDENCE, of: str = "blocks") -> str:
+    """Why so few values have no interval."""
     if n == 1:
-        reason = "one block says nothing of the spread"
-        return Interval(estimate=middle, low=None, high=None, n=1, method="none", reason=reason)
-    place = rank(n, confidence)
-    if place is None:
-        mean, half = _student([math.log(value) for value in ordered], confidence)
-        # With so few values the median may lie outside the interval of the mean.
-        return Interval(
-            estimate=middle,
-            low=min(exp(mean - half), middle),
-            high=max(exp(mean + half), middle),
-            n=n,
-            method="student-t",
-            reason=f"fewer than {LEAST_EXACT} blocks",
-        )
-    low, high = ordered[place - 1], ordered[n - place]
-    return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
+        return f"one {of.removesuffix('s')} says nothing of the spread"
+    return f"fewer than {least_exact(confidence)} {of}"
 
 
 def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -95,29 +129,26 @@ def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Int
     whichever of the two setups is the baseline; arithmetic means could both exceed 1.
     """
     found = median_interval([math.exp(it) for it in logs], confidence)
-    if len(logs) % 2:
-        return found
-    middle = math.exp(statistics.median(logs))
-    low, high = found.low, found.high
-    if found.method == "student-t" and low is not None and high is not None:
-        mean, half = _student(logs, confidence)
-        low, high = min(math.exp(mean - half), middle), max(math.exp(mean + half), middle)
-    return found.model_copy(update={"estimate": middle, "low": low, "high": high})
+    return found.model_copy(update={"estimate": math.exp(statistics.median(logs))})
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The geometric mean of positive values with Student's t on their logarithms; None for one.
+    """The geometric mean of positive values with Student's t on their logarithms.
 
-    It assumes what the exact interval does not, normal logarithms, and so serves as its check.
+    It assumes what the exact interval does not, normal logarithms, and so serves as its check;
+    None where there is nothing to check.
     """
-    if len(values) < 2:
+    n = len(values)
+    if rank(n, confidence) is None:
         return None
-    mean, half = _student([math.log(value) for value in values], confidence)
+    logs = [math.log(value) for value in values]
+    mean = math.fsum(logs) / n
+    half = quantile(n - 1, (1 + confidence) / 2) * math.sqrt(variance(logs) / n)
     return Interval(
         estimate=exp(mean),
         low=exp(mean - half),
         high=exp(mean + half),
-        n=len(values),
+        n=n,
         method="student-t",
     )
 
@@ -149,13 +180,8 @@ def too_wide(low: float, high: float) -> bool:
 
 def log_half_width(logs: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
     """What `half_width` says of the ratios with these logarithms, without the way round."""
-    if len(logs) < 2:
-        return None
-    place = rank(len(logs), confidence)
-    if place is None:
-        return _student(logs, confidence)[1]
-    ordered = sorted(logs)
-    return (ordered[-place] - ordered[place - 1]) / 2
+    ends = exact_ends(sorted(logs), confidence)
+    return (ends[1] - ends[0]) / 2 if ends else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -172,8 +198,7 @@ def rank(n: int, confidence: float = CONFIDENCE) -> int | None:
     return place or None
 
 
-def _student(logs: Sequence[float], confidence: float) -> tuple[float, float]:
-    """The mean and the half-width of Student's interval around it."""
-    n = len(logs)
-    mean, error = math.fsum(logs) / n, math.sqrt(variance(logs) / n)
-    return mean, quantile(n - 1, (1 + confidence) / 2) * error
+@functools.lru_cache(maxsize=64)
+def least_exact(confidence: float = CONFIDENCE) -> int:
+    """The fewest values with an exact interval: 6 at 95 %."""
+    return next(n for n in itertools.count(1) if rank(n, confidence))

@@ -8,9 +8,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.intervals import Interval
+from harness.analysis.intervals import Interval, median_interval
 from harness.analysis.quality_pairs import QualityPair, quality_pairs
-from harness.analysis.signed import signed_interval
 from harness.analysis.to_target import TimeToTarget, time_to_target
 from harness.cells import Setup
 from harness.records import NotNegative, Quality, Record
@@ -178,7 +177,7 @@ def _row(
     times = [math.inf if (it := row.seconds_to_target) is None else it for row in trainings]
     to_target = time_to_target(times + [math.inf] * len(diverged))
     bands = _bands(trainings)
-    finals = signed_interval([row.final for row in trainings], of="seeds")
+    finals = median_interval([row.final for row in trainings], of="seeds")
     return QualityRow(
         setup=setup,
         trainings=tuple(trainings),

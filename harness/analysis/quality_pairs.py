@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.analysis.intervals import Interval
-from harness.analysis.signed import Student, student
-from harness.analysis.verdicts import LEVEL, holm
+from harness.analysis.intervals import Interval, median_interval
+from harness.analysis.verdicts import LEVEL, holm, sign_p
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Metric, Task
 
@@ -19,21 +19,24 @@ Finals = Mapping[int, float | None]
 MARGINS: Mapping[Metric, float] = {"accuracy": 0.005, "mse": 0.05}
 """What makes no difference in practice: 0.5 percentage points of accuracy, and an error that is
 5 % larger or smaller. A convention of the analysis; it takes no part in a task's digest."""
+SHARE = 0.9
+"""Where two setups are equally good, so many of all trainings end within the margin."""
 
 
 class QualityPair(Frozen):
     """How the final values of a setup differ from those of the baseline at the same seeds.
 
-    `difference` is the mean over `seeds` of (this − baseline), with Student's interval: in units
-    of accuracy, or, where `relative`, as the geometric mean's share of the baseline's error (0.02:
-    2 % larger). None where it cannot be formed, with the `reason`.
+    `difference` is the median over `seeds` of (this − baseline), with its exact interval: in units
+    of accuracy, or, where `relative`, as a share of the baseline's error (0.02: 2 % larger). None
+    where it cannot be formed, with the `reason`.
 
-    `p` is that of the two-sided t test, `p_equivalent` that of two one-sided ones that it lies
-    beyond ± `margin` (where relative: that one error is more than so much larger than the other);
-    None without two seeds, and neither of them corrected. As with ratios of speed each question
-    is corrected over the pairs of a table (Holm 1979): `equivalent` if the second is answered,
-    else `differs` if the first is, else `cannot tell`. A difference may be real and yet within
-    the margin.
+    `p` is that of the exact sign test that neither ends better. `p_equivalent` is that of the exact
+    binomial test that more than 1 − SHARE of all trainings end beyond ± `margin` (where relative:
+    one error is more than so much larger than the other); of the `seeds` so many are `beyond` it.
+    So a setup that fails from one seed in ten is not as good as one that never does. Neither p is
+    corrected. As with ratios of speed each question is corrected over the pairs of a table (Holm
+    1979): `equivalent` if the second is answered, else `differs` if the first is, else `cannot
+    tell`. A difference may be real and yet within the margin.
     """
 
     label: str
@@ -46,6 +49,7 @@ class QualityPair(Frozen):
     p_equivalent: float | None
     verdict: QualityVerdict
     reason: str = ""
+    beyond: int | None = None
 
 
 def quality_pairs(
@@ -62,11 +66,27 @@ def paired(
 ) -> tuple[QualityPair, ...]:
     """By label the final values of one side against those of the other, named `baseline`."""
     sets = {label: _Differences(task, *both) for label, both in sides.items()}
-    tested = {label: it.mean for label, it in sets.items() if it.mean}
-    differ = holm([it.p_value() for it in tested.values()])
-    agree = holm([it.p_equivalent(sets[label].bound) for label, it in tested.items()])
+    tested = {label: it for label, it in sets.items() if it.values}
+    differ = holm([sign_p(it.values) for it in tested.values()])
+    agree = holm([it.p_equivalent() for it in tested.values()])
     p_values = dict(zip(tested, zip(differ, agree, strict=True), strict=True))
-    return tuple(it.pair(label, baseline, p_values.get(label)) for label, it in sets.items())
+    return tuple(
+        it.pair(label, baseline, p_values.get(label), len(tested)) for label, it in sets.items()
+    )
+
+
+def seeds_for(beyond: int, family: int = 1) -> int:
+    """The fewest seeds that show equal quality with so many of them beyond the margin.
+
+    29 for one pair without any, 46 with one.
+    """
+    counts = itertools.count(beyond + 1)
+    return next(n for n in counts if _few(n, beyond) <= LEVEL / family)
+
+
+def _few(n: int, beyond: int) -> float:
+    """The chance that at most so many of n seeds lie beyond the margin if 1 − SHARE of all do."""
+    return sum(math.comb(n, it) * (1 - SHARE) ** it * SHARE ** (n - it) for it in range(beyond + 1))
 
 
 class _Differences:
@@ -95,12 +115,15 @@ class _Differences:
             self.values = [math.log(our) - math.log(their) for our, their in both.values()]
         else:
             self.reason = "an error of zero has no ratio"
-        # Accuracies lie on a grid of one test row.
-        grid = 0.0 if self.relative else 1 / task.data.shape.test
-        self.mean: Student | None = student(self.values, grid) if len(self.values) > 1 else None
+        self.beyond = sum(abs(it) >= self.bound for it in self.values)
 
-    def pair(self, label: str, baseline: str, corrected: tuple[float, float] | None) -> QualityPair:
-        verdict, reason = self._verdict(corrected)
+    def p_equivalent(self) -> float:
+        return _few(len(self.values), self.beyond)
+
+    def pair(
+        self, label: str, baseline: str, corrected: tuple[float, float] | None, family: int
+    ) -> QualityPair:
+        verdict, reason = self._verdict(corrected, family)
         return QualityPair(
             label=label,
             baseline=baseline,
@@ -108,43 +131,45 @@ class _Differences:
             difference=self._interval(),
             relative=self.relative,
             margin=self.margin,
-            p=self.mean.p_value() if self.mean else None,
-            p_equivalent=self.mean.p_equivalent(self.bound) if self.mean else None,
+            p=sign_p(self.values) if self.values else None,
+            p_equivalent=self.p_equivalent() if self.values else None,
             verdict=verdict,
             reason=reason,
+            beyond=self.beyond if self.values else None,
         )
 
-    def _verdict(self, corrected: tuple[float, float] | None) -> tuple[QualityVerdict, str]:
+    def _verdict(
+        self, corrected: tuple[float, float] | None, family: int
+    ) -> tuple[QualityVerdict, str]:
         if corrected is None:
-            alone = "one seed says nothing of the spread"
-            return "cannot tell", self.reason or (alone if self.values else "every seed diverged")
+            return "cannot tell", self.reason or "every seed diverged"
         if self.one_diverged:
             seeds = ", ".join(map(str, self.one_diverged))
             return "cannot tell", f"one of the two diverged from seed {seeds}"
         differ, agree = corrected
         if agree <= LEVEL:
             return "equivalent", ""
-        return ("differs", "") if differ <= LEVEL else ("cannot tell", "")
+        return ("differs", "") if differ <= LEVEL else ("cannot tell", self._doubt(family))
+
+    def _doubt(self, family: int) -> str:
+        n = len(self.values)
+        if self.beyond > (1 - SHARE) * n:
+            return f"{self.beyond} of {n} lie beyond it"
+        within = f"{n - self.beyond} of {n} lie" if n > 1 else "the only one lies"
+        return f"{within} within it, which shows it from {seeds_for(self.beyond, family)} seeds on"
 
     def _interval(self) -> Interval | None:
         if not self.values:
             return None
-        unit = _growth if self.relative else float
-        if self.mean is None:
-            reason = "one seed says nothing of the spread"
-            only = unit(self.values[0])
-            return Interval(estimate=only, low=None, high=None, n=1, method="none", reason=reason)
-        half = self.mean.half_width()
-        return Interval(
-            estimate=unit(self.mean.center),
-            low=unit(self.mean.center - half),
-            high=unit(self.mean.center + half),
-            n=self.mean.n,
-            method="student-t",
-            reason="paired by seed",
+        found = median_interval(self.values, of="seeds")
+        if not self.relative:
+            return found
+        ends = {name: getattr(found, name) for name in ("estimate", "low", "high", "least", "most")}
+        return found.model_copy(
+            update={name: None if it is None else _growth(it) for name, it in ends.items()}
         )
 
 
 def _growth(log_ratio: float) -> float:
-    """A ratio's excess over 1; two seeds may bound it by more than a float can hold."""
+    """A ratio's excess over 1; a ratio of two floats may be more than a float can hold."""
     return math.expm1(min(log_ratio, 700.0))

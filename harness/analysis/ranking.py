@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from harness.analysis.compare import Entry
+from harness.analysis.compare import Entry, log_ratios
+from harness.analysis.intervals import CONFIDENCE, Interval, ratio_interval
 from harness.analysis.settings import disqualified, own_faults
 from harness.analysis.verdicts import Pair
-from harness.cells import Setup
+from harness.cells import Phase, Setup
 from harness.certificates import Certificate
 
 
@@ -77,6 +78,33 @@ def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> st
     return next(
         (it for it in labels if all(beats(it, other) for other in labels if other != it)), None
     )
+
+
+def closest_first(
+    pairs: Iterable[Pair], timed: Mapping[str, Entry], phase: Phase
+) -> tuple[Pair, ...]:
+    """A leader's pairs with its rivals, by their ratios; the closest with a simultaneous interval.
+
+    The data choose the closest, so that its own interval would miss too often. This one holds for
+    it and for the truly closest, whichever that is. Its lower end is the least of all rivals': it
+    errs only if that of the truly closest does, and needs no correction. Its upper end has a level
+    that is divided by the number of rivals (Bonferroni).
+    """
+    rivals = sorted(pairs, key=lambda it: it.speed.estimate)
+    if len(rivals) < 2:
+        return tuple(rivals)
+    closest = rivals[0]
+    ours, theirs = (timed[it].steps[phase] for it in (closest.label, closest.baseline))
+    logs = list(log_ratios(ours, theirs).values())
+    speed = together(logs, [it.speed for it in rivals])
+    return (closest.model_copy(update={"speed": speed}), *rivals[1:])
+
+
+def together(logs: Sequence[float], speeds: Sequence[Interval]) -> Interval:
+    """The interval of `closest_first`; `logs` are of the first of the `speeds`."""
+    wide = ratio_interval(logs, 1 - (1 - CONFIDENCE) / len(speeds))
+    lows = [it.low for it in speeds if it.low is not None]
+    return wide if wide.low is None else wide.model_copy(update={"low": min(lows)})
 
 
 def taken_back(label: str, baseline: str, rows: Iterable[Pair]) -> Pair | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.intervals import Interval
+from harness.analysis.intervals import LEAST_EXACT, Interval
 from harness.analysis.two_samples import (
     Logs,
     decidable,
-    rank_sum_p,
     shift_equivalence_p,
     shift_interval,
+    shift_p,
     welch_interval,
 )
 from harness.analysis.verdicts import LEVEL, MOST_MARGIN, Verdict, holm, percent
@@ -20,9 +20,10 @@ from harness.tasks.frozen import Frozen
 class Shift(Frozen):
     """How many times as fast the second sample is.
 
-    `speed` has the exact interval of two independent samples, `cross` is Welch's; `agrees` is False
-    where one of them excludes 1 and the other does not. The p values are not corrected, `verdict`
-    is, over `family` rows; `reason` says why it is not what the interval suggests.
+    `speed` has the interval of two independent samples, `cross` is Welch's, which knows of no
+    drift; `agrees` is False where the first excludes 1 and the other does not. The p values are not
+    corrected, `verdict` is, over `family` rows; `reason` says why it is not what the interval
+    suggests.
     """
 
     speed: Interval
@@ -41,10 +42,12 @@ def shift(before: Logs, after: Logs, margin: float) -> Shift:
     return Shift(
         speed=speed,
         cross=cross,
-        agrees=cross is None or _side(speed) == _side(cross),
-        p=rank_sum_p(before, after),
+        agrees=cross is None or _side(speed) in (0, _side(cross)),
+        p=shift_p(before, after),
         p_equivalent=shift_equivalence_p(before, after, margin),
-        reason="" if decidable(len(before), len(after)) else "an exact test takes 4 blocks in each",
+        reason=""
+        if decidable(len(before), len(after))
+        else f"it takes {LEAST_EXACT} blocks in each",
     )
 
 

@@ -7,8 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.compare import Entry, log_ratios
-from harness.analysis.intervals import CONFIDENCE, Interval, median_interval, ratio_interval
-from harness.analysis.signed import signed_interval
+from harness.analysis.intervals import (
+    CONFIDENCE,
+    Interval,
+    median_interval,
+    ratio_interval,
+    reach,
+)
 from harness.cells import Phase
 from harness.records import PhaseRecord, Record
 from harness.tasks.frozen import Frozen
@@ -89,11 +94,15 @@ def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None
-    lead = signed_interval([-it.delay for it in starts], EACH)
+    lead = median_interval([-it.delay for it in starts], EACH)
     ahead: float | None = 0.0
-    if lead.low is not None and lead.low > 0 and speed.low is not None:
+    sure = lead.low
+    if lead.least is not None and lead.most is not None:
+        wide = reach(lead.least, lead.most, lead.n)
+        sure = wide[0] if wide else None
+    if sure is not None and sure > 0 and speed.low is not None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
-        ahead = lead.low / lost if lost > 0 else None
+        ahead = sure / lost if lost > 0 else None
     return HeadStart(
         label=ours.setup.label,
         other=theirs.setup.label,
@@ -206,7 +215,7 @@ def _time(values: Sequence[float | None]) -> Interval | None:
 def _interval(values: Sequence[float | None]) -> Interval | None:
     counted = [it for it in values if it is not None]
     # A start's total may come out below 0.
-    return signed_interval(counted, of="trials") if counted else None
+    return median_interval(counted, of="trials") if counted else None
 
 
 def _start(ours: _Trial, theirs: _Trial) -> _Start | None:
@@ -234,7 +243,7 @@ def _break_even(
     if speed.low <= 1 <= speed.high:
         return found("cannot tell", "their steps cannot be told apart")
     faster = speed.low > 1
-    delay = signed_interval([it.delay for it in starts], EACH)
+    delay = median_interval([it.delay for it in starts], EACH)
     earliest = delay.estimate if delay.low is None else delay.low
     latest = delay.estimate if delay.high is None else delay.high
     if faster and latest <= 0:
@@ -267,7 +276,7 @@ def _over(
     """
     middle = statistics.median([value(it, speed.estimate) for it in starts])
     ends = [
-        signed_interval([value(it, bound) for it in starts], EACH)
+        median_interval([value(it, bound) for it in starts], EACH)
         for bound in (speed.low, speed.high)
         if bound is not None
     ]

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.compare import Entry, Steps
-from harness.analysis.intervals import Interval
-from harness.analysis.signed import signed_interval
+from harness.analysis.intervals import Interval, median_interval
 from harness.cells import Phase
 from harness.tasks.frozen import Frozen
 
@@ -175,7 +174,7 @@ def _trend(blocks: Steps) -> Interval | None:
         if len(steps) >= 3
         and (slope := theil_sen(list(steps), [math.log(it) for it in steps.values()])) is not None
     ]
-    return signed_interval(changes) if changes else None
+    return median_interval(changes) if changes else None
 
 
 def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:

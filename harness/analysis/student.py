@@ -15,10 +15,3 @@ def quantile(freedom: float, probability: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability))
-
-
-def below(freedom: float, value: float) -> float:
-    """The probability that a t of so many degrees of freedom is below this value."""
-    from scipy.special import stdtr
-
-    return float(stdtr(freedom, value))

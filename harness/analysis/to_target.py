@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from harness.analysis.intervals import Method, median_interval, rank
+from harness.analysis.intervals import Method, exact_ends, too_few
 from harness.tasks.frozen import Frozen
 
 
@@ -15,7 +15,8 @@ class TimeToTarget(Frozen):
 
     Not reached is ∞ and counts. `estimate` is None where the median is ∞; so are `low` and `high`
     where `method` names an interval: `high` None is then an interval without end. With method
-    `none` there is no interval, for the `reason`. `reached` of the n trainings met the target.
+    `none` there is no interval, for the `reason`, but `least` and `most`, the range: `most` is None
+    where a training did not arrive. `reached` of the n trainings met the target.
     """
 
     estimate: float | None
@@ -25,6 +26,8 @@ class TimeToTarget(Frozen):
     reached: int
     method: Method
     reason: str = ""
+    least: float | None = None
+    most: float | None = None
 
     @property
     def endless(self) -> bool:
@@ -35,39 +38,27 @@ class TimeToTarget(Frozen):
 def time_to_target(times: Sequence[float]) -> TimeToTarget:
     """The median of positive times, of which some may be infinite, with its interval.
 
-    Order statistics need no finite values. With 5 times no two of them make an interval, yet the
-    least and ∞ do: all five lie above the median with a chance of 1/32 only. Fewer than 5 allow
-    none where one of them is infinite; Student's t on the logarithms where none is. Raises
-    ValueError for no times.
+    Order statistics need no finite values. Raises ValueError for no times.
     """
     if not times:
         raise ValueError("no times")
     ordered = sorted(times)
     n, reached = len(ordered), sum(map(math.isfinite, ordered))
-    low, high = math.inf, math.inf
-    method: Method = "order-statistic"
-    reason = ""
-    if place := rank(n):
-        low, high = ordered[place - 1], ordered[n - place]
-    elif reached == n:
-        interval = median_interval(ordered)
-        low, high = interval.low or math.inf, interval.high or math.inf
-        method = interval.method
-        reason = "one seed says nothing of the spread" if n == 1 else "fewer than 6 seeds"
-    elif n == 5:
-        low, reason = ordered[0], "5 seeds, not all of which reached it: bounded below only"
-    else:
-        method, reason = "none", f"{reached} of {n} seeds reached it: too few for an interval"
+    ends = exact_ends(ordered)
+    low, high = ends or (None, None)
+    least, most = (None, None) if ends or n == 1 else (ordered[0], ordered[-1])
     return TimeToTarget(
         estimate=_finite(statistics.median(ordered)),
         low=_finite(low),
         high=_finite(high),
         n=n,
         reached=reached,
-        method=method,
-        reason=reason,
+        method="order-statistic" if ends else "none",
+        reason="" if ends else too_few(n, of="seeds"),
+        least=_finite(least),
+        most=_finite(most),
     )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

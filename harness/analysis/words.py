@@ -49,15 +49,16 @@ def decimals(value: float, digits: int = DIGITS) -> int:
 
 
 def ratio_texts(speed: Interval) -> tuple[str, str | None, str | None]:
-    """A speed ratio and its bounds, all with as many decimals as its estimate needs.
+    """A speed ratio and its bounds or range, all with as many decimals as its estimate needs.
 
     None of them reads as 1 unless it is: `1.004 (1.001–1.007)` must not look like a tie.
     """
-    numbers = [it for it in (speed.estimate, speed.low, speed.high) if it is not None]
+    ends = (speed.least, speed.most) if speed.low is None else (speed.low, speed.high)
+    numbers = [it for it in (speed.estimate, *ends) if it is not None]
     places = decimals(speed.estimate)
     while places < 5 and any(it != 1 and float(f"{it:.{places}f}") == 1 for it in numbers):
         places += 1
-    texts = [None if it is None else f"{it:.{places}f}" for it in (speed.low, speed.high)]
+    texts = [None if it is None else f"{it:.{places}f}" for it in ends]
     return f"{speed.estimate:.{places}f}", texts[0], texts[1]
 
 
@@ -66,7 +67,15 @@ def ratio(speed: Interval) -> str:
     estimate, low, high = ratio_texts(speed)
     if unknown(speed):
         return f"{estimate} × (not known to a factor of 2)"
-    return f"{estimate} ×" if low is None else f"{estimate} × ({low}–{high})"
+    return f"{estimate} × {bracket(speed, low, high)}".strip()
+
+
+def bracket(it: Interval, low: str | None, high: str | None) -> str:
+    """Its ends in brackets, e.g. `(1.28–1.34)`; with too few values for an interval their range,
+    `(range of 3: 1.28–1.34)`; of one value nothing."""
+    if low is None:
+        return ""
+    return f"({low}–{high})" if it.low is not None else f"(range of {it.n}: {low}–{high})"
 
 
 def unknown(it: Interval) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from harness.analysis.advice import FEWEST, Advice, Finding, weighed
+from harness.analysis.advice import Advice, Finding, weighed
+from harness.analysis.intervals import FEWEST
 from harness.analysis.memory import Amount
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import LEAST_MARGIN, percent

@@ -247,8 +247,8 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         (
             "Interval",
             f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
-            "on between two ordered block values (exact, whatever the distribution), with fewer by "
-            "Student’s t on the logarithms, with one block not at all. Bounds that are a factor of "
+            "on between two ordered block values (exact, whatever the distribution), of fewer "
+            "they hold the range, which promises nothing, and say so. Bounds that are a factor of "
             "4 apart or more, a factor of 2 to either side, are not shown: the number is “not "
             f"known”; results.csv has them all the same.{resting}",
         ),

@@ -6,10 +6,11 @@ that the two can be compared at a glance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from harness.analysis.intervals import Interval
-from harness.analysis.words import DIGITS, UNKNOWN, ratio_texts, unknown
+from harness.analysis.words import DIGITS, UNKNOWN, bracket, ratio_texts, unknown
 
 NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""
@@ -94,33 +95,32 @@ def difference(value: float | None, metric: str) -> str:
 
 
 def number_interval(interval: Interval) -> tuple[str, str]:
-    """A number and its bounds in brackets (empty without any)."""
-    scale = interval.estimate
-    if interval.low is None or interval.high is None:
-        return number(scale), ""
-    if unknown(interval):
-        return number(scale), NOT_KNOWN
-    return number(scale), f"({_fixed(interval.low, scale)}–{_fixed(interval.high, scale)})"
+    """A number and its bounds or range in brackets (empty without any)."""
+    return _with_bounds(interval, number, lambda it: _fixed(it, interval.estimate))
 
 
 def seconds_interval(interval: Interval) -> tuple[str, str]:
-    """A time and its bounds in brackets (empty without any), in the estimate's unit."""
-    scale = interval.estimate
-    if interval.low is None or interval.high is None:
-        return seconds(scale), ""
-    if unknown(interval):
-        return seconds(scale), NOT_KNOWN
-    unit, name = _unit(scale, _TIMES)
-    low, high = (_fixed(it / unit, scale / unit) for it in (interval.low, interval.high))
-    return seconds(scale), f"({low}–{high} {name})"
+    """A time and its bounds or range in brackets (empty without any), in the estimate's unit."""
+    unit, name = _unit(interval.estimate, _TIMES)
+    scale = interval.estimate / unit
+    return _with_bounds(interval, seconds, lambda it: _fixed(it / unit, scale), f" {name}")
+
+
+def _with_bounds(
+    it: Interval, whole: Callable[[float], str], end: Callable[[float], str], unit: str = ""
+) -> tuple[str, str]:
+    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
+    if low is None or high is None:
+        return whole(it.estimate), ""
+    bounds = NOT_KNOWN if unknown(it) else bracket(it, end(low), f"{end(high)}{unit}")
+    return whole(it.estimate), bounds
 
 
 def ratio_interval(interval: Interval) -> tuple[str, str]:
-    """A ratio and its bounds in brackets (empty without any), e.g. `1.31 ×`, `(1.28–1.34)`."""
+    """A ratio and its bounds or range in brackets (empty without any), e.g. `1.31 ×`,
+    `(1.28–1.34)`."""
     estimate, low, high = ratio_texts(interval)
-    if unknown(interval):
-        return f"{estimate} ×", NOT_KNOWN
-    return f"{estimate} ×", "" if low is None else f"({low}–{high})"
+    return f"{estimate} ×", NOT_KNOWN if unknown(interval) else bracket(interval, low, high)
 
 
 def change(share: float, places: int | None = 1) -> str:

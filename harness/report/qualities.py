@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.analysis.intervals import Interval, too_wide
 from harness.analysis.quality import QualityRow, QualityTable
 from harness.analysis.quality_pairs import QualityPair
+from harness.analysis.words import bracket
 from harness.report import format as fmt
 from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
@@ -12,6 +13,8 @@ from harness.report.inert import line
 from harness.report.looks import Places, label, lane_mark, scope
 
 NAME = Column("framework:mode", "name")
+NINE_IN_TEN = "9 in 10 trainings"
+"""Of what equal quality is said (quality_pairs.SHARE)."""
 
 
 def quality(table: QualityTable, number: int, places: Places) -> Section:
@@ -60,9 +63,16 @@ def time_to_target(row: QualityRow) -> str:
 
 
 def _to_target_bounds(row: QualityRow) -> str:
-    """Its interval, in brackets; one that includes “not reached” has no end."""
+    """Its interval or range, in brackets; one that includes “not reached” has no end."""
     it = row.to_target
-    if it is None or it.method == "none" or it.low is None:
+    if it is None:
+        return ""
+    if it.method == "none":
+        if it.n == 1:
+            return ""
+        least, most = (fmt.seconds(end) if end else "∞" for end in (it.least, it.most))
+        return f"(range of {it.n}: {least}–{most})" if it.least else ""
+    if it.low is None:
         return ""
     if it.high is not None and too_wide(it.low, it.high):
         return fmt.NOT_KNOWN
@@ -70,13 +80,13 @@ def _to_target_bounds(row: QualityRow) -> str:
     return f"({fmt.seconds(it.low)}–{high})"
 
 
-def _bounds(interval: Interval, metric: str) -> str:
-    if interval.low is None or interval.high is None:
+def _bounds(it: Interval, metric: str) -> str:
+    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
+    if low is None or high is None:
         return ""
-    # By Student's t an end may lie where no accuracy and no error can.
-    low, high = max(0.0, interval.low), interval.high
-    high = min(1.0, high) if metric == "accuracy" else high
-    return f"({fmt.quality(low, metric)}–{fmt.quality(high, metric)})"
+    # An end of an older file may lie where no accuracy and no error can.
+    low, high = max(0.0, low), min(1.0, high) if metric == "accuracy" else high
+    return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
 
 
 def margin_text(pair: QualityPair) -> str:
@@ -92,11 +102,11 @@ def _pair_note(pair: QualityPair) -> str:
     names = f"{line(pair.label)} and {line(pair.baseline)}"
     seeds = fmt.count(len(pair.seeds), "seed")
     if pair.verdict == "equivalent":
-        return f"{names} end equally good, within {margin}, over {seeds}."
+        return f"{names} end equally good over {seeds}: {NINE_IN_TEN} lie within {margin}."
     why = f": {line(pair.reason)}" if pair.reason else ""
     if pair.verdict == "differs":
         return f"{names} differ in quality by more than chance over {seeds}{why}."
-    return f"{names}: cannot tell whether they end equally good within {margin}, over {seeds}{why}."
+    return f"{names}: cannot tell whether {NINE_IN_TEN} lie within {margin}, over {seeds}{why}."
 
 
 def _lost(table: QualityTable) -> tuple[str, ...]:

@@ -173,8 +173,4 @@ def _reasons(table: Table) -> tuple[str, ...]:
 
 
 def _why(interval: Interval) -> str:
-    if interval.method == "none":
-        return f"No interval: {interval.reason}."
-    if interval.method == "student-t":
-        return f"Intervals by Student’s t on the logarithms: {interval.reason}."
-    return ""
+    return f"No interval: {interval.reason}." if interval.method == "none" else ""

@@ -17,7 +17,7 @@ from harness.analysis.words import listed, ratio
 from harness.report import format as fmt
 from harness.report.inert import line
 from harness.report.looks import lane_mark
-from harness.report.qualities import margin_text
+from harness.report.qualities import NINE_IN_TEN, margin_text
 
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
 
@@ -191,8 +191,8 @@ def _quality_lead(table: QualityChanges) -> str:
     said = []
     for verdict, words in (
         ("differs", "Another quality than before"),
-        ("equivalent", f"As good as before, within {within},"),
-        ("cannot tell", f"Cannot tell whether as good as before, within {within},"),
+        ("equivalent", f"As good as before, {NINE_IN_TEN} within {within},"),
+        ("cannot tell", f"Cannot tell whether as good as before, {NINE_IN_TEN} within {within},"),
     ):
         names = [_name(it) for it in table.changes if it.pair.verdict == verdict]
         if names:
@@ -215,6 +215,8 @@ def _difference(pair: QualityPair) -> str:
 
     unit = "" if pair.relative else " points"
     text = f"{signed(found.estimate)}{unit}"
-    if found.low is None or found.high is None:
+    if found.low is not None and found.high is not None:
+        return f"{text} ({signed(found.low)} to {signed(found.high)})"
+    if found.least is None or found.most is None:
         return text
-    return f"{text} ({signed(found.low)} to {signed(found.high)})"
+    return f"{text} (range of {found.n}: {signed(found.least)} to {signed(found.most)})"

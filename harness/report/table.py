@@ -33,7 +33,7 @@ COLUMNS = SETUP_COLUMNS | {
     "step_seconds": "seconds per step, median over blocks",
     "step_seconds_low": "lower bound of its interval; empty where there is none",
     "step_seconds_high": "upper bound",
-    "interval_method": "order-statistic, student-t or none",
+    "interval_method": "order-statistic or none",
     "examples_per_second": "batch size ÷ seconds per step",
     "examples_per_second_low": "lower bound",
     "examples_per_second_high": "upper bound",

@@ -38,7 +38,7 @@ PAIR_COLUMNS = SETUP_COLUMNS | {
     "speed_ratio": "times as fast as the baseline, median over blocks",
     "speed_ratio_low": "lower bound",
     "speed_ratio_high": "upper bound",
-    "interval_method": "order-statistic, student-t or none",
+    "interval_method": "order-statistic or none",
     "mean_ratio": "geometric mean over blocks, as a cross-check",
     "mean_ratio_low": "lower bound by Student's t on the logarithms",
     "mean_ratio_high": "upper bound",

@@ -186,7 +186,7 @@ def test_what_is_not_proven_in_one_of_them_is_not_ranked():
 def test_three_blocks_cannot_tell():
     found = runs(side(quiet(blocks=3)), side(slowed(quiet(blocks=3), "pytorch:eager", 3)))
     assert set(verdicts(found).values()) == {"cannot tell"}
-    assert found.tables[0].changes[0].shift.reason == "an exact test takes 4 blocks in each"
+    assert found.tables[0].changes[0].shift.reason == "it takes 6 blocks in each"
 
 
 def test_memory_that_a_kernel_keeps_makes_no_other_machine():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections import Counter
 
 import pytest
 
-from harness.analysis.gate import LOOKS, _arrangements, _shift_rank, anchored, one_sided, paired
+from harness.analysis.gate import LOOKS, anchored, one_sided, paired
 
 FIVE = math.log(1.05)
 
@@ -35,23 +34,6 @@ def test_too_few_blocks_say_so():
     assert told.ratio.low is None
     assert "4 blocks are too few" in told.ratio.reason
     assert anchored([0.5] * 2, [0.0] * 2, 0.05, one_sided(2)).outcome == "cannot tell"
-
-
-@pytest.mark.parametrize(("m", "n"), [(3, 4), (5, 2), (4, 4)])
-def test_arrangements_are_counted(m, n):
-    places = range(m + n)
-    counted = Counter(
-        sum(x > y for x in chosen for y in places if y not in chosen)
-        for chosen in itertools.combinations(places, m)
-    )
-    assert _arrangements(m, n) == [counted[it] for it in range(m * n + 1)]
-
-
-def test_ranks_of_shifts_are_those_of_the_tables():
-    # Critical values of U at 2.5 % a side, from the tables of Mann and Whitney: 37 and 23.
-    assert _shift_rank(12, 12, 0.025) == 38
-    assert _shift_rank(10, 10, 0.025) == 24
-    assert _shift_rank(2, 2, 0.025) == 0
 
 
 def test_shifts_cancel_what_both_runs_share():

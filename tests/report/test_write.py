@@ -143,9 +143,10 @@ def test_one_block_shows_why_there_is_no_interval(tmp_path):
     assert "cannot tell" in text
 
 
-def test_few_blocks_say_which_interval_they_have(tmp_path):
+def test_few_blocks_show_their_range(tmp_path):
     text = sections(tmp_path, "few-blocks")
-    assert "Intervals by Student’s t on the logarithms: fewer than 6 blocks." in text
+    assert "No interval: fewer than 6 blocks." in text
+    assert "(range of " in text
 
 
 def test_device_memory_has_its_own_column_and_place(tmp_path):
