@@ -96,8 +96,8 @@ def test_memory_and_quality_have_tables_of_their_own_in_every_output(results):
             assert f"{times.replace(' ×', '')} {verdict}" in terminal
     for text in ("digits-mlp train, total peak RSS", "digits-mlp, final accuracy"):
         assert text in terminal
-    assert {it.pair.verdict for it in trained} == {"equivalent"}
-    assert "As good as before, within 0.50 points, for pytorch:eager" in terminal
+    assert {it.pair.verdict for it in trained} == {"cannot tell"}  # that takes 29 seeds
+    assert "As good as before" not in terminal
 
 
 @pytest.mark.parametrize("other", ["after", "elsewhere", "trained"])

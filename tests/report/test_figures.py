@@ -241,6 +241,10 @@ def test_throughput_shows_estimate_and_interval(charts):
     assert panel.title == "digits-mlp · train"
     assert panel.rows[0][0] == "pytorch:eager"
     for _, (mark,) in panel.rows:
+        assert (mark.low, mark.high) == (None, None)  # three blocks have no interval
+    six = make_charts(summarise([TASK], measured(blocks=6)))
+    (panel, _), *_ = next(it for it in six if it.name == "throughput").panels
+    for _, (mark,) in panel.rows:
         assert mark.low < mark.value < mark.high
 
 

@@ -82,7 +82,8 @@ def test_pairs_are_those_of_the_tables(run, summary):
     expected = [it for table in summary.tables for it in table.pairs]
     assert pairs["verdict"].tolist() == [it.verdict for it in expected]
     assert pairs["p"].tolist() == [it.p for it in expected]
-    assert pairs["speed_ratio_low"].tolist() == [it.speed.low for it in expected]
+    assert pairs["speed_ratio"].tolist() == [it.speed.estimate for it in expected]
+    assert pairs["speed_ratio_low"].isna().tolist() == [it.speed.low is None for it in expected]
 
 
 @pytest.mark.parametrize("what", FRAMES)
