@@ -150,7 +150,7 @@ def test_a_fresh_run_takes_no_earlier_proof(proofs, tmp_path):
     with create(tmp_path) as store:
         for fresh, count in ((False, 2), (False, 2), (True, 4)):
             made = verifying.prove_first(
-                plan, store, {TASK.data: tmp_path}, tmp_path, None, fresh=fresh
+                plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None, fresh=fresh
             )
             assert (len(made), len(asked)) == (2, count)
 
@@ -166,7 +166,7 @@ FORGED = {
     "other threads": {"setup": make_setup(TASK, "reference:eager", threads=2)},
     "another tolerance": {"tolerance": "stock"},
     "another seed": {"seed": 1},
-    "fewer steps": {"steps": 9},
+    "fewer steps": {"steps": 7},  # in float32 the last two may have no answer
     "fewer rows": {"rows": 1},
     "another version": {"framework_version": "0.0"},
     "other code": {"code": "0" * 16},
