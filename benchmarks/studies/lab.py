@@ -226,7 +226,7 @@ def _opened(path: Path, design: Design, given: Asked) -> Journal:
             design=design,
             machine=fingerprint,
             versions=machine.versions(),
-            commit=machine.commit(),
+            commit=machine.commit({it.framework for it in design.setups}),
             command=shlex.join(words),
         )
     findings = examine(collect(path.parent)).findings
