@@ -106,8 +106,9 @@ def test_a_folder_that_holds_no_framework_is_said(tmp_path, monkeypatch):
         (tmp_path / it / "__init__.py").write_text(ENGINE)
     (tmp_path / "file").touch()
     words = ("absent", "file", "empty", "first", "second", "first/mine", "odd")
+    before = os.environ.get("SAMESTEP_IMPLS", "")
     monkeypatch.setenv(
-        "SAMESTEP_IMPLS", os.pathsep.join(["", *(str(tmp_path / it) for it in words)])
+        "SAMESTEP_IMPLS", os.pathsep.join([before, *(str(tmp_path / it) for it in words)])
     )
     code = "import harness.frameworks as f; print(*f.faults(), sep='\\n'); print(*f.frameworks())"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

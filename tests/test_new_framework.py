@@ -20,7 +20,7 @@ DECLARED = {
     "impls.reference": f"impls.{NAME}",
     'title="NumPy reference"': 'title="Newcomer"',
     'color="#009E73"': 'color="#123456"',
-    '("numpy", "np"), "reference"': f'("new",), "{NAME}"',
+    '"numpy": "reference", "np": "reference"': f'"new": "{NAME}"',
     '"pip install samestep"': '"pip install newcomer"',
 }
 WORDS = ("-t", "diabetes-regression", "-f", NAME, "-f", "reference")
