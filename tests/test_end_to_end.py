@@ -97,12 +97,12 @@ def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
     with sqlite3.connect(results / FILE) as whole, sqlite3.connect(cut) as copy:
         whole.backup(copy)
         guards = copy.execute("SELECT sql FROM sqlite_master WHERE name LIKE '%_no_DELETE'")
-        triggers = [sql for (sql,) in guards if " ended" in sql or " samples" in sql]
+        triggers = [f"{sql};" for (sql,) in guards if " ended" in sql or " samples" in sql]
         copy.executescript(
             "DROP TRIGGER ended_no_DELETE; DROP TRIGGER samples_no_DELETE;"
             "DELETE FROM samples WHERE trial LIKE '%/b001.%';"
             "DELETE FROM ended WHERE trial LIKE '%/b001.%';"
-            + "".join(f"{sql};" for sql in triggers)
+            + "".join(triggers)
         )
     whole.close()
     copy.close()
