@@ -101,8 +101,7 @@ def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
         copy.executescript(
             "DROP TRIGGER ended_no_DELETE; DROP TRIGGER samples_no_DELETE;"
             "DELETE FROM samples WHERE trial LIKE '%/b001.%';"
-            "DELETE FROM ended WHERE trial LIKE '%/b001.%';"
-            + "".join(triggers)
+            "DELETE FROM ended WHERE trial LIKE '%/b001.%';" + "".join(triggers)
         )
     whole.close()
     copy.close()
