@@ -65,7 +65,7 @@ def test_every_trial_and_sample_is_in_the_store(results):
 
 
 def test_every_promised_file_is_there(results):
-    (folder,) = [it for it in results.iterdir() if it.is_dir()]
+    (folder,) = [it for it in results.iterdir() if it.is_dir() and it.name[0] != "."]
     for name in ("report.html", "report.md", "results.csv", "run.json"):
         assert (folder / name).stat().st_size > 500, name
     figures = sorted(it.suffix for it in (folder / "figures").iterdir())
