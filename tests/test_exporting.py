@@ -140,18 +140,18 @@ def test_what_cannot_be_exported_is_told(results, tmp_path, name, what, format_,
 
 @pytest.mark.parametrize("format_", ["json", "csv", "markdown"])
 def test_memory_does_not_grow_with_the_samples_that_are_exported(tmp_path, format_):
-    peaks = []
+    peaks, sizes = [], []
     for blocks in (4, 40):
         home = make_store(
             tmp_path / str(blocks), named("a", blocks=blocks, rounds=20, trains=False)
         )
         info, lines = lines_of("a", home, "samples")
         tracemalloc.start()
-        size = sum(len(it) for it in written(lines, format_, "samples", info))
+        sizes.append(sum(len(piece) for piece in written(lines, format_, "samples", info)))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert size > blocks * 1000
-    assert peaks[1] < 2 * peaks[0]
+    # A few bytes stay of every trial, to know what belongs to it; nothing stays of a sample.
+    assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 2
 
 
 def test_schemas_are_named_and_printed(capsys):

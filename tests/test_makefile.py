@@ -32,12 +32,15 @@ def make(tmp_path):
     python.write_text(PYTHON)
     python.chmod(0o755)
 
+    # A `make` that runs the tests hands its own flags on, and its level, at which it names folders.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
     def call(*words, **environment):
         notes.write_text("")
         told = subprocess.run(
             ["make", f"PYTHON={python}", *words],
             cwd=tmp_path,
-            env={**os.environ, "NOTES": str(notes), "MAKEFLAGS": "", **environment},
+            env={**outside, "NOTES": str(notes), **environment},
             capture_output=True,
             text=True,
         )
