@@ -33,7 +33,7 @@ from harness.worker.messages import (
     fits,
 )
 
-LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 60.0
+LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 300.0
 PATIENCE = 20.0
 """A turn that takes this many times what the warm-up promised is a hang."""
 
@@ -194,7 +194,8 @@ class _BlockRun:
         self._tell("finishing", trial.setup)
         # The device's limits are the same in every block and for both of two twins.
         limits = self._block.alone and bool(self._block.phases) and not trial.setup.twin
-        trial.finished = self._ask(trial, Finish(limits=limits), Finished, FINISH_LIMIT)
+        request = Finish(limits=limits, checks=not trial.setup.twin)
+        trial.finished = self._ask(trial, request, Finished, FINISH_LIMIT)
         if trial.finished is not None:
             self._end(trial, "ok", None)
 
