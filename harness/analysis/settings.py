@@ -53,7 +53,7 @@ def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
     for record in records:
         for it in record.checks:
             if not it.ok:  # its numbers differ from block to block: the first ones do
-                unmet.setdefault(it.check, f"{record.setup.label}, {it.check}: {it.detail}")
+                unmet.setdefault(it.check, f"{it.check}: {it.detail}")
     return (*told, *unmet.values())
 
 

@@ -49,7 +49,7 @@ def test_work_that_was_not_done_bars_a_setup_once_for_each_check():
         it.model_copy(update={"checks": (found, Finding(check="train", ok=True))})
         for it, found in zip(OURS, wrong, strict=True)
     ]
-    assert own_faults(ours) == ("pytorch:eager, predict: call 1, outputs differ",)
+    assert own_faults(ours) == ("predict: call 1, outputs differ",)
     assert own_faults(ours)[0] in disqualified(THEIRS, ours)
 
 
