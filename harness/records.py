@@ -21,7 +21,7 @@ from pydantic import (
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
-from harness.certificates import Certificate
+from harness.certificates import Certificate, Finding
 from harness.environment import only_known
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -152,7 +152,8 @@ class Record(Frozen):
     `alone` says whether nothing else ran while it started: only then do its import, build and
     first calls count; `cold`, whether it filled an empty compile cache; `forked`, whether its
     process began as a copy of one that had imported the framework: then it has no memory peaks.
-    `settings` were read back after the last sample, `settings_before` after the warm-up.
+    `settings` were read back after the last sample, `settings_before` after the warm-up. `checks`
+    say whether the work that was timed was right and done; empty where it was not checked.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -173,6 +174,7 @@ class Record(Frozen):
     settings: dict[str, Setting] = Field(default_factory=dict)
     settings_before: dict[str, Setting] = Field(default_factory=dict)
     limits: Limits | None = None
+    checks: tuple[Finding, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Record:

@@ -21,13 +21,13 @@ from harness.frameworks import frameworks, version
 from harness.proof.certify import claim
 from harness.proof.pool import prove_all
 from harness.proof.process import Prover
-from harness.proof.tolerances import limits
 from harness.runs.machine import cores, gpus
 from harness.tasks import optimizers, spec
 from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import make_start
+from harness.tolerances import limits
 from impls.reference.adapter import Adapter
 from tests.conformance import TASKS
 from tests.conformance import task as small

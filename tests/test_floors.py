@@ -20,6 +20,8 @@ FLOORS = (
     ("harness.certificates", 1),
     ("harness.settings", 1),
     ("harness.records", 1),
+    ("harness.differences", 1),
+    ("harness.tolerances", 1),
     ("harness.analysis", 2),
     ("harness.worker", 2),
     ("harness.runs", 3),

@@ -44,9 +44,17 @@ class SettingRow(Frozen):
 def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
     """Why a setup may not be ranked at all, a sentence each; empty where it may.
 
-    It ran otherwise than asked, or a setting changed while it was timed.
+    It ran otherwise than asked, a setting changed while it was timed, or what it was timed doing
+    was not the work that was asked for.
     """
-    return tuple(dict.fromkeys(text for record in records for _, text in _faults(record)))
+    records = list(records)
+    told = dict.fromkeys(text for record in records for _, text in _faults(record))
+    unmet: dict[str, str] = {}
+    for record in records:
+        for it in record.checks:
+            if not it.ok:  # its numbers differ from block to block: the first ones do
+                unmet.setdefault(it.check, f"{it.check}: {it.detail}")
+    return (*told, *unmet.values())
 
 
 def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from harness.tasks.frozen import Frozen
 Outcome = Literal["fine", "improved", "changed", "regression", "cannot tell", "not proven"]
 
 ONE_STEP, TRAJECTORY = 1e-12, 1e-9
-"""The limits of a proof in float64 (proof/tolerances.py): other processors and libraries round
+"""The limits of a proof in float64 (harness/tolerances.py): other processors and libraries round
 differently, and by no more than that. A change of 1e-6 is a million times as much as the one."""
 EARLY = ("first gradients", "first slots")
 

@@ -21,14 +21,22 @@ from harness.privacy import clean, cleaned
 from harness.proof.examine import rows_compared, steps_compared
 from harness.proof.messages import Prove, Proved
 from harness.proof.rounding import fewest_compared
-from harness.proof.tolerances import QUICK_STEPS, limits
 from harness.runs import machine
 from harness.runs.process import environment
 from harness.tasks.spec import Task
+from harness.tolerances import QUICK_STEPS, limits
 
 KEY_VERSION = 2
 """Raised when the meaning of a certificate changes."""
-RESTS_ON = ("proof", "tasks", "worker/measure.py", "adapter.py", "certificates.py")
+RESTS_ON = (
+    "proof",
+    "tasks",
+    "differences.py",
+    "tolerances.py",
+    "worker/measure.py",
+    "adapter.py",
+    "certificates.py",
+)
 """In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
 EXACT = "reference"
 

@@ -16,9 +16,9 @@ import numpy as np
 from harness.adapter import Adapter, Array, Options, Unsupported
 from harness.cells import Dtype, Lane
 from harness.certificates import Finding
+from harness.differences import Difference, compare
 from harness.errors import in_one_line
 from harness.proof import bursts
-from harness.proof.compare import Difference, compare
 from harness.proof.drive import (
     Driver,
     Loop,
@@ -31,8 +31,8 @@ from harness.proof.drive import (
 )
 from harness.proof.lockstep import LockStep, Place, at_the_start
 from harness.proof.rounding import excused_outputs
-from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
+from harness.tolerances import Limits
 from harness.worker.measure import settle
 
 AGAIN = 3

@@ -16,14 +16,14 @@ from typing import cast
 from harness.adapter import Adapter, Options, Setting
 from harness.cells import Dtype, Lane
 from harness.certificates import UNPROVABLE, Divergence, Finding, Tolerance
+from harness.differences import Difference
 from harness.proof import conduct, lockstep, rounding
-from harness.proof.compare import Difference
 from harness.proof.drive import Rows, Truth, in_float64
 from harness.proof.rounding import excuses
-from harness.proof.tolerances import limits
 from harness.tasks.datasets import Arrays
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
+from harness.tolerances import limits
 
 STEP_FLOPS = 2e8
 """Floating-point operations of one compared step: larger batches are cut to fewer rows."""

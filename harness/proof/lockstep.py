@@ -11,10 +11,10 @@ import numpy as np
 from harness.adapter import Adapter, Array, State
 from harness.cells import Dtype, Lane
 from harness.certificates import Divergence, Finding
-from harness.proof.compare import Difference, compare
+from harness.differences import Difference, compare
 from harness.proof.drive import Rows, Seen, Truth, one_thread, true_step, watched_step
-from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
+from harness.tolerances import Limits
 
 QUANTITIES = ("logits", "loss", "gradients", "slots", "weights")
 """What is compared at every step, in the order in which a step computes them: an optimizer moves

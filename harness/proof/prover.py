@@ -15,14 +15,14 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.adapter import Adapter, Framework, Options, Unsupported
 from harness.cells import THROUGHPUT, Phase
-from harness.certificates import ENDED, SUPPORTED, Finding, Tolerance
+from harness.certificates import ENDED, SUPPORTED, Finding
 from harness.errors import in_one_line
 from harness.proof.children import ChildFailed, in_child
 from harness.proof.drive import Rows
@@ -32,16 +32,11 @@ from harness.proof.peaks import impossible, logical_peak
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.tolerances import TRUTH
 from harness.worker.forking import lost_threads
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
-
-TRUTH: Mapping[Tolerance, str] = {
-    "exact": "impls.reference.adapter",
-    "stock": "impls.reference.stock",
-}
-"""The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
 
 
 def main() -> None:

@@ -31,15 +31,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from harness.adapter import Options
-from harness.proof.compare import Difference, compare
+from harness.differences import Difference, compare
 from harness.proof.drive import Rows, Truth, in_float64, one_thread, outputs_of, true_step
 from harness.proof.lockstep import LockStep, Place, above, differences
-from harness.proof.tolerances import Limits
 from harness.tasks.start import Start
+from harness.tolerances import SHADOWS, Limits, nudged
 
-SHADOWS = 12
-"""A unit at its kink takes the other side in half of them: one in 4,000 would miss it."""
-FLOAT32_ROUNDING = 2.0**-24
 MARGIN = 2.0
 """Two correct programs round differently: where the float32 reference takes up more than half of
 what is allowed, another one may take up more than all of it."""
@@ -137,20 +134,3 @@ def lost(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> Plac
 def fewest_compared(steps: int) -> int:
     """How many of so many steps must be compared for anything to be proven."""
     return math.ceil(FEWEST_SHARE * steps)
-
-
-def nudged(start: Start, generator: np.random.Generator) -> Start:
-    """The start with every weight moved by at most √n·2⁻²⁴ of itself, biases by as much of the
-    layer's largest weight: they begin at zero but are rounded with what they are added to."""
-    reach = math.sqrt(sum(fan_in for fan_in, _ in start.task.layers)) * FLOAT32_ROUNDING
-    weights = {}
-    for name, values in start.weights.items():
-        size = np.abs(values)
-        if name.endswith(".bias"):
-            size = np.full_like(values, np.abs(start.weights[_weight_of(name)]).max())
-        weights[name] = values + size * generator.uniform(-reach, reach, values.shape)
-    return replace(start, weights=weights)
-
-
-def _weight_of(bias: str) -> str:
-    return bias.removesuffix("bias") + "weight"

@@ -16,6 +16,7 @@ from harness.cells import Phase, Setup
 from harness.records import Record, Status
 from harness.runs.process import Worker, WorkerFailed
 from harness.runs.trial import Trial
+from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
 from harness.worker.messages import (
     Finish,
@@ -33,7 +34,10 @@ from harness.worker.messages import (
     fits,
 )
 
-LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 60.0
+LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 300.0
+CHEAP_FLOPS = 1e8
+"""Of a training step: to check so many steps in every trial takes little of its time. Of larger
+tasks only trials in blocks that are `alone` are checked; the first block of a run is one."""
 PATIENCE = 20.0
 """A turn that takes this many times what the warm-up promised is a hang."""
 
@@ -194,9 +198,15 @@ class _BlockRun:
         self._tell("finishing", trial.setup)
         # The device's limits are the same in every block and for both of two twins.
         limits = self._block.alone and bool(self._block.phases) and not trial.setup.twin
-        trial.finished = self._ask(trial, Finish(limits=limits), Finished, FINISH_LIMIT)
+        request = Finish(limits=limits, checks=self._checks(trial.setup))
+        trial.finished = self._ask(trial, request, Finished, FINISH_LIMIT)
         if trial.finished is not None:
             self._end(trial, "ok", None)
+
+    def _checks(self, setup: Setup) -> bool:
+        """Whether a trial's work is checked: every one's where that is cheap."""
+        cheap = train_flops(self._block.task) <= CHEAP_FLOPS
+        return not setup.twin and (cheap or self._block.alone)
 
     def _ask(self, trial: Trial, request: Request, expected: type[R], limit: float) -> R | None:
         """The reply, or None if the worker failed: then its trial is over."""

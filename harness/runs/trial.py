@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.cells import Phase, Setup
+from harness.certificates import Finding
 from harness.privacy import clean, cleaned
 from harness.records import Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.process import Worker
@@ -79,4 +80,9 @@ class Trial:
             settings=cleaned(self.finished.settings) if self.finished else {},
             settings_before=cleaned(self.prepared.settings) if self.prepared else {},
             limits=self.finished.limits if self.finished else None,
+            checks=self._checks(),
         )
+
+    def _checks(self) -> tuple[Finding, ...]:
+        found = self.finished.checks if self.finished else ()
+        return tuple(it.model_copy(update={"detail": clean(it.detail)}) for it in found)

@@ -27,13 +27,22 @@ def batches_at_once(task: Task) -> int:
 
 def sample_batches(adapter: Adapter, task: Task, start: Start, arrays: Arrays) -> list[Any]:
     """The batches that every sample cycles through: the first ones of epoch 0."""
-    return _staged(adapter, arrays, start.epoch_order(0)[: batches_at_once(task)])
+    return staged(adapter, arrays, sample_order(task, start))
 
 
 def single_examples(adapter: Adapter, start: Start, arrays: Arrays) -> list[Any]:
     """Batches of one row each: the first rows of epoch 0."""
-    rows = start.epoch_order(0).ravel()[:SINGLE_EXAMPLES]
-    return _staged(adapter, arrays, rows[:, None])
+    return staged(adapter, arrays, single_order(start))
+
+
+def sample_order(task: Task, start: Start) -> NDArray[np.int64]:
+    """The rows of those batches, (batches, rows)."""
+    return start.epoch_order(0)[: batches_at_once(task)]
+
+
+def single_order(start: Start) -> NDArray[np.int64]:
+    """The rows of single examples, (examples, 1)."""
+    return start.epoch_order(0).ravel()[:SINGLE_EXAMPLES, None]
 
 
 def epoch_portions(
@@ -42,10 +51,11 @@ def epoch_portions(
     """All batches of an epoch, a portion at a time."""
     order, size = start.epoch_order(epoch), batches_at_once(task)
     for first in range(0, len(order), size):
-        yield _staged(adapter, arrays, order[first : first + size])
+        yield staged(adapter, arrays, order[first : first + size])
 
 
-def _staged(adapter: Adapter, arrays: Arrays, order: NDArray[np.int64]) -> list[Any]:
+def staged(adapter: Adapter, arrays: Arrays, order: NDArray[np.int64]) -> list[Any]:
+    """A batch on the device for each row of `order`."""
     return [adapter.stage(arrays.x_train[rows], arrays.y_train[rows]) for rows in order]
 
 

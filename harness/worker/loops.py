@@ -45,6 +45,9 @@ class Loop(Protocol):
     def run(self, iterations: int, offset: int = 0) -> Ran:
         """So many iterations, not waited for, over batches in turn from the one at `offset`."""
 
+    def keeping(self, handles: list[Any], batches: Any = None) -> Loop:
+        """The same loop, over other batches if there are any, that adds every handle to a list."""
+
 
 class StepLoop:
     """The harness's own loop: one call of the adapter after the other over staged batches."""
@@ -61,6 +64,9 @@ class StepLoop:
         for batch in itertools.islice(itertools.cycle(self._batches), first, first + iterations):
             handle = step(batch)
         return Ran(handle)
+
+    def keeping(self, handles: list[Any], batches: Any = None) -> StepLoop:
+        return StepLoop(_kept(self._step, handles), batches or self._batches)
 
 
 class LatencyLoop:
@@ -89,6 +95,10 @@ class LatencyLoop:
             readings.append(time.perf_counter() - begin)
         return Ran(handle, tuple(readings))
 
+    def keeping(self, handles: list[Any], batches: Any = None) -> LatencyLoop:
+        step = _kept(self._step, handles)
+        return LatencyLoop(step, batches or self._batches, self._synchronize)
+
 
 class OwnLoop:
     """The framework's own loop over its own input pipeline; it always begins at the first batch."""
@@ -103,6 +113,19 @@ class OwnLoop:
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
         return Ran(self._run(self._loader, iterations))
+
+    def keeping(self, handles: list[Any], batches: Any = None) -> OwnLoop:
+        """A call hands out its last handle only."""
+        return OwnLoop(_kept(self._run, handles), batches or self._loader, self.staged)
+
+
+def _kept(work: Callable[..., Any], handles: list[Any]) -> Callable[..., Any]:
+    def keep(*given: Any) -> Any:
+        handle = work(*given)
+        handles.append(handle)
+        return handle
+
+    return keep
 
 
 def make_loops(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
+from typing import NamedTuple
 
 from harness.adapter import Adapter, DeviceMemory
 from harness.cells import Phase
 from harness.records import Memory, PhaseRecord, Sample
-from harness.worker.counters import PeakRSS, Watch, load, others_work
-from harness.worker.loops import Loop
+from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
+from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
@@ -32,22 +33,49 @@ class OtherWork(Exception):
     """A sample did not do what the sample before it did, from the same start."""
 
 
+class Turn(NamedTuple):
+    """What a timed stretch of steps handed out and took."""
+
+    ran: Ran
+    seconds: float
+    spent: Counters
+
+
+def take_turn(
+    adapter: Adapter, loop: Loop, waking: int, iterations: int, timed: Loop | None = None
+) -> Turn:
+    """Steps from the shared start: some off the clock, then those that are timed.
+
+    The timed steps are those of another loop where one is given.
+    """
+    adapter.reset()
+    loop.run(waking)
+    adapter.synchronize()
+    timed = timed or loop
+    watch = Watch()
+    begin = time.perf_counter()
+    ran = timed.run(iterations, waking)
+    adapter.synchronize()
+    return Turn(ran, time.perf_counter() - begin, watch.spent())
+
+
 class PhaseRun:
     """One phase of one worker: `first_calls`, then `warm_up`, then samples.
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
-    needs.
+    needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
         self._adapter = adapter
-        self._loop = loop
+        self.loop = loop
         self._dtype = dtype
         self._peak = PeakRSS()
         self._total: int | None = None
         self._device: DeviceMemory | None = None
         self._loss: float | None = None
-        self._waking = 1
+        self.waking = 1
+        self.fastest = math.inf
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -66,7 +94,7 @@ class PhaseRun:
     def warm_up(self, sample_seconds: float, warmup_seconds: float) -> None:
         """Warm-up with every reading kept, and the number of iterations of a sample."""
         self._open()
-        fewest, readings, spent = self._loop.fewest, list[float](), 0.0
+        fewest, readings, spent = self.loop.fewest, list[float](), 0.0
         while len(readings) < MAX_WARMUP_READINGS and (
             spent < warmup_seconds
             or (len(readings) < MIN_WARMUP_READINGS and spent < 10 * warmup_seconds)
@@ -76,8 +104,8 @@ class PhaseRun:
             spent += seconds
         # The fastest: a neighbour that comes in bursts must not make all samples of a block short.
         fastest = min(readings[len(readings) // 2 :])
-        fitting = min(round(sample_seconds / max(fastest, 1e-9)), self._loop.most or sys.maxsize)
-        self._waking = max(1, fitting)
+        fitting = min(round(sample_seconds / max(fastest, 1e-9)), self.loop.most or sys.maxsize)
+        self.waking = max(1, fitting)
         self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
 
     def sample(self, round_: int, turn: int) -> Sample:
@@ -88,16 +116,9 @@ class PhaseRun:
         as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
-        adapter, loop, iterations = self._adapter, self._loop, self.record.iterations
-        adapter.reset()
-        loop.run(self._waking)
-        adapter.synchronize()
-        watch = Watch()
-        begin = time.perf_counter()
-        ran = loop.run(iterations, self._waking)
-        adapter.synchronize()
-        seconds = time.perf_counter() - begin
-        spent = watch.spent()
+        iterations = self.record.iterations
+        ran, seconds, spent = take_turn(self._adapter, self.loop, self.waking, iterations)
+        self.fastest = min(self.fastest, seconds / iterations)
         return Sample(
             round=round_,
             turn=turn,
@@ -114,7 +135,7 @@ class PhaseRun:
         )
 
     def _checked(self, handle: object) -> float:
-        loss, steps = finite_loss(self._adapter, handle), self._waking + self.record.iterations
+        loss, steps = finite_loss(self._adapter, handle), self.waking + self.record.iterations
         if self._loss is None:
             self._loss = loss
         elif abs(loss - self._loss) > allowed(self._loss, loss, steps, self._dtype):
@@ -126,7 +147,7 @@ class PhaseRun:
 
     def _timed(self, iterations: int, offset: int) -> float:
         begin = time.perf_counter()
-        self._loop.run(iterations, offset)
+        self.loop.run(iterations, offset)
         self._adapter.synchronize()
         return time.perf_counter() - begin
 
@@ -163,8 +184,12 @@ def allowed(one: float, other: float, steps: int, dtype: str) -> float:
     Sums of floating-point numbers may be added in another order each time; from there on the
     difference grows with every step, until such a comparison says nothing any more.
     """
-    growth = math.exp2(min(steps / STEPS_TO_DOUBLE, 60))
-    return ROUNDING[dtype] * growth * max(abs(one), abs(other), SMALL_LOSS)
+    return ROUNDING[dtype] * growth(steps) * max(abs(one), abs(other), SMALL_LOSS)
+
+
+def growth(steps: int) -> float:
+    """How many times a difference of rounding may have grown after so many steps."""
+    return math.exp2(min(steps / STEPS_TO_DOUBLE, 60))
 
 
 def _larger(one: DeviceMemory | None, other: DeviceMemory | None) -> DeviceMemory | None:

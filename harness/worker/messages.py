@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
+from harness.certificates import Finding
 from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
@@ -54,10 +55,12 @@ class TrainEpoch(Frozen):
 
 
 class Finish(Frozen):
-    """Read back the settings, measure the limits of the device if asked to, and exit."""
+    """Read back the settings, measure the limits of the device and check the measured work if
+    asked to, and exit."""
 
     ask: Literal["finish"] = "finish"
     limits: bool = False
+    checks: bool = False
 
 
 class Loaded(Frozen):
@@ -91,6 +94,7 @@ class Finished(Frozen):
     answer: Literal["finished"] = "finished"
     settings: dict[str, Setting]
     limits: Limits | None = None
+    checks: tuple[Finding, ...] = ()
 
 
 class Failed(Frozen):

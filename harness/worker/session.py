@@ -15,6 +15,7 @@ from harness.records import Limits
 from harness.settings import CORES
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker.checks import Checks
 from harness.worker.counters import allowed_cores
 from harness.worker.hiding import hide_from
 from harness.worker.loops import make_loops
@@ -67,6 +68,7 @@ class Session:
         for run in self._runs.values():
             run.first_calls()
         self._training = Training(self._adapter, setup.lane, load.task, start, arrays)
+        self._checks = Checks(self._adapter, load, start, arrays, self._runs, self._training)
         self._settings: dict[str, Setting] | None = None
         self.loaded = Loaded(
             import_seconds=imported - begin,
@@ -84,9 +86,12 @@ class Session:
                 # Testing is no timed turn: what it compiles for its own shapes is nobody's fault.
                 self._settings = self._settings or self._read_settings()
                 return Trained(epoch=self._training.epoch(epoch))
-            case Finish(limits=limits):
-                settings = self._settings or self._read_settings()
-                return Finished(settings=settings, limits=self._limits() if limits else None)
+            case Finish():
+                return Finished(
+                    settings=self._settings or self._read_settings(),
+                    limits=self._limits() if request.limits else None,
+                    checks=self._checks.findings() if request.checks else (),
+                )
             case Load():
                 raise ValueError("a worker is loaded once")
 

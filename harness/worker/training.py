@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from harness.adapter import Adapter, Idiom
+from harness.adapter import Adapter, Array, Idiom
 from harness.cells import Lane
 from harness.records import Epoch
 from harness.tasks.datasets import Arrays
@@ -20,7 +20,10 @@ from harness.worker.measure import Diverged, finite_loss
 
 
 class Training:
-    """Trains from the shared start of `start`'s seed; epoch 0 begins there anew."""
+    """Trains from the shared start of `start`'s seed; epoch 0 begins there anew.
+
+    `done` says whether any epoch was.
+    """
 
     def __init__(
         self, adapter: Adapter | Idiom, lane: Lane, task: Task, start: Start, arrays: Arrays
@@ -30,11 +33,13 @@ class Training:
         self._task = task
         self._start = start
         self._arrays = arrays
+        self.done = False
 
     def epoch(self, number: int) -> Epoch:
         """The next epoch; raises Diverged."""
         if number == 0:
             self._adapter.reset()
+        self.done = True
         train = self._in_portions if self._lane == "identical" else self._at_once
         seconds, loss = train(number)
         return Epoch(epoch=number, seconds=seconds, loss=loss, quality=self._quality())
@@ -66,13 +71,17 @@ class Training:
         seconds = time.perf_counter() - begin
         return seconds, finite_loss(idiom, handle)
 
-    def _quality(self) -> float:
-        outputs = np.concatenate(
+    def held_out(self) -> Array:
+        """The outputs for all test rows at the present weights."""
+        return np.concatenate(
             [
                 self._adapter.to_numpy(self._adapter.predict(batch))
                 for batch in feed.held_out_batches(self._adapter, self._arrays)
             ]
         )
+
+    def _quality(self) -> float:
+        outputs = self.held_out()
         quality = METRICS[self._task.metric](outputs, self._arrays.y_test)
         if not math.isfinite(quality):
             raise Diverged(f"{self._task.metric} is {quality} on the test rows")

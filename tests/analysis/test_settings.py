@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.analysis.settings import disqualified, effective, own_faults, side_by_side
+from harness.certificates import Finding
 from harness.records import Limits
 from tests.builders import make_failure, make_record, make_setup
 
@@ -37,6 +38,19 @@ def records(label="pytorch:eager", limits=EXACT, blocks=2, setup=(), before=None
 OURS = records()
 THEIRS = records("tensorflow:graph", inter_op_threads=1, onednn=False, xla=False, train_traces=1)
 REFERENCE = records("reference:replay", inter_op_threads=None, onednn=None, train_traces=2)
+
+
+def test_work_that_was_not_done_bars_a_setup_once_for_each_check():
+    wrong = [
+        Finding(check="predict", ok=False, detail=f"call {block}, outputs differ")
+        for block in (1, 2)
+    ]
+    ours = [
+        it.model_copy(update={"checks": (found, Finding(check="train", ok=True))})
+        for it, found in zip(OURS, wrong, strict=True)
+    ]
+    assert own_faults(ours) == ("predict: call 1, outputs differ",)
+    assert own_faults(ours)[0] in disqualified(THEIRS, ours)
 
 
 def test_frameworks_as_they_are_may_be_ranked():

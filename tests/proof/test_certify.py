@@ -98,7 +98,7 @@ def test_what_a_proof_rests_on_counts(mine, tmp_path, monkeypatch):
     shutil.copytree(next(iter(harness.__path__)), copy)
     monkeypatch.setattr(certify.harness, "__file__", str(copy / "__init__.py"))
     before = code_of("mine")
-    for name in ("proof/compare.py", "tasks/start.py", "adapter.py"):
+    for name in ("differences.py", "tasks/start.py", "adapter.py"):
         path = copy / name
         kept = path.read_text()
         path.write_text(kept + "# changed\n")

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.proof.compare import compare
+from harness.differences import compare
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda it: 0.0 if abs(it) < 1e-6 else it)
 tensors = hnp.arrays("float64", hnp.array_shapes(max_dims=2, max_side=6), elements=numbers)

@@ -11,18 +11,18 @@ import pytest
 
 from harness.adapter import Options
 from harness.certificates import UNPROVABLE
+from harness.differences import Difference
 from harness.proof import rounding
-from harness.proof.compare import Difference
 from harness.proof.examine import batches
 from harness.proof.lockstep import QUANTITIES, LockStep
 from harness.proof.planted.fault import Planted
-from harness.proof.rounding import excuses, lost, nudged, sought
-from harness.proof.tolerances import limits
+from harness.proof.rounding import excuses, lost, sought
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.data import Known
 from harness.tasks.optimizers import SGD, Adam
 from harness.tasks.spec import Model, Task
 from harness.tasks.start import make_start
+from harness.tolerances import limits, nudged
 from impls.reference import stock
 from impls.reference.adapter import Adapter
 from tests.proof.examining import TASK, arrays_of, examined, failed, truth_of

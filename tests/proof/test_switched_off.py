@@ -8,8 +8,8 @@ import pytest
 import threadpoolctl
 
 from harness.adapter import Options
+from harness.differences import Difference
 from harness.proof import conduct, examine, lockstep
-from harness.proof.compare import Difference
 from harness.proof.planted.table import FAULTS
 from harness.proof.selftest import faulty, judge
 from harness.tasks.datasets import load

@@ -21,10 +21,15 @@ steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from harness.cells import Dtype
 from harness.certificates import Tolerance
+from harness.tasks.start import Start
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,33 @@ LIMITS: dict[tuple[Tolerance, Dtype], Limits] = {
 }
 QUICK_STEPS = 10
 """What a run's own proof takes at the most."""
+TRUTH: Mapping[Tolerance, str] = {
+    "exact": "impls.reference.adapter",
+    "stock": "impls.reference.stock",
+}
+"""The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
+SHADOWS = 12
+"""References with nudged first weights. A unit at its kink takes the other side in half of them:
+one in 4,000 would miss it."""
+FLOAT32_ROUNDING = 2.0**-24
 
 
 def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
     return LIMITS[tolerance, dtype]
+
+
+def nudged(start: Start, generator: np.random.Generator) -> Start:
+    """The start with every weight moved by at most √n·2⁻²⁴ of itself, biases by as much of the
+    layer's largest weight: they begin at zero but are rounded with what they are added to."""
+    reach = math.sqrt(sum(fan_in for fan_in, _ in start.task.layers)) * FLOAT32_ROUNDING
+    weights = {}
+    for name, values in start.weights.items():
+        size = np.abs(values)
+        if name.endswith(".bias"):
+            size = np.full_like(values, np.abs(start.weights[_weight_of(name)]).max())
+        weights[name] = values + size * generator.uniform(-reach, reach, values.shape)
+    return replace(start, weights=weights)
+
+
+def _weight_of(bias: str) -> str:
+    return bias.removesuffix("bias") + "weight"
