@@ -146,13 +146,30 @@ class Limits(Frozen):
     flushes_denormals: bool | None = None
 
 
+class Around(Frozen):
+    """Who else used the machine while a block's turns were taken; the same for all its trials.
+
+    `cores` are those that the run might use; `others_seconds` is their CPU time that belongs to
+    none of the run's processes. `ran_seconds` and `waited_seconds` are of the run's threads: the
+    time on a core, and the time in line for one. `fixed` are readings of one fixed computation.
+    """
+
+    seconds: Reading
+    cores: Annotated[int, Field(ge=1)]
+    others_seconds: Seconds | None = None
+    ran_seconds: Seconds = 0.0
+    waited_seconds: Seconds | None = None
+    fixed: tuple[Reading, ...] = ()
+
+
 class Record(Frozen):
     """One execution of a setup in a process of its own.
 
     `alone` says whether nothing else ran while it started: only then do its import, build and
     first calls count; `cold`, whether it filled an empty compile cache; `forked`, whether its
     process began as a copy of one that had imported the framework: then it has no memory peaks.
-    `settings` were read back after the last sample, `settings_before` after the warm-up.
+    `settings` were read back after the last sample, `settings_before` after the warm-up. `around`
+    is None where no turn was taken, or its block ended early.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -173,6 +190,7 @@ class Record(Frozen):
     settings: dict[str, Setting] = Field(default_factory=dict)
     settings_before: dict[str, Setting] = Field(default_factory=dict)
     limits: Limits | None = None
+    around: Around | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Record:
