@@ -27,8 +27,8 @@ class Width(Frozen):
     """How well one headline ratio is known after `n` blocks.
 
     `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), None
-    where there is no interval yet; `known` says that it met the target, twice in a row, in its
-    undisturbed blocks alone, which are `calm`.
+    where there is no interval yet; `known` says that it met the target, twice in a row, in those
+    of its blocks that are not `disturbed`.
     """
 
     lane: Lane
@@ -38,7 +38,12 @@ class Width(Frozen):
     n: int
     half_width: float | None
     known: bool
-    calm: int = 0
+    disturbed: int = 0
+
+    @property
+    def calm(self) -> int:
+        """Blocks that count towards the target."""
+        return self.n - self.disturbed
 
 
 class Standing(Frozen):
@@ -135,7 +140,7 @@ def _widths(
                 n=len(logs),
                 half_width=log_half_width(logs),
                 known=precision is not None and known(calm, precision, least_blocks),
-                calm=len(calm),
+                disturbed=len(logs) - len(calm),
             )
         )
     return found

@@ -168,7 +168,7 @@ def precision_sentence(standing: Standing) -> str:
         return f"{blocks}, until every ratio was known to {target}"
     if widest.half_width > standing.precision:
         return f"{blocks}; {name} is {how}" + ("" if wide else f", not {target}")
-    running = "undisturbed blocks" if any(it.calm < it.n for it in standing.widths) else "blocks"
+    running = "undisturbed blocks" if any(it.disturbed for it in standing.widths) else "blocks"
     return f"{blocks}; every ratio is within {target}, but not yet for two {running} running"
 
 
