@@ -150,13 +150,15 @@ class Around(Frozen):
     """Who else used the machine while a block's turns were taken; the same for all its trials.
 
     `cores` are those that the run might use; `others_seconds` is their CPU time that belongs to
-    none of the run's processes. `ran_seconds` and `waited_seconds` are of the run's threads: the
-    time on a core, and the time in line for one. `fixed` are readings of one fixed computation.
+    none of the run's processes, `stolen_seconds` what the hypervisor gave to others. `ran_seconds`
+    and `waited_seconds` are of the run's threads: the time on a core, and the time in line for one.
+    `fixed` are readings of one fixed computation.
     """
 
     seconds: Reading
     cores: Annotated[int, Field(ge=1)]
     others_seconds: Seconds | None = None
+    stolen_seconds: Seconds | None = None
     ran_seconds: Seconds = 0.0
     waited_seconds: Seconds | None = None
     fixed: tuple[Reading, ...] = ()

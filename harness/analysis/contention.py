@@ -8,7 +8,6 @@ nothing of ratios; the limits below are declared before any run.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,7 +85,7 @@ def surroundings(records: Sequence[Record], shortest: float | None) -> Disturban
     waited = None
     if around.waited_seconds is not None and around.ran_seconds + around.waited_seconds > 0:
         waited = around.waited_seconds / (around.ran_seconds + around.waited_seconds)
-    stolen = _stolen(records)
+    stolen = None if around.stolen_seconds is None else around.stolen_seconds / around.seconds
     slowed = statistics.median(around.fixed) / shortest if shortest and around.fixed else None
     over = {
         "others": crowding(others or 0.0, around.cores, setup.threads) / OTHERS_LIMIT,
@@ -145,19 +144,6 @@ def _middle(alike: Sequence[Disturbance]) -> Disturbance:
     cause = alike[0].cause
     ordered = sorted(alike, key=lambda it: getattr(it, cause))
     return ordered[len(ordered) // 2]
-
-
-def _stolen(records: Sequence[Record]) -> float | None:
-    counted = [
-        (it.steal_seconds, it.seconds)
-        for record in records
-        for phase in record.phases
-        for it in phase.samples
-        if it.steal_seconds is not None
-    ]
-    if not counted:
-        return None
-    return math.fsum(it for it, _ in counted) / math.fsum(it for _, it in counted)
 
 
 _NOTHING = Around(seconds=1.0, cores=1)

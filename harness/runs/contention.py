@@ -37,12 +37,14 @@ class CoreTimes(NamedTuple):
 class Used(NamedTuple):
     """What the machine and this process with all its descendants have used so far, in seconds.
 
-    `busy` is that of all usable cores; `own` is CPU time, ended children included; `ran` and
-    `waited` are of the threads that live: the time they ran, and stood in line for a core.
+    `busy` and `stolen` are those of all usable cores; `own` is CPU time, ended children included;
+    `ran` and `waited` are of the threads that live: the time they ran, and stood in line for a
+    core.
     """
 
     at: float
     busy: float | None
+    stolen: float | None
     own: float
     ran: float
     waited: float | None
@@ -69,6 +71,7 @@ def used(root: Path = ROOT) -> Used:
     return Used(
         at=time.perf_counter(),
         busy=times.busy if times else None,
+        stolen=times.stolen if times else None,
         own=own,
         ran=sum(ran for ran, _ in queues),
         waited=sum(waited for _, waited in queues) if queues else None,
@@ -124,16 +127,13 @@ class Watcher:
         if before is None:
             return None
         after = used()
-        waited = None
-        if before.waited is not None and after.waited is not None:
-            # A thread that ended meanwhile takes its time along.
-            waited = max(0.0, after.waited - before.waited)
         return Around(
             seconds=after.at - before.at,
             cores=len(usable()),
             others_seconds=_others(before, after),
-            ran_seconds=max(0.0, after.ran - before.ran),
-            waited_seconds=waited,
+            stolen_seconds=_grown(before.stolen, after.stolen),
+            ran_seconds=_grown(before.ran, after.ran) or 0.0,
+            waited_seconds=_grown(before.waited, after.waited),
             fixed=tuple(self._fixed),
         )
 
@@ -142,6 +142,11 @@ def _others(before: Used, after: Used) -> float | None:
     if before.busy is None or after.busy is None:
         return None
     return max(0.0, (after.busy - before.busy) - (after.own - before.own))
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    """A thread that ended meanwhile takes its times along: never less than nothing."""
+    return None if before is None or after is None else max(0.0, after - before)
 
 
 def others(seconds: float = LOOK_SECONDS) -> float | None:

@@ -18,6 +18,7 @@ CALM = Around(
     seconds=4.0,
     cores=2,
     others_seconds=0.1,
+    stolen_seconds=0.1,
     ran_seconds=6.0,
     waited_seconds=0.3,
     fixed=(0.005, 0.0051, 0.0055),
@@ -48,6 +49,7 @@ def summary_of(blocks, records=None):
         (1, {"others_seconds": 7.0}, "others"),
         (1, {"others_seconds": 3.9, "waited_seconds": 3.0}, "waited"),
         (2, {"waited_seconds": 3.0}, ""),  # threads that displace each other
+        (2, {"stolen_seconds": 1.0}, "stolen"),
         (2, {"fixed": (0.005, 0.009, 0.009)}, "slowed"),
     ],
 )
