@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from benchmarks.studies.journal import Design, Journal, Run, page, table
 from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, study
 from harness.analysis.compare import BASELINE, entries, pair_of
+from harness.analysis.contention import DISTURBED_SHARE
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import THROUGHPUT
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
@@ -103,10 +104,12 @@ def _told(phase: str, pair: Pair) -> dict[str, Any]:
 
 
 def truths(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
-    """The median ratio of every pair by phase and label, in the runs with nothing beside them."""
+    """The median ratio of every pair by phase and label, in the runs with nothing beside them that
+    nobody else disturbed either."""
     found: dict[tuple[str, str], list[float]] = {}
     for it in runs:
-        for pair in it.extra["pairs"] if not it.extra["beside"] else ():
+        calm = it.extra["disturbed"] <= DISTURBED_SHARE * len(it.seconds)
+        for pair in it.extra["pairs"] if calm and not it.extra["beside"] else ():
             found.setdefault((pair["phase"], pair["label"]), []).append(pair["ratio"])
     return {key: statistics.median(own) for key, own in found.items()}
 
@@ -117,7 +120,7 @@ def rows(runs: Sequence[Run]) -> list[Row]:
         own = [it for it in runs if it.extra["beside"] == beside]
         pairs = [pair for it in own for pair in it.extra["pairs"]]
         decided = [it for it in pairs if it["verdict"] in DECIDED]
-        wrong = [it for it in pairs if _excludes(it, truth[it["phase"], it["label"]])]
+        wrong = [it for it in pairs if _excludes(it, truth.get((it["phase"], it["label"])))]
         made.append(
             Row(
                 beside=beside,
@@ -133,9 +136,9 @@ def rows(runs: Sequence[Run]) -> list[Row]:
     return made
 
 
-def _excludes(pair: dict[str, Any], truth: float) -> bool:
+def _excludes(pair: dict[str, Any], truth: float | None) -> bool:
     low, high = pair["low"], pair["high"]
-    return low is not None and high is not None and not low <= truth <= high
+    return None not in (low, high, truth) and not low <= truth <= high
 
 
 def summary(journal: Journal) -> str:
@@ -170,7 +173,8 @@ def summary(journal: Journal) -> str:
             ],
         ),
         "With none beside it an interval excludes the median of all runs by chance, in at most one "
-        "of 20 comparisons.",
+        "of 20 comparisons. The calm ratio is that of undisturbed runs with none beside them"
+        + ("." if truth else ": there was no such run."),
         table(
             ("phase", "setup", f"calm ratio to {BASELINE}"),
             [(*key, f"{ratio:.3f}") for key, ratio in truth.items()],
