@@ -34,6 +34,14 @@ class CoreTimes(NamedTuple):
     everything: float
 
 
+class Queue(NamedTuple):
+    """Seconds in which a thread ran, and in which it stood in line for a core."""
+
+    thread: str
+    ran: float
+    waited: float
+
+
 class Used(NamedTuple):
     """What the machine and this process with all its descendants have used so far, in seconds.
 
@@ -66,15 +74,15 @@ def core_times(cpus: frozenset[int], root: Path = ROOT) -> CoreTimes | None:
 def used(root: Path = ROOT) -> Used:
     """All counters now. What their reading takes is this process's own CPU time."""
     own, folders = _family(root)
-    queues = [it for folder in folders for it in _queues(folder)]
+    threads = [it for folder in folders for it in queues(folder)]
     times = core_times(usable(), root)
     return Used(
         at=time.perf_counter(),
         busy=times.busy if times else None,
         stolen=times.stolen if times else None,
         own=own,
-        ran=sum(ran for ran, _ in queues),
-        waited=sum(waited for _, waited in queues) if queues else None,
+        ran=sum(it.ran for it in threads),
+        waited=sum(it.waited for it in threads) if threads else None,
     )
 
 
@@ -98,12 +106,15 @@ def _family(root: Path) -> tuple[float, list[Path]]:
     return sum(seconds.get(it, 0.0) for it in ours), [root / "proc" / str(it) for it in ours]
 
 
-def _queues(folder: Path) -> Iterator[tuple[float, float]]:
-    """Of each thread of a process the seconds it ran and waited; not those that have just ended."""
+def queues(folder: Path) -> Iterator[Queue]:
+    """Every thread of the process with this folder in /proc; none where the kernel does not count.
+
+    A thread that has just ended is left out.
+    """
     for thread in folder.glob("task/*"):
         words = text_of(thread / "schedstat").split()
         if len(words) == 3:
-            yield int(words[0]) / 1e9, int(words[1]) / 1e9
+            yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
 
 
 class Watcher:
