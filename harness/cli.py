@@ -81,6 +81,9 @@ def run(
         bool,
         typer.Option("--fork/--no-fork", help="Fork workers that need not start alone."),
     ] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait a minute at most for a quiet machine.")
+    ] = True,
     budget: Annotated[
         str | None, typer.Option(help="Begin no block that would end later: 120s, 10m, 1h.")
     ] = None,
@@ -121,6 +124,7 @@ def run(
         precision=precision,
         twin=None if twin else False,
         fork=None if fork else False,
+        wait=None if wait else 0.0,
         budget=budget,
         seeds=seeds,
         memory_limit=memory_limit,

@@ -146,6 +146,24 @@ class Limits(Frozen):
     flushes_denormals: bool | None = None
 
 
+class Around(Frozen):
+    """Who else used the machine while a block's turns were taken; the same for all its trials.
+
+    `cores` are those that the run might use; `others_seconds` is their CPU time that belongs to
+    none of the run's processes, `stolen_seconds` what the hypervisor gave to others. `ran_seconds`
+    and `waited_seconds` are of the run's threads: the time on a core, and the time in line for one.
+    `fixed` are readings of one fixed computation.
+    """
+
+    seconds: Reading
+    cores: Annotated[int, Field(ge=1)]
+    others_seconds: Seconds | None = None
+    stolen_seconds: Seconds | None = None
+    ran_seconds: Seconds = 0.0
+    waited_seconds: Seconds | None = None
+    fixed: tuple[Reading, ...] = ()
+
+
 class Record(Frozen):
     """One execution of a setup in a process of its own.
 
@@ -154,6 +172,7 @@ class Record(Frozen):
     process began as a copy of one that had imported the framework: then it has no memory peaks.
     `settings` were read back after the last sample, `settings_before` after the warm-up. `checks`
     say whether the work that was timed was right and done; empty where it was not checked.
+    `around` is None where no turn was taken, or its block ended early.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -175,6 +194,7 @@ class Record(Frozen):
     settings_before: dict[str, Setting] = Field(default_factory=dict)
     limits: Limits | None = None
     checks: tuple[Finding, ...] = ()
+    around: Around | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Record:

@@ -24,6 +24,7 @@ from harness.report.live import Plain, Screen, Silent
 from harness.report.terminal import render
 from harness.runs import runner
 from harness.runs.config import config_of, resolve
+from harness.runs.contention import QuietWait
 from harness.runs.engines import LocalEngine
 from harness.runs.interrupts import patient
 from harness.runs.locks import measuring_alone
@@ -109,7 +110,11 @@ def _measure(
                 displays[shown](console, plan.tasks) as display,
                 patient() as ending,
             ):
-                blocks = runner.Runner(plan, name, store, engine, data, display, unranked, ending)
+                most = min(plan.config.wait, planned_seconds(plan))
+                quiet = QuietWait(most, display.note, ending)
+                blocks = runner.Runner(
+                    plan, name, store, engine, data, display, unranked, ending, quiet
+                )
                 _run_blocks(blocks, done, f"{name}{elsewhere(output)}")
         return store.load(name)
 

@@ -25,7 +25,17 @@ INSTALLED = [name for name, framework in frameworks().items() if version(framewo
 def results(tmp_path_factory):
     """A run of every installed framework on a tiny task: two blocks, one full training."""
     folder = tmp_path_factory.mktemp("results")
-    words = ["-t", "diabetes-regression", "--blocks", "2", "--seeds", "1", "-o", folder]
+    words = [
+        "-t",
+        "diabetes-regression",
+        "--blocks",
+        "2",
+        "--seeds",
+        "1",
+        "--no-wait",
+        "-o",
+        folder,
+    ]
     told = harness("run", "--verbose", *words, cwd=folder)
     assert told.returncode == 0, told.stderr + told.stdout
     (folder / "told.txt").write_text(told.stdout)

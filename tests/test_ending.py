@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.runs.store import open_existing
 from tests.test_cli import ROOT
 
-WORDS = ("run", "-t", "digits-mlp", "-f", "faulty:fine", "--no-twin", "--seeds", "0")
+WORDS = ("run", "-t", "digits-mlp", "-f", "faulty:fine", "--no-twin", "--no-wait", "--seeds", "0")
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": str(ROOT),

@@ -54,7 +54,18 @@ def test_it_is_proven(place, tmp_path):
 
 
 def test_it_is_measured_in_both_lanes_and_reported(place, tmp_path):
-    few = ("--blocks", "1", "--seeds", "0", "--no-twin", "--lane", "both", "-o", tmp_path)
+    few = (
+        "--blocks",
+        "1",
+        "--seeds",
+        "0",
+        "--no-twin",
+        "--no-wait",
+        "--lane",
+        "both",
+        "-o",
+        tmp_path,
+    )
     told = harness("run", *WORDS, *few, SAMESTEP_IMPLS=str(place))
     assert told.returncode == 0, told.stderr + told.stdout
     (stored,) = tmp_path.glob("*/run.json")

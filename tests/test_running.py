@@ -20,7 +20,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     handed = {}
 
     class Runner:
-        def __init__(self, plan, name, store, engine, data, display, unranked, ending):
+        def __init__(self, plan, name, store, engine, data, display, unranked, ending, quiet):
             handed["unranked"] = unranked
             handed["forks"] = engine._stems is not None
 
@@ -50,9 +50,12 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     }
 
 
-@pytest.mark.parametrize(("words", "fork"), [((), True), (("--no-fork",), False)])
-def test_forking_can_be_switched_off(monkeypatch, words, fork):
+@pytest.mark.parametrize(
+    ("words", "fork", "wait"),
+    [((), True, 60.0), (("--no-fork",), False, 60.0), (("--no-wait",), True, 0.0)],
+)
+def test_forking_and_waiting_can_be_switched_off(monkeypatch, words, fork, wait):
     chosen = []
     monkeypatch.setattr(running, "run", lambda flags, *_, **__: chosen.append(resolve(None, flags)))
     assert CliRunner().invoke(app, ["run", *words]).exit_code == 0
-    assert [it.fork for it in chosen] == [fork]
+    assert [(it.fork, it.wait) for it in chosen] == [(fork, wait)]

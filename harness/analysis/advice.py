@@ -38,6 +38,7 @@ class Finding(Frozen):
 
     `pair` or `lead` is the comparison that was closest to not being so, or the first that decides
     nothing. `steps` is for how many steps a short experiment holds to it, None where for ever.
+    `disturbed` says what others did in too many blocks of the table.
     """
 
     table: int
@@ -46,6 +47,7 @@ class Finding(Frozen):
     pair: Pair | None = None
     lead: HeadStart | None = None
     steps: float | None = None
+    disturbed: str = ""
 
 
 class Advice(Frozen):
@@ -80,7 +82,7 @@ class Scenario:
 
 
 def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
-    findings = [scenario.find(n, it) for n, it in enumerate(cases) if scenario.looks_at(it)]
+    findings = [_found(scenario, n, it) for n, it in enumerate(cases) if scenario.looks_at(it)]
     said = {(it.kind, frozenset(it.labels)) for it in findings}
     kinds = {it.kind for it in findings}
     kind: Kind | Literal["differs", "not measured"] = "differs"
@@ -96,6 +98,14 @@ def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
         findings=tuple(findings),
         steps=min((it.steps for it in findings if it.steps is not None), default=None),
     )
+
+
+def _found(scenario: Scenario, number: int, case: Grounds) -> Finding:
+    """What the scenario finds; nothing in a table that others disturbed."""
+    if case.table.disturbed:
+        said = case.table.disturbed
+        return Finding(table=number, kind="cannot tell", labels=case.ranked, disturbed=said)
+    return scenario.find(number, case)
 
 
 def fastest(number: int, case: Grounds) -> Finding:

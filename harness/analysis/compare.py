@@ -7,9 +7,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import truediv
 
+from harness.analysis import contention
+from harness.analysis.contention import Disturbance
 from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence
 from harness.cells import PHASES, Phase, Setup
 from harness.records import Record
@@ -25,11 +27,15 @@ Steps = Mapping[int, Mapping[int, float]]
 
 @dataclass(frozen=True)
 class Entry:
-    """All good trials of one setup, its step times read once."""
+    """All good trials of one setup, its step times read once.
+
+    `disturbed` are the disturbed blocks of the arena, whoever took part in them.
+    """
 
     setup: Setup
     blocks: Blocks
     steps: Mapping[Phase, Steps]
+    disturbed: Mapping[int, Disturbance] = field(default_factory=dict)
 
     @property
     def records(self) -> list[Record]:
@@ -45,13 +51,25 @@ class Entry:
 
 
 def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
-    """Every setup that ended a trial well, twins included, in the order of the records."""
+    """Every setup that ended a trial well, twins included, in the order of the records.
+
+    All records of an arena should be given: what disturbed a block is told by all of them.
+    """
+    records = list(records)
+    arenas: dict[object, list[Record]] = defaultdict(list)
     blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
     for record in records:
+        arenas[record.setup.arena].append(record)
         if record.status == "ok":
             blocks[record.setup][record.block] = record
+    disturbed = {arena: contention.disturbances(own) for arena, own in arenas.items()}
     return {
-        setup: Entry(setup, own, {phase: steps(own, phase) for phase in PHASES})
+        setup: Entry(
+            setup,
+            own,
+            {phase: steps(own, phase) for phase in PHASES},
+            disturbed[setup.arena],
+        )
         for setup, own in blocks.items()
     }
 
@@ -70,12 +88,27 @@ def compare(label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phas
     return evidence(label, baseline, list(logs.values())) if logs else None
 
 
-def pair_of(ours: Entry, theirs: Entry, phase: Phase, margin: float = LEAST_MARGIN) -> Pair | None:
-    """The same of two entries under their labels, with equivalence meaning within `margin`."""
+def pair_of(
+    ours: Entry,
+    theirs: Entry,
+    phase: Phase,
+    margin: float = LEAST_MARGIN,
+    disturbed: str = "",
+) -> Pair | None:
+    """The same of two entries under their labels, with equivalence meaning within `margin`.
+
+    `disturbed` says why the whole table is not judged; a pair may also be disturbed by itself.
+    """
     logs = log_ratios(ours.steps[phase], theirs.steps[phase])
     if not logs:
         return None
-    return evidence(ours.setup.label, theirs.setup.label, list(logs.values()), margin)
+    return evidence(
+        ours.setup.label,
+        theirs.setup.label,
+        list(logs.values()),
+        margin,
+        disturbed or contention.reason(logs, ours.disturbed),
+    )
 
 
 def steps(blocks: Blocks, phase: Phase) -> Steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from harness.analysis import words
+from harness.analysis import contention, words
 from harness.analysis.compare import Entry, pair_of
 from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
 from harness.analysis.verdicts import Pair, judged
@@ -25,7 +25,8 @@ class Contest:
     """The entries of one table by label; `ranked` are those that may be.
 
     `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
-    ratio that the table shows, those that are not ranked after all others.
+    ratio that the table shows, those that are not ranked after all others. `disturbed` says what
+    others did in too many blocks for any verdict; it is empty where they did not.
     """
 
     def __init__(
@@ -40,6 +41,12 @@ class Contest:
         self._timed, self._first = timed, baseline
         self._phase, self._margin, self._eligibility = phase, margin, eligibility
         self._pairs: dict[tuple[str, str], Pair | None] = {}
+        self.disturbed = self._told = ""
+        if len(ranked) > 1:
+            of_ranked = [timed[it] for it in ranked]
+            numbers = sorted({block for it in of_ranked for block in it.steps[phase]})
+            self.disturbed = contention.reason(numbers, of_ranked[0].disturbed)
+            self._told = contention.told(numbers, of_ranked[0].disturbed)
         speeds = {it: self._speed(it, baseline) for it in timed}
         self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
         self._ranked = [it for it in self.labels if it in ranked]
@@ -75,6 +82,8 @@ class Contest:
                 won=self._best is not None,
                 back=back,
                 others=others,
+                disturbed=self.disturbed,
+                told=self._told,
             ),
         )
 
@@ -89,7 +98,7 @@ class Contest:
         """Of two setups, judged by itself."""
         if (label, other) not in self._pairs:
             ours, theirs = self._timed[label], self._timed[other]
-            found = pair_of(ours, theirs, self._phase, self._margin)
+            found = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
             reason = self._eligibility.of_pair(ours, theirs)
             if found and reason:
                 (found,) = judged([found], {label: reason})

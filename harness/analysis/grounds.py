@@ -64,7 +64,7 @@ def _rivals(
     for label in ranked:
         if label != leader:
             ours, theirs = timed[leader], timed[label]
-            pair = pair_of(ours, theirs, table.phase, table.margin)
+            pair = pair_of(ours, theirs, table.phase, table.margin, table.disturbed)
             reason = eligibility.of_pair(ours, theirs)
             if pair:
                 found += judged([pair], {leader: reason}) if reason else [pair]

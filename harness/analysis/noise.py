@@ -7,8 +7,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
+from harness.analysis import contention
 from harness.analysis.compare import Entry, baseline_of, log_ratios, pair_of
+from harness.analysis.contention import Disturbance
 from harness.analysis.intervals import Interval, half_width
 from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import LANES, PHASES, Lane, Phase, Setup
@@ -29,6 +32,10 @@ shows here. In 154 blocks below this limit a setup and its twin were 1.9 % apart
 in 26 above it 7.4 % (the journal results/studies/planted.json)."""
 FEWEST_ROUNDS = 4
 """For quartiles."""
+
+
+State = Literal["calm", "noisy", "disturbed"]
+"""Of a block. What makes it noisy hits all setups alike, what disturbs it does not."""
 
 
 class Floor(Frozen):
@@ -71,6 +78,9 @@ class BlockNoise(Frozen):
     much the same work varied from round to round, whatever its ratios: see SCATTER_LIMIT. `score`
     is the largest of them over its limit, None where nothing was counted; above 1 the block is
     noisy, and `reason` says by what.
+
+    Of a disturbed block the ratios are biased as well: `disturbed` says by what others did.
+    `around` is what was counted of others, in any block.
     """
 
     block: int
@@ -81,6 +91,15 @@ class BlockNoise(Frozen):
     load: float | None
     scatter: float | None = None
     reason: str = ""
+    around: Disturbance | None = None
+
+    @property
+    def disturbed(self) -> str:
+        return contention.why(self.around) if self.around else ""
+
+    @property
+    def state(self) -> State:
+        return "disturbed" if self.disturbed else "noisy" if self.reason else "calm"
 
 
 class Strip(Frozen):
@@ -125,7 +144,7 @@ def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> Ar
     blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         blocks[record.block].append(record)
-    setup = records[0].setup
+    setup, around = records[0].setup, contention.by_block(records)
     return ArenaNoise(
         task=setup.task,
         digest=setup.digest,
@@ -133,7 +152,7 @@ def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> Ar
         threads=setup.threads,
         dtype=setup.dtype,
         floors=floors(entries),
-        blocks=tuple(block_noise(blocks[it]) for it in sorted(blocks)),
+        blocks=tuple(block_noise(blocks[it], around.get(it)) for it in sorted(blocks)),
         setups=tuple(
             SetupNoise(setup=it.setup, turns=turns)
             for it in entries.values()
@@ -195,8 +214,11 @@ def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
     )
 
 
-def block_noise(records: Sequence[Record]) -> BlockNoise:
-    """The noise of one block, all its trials given; raises ValueError for any other number."""
+def block_noise(records: Sequence[Record], around: Disturbance | None = None) -> BlockNoise:
+    """The noise of one block, all its trials given; raises ValueError for any other number.
+
+    `around` is what `contention.by_block` found of it.
+    """
     if len({it.block for it in records}) != 1:
         raise ValueError("the records of one block, please")
     turns = [it for record in records if (it := turn_noise(list(_of(record))))]
@@ -225,6 +247,7 @@ def block_noise(records: Sequence[Record]) -> BlockNoise:
         switches_per_second=median(lambda it: it.switches_per_second),
         load=median(lambda it: it.load),
         scatter=scatter,
+        around=around,
     )
     return noise.model_copy(update={"reason": noisy(noise)})
 

@@ -5,6 +5,8 @@ narrow by chance: with a target of 0.35 standard deviations an interval that pro
 92.8 % (simulated; normal log ratios). So a ratio counts as known only if its interval was within
 the target after each of the last two blocks: 94.9 % in the same simulation, at a tenth more blocks.
 `tests/analysis/test_simulated.py` repeats it for every kind of noise.
+
+A disturbed block is no evidence: no ratio counts as known on its strength.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Width(Frozen):
     """How well one headline ratio is known after `n` blocks.
 
     `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), None
-    where there is no interval yet; `known` says that it met the target, twice in a row.
+    where there is no interval yet; `known` says that it met the target, twice in a row, in those
+    of its blocks that are not `disturbed`.
     """
 
     lane: Lane
@@ -35,6 +38,12 @@ class Width(Frozen):
     n: int
     half_width: float | None
     known: bool
+    disturbed: int = 0
+
+    @property
+    def calm(self) -> int:
+        """Blocks that count towards the target."""
+        return self.n - self.disturbed
 
 
 class Standing(Frozen):
@@ -90,8 +99,8 @@ def standing_of(
         widths=tuple(widths),
         widest=max(widths, key=_breadth, default=None),
         reached=precision is not None
-        and blocks >= least
-        and all(it.known and it.n >= least for it in widths),
+        and blocks - _disturbed(good) >= least
+        and all(it.known and it.calm >= least for it in widths),
     )
 
 
@@ -119,7 +128,9 @@ def _widths(
     for label in labels:
         if label == baseline:
             continue
-        logs = list(log_ratios(timed[label], timed[baseline]).values())
+        by_block = log_ratios(timed[label], timed[baseline])
+        logs, disturbed = list(by_block.values()), setups[label].disturbed
+        calm = [log for block, log in by_block.items() if block not in disturbed]
         found.append(
             Width(
                 lane=lane,
@@ -128,10 +139,15 @@ def _widths(
                 baseline=baseline,
                 n=len(logs),
                 half_width=log_half_width(logs),
-                known=precision is not None and known(logs, precision, least_blocks),
+                known=precision is not None and known(calm, precision, least_blocks),
+                disturbed=len(logs) - len(calm),
             )
         )
     return found
+
+
+def _disturbed(contestants: Iterable[Entry]) -> int:
+    return len({block for it in contestants for block in it.blocks if block in it.disturbed})
 
 
 def _breadth(width: Width) -> float:

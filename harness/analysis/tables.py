@@ -29,7 +29,8 @@ class Table(Frozen):
     `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
     row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in this
     phase. `winner` is the label of the setup that is faster than every other one that is ranked,
-    or None; `sentence` says the same in words.
+    or None; `sentence` says the same in words. `disturbed` says what others did in too many blocks
+    for any verdict; it is empty where they did not.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class Table(Frozen):
     break_evens: tuple[BreakEven, ...]
     winner: str | None
     sentence: str
+    disturbed: str = ""
 
     @model_validator(mode="after")
     def _of_its_rows(self) -> Table:
@@ -113,4 +115,5 @@ def make_table(
         ),
         winner=outcome.winner,
         sentence=outcome.sentence,
+        disturbed=contest.disturbed,
     )

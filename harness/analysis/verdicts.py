@@ -52,6 +52,7 @@ class Pair(Frozen):
     estimate of one lies outside the other. `p` is that of the exact two-sided sign test,
     `p_equivalent` that of equivalence within `margin` (δ), neither of them corrected. `verdict`
     is corrected over `family` rows; `reason` says why it is not what the interval suggests.
+    `disturbed` says what others did in too many of its blocks: then nothing is told apart.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Pair(Frozen):
     family: int
     verdict: Verdict
     reason: str = ""
+    disturbed: str = ""
 
     @property
     def n(self) -> int:
@@ -83,7 +85,11 @@ class Pair(Frozen):
 
 
 def evidence(
-    label: str, baseline: str, logs: Sequence[float], margin: float = LEAST_MARGIN
+    label: str,
+    baseline: str,
+    logs: Sequence[float],
+    margin: float = LEAST_MARGIN,
+    disturbed: str = "",
 ) -> Pair:
     """The pair with these logarithms of block ratios, judged by itself.
 
@@ -91,7 +97,7 @@ def evidence(
     """
     speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
     p, p_equivalent = sign_p(logs), equivalence_p(logs, margin)
-    verdict, reason = _verdict(speed, p, p_equivalent, p, p_equivalent, margin, 1)
+    verdict, reason = _verdict(speed, p, p_equivalent, p, p_equivalent, margin, 1, disturbed)
     return Pair(
         label=label,
         baseline=baseline,
@@ -104,6 +110,7 @@ def evidence(
         family=1,
         verdict=verdict,
         reason=reason,
+        disturbed=disturbed,
     )
 
 
@@ -176,7 +183,7 @@ def percent(share: float) -> str:
 
 def _corrected(pair: Pair, differ: float, agree: float, family: int) -> Pair:
     verdict, reason = _verdict(
-        pair.speed, pair.p, pair.p_equivalent, differ, agree, pair.margin, family
+        pair.speed, pair.p, pair.p_equivalent, differ, agree, pair.margin, family, pair.disturbed
     )
     return pair.model_copy(update={"verdict": verdict, "reason": reason, "family": family})
 
@@ -189,11 +196,14 @@ def _verdict(
     agree: float,
     margin: float,
     family: int,
+    disturbed: str,
 ) -> tuple[Verdict, str]:
     """By the adjusted p values `differ` and `agree`; the plain ones only say why not.
 
     Equivalence first: a difference below δ is none, however surely it is there.
     """
+    if disturbed:
+        return "cannot tell", disturbed
     if agree <= LEVEL and margin <= MOST_MARGIN:
         wider = (hidden := _hidden(speed)) is not None and hidden > margin
         return "equivalent", f"its 90 % interval lies within {percent(margin)}" if wider else ""

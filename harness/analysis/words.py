@@ -168,7 +168,8 @@ def precision_sentence(standing: Standing) -> str:
         return f"{blocks}, until every ratio was known to {target}"
     if widest.half_width > standing.precision:
         return f"{blocks}; {name} is {how}" + ("" if wide else f", not {target}")
-    return f"{blocks}; every ratio is within {target}, but not yet for two blocks running"
+    running = "undisturbed blocks" if any(it.disturbed for it in standing.widths) else "blocks"
+    return f"{blocks}; every ratio is within {target}, but not yet for two {running} running"
 
 
 def aggregate_sentence(
@@ -189,19 +190,26 @@ def ranking(
     won: bool,
     back: Pair | None,
     others: int,
+    disturbed: str = "",
+    told: str = "",
 ) -> str:
     """Who is the fastest of a table, or why nobody is.
 
     `leader` is the winner, or else the first row that is ranked, None where there is none; `rivals`
     are the others that are, each with the pair in which the leader is compared with it, None where
     the two share no block. `back` is the row that takes the win back; `others` is the number of
-    setups that are not ranked.
+    setups that are not ranked. `disturbed` is why nothing may be told apart, and `told` what others
+    did in any of the blocks.
     """
     left_out = ""
     if others and leader:
         left_out = f" {others} setup{' is' if others == 1 else 's are'} not ranked."
     if leader is None:
         return "No winner: nothing here may be ranked."
+    if disturbed:
+        return f"No winner, cannot tell: {disturbed}.{left_out}"
+    if told:
+        left_out += f" Disturbed, yet few enough to count: {told}."
     if back:
         return _taken_back(leader, back) + left_out
     said = _won(order, leader, rivals) if won else _not_won(order, leader, rivals, bool(others))

@@ -7,11 +7,12 @@ burst on one core, two threads that work at once get no more of it than one.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
-THREADS = Path("/proc/self/task")
+from harness.runs.contention import queues
+
+SELF = Path("/proc/self")
 
 
 class Demand:
@@ -33,15 +34,4 @@ class Demand:
 
 def _asked() -> dict[str, float]:
     """Of every thread that lives, so far; without those of which the kernel counts nothing."""
-    seconds: dict[str, float] = {}
-    try:
-        threads = os.listdir(THREADS)
-    except OSError:
-        return seconds
-    for thread in threads:
-        try:
-            ran, waited, _ = (THREADS / thread / "schedstat").read_text(encoding="ascii").split()
-        except (OSError, ValueError):  # it has just ended, or nothing is counted here
-            continue
-        seconds[thread] = (int(ran) + int(waited)) / 1e9
-    return seconds
+    return {it.thread: it.ran + it.waited for it in queues(SELF)}

@@ -92,6 +92,8 @@ class _Told:
         if it.kind == "alone":
             who = f"only {it.labels[0]}" if it.labels else "nothing"
             return f"{who} may be ranked"
+        if it.disturbed:
+            return f"{it.disturbed}; run again on a quiet machine"
         said = by_evidence[self._advice.evidence](it)
         if it.kind != "cannot tell":
             return said

@@ -105,6 +105,7 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     floor = noise.fact(summary.noise)
     if floor:
         told.append(("Noise floor", floor))
+    told += [("Disturbed", line(it)) for it in noise.disturbed(summary.noise)]
     told.append(("Ended", _ended(run)))
     if command := to_decide(run, summary):
         told.append(("To decide what is open", line(command)))
@@ -262,6 +263,7 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             "the median of the ratios of two setups in the same blocks is not always the quotient "
             "of their two ratios to a third.",
         ),
+        ("Disturbed", noise.DISTURBED),
         (
             "Ranked",
             "Only setups whose certificate shows that they compute what the float64 reference "

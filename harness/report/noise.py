@@ -5,6 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.analysis.contention import (
+    DISTURBED_SHARE,
+    FIXED_LIMIT,
+    OTHERS_LIMIT,
+    OTHERS_WARNING,
+    STOLEN_LIMIT,
+    WAIT_LIMIT,
+    told,
+)
 from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.summary import Summary
@@ -23,6 +32,14 @@ REPEATED = (
     "both are kept and both count"
 )
 KEPT = "it is kept and counts, and this run makes no other for it"
+DISTURBED = (
+    "A block is disturbed where others held cores that a setup's threads needed: they took "
+    f"{percent(OTHERS_LIMIT)} of all cores from these threads, or {percent(OTHERS_WARNING)} of all "
+    f"cores while threads waited {percent(WAIT_LIMIT)} of their time; the hypervisor took "
+    f"{STOLEN_LIMIT:g} of a core; or a fixed computation took {FIXED_LIMIT:g} times its shortest "
+    "time. This slows setups unequally, so it does not cancel in ratios. A table with more than "
+    f"{percent(DISTURBED_SHARE)} of its blocks disturbed is not ranked."
+)
 LEAST_DRIFT = 2
 """Blocks without which there is no way from one to the next."""
 
@@ -55,6 +72,15 @@ def fact(noises: Sequence[ArenaNoise]) -> str:
             said.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
     names = listed(sorted({label(it.setup) for it in floors}))
     return f"{', '.join(said)} ({names} against itself)" if said else ""
+
+
+def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
+    """What others did in some blocks of a run, a line for each thing said."""
+    found = []
+    for noise in noises:
+        blocks = {it.block: it.around for it in noise.blocks if it.around and it.disturbed}
+        found.append(told((it.block for it in noise.blocks), blocks))
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _floor(half: float) -> str:
@@ -158,12 +184,15 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
         Column("noise score"),
         Column("stolen"),
         Column("pressure"),
+        Column("others"),
         Column("scatter"),
         Column("switches/s"),
         Column("load"),
         Column("remark", "text"),
     )
-    noisy = sum(bool(it.reason) for it in noise.blocks)
+    states = [it.state for it in noise.blocks]
+    noisy, disturbed = len(states) - states.count("calm"), states.count("disturbed")
+    worse = f", {disturbed} of them disturbed" if disturbed else ""
     return Section(
         anchor=f"blocks-{number}",
         task=line(noise.task),
@@ -171,7 +200,7 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
         place=_place(noise),
         scope=Scope(line(noise.task), noise.device),
         lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
-        f"{'was' if noisy == 1 else 'were'} noisy."
+        f"{'was' if noisy == 1 else 'were'} noisy{worse}."
         if noisy
         else "No block was noisy.",
         grid=Grid(columns, tuple(_block_row(it) for it in noise.blocks)),
@@ -179,7 +208,8 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
             f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
             "time that the hypervisor gave to others, in cores; pressure is the share of the time "
             "in which some task waited for a core; scatter is how much the same work varied from "
-            "round to round (the middle half of its times, over their median).",
+            "round to round (the middle half of its times, over their median); others are "
+            "cores that processes outside of this run used.",
         ),
     )
 
@@ -226,11 +256,19 @@ def _block_row(block: BlockNoise) -> tuple[Value, ...]:
         values.number(block.score),
         values.number(block.steal_share),
         values.share(block.pressure_share),
+        values.number(block.around.others if block.around else None),
         values.share(block.scatter),
         values.number(block.switches_per_second),
         values.number(block.load),
-        Value(line(block.reason)),
+        Value(line(_remark(block))),
     )
+
+
+def _remark(block: BlockNoise) -> str:
+    if not block.disturbed:
+        return block.reason
+    also = f"; {block.reason}" if block.reason else ""
+    return f"disturbed: {block.disturbed}{also}"
 
 
 def _place(noise: ArenaNoise) -> str:

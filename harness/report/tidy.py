@@ -187,7 +187,7 @@ def _pairs(summary: Summary) -> Iterator[Line]:
                 | {"phase": of.phase, "blocks": it.n, "interval_method": it.speed.method}
                 | bounds("speed_ratio", it.speed)
                 | mean
-                | it.model_dump(exclude={"label", "speed", "cross", "reason"})
+                | it.model_dump(exclude={"label", "speed", "cross", "reason", "disturbed"})
                 | {"reason": it.reason or None}
             )
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from harness.cells import Phase, Setup
-from harness.records import Record, Status
+from harness.records import Around, Record, Status
+from harness.runs.contention import Watcher
 from harness.runs.process import Worker, WorkerFailed
 from harness.runs.trial import Trial
 from harness.tasks.costs import train_flops
@@ -93,10 +94,14 @@ Launch = Callable[[Setup, str], Worker]
 
 
 class _BlockRun:
-    def __init__(self, block: Block, launch: Launch, observer: Observer) -> None:
+    def __init__(
+        self, block: Block, launch: Launch, observer: Observer, watcher: Watcher | None
+    ) -> None:
         self._block = block
         self._launch = launch
         self._observer = observer
+        self._watcher = watcher
+        self._around: Around | None = None
         self._random = random.Random(f"{block.name}/{block.seed}")
         self._alive: list[Trial] = []
         self._taken = 0
@@ -112,10 +117,8 @@ class _BlockRun:
                 self._load(together)
             for trial in self._shuffled(self._alive):
                 self._prepare(trial)
-            for round_ in range(block.rounds):
-                for phase in block.phases:
-                    for turn, trial in enumerate(self._shuffled(self._alive)):
-                        self._sample(trial, phase, round_, turn)
+            if block.phases:
+                self._take_turns()
             for epoch in range(block.task.epochs if block.trains else 0):
                 for trial in self._shuffled(it for it in self._alive if not it.setup.twin):
                     self._train(trial, epoch)
@@ -130,6 +133,18 @@ class _BlockRun:
                 self._end(trial, "interrupted", "the run ended before the trial did")
             raise
         self._observer.progress(block, "done", None, 1.0)
+
+    def _take_turns(self) -> None:
+        watcher = self._watcher
+        if watcher:
+            watcher.begin()
+        for round_ in range(self._block.rounds):
+            if watcher:
+                watcher.round(round_)
+            for phase in self._block.phases:
+                for turn, trial in enumerate(self._shuffled(self._alive)):
+                    self._sample(trial, phase, round_, turn)
+        self._around = watcher.end() if watcher else None
 
     def _load(self, setups: Iterable[Setup]) -> None:
         """Start workers, all of them before the first is waited for."""
@@ -239,6 +254,7 @@ class _BlockRun:
                 attempt=block.attempt,
                 alone=block.alone,
                 seed=block.seed,
+                around=self._around,
             )
         )
 
@@ -255,10 +271,13 @@ def _misfit(request: Request, reply: Reply) -> str:
     return f"answered {reply.answer!r} to {request.ask!r}, and not as it was asked"
 
 
-def run_block(block: Block, launch: Launch, observer: Observer) -> None:
+def run_block(
+    block: Block, launch: Launch, observer: Observer, watcher: Watcher | None = None
+) -> None:
     """Run a block to its end; every trial of it ends in exactly one record.
 
     A worker that fails leaves the others to go on. If the runner itself is stopped, the workers
-    are ended, their trials recorded as `interrupted`, and the exception goes on.
+    are ended, their trials recorded as `interrupted`, and the exception goes on. The watcher counts
+    what others do while turns are taken.
     """
-    _BlockRun(block, launch, observer).run()
+    _BlockRun(block, launch, observer, watcher).run()

@@ -31,6 +31,7 @@ from harness.tasks.frozen import Frozen
 
 SAMPLE_SECONDS = 0.01
 """How long a sample lasts: half of a turn."""
+WAIT_SECONDS = 60.0
 LEAST_MEMORY = 50_000_000
 """Bytes that a worker needs for itself, whatever its framework."""
 
@@ -43,7 +44,8 @@ class RunConfig(Frozen):
 
     `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
     0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
-    known so well. With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
+    known so well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all.
+    With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
     one setup of every arena takes part twice. With `fork`, workers that need not start alone are
     forked from a process that has imported their framework. No worker may have more than
     `memory_limit` bytes.
@@ -65,6 +67,7 @@ class RunConfig(Frozen):
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     least_blocks: Annotated[int, Field(ge=1, le=10_000)] = 8
     repeat_noisy: bool = True
+    wait: Annotated[float, Field(ge=0, le=3600)] = WAIT_SECONDS
     twin: bool = True
     fork: bool = True
     rounds: Annotated[int, Field(ge=1, le=10_000)]

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from harness.cells import Setup
 from harness.runs.block import Block, Observer, run_block
+from harness.runs.contention import Watcher
 from harness.runs.process import ROOT, Worker, WorkerFailed, WorkerProcess
 from harness.runs.stems import Stems, varies
 
@@ -58,7 +59,8 @@ class LocalEngine:
     def run(self, block: Block, observer: Observer) -> None:
         if self._stems and not block.alone:
             self._prepare(self._stems, block)
-        run_block(block, partial(self._launch, alone=block.alone), observer)
+        watcher = Watcher(block.setups[0].threads, block.rounds)
+        run_block(block, partial(self._launch, alone=block.alone), observer, watcher)
 
     def _prepare(self, stems: Stems, block: Block) -> None:
         if block.generation != self._generation:

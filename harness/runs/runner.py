@@ -21,6 +21,7 @@ from harness.records import Record, RunInfo, Unavailable
 from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
+from harness.runs.contention import QuietWait
 from harness.runs.engines import Engine
 from harness.runs.locks import Held, held
 from harness.runs.places import refuse_network, temporary_files, within
@@ -135,7 +136,7 @@ class Runner:
     """Runs the blocks of a plan; also the observer that keeps what they measure.
 
     No block is made for the sake of `unranked` setups' ratios alone; none is begun once `ending`
-    says so.
+    says so. Before each it waits for a `quiet` machine, where it is to.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class Runner:
         display: Display,
         unranked: Collection[Setup] = frozenset(),
         ending: Callable[[], bool] = lambda: False,
+        quiet: QuietWait | None = None,
     ) -> None:
         self._plan = plan
         self._name = name
@@ -158,6 +160,7 @@ class Runner:
         self._clock = Clock(plan.config)
         self._courses = courses(plan, unranked)
         self._ending = ending
+        self._quiet = quiet
         self._told = False  # that it is ending
         self._records: list[Record] = []  # of the block under way
 
@@ -188,6 +191,8 @@ class Runner:
             if self._ending():
                 return INTERRUPTED
             course, slot = following_slot
+            if self._quiet:
+                self._quiet.before(slot.setups[0].threads)
             many, seconds = self._left(end)
             block = self._block(slot, done)
             self._display.block(taken + 1, taken + many, block, seconds)
@@ -216,7 +221,8 @@ class Runner:
         if why := course.noise(slot.number):
             more = course.added > added and not course.reached
             also = "one is added" if more else "no more are added"
-            self._display.note(f"{where} was noisy: {why}; it counts, and {also}")
+            state = course.state(slot.number)
+            self._display.note(f"{where} was {state}: {why}; it counts, and {also}")
         if course.reached and not reached:
             self._display.note(f"{where}: precision reached, no more are timed")
         elif rests := sorted({it.label for it in course.resting - resting if not it.twin}):

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.noise import block_noise, noisy
+from harness.analysis.contention import by_block
+from harness.analysis.noise import BlockNoise, State, block_noise
 from harness.analysis.stopping import Standing, standing
 from harness.cells import Setup
 from harness.records import Record
@@ -87,7 +88,7 @@ class Course:
         self._config = config
         self._unranked = unranked
         self._done: dict[int, Sequence[Record]] = {}
-        self._noise: dict[int, str] = {}
+        self._noise: dict[int, BlockNoise] = {}
         self.resting: frozenset[Setup] = frozenset()
         self.reached = False
 
@@ -99,7 +100,8 @@ class Course:
         """A block is done."""
         config = self._config
         self._done[number] = records
-        self._noise[number] = noisy(block_noise(records)) if config.repeat_noisy else ""
+        everything = [it for own in self._done.values() for it in own]
+        self._noise[number] = block_noise(records, by_block(everything).get(number))
         if config.precision is not None:
             so_far = [
                 record
@@ -117,13 +119,22 @@ class Course:
         return len(self._done)
 
     def noise(self, number: int) -> str:
-        """Why a block that is done counts as noisy; empty if it does not."""
-        return self._noise[number]
+        """Why a block that is done counts as noisy or disturbed; empty if it counts as neither.
+
+        Of one that is only noisy nothing is said where none is added for it.
+        """
+        found = self._noise[number]
+        return found.disturbed or (found.reason if self._config.repeat_noisy else "")
+
+    def state(self, number: int) -> State:
+        return self._noise[number].state
 
     @property
     def added(self) -> int:
         """Blocks added for noisy ones, as far as the rule allows."""
-        return min(self._config.blocks // MOST_ADDED, sum(map(bool, self._noise.values())))
+        if not self._config.repeat_noisy:
+            return 0
+        return min(self._config.blocks // MOST_ADDED, sum(map(bool, map(self.noise, self._noise))))
 
     def covers(self, number: int, records: Iterable[Record]) -> bool:
         """Whether these are all that the block was to have: a killed run began some only."""
@@ -153,7 +164,7 @@ def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:
     """
     if now.blocks < now.least_blocks:
         return []
-    open_ = [it for it in now.widths if not (it.known and it.n >= now.least_blocks)]
+    open_ = [it for it in now.widths if not (it.known and it.calm >= now.least_blocks)]
     going_on = {(it.lane, label) for it in open_ for label in (it.label, it.baseline)}
     return [it for it in setups if (it.lane, it.original.label) not in going_on]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harness.cells import Phase, Setup
 from harness.certificates import Finding
 from harness.privacy import clean, cleaned
-from harness.records import Epoch, PhaseRecord, Quality, Record, Sample, Status
+from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.process import Worker
 from harness.worker.messages import Finished, Loaded, Prepared
 
@@ -59,6 +59,7 @@ class Trial:
         attempt: int,
         alone: bool,
         seed: int,
+        around: Around | None = None,
     ) -> Record:
         """What is kept of it, with nothing private in its texts."""
         failed = status != "ok" and self.worker is not None
@@ -81,6 +82,7 @@ class Trial:
             settings_before=cleaned(self.prepared.settings) if self.prepared else {},
             limits=self.finished.limits if self.finished else None,
             checks=self._checks(),
+            around=around,
         )
 
     def _checks(self) -> tuple[Finding, ...]:

@@ -90,7 +90,7 @@ CASES = [
     ("other work", busy(busy_cores=1.4, busy=NODE), "unfit", "2 × node 110 %, cc1plus 30 %"),
     ("other work", busy(busy_cores=0.3, busy=NODE[2:]), "warning", "cc1plus 30 %"),
     ("other work", busy(busy_cores=1.0, busy=()), "unfit", "came and went"),
-    ("other work", busy(busy_cores=None, busy=NODE), "unfit", "1.41 of 4 cores"),
+    ("other work", busy(busy_cores=None, busy=NODE), "unfit", "1.4 of 4 cores"),
     ("load", {"load": 2.5}, "warning", "2.50"),
     ("steal", busy(steal_cores=0.2), "unfit", "0.20 of a core"),
     ("steal", working(steal_cores=0.03), "warning", "0.03 of a core"),

@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.runs import runner
 from harness.runs.block import Block, run_block
 from harness.runs.config import resolve
+from harness.runs.contention import QuietWait
 from harness.runs.plan import Arena, Plan
 from harness.runs.resuming import finished_blocks
 from harness.runs.store import create
@@ -121,6 +122,23 @@ def test_one_block_of_every_arena_before_the_second_of_any(tmp_path, clock):
     assert {it.status for it in loaded.records} == {"ok"}
     assert loaded.stopped_by == "all blocks done"
     assert loaded.seconds == 60.0
+
+
+def test_before_every_block_it_waits_for_a_quiet_machine(tmp_path, clock):
+    waited = []
+
+    class Patient(QuietWait):
+        def before(self, threads):
+            waited.append((len(engine.blocks), threads))
+
+    engine, one = FakeEngine(clock), plan(tmp_path, tasks=(TASK,))
+    with create(tmp_path) as store:
+        store.add_run(runner.make_info(one, "a-run"), one.tasks)
+        wait, data = Patient(60.0, print), {TASK.data: tmp_path}
+        runner.Runner(one, "a-run", store, engine, data, Quiet(), quiet=wait).run(
+            finished_blocks(())
+        )
+    assert waited == [(0, 1), (1, 1), (2, 1)]
 
 
 def field(tmp_path, **flags) -> Plan:

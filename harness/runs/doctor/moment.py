@@ -10,12 +10,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from harness.analysis.contention import OTHERS_LIMIT, OTHERS_WARNING, used_by_others
 from harness.analysis.noise import PRESSURE_LIMIT, STEAL_LIMIT
 from harness.runs.doctor.said import Level, Said, graded, percent, size
 from harness.runs.doctor.vitals import Busy, Facts, Watch
 
-BUSY_SHARES = (0.05, 0.25)
-"""Of all usable cores, from where on other processes are worth a warning, and spoil a run."""
+BUSY_SHARES = (OTHERS_WARNING, OTHERS_LIMIT)
+"""Of all usable cores, from where on other processes are worth a warning, and disturb a block."""
 SHOWN_SHARE = 0.02
 """Of a core: a process that takes less is not named."""
 SWAP_SPOILS = 1_000_000
@@ -30,7 +31,7 @@ def other_work(facts: Facts) -> Said | None:
         return None
     busy = max(watch.busy_cores or 0.0, sum(it.share for it in seen))
     level = graded(busy / facts.cores, *BUSY_SHARES)
-    found = f"others keep {busy:.2f} of {facts.cores} cores busy"
+    found = used_by_others(busy, facts.cores, past=False)
     if level == "ok":
         return Said(level, found)
     named = _named(seen)

@@ -16,6 +16,7 @@ import psutil
 
 from harness.runs.cgroups import ROOT, groups, quota, usable
 from harness.runs.cgroups import text_of as _text
+from harness.runs.contention import core_times
 from harness.runs.doctor.vitals import Counted, Facts, watched
 from harness.runs.places import filesystem
 
@@ -67,7 +68,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
 def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
     """All counters now. The doctor's own time is left out as far as it is known."""
     own = time.process_time()
-    times = _cpu_times(cpus, root)
+    times = core_times(cpus, root)
     swap = psutil.swap_memory()
     return Counted(
         at=time.perf_counter(),
@@ -79,9 +80,9 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
             for it in psutil.process_iter(["name", "cpu_times"])
             if it.info["cpu_times"] is not None and it.pid != os.getpid()
         },
-        busy=times[0] - own if times else None,
-        steal=times[1] if times else None,
-        uptime=times[2] if times else None,
+        busy=times.busy - own if times else None,
+        steal=times.stolen if times else None,
+        uptime=times.everything if times else None,
         swapped=swap.sin + swap.sout,
         pressure={
             name: waited
@@ -91,19 +92,6 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
         throttled=_throttled(root),
         overheated=_overheated(cpus, root),
     )
-
-
-def _cpu_times(cpus: frozenset[int], root: Path) -> tuple[float, float, float] | None:
-    """Busy, stolen and all time of these cores: proc(5), `/proc/stat`."""
-    wanted = {f"cpu{it}" for it in cpus}
-    rows = [line.split() for line in _text(root / "proc/stat").splitlines()]
-    ticks = [[int(it) for it in row[1:]] for row in rows if row and row[0] in wanted]
-    if not ticks or min(map(len, ticks)) < 8:
-        return None
-    second = os.sysconf("SC_CLK_TCK")
-    busy = sum(row[0] + row[1] + row[2] + row[5] + row[6] for row in ticks)
-    stolen, everything = sum(row[7] for row in ticks), sum(sum(row[:8]) for row in ticks)
-    return busy / second, stolen / second, everything / second
 
 
 def _waited(path: Path) -> float | None:

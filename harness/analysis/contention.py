@@ -1,0 +1,149 @@
+"""Disturbed blocks: those in which others held cores that the threads of a framework needed.
+
+Turns cancel what slows all setups alike. Waiting for a core does not: of threads that wait for each
+other one is late in every step, of threads that share out their work none. So a ratio that is made
+in a disturbed block is biased, and more blocks do not help. What decides are counters that know
+nothing of ratios; the limits below are declared before any run.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.records import Around, Record
+from harness.tasks.frozen import Frozen
+
+OTHERS_LIMIT = 0.125
+"""Share of the usable cores that others take from the threads of a setup: a quarter of a core of
+two. Cores that the threads leave free may be taken."""
+OTHERS_WARNING = 0.05
+"""From here on others are there, and a thread that waits may wait for them."""
+WAIT_LIMIT = 0.20
+"""Share of their time that the run's threads stood in line for a core, where others are there. On a
+machine of their own the threads of some frameworks also displace each other."""
+STOLEN_LIMIT = 0.25
+"""Cores that the hypervisor gave to others: as much as OTHERS_LIMIT of two."""
+FIXED_LIMIT = 1.5
+"""How many times its shortest time of the run a fixed computation takes, the median of a block."""
+DISTURBED_SHARE = 0.25
+"""A comparison with a larger share of disturbed blocks is not judged. With two such blocks of nine,
+both off to one side, its 95 % interval still holds the ratio in 94 % of runs; with four of nine in
+81 %."""
+
+
+class Disturbance(Frozen):
+    """What disturbed one block, by the largest of its counters over their limits.
+
+    `others` are cores of `cores` that other processes used; `waited` is a share of the threads'
+    time, `stolen` cores, `slowed` how many times its shortest time the fixed computation took.
+    """
+
+    cores: int
+    others: float | None = None
+    waited: float | None = None
+    stolen: float | None = None
+    slowed: float | None = None
+    cause: str = ""
+    """`others`, `waited`, `stolen` or `slowed`; empty where the block is not disturbed."""
+
+
+def crowding(others: float, cores: int, threads: int) -> float:
+    """The share of all cores that others take from so many threads."""
+    return max(0.0, others - max(0, cores - threads)) / cores
+
+
+def used_by_others(others: float, cores: int, *, past: bool = True) -> str:
+    """The one sentence that a run and the doctor say of it."""
+    return f"other processes {'used' if past else 'use'} {others:.1f} of {cores} cores"
+
+
+def disturbances(records: Iterable[Record]) -> dict[int, Disturbance]:
+    """The disturbed blocks of one arena, all its records given."""
+    return {block: it for block, it in by_block(records).items() if it.cause}
+
+
+def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
+    """Every block of one arena in which others were counted, all its records given."""
+    blocks: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.around:
+            blocks[record.block].append(record)
+    fixed = [it for own in blocks.values() for it in (own[0].around or _NOTHING).fixed]
+    shortest = min(fixed, default=None)
+    return {block: surroundings(own, shortest) for block, own in blocks.items()}
+
+
+def surroundings(records: Sequence[Record], shortest: float | None) -> Disturbance:
+    """What one block's counters say, all its records given; `shortest` is the time of the fixed
+    computation that its median is compared with."""
+    around, setup = records[0].around or _NOTHING, records[0].setup
+    others = None
+    if around.others_seconds is not None:
+        others = min(float(around.cores), around.others_seconds / around.seconds)
+    waited = None
+    if around.waited_seconds is not None and around.ran_seconds + around.waited_seconds > 0:
+        waited = around.waited_seconds / (around.ran_seconds + around.waited_seconds)
+    stolen = None if around.stolen_seconds is None else around.stolen_seconds / around.seconds
+    slowed = statistics.median(around.fixed) / shortest if shortest and around.fixed else None
+    over = {
+        "others": crowding(others or 0.0, around.cores, setup.threads) / OTHERS_LIMIT,
+        "waited": (waited or 0.0) / WAIT_LIMIT
+        if (others or 0.0) / around.cores >= OTHERS_WARNING
+        else 0.0,
+        "stolen": (stolen or 0.0) / STOLEN_LIMIT,
+        "slowed": (slowed or 0.0) / FIXED_LIMIT,
+    }
+    # Who is seen at work is named before what follows from it.
+    cause = next((it for it, score in over.items() if score >= 1), "")
+    return Disturbance(
+        cores=around.cores,
+        others=others,
+        waited=waited,
+        stolen=stolen,
+        slowed=slowed,
+        cause=cause,
+    )
+
+
+def reason(blocks: Iterable[int], disturbed: Mapping[int, Disturbance]) -> str:
+    """Why a comparison over these blocks is not judged; empty where it may be."""
+    all_blocks = list(blocks)
+    bad = [it for it in all_blocks if it in disturbed]
+    return told(all_blocks, disturbed) if len(bad) > DISTURBED_SHARE * len(all_blocks) else ""
+
+
+def told(blocks: Iterable[int], disturbed: Mapping[int, Disturbance]) -> str:
+    """What disturbed some of these blocks, e.g. `other processes used 1.9 of 2 cores in 8 of 9
+    blocks`; empty where none was."""
+    all_blocks = list(blocks)
+    bad = [disturbed[it] for it in all_blocks if it in disturbed]
+    if not bad:
+        return ""
+    causes = [it.cause for it in bad]
+    most = max(dict.fromkeys(causes), key=causes.count)
+    middle = _middle([it for it in bad if it.cause == most])
+    many = f"{len(bad)} of {len(all_blocks)} block{'' if len(all_blocks) == 1 else 's'}"
+    return f"{why(middle)} in {many}"
+
+
+def why(it: Disturbance) -> str:
+    """What disturbed a block; empty where nothing did."""
+    said = {
+        "others": used_by_others(it.others or 0.0, it.cores),
+        "waited": f"{100 * (it.waited or 0):.0f} % of their time threads waited for a core",
+        "stolen": f"the hypervisor took {it.stolen or 0:.2f} of a core",
+        "slowed": f"a fixed computation took {it.slowed or 0:.1f} × its shortest time",
+    }
+    return said.get(it.cause, "")
+
+
+def _middle(alike: Sequence[Disturbance]) -> Disturbance:
+    """The one in the middle of some with the same cause."""
+    cause = alike[0].cause
+    ordered = sorted(alike, key=lambda it: getattr(it, cause))
+    return ordered[len(ordered) // 2]
+
+
+_NOTHING = Around(seconds=1.0, cores=1)

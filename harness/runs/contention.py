@@ -1,0 +1,223 @@
+"""Who else uses the cores: the machine's counters, less what this process and its children use.
+
+None of it knows of ratios or of frameworks. A fact that this system does not tell is None. `root`
+stands for `/`, so that tests can lay out a machine of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.analysis.contention import OTHERS_LIMIT, crowding, used_by_others
+from harness.records import Around
+from harness.runs.cgroups import ROOT, text_of, usable
+
+LOOK_SECONDS = 0.2
+"""Long enough for a counter that grows in steps of 10 ms."""
+PORTION, PORTIONS = bytes(1 << 18), 16
+"""What each thread of the fixed computation hashes: 2 to 10 ms of work in a core's own cache."""
+MOST_FIXED = 8
+"""How often a block makes the fixed computation, at most."""
+
+
+class CoreTimes(NamedTuple):
+    """Seconds since the machine started, of some cores together."""
+
+    busy: float
+    stolen: float
+    everything: float
+
+
+class Queue(NamedTuple):
+    """Seconds in which a thread ran, and in which it stood in line for a core."""
+
+    thread: str
+    ran: float
+    waited: float
+
+
+class Used(NamedTuple):
+    """What the machine and this process with all its descendants have used so far, in seconds.
+
+    `busy` and `stolen` are those of all usable cores; `own` is CPU time, ended children included;
+    `ran` and `waited` are of the threads that live: the time they ran, and stood in line for a
+    core.
+    """
+
+    at: float
+    busy: float | None
+    stolen: float | None
+    own: float
+    ran: float
+    waited: float | None
+
+
+def core_times(cpus: frozenset[int], root: Path = ROOT) -> CoreTimes | None:
+    """Busy, stolen and all time of these cores: proc(5), `/proc/stat`."""
+    wanted = {f"cpu{it}" for it in cpus}
+    rows = [line.split() for line in text_of(root / "proc/stat").splitlines()]
+    ticks = [[int(it) for it in row[1:]] for row in rows if row and row[0] in wanted]
+    if not ticks or min(map(len, ticks)) < 8:
+        return None
+    second = os.sysconf("SC_CLK_TCK")
+    busy = sum(row[0] + row[1] + row[2] + row[5] + row[6] for row in ticks)
+    stolen, everything = sum(row[7] for row in ticks), sum(sum(row[:8]) for row in ticks)
+    return CoreTimes(busy / second, stolen / second, everything / second)
+
+
+def used(root: Path = ROOT) -> Used:
+    """All counters now. What their reading takes is this process's own CPU time."""
+    own, folders = _family(root)
+    threads = [it for folder in folders for it in queues(folder)]
+    times = core_times(usable(), root)
+    return Used(
+        at=time.perf_counter(),
+        busy=times.busy if times else None,
+        stolen=times.stolen if times else None,
+        own=own,
+        ran=sum(it.ran for it in threads),
+        waited=sum(it.waited for it in threads) if threads else None,
+    )
+
+
+def _family(root: Path) -> tuple[float, list[Path]]:
+    """CPU seconds of this process and its descendants, and their folders in /proc.
+
+    The time of a child that has ended is its parent's from then on, as soon as it is waited for.
+    """
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for folder in (root / "proc").glob("[0-9]*"):
+        # The name, in brackets, may hold anything.
+        fields = text_of(folder / "stat").rpartition(")")[2].split()
+        if len(fields) > 14:
+            number = int(folder.name)
+            parents[number] = int(fields[1])
+            seconds[number] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    ours = {os.getpid()}
+    while more := {it for it, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(seconds.get(it, 0.0) for it in ours), [root / "proc" / str(it) for it in ours]
+
+
+def queues(folder: Path) -> Iterator[Queue]:
+    """Every thread of the process with this folder in /proc; none where the kernel does not count.
+
+    A thread that has just ended is left out.
+    """
+    for thread in folder.glob("task/*"):
+        words = text_of(thread / "schedstat").split()
+        if len(words) == 3:
+            yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
+
+
+class Watcher:
+    """Counts while the turns of one block are taken. `begin`, then `round` before each, `end`."""
+
+    def __init__(self, threads: int, rounds: int) -> None:
+        self._threads, self._every = threads, max(1, rounds // MOST_FIXED)
+        self._fixed: list[float] = []
+        self._before: Used | None = None
+
+    def begin(self) -> None:
+        self._before = used()
+
+    def round(self, number: int) -> None:
+        if number % self._every == 0:
+            self._fixed.append(fixed_seconds(min(self._threads, len(usable()))))
+
+    def end(self) -> Around | None:
+        """What was counted since `begin`; None where nothing was begun."""
+        before = self._before
+        if before is None:
+            return None
+        after = used()
+        return Around(
+            seconds=after.at - before.at,
+            cores=len(usable()),
+            others_seconds=_others(before, after),
+            stolen_seconds=_grown(before.stolen, after.stolen),
+            ran_seconds=_grown(before.ran, after.ran) or 0.0,
+            waited_seconds=_grown(before.waited, after.waited),
+            fixed=tuple(self._fixed),
+        )
+
+
+def _others(before: Used, after: Used) -> float | None:
+    if before.busy is None or after.busy is None:
+        return None
+    return max(0.0, (after.busy - before.busy) - (after.own - before.own))
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    """A thread that ended meanwhile takes its times along: never less than nothing."""
+    return None if before is None or after is None else max(0.0, after - before)
+
+
+def others(seconds: float = LOOK_SECONDS) -> float | None:
+    """Cores that other processes keep busy, watched for a moment in which this one sleeps."""
+    before = used()
+    time.sleep(seconds)
+    after = used()
+    found = _others(before, after)
+    return None if found is None else found / (after.at - before.at)
+
+
+def fixed_seconds(threads: int) -> float:
+    """How long the same computation takes, so many threads of it side by side.
+
+    It ends with the last of them, as a step of a framework does whose threads wait for each other.
+    """
+    workers = [threading.Thread(target=_fixed_work) for _ in range(threads)]
+    begin = time.perf_counter()
+    for it in workers:
+        it.start()
+    for it in workers:
+        it.join()
+    return time.perf_counter() - begin
+
+
+def _fixed_work() -> None:
+    digest = hashlib.sha256()
+    for _ in range(PORTIONS):
+        digest.update(PORTION)  # without Python's global lock: portions are large
+
+
+class QuietWait:
+    """Waits before blocks until others leave the cores alone; no longer than `most` s in all."""
+
+    def __init__(
+        self,
+        most: float,
+        note: Callable[[str], None],
+        ending: Callable[[], bool] = lambda: False,
+        look: Callable[[], float | None] = others,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._left, self._note, self._ending = most, note, ending
+        self._look, self._clock = look, clock
+
+    def before(self, threads: int) -> None:
+        """Return when a block of so many threads may begin."""
+        told = False
+        while self._left > 0 and not self._ending():
+            begin = self._clock()
+            busy, cores = self._look(), len(usable())
+            if busy is None or crowding(busy, cores, threads) < OTHERS_LIMIT:
+                return
+            if not told:
+                said = used_by_others(busy, cores, past=False)
+                self._note(
+                    f"{said}: waiting for a quiet machine, {self._left:.0f} s at most "
+                    "(--no-wait: do not wait)"
+                )
+                told = True
+            self._left -= self._clock() - begin
+        if told and not self._ending():
+            self._note("the machine is still busy: measuring all the same")
