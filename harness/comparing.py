@@ -21,7 +21,7 @@ def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
     chosen = format_ or _SUFFIXES.get(Path(to).suffix, "terminal")
     if chosen not in FORMATS:
         raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
-    found = compared(find(a, output), find(b, output))
+    found = compared(find(a, output, tables=False), find(b, output, tables=False))
     if chosen == "terminal" and to == STDOUT:
         render(found, Console())
         return

@@ -21,6 +21,7 @@ from harness.errors import (
     UsageError,
     unknown,
 )
+from harness.frameworks import absence, frameworks, modes_of, undeclared
 from harness.gate import saving
 from harness.gate.baseline import Baseline, new_path, read, write
 from harness.gate.check import ENDS, Checked, check
@@ -29,6 +30,7 @@ from harness.gate.judging import Limits
 from harness.report.gate import markdown, render
 from harness.runs.config import config_of, parse_precision, resolve
 from harness.runs.locks import measuring_alone
+from harness.runs.places import write_whole
 from harness.runs.plan import Arena, Plan, make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
@@ -107,7 +109,7 @@ def gate(
         checked = check(plan, baseline, against, limits, told, scratch, clocked=clocked)
     if comment is not None:
         try:
-            comment.write_text(markdown(checked), encoding="utf-8")
+            write_whole(comment, markdown(checked).encode("utf-8"))
         except OSError as error:
             raise UsageError(f"{comment}: {error.strerror or error}") from None
     if as_json:
@@ -164,6 +166,7 @@ def _plan(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
     own = plan.config.task_file
     _refuse_other_tasks(tasks, Path(own) if own else None)
     setups = _fitting(baseline, flags)
+    _refuse_lost_frameworks(setups)
     return replace(plan, arenas=tuple(Arena(tasks[it.task], (it,)) for it in setups))
 
 
@@ -202,6 +205,17 @@ def _refuse_other_tasks(tasks: Mapping[str, Task], own: Path | None) -> None:
                 f"task {name!r} is another one by now (digest {now.digest}, in the baseline "
                 f"{tasks[name].digest}); save a new baseline"
             )
+
+
+def _refuse_lost_frameworks(setups: Sequence[Setup]) -> None:
+    known = frameworks()
+    for name in dict.fromkeys(it.framework for it in setups):
+        why = absence(known[name]) if name in known else undeclared().get(name, "not known here")
+        if why:
+            raise NotComparable(f"{name}: {why}; choose what else the baseline has with -f")
+    for setup in setups:
+        if setup.mode not in modes_of(known[setup.framework], setup.lane):
+            raise NotComparable(f"{setup.label}: {setup.framework} has no such mode by now")
 
 
 def _refuse_absent(plan: Plan, flags: Mapping[str, Any]) -> None:

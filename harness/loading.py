@@ -98,9 +98,9 @@ class Place(NamedTuple):
     def stored(self) -> bool:
         return not self.path.is_file()
 
-    def load(self) -> Results:
+    def load(self, tables: bool = True) -> Results:
         if not self.stored:
-            return Results(None, _document(self.path))
+            return Results(None, _document(self.path, tables))
         with open_existing(self.path) as store:
             return Results(store.load(self.named(store)))
 
@@ -117,12 +117,12 @@ def load(path: Path, run: str | None = None) -> Results:
     return _at(path, run).load()
 
 
-def find(name: str | None, output: Path) -> Results:
+def find(name: str | None, output: Path, tables: bool = True) -> Results:
     """A run as the command line names it: a path, or a name in the results directory `output`.
 
-    Without a name it is the latest one there.
+    Without a name it is the latest one there. Without `tables` those of a `run.json` are not read.
     """
-    return _named(name, output).load()
+    return _named(name, output).load(tables)
 
 
 def lines_of(
@@ -168,7 +168,7 @@ def _at(path: Path, run: str | None = None) -> Place:
     return Place(path, run)
 
 
-def _document(path: Path) -> RunDocument:
+def _document(path: Path, tables: bool) -> RunDocument:
     from pydantic import ValidationError
     from pydantic_core import from_json
 
@@ -176,7 +176,7 @@ def _document(path: Path) -> RunDocument:
         content: Any = from_json(path.read_bytes())
         version = content["schema_version"]
         if version == RUN_SCHEMA_VERSION:
-            return read_document(content)
+            return read_document(content, tables)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except ValidationError as error:

@@ -69,10 +69,12 @@ def test_what_is_timed_is_timed_alone(tmp_path, monkeypatch):
 BAD_INPUT = [
     (("check",), 2, "--baseline NAME"),
     (("check", "--baseline", "../odd"), 2, "a name has letters"),
-    (("check", "--baseline", "never"), 3, "there is: before"),
+    (("check", "--baseline", "never"), 3, "there is: before, lost, mode"),
     (("check", "--baseline", "odd"), 4, "not a baseline"),
     (("check", "--baseline", "other"), 4, "is another one by now"),
     (("check", "--baseline", "before", "-f", "reference:eager"), 3, "has no 'reference:eager'"),
+    (("check", "--baseline", "lost"), 4, "lost: not known here"),
+    (("check", "--baseline", "mode"), 4, "reference has no such mode"),
     (("check", "--baseline", "before", "--set", "batch_size=8"), 2, "--set is for saving"),
     (("check", "--baseline", "before", "--against", "no-such-revision"), 2, "no git revision"),
     (("check", "--baseline", "before", "--fail-on", "speed"), 2, "speed:5%"),
@@ -98,6 +100,9 @@ def test_bad_input_is_one_error(tmp_path, monkeypatch, capsys, words, code, mess
     baselines.write(make_baseline(), tmp_path / "results")
     other = make_baseline(make_entry(setup), tasks=(task,), name="other")
     baselines.write(other, tmp_path / "results")
+    for name, label in (("lost", "lost:eager"), ("mode", "reference:backwards")):
+        entry = make_entry(make_setup(TASK, label))
+        baselines.write(make_baseline(entry, name=name), tmp_path / "results")
     (tmp_path / "results" / "baselines" / "odd.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     with pytest.raises((errors.HarnessError, typer.TyperException)) as caught:

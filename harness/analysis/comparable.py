@@ -49,14 +49,16 @@ def missing(
     side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
 ) -> Iterator[Apart]:
     there = {it.key for it in theirs}
-    near: dict[tuple[str, ...], dict[Setup, None]] = defaultdict(dict)
+    lacking = [it for it in ours if it.key not in there]
+    if not lacking:
+        return
+    near: dict[tuple[str, ...], list[Setup]] = defaultdict(list)
     for it in theirs:
         for key in _near(it):
-            near[key][it.setup] = None
-    for it in ours:
-        if it.key not in there:
-            others = {setup: None for key in _near(it) for setup in near.get(key, ())}
-            yield Apart(side=side, cell=cell_name(it), reason=_why_missing(it.setup, others))
+            near[key].append(it.setup)
+    for it in lacking:
+        others = [setup for key in _near(it) for setup in near.get(key, ())]
+        yield Apart(side=side, cell=cell_name(it), reason=_why_missing(it.setup, others))
 
 
 def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:

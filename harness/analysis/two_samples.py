@@ -21,6 +21,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from harness.analysis.intervals import CONFIDENCE, Interval, exact_ends, exp, rank, variance
 from harness.analysis.student import quantile
@@ -54,20 +55,31 @@ def shift_ends(before: Logs, after: Logs, confidence: float) -> tuple[float, flo
     early, late = _reach(before, confidence), _reach(after, confidence)
     if early is None or late is None:
         return None
-    gap = statistics.median(after) - statistics.median(before)
+    gap = _ordered(tuple(after)).median - _ordered(tuple(before)).median
     return gap - math.hypot(late[0], early[1]), gap + math.hypot(late[1], early[0])
 
 
 def _reach(values: Logs, confidence: float) -> tuple[float, float] | None:
     """How far the median may lie below and above the one that was found."""
-    ends = exact_ends(sorted(values), confidence)
+    sample = _ordered(tuple(values))
+    ends = exact_ends(sample.values, confidence)
     if ends is None:
         return None
-    middle, wider = statistics.median(values), dependence(tuple(values))
-    return wider * (middle - ends[0]), wider * (ends[1] - middle)
+    return sample.wider * (sample.median - ends[0]), sample.wider * (ends[1] - sample.median)
+
+
+class _Ordered(NamedTuple):
+    values: tuple[float, ...]
+    median: float
+    wider: float
 
 
 @functools.lru_cache(maxsize=256)
+def _ordered(values: tuple[float, ...]) -> _Ordered:
+    """What the ends at every level are made of."""
+    return _Ordered(tuple(sorted(values)), statistics.median(values), dependence(values))
+
+
 def dependence(values: tuple[float, ...]) -> float:
     """How many times as wide an interval has to be for values that resemble their neighbours.
 

@@ -51,6 +51,8 @@ def sheet(text: str) -> str:
 
 
 def _visible(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text.replace("\n", " ").replace("\t", " ")
     text = _ESCAPE_SEQUENCE.sub("", text)
     return "".join(_shown(it) for it in text)
 

@@ -113,6 +113,8 @@ def _state(name: str, directory: Path, file: File) -> FileState:
 
 def _fetch_file(file: File, folder: Path, mirrors: tuple[str, ...], progress: bool) -> None:
     said = []
+    if _part(folder, file).is_symlink():  # the bytes would be written where it leads
+        _part(folder, file).unlink()
     for mirror in mirrors:
         answer = _ask(mirror, file, folder, progress)
         if answer is None:

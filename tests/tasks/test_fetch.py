@@ -205,6 +205,16 @@ def test_a_foreign_part_does_no_harm(server, tmp_path, extra):
     assert server.seen[-1].range is None
 
 
+def test_a_part_that_is_a_link_is_not_written_through(server, tmp_path):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "theirs").write_bytes(ARCHIVE[:100])
+    (tmp_path / "small/images.gz.part").symlink_to(tmp_path / "theirs")
+    server.files = {"/a/images.gz": Served(ARCHIVE)}
+    fetch("small", tmp_path, sources(server, "a"), progress=False)
+    assert (tmp_path / "theirs").read_bytes() == ARCHIVE[:100]
+    assert not (tmp_path / "small/images.gz").is_symlink()
+
+
 def test_a_part_that_the_server_does_not_know_is_dropped(server, tmp_path):
     (tmp_path / "small").mkdir()
     (tmp_path / "small/images.gz.part").write_bytes(b"x" * 1000)
