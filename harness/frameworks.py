@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import impls
 from harness.adapter import Framework
-from harness.cells import Lane
+from harness.cells import Lane, Setup
 from harness.errors import UsageError, first_problem, unknown
 
 PLACE = Path(__file__).parents[1]
@@ -159,6 +159,12 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     if lane == "identical":
         return dict(framework.modes)
     return {mode: own.line for mode, own in framework.idioms.items()}
+
+
+def matches(setup: Setup, pattern: str) -> bool:
+    """Whether a pattern such as `torch*` or `pytorch:e*` names a setup's framework and mode."""
+    whole = pattern if ":" in pattern else f"{pattern}:*"
+    return fnmatch.fnmatchcase(f"{setup.framework}:{setup.mode}", whole)
 
 
 def select(

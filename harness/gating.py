@@ -21,7 +21,7 @@ from harness.errors import (
     UsageError,
     unknown,
 )
-from harness.frameworks import absence, frameworks, modes_of, undeclared
+from harness.frameworks import absence, frameworks, matches, modes_of, undeclared
 from harness.gate import saving
 from harness.gate.baseline import Baseline, new_path, read, write
 from harness.gate.check import ENDS, Checked, check
@@ -172,9 +172,7 @@ def _plan(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
 
 FITS: Mapping[str, Callable[[Setup, Any], bool]] = {
     "tasks": lambda it, word: fnmatchcase(it.task, word),
-    "frameworks": lambda it, word: fnmatchcase(
-        f"{it.framework}:{it.mode}", word if ":" in word else f"{word}:*"
-    ),
+    "frameworks": matches,
     "lanes": lambda it, word: word in (it.lane, "both"),
     "devices": lambda it, word: it.device.split(":")[0] == word or it.device == word,
     "threads": lambda it, word: it.threads == word,

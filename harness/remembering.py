@@ -8,14 +8,13 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness.adapter import Setting
+from harness.analysis.comparable import same_machine
 from harness.analysis.history import METRICS, Series, series
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import PHASE_ALIASES, PHASES
 from harness.console import Console
 from harness.errors import StoreError, UsageError, unknown
-from harness.frameworks import default_modes
-from harness.gate.check import SAME_MACHINE
+from harness.frameworks import default_modes, matches
 from harness.records import RunInfo
 from harness.report.history import render, write
 from harness.runs.places import within
@@ -61,7 +60,7 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
         except StoreError as error:
             damage[name] = error
     last = next(reversed(heads.values()), None)
-    here = [name for name, it in heads.items() if last and _machine(it) == _machine(last)]
+    here = [name for name, it in heads.items() if last and same_machine(it.machine, last.machine)]
     defaults = default_modes()
     for name in here:
         # One after the other: the samples of all may be more than memory holds.
@@ -76,20 +75,14 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
     return told, len(heads) - len(here)
 
 
-def _machine(info: RunInfo) -> tuple[Setting, ...]:
-    return tuple(info.machine.get(it) for it in SAME_MACHINE)
-
-
 def _asked(
     found: list[Series], task: str | None, framework: str | None, phase: str
 ) -> Iterator[Series]:
-    name, _, mode = (framework or "*").partition(":")
     for it in found:
         setup = it.cell.setup
         if (
             it.cell.phase == phase
             and fnmatch.fnmatchcase(setup.task, task or "*")
-            and fnmatch.fnmatchcase(setup.framework, name)
-            and fnmatch.fnmatchcase(setup.mode, mode or "*")
+            and matches(setup, framework or "*")
         ):
             yield it

@@ -17,8 +17,9 @@ Basis = Literal["time", "ratio"]
 """`time`: steps of one machine; `ratio`: each setup's ratio to the baseline of its own run."""
 
 MACHINE_FACTS = ("cpu", "cores", "cores_of_machine", "gpus", "architecture", "virtual")
-"""Facts that must be equal for two runs to share a machine; its memory may differ by 1 %, which is
-what kernels keep to themselves."""
+"""Facts that must be equal for two runs to share a machine; its system may be updated."""
+SAME_MEMORY = 0.01
+"""The share by which its memory may differ, which is what kernels keep to themselves."""
 
 
 class Apart(Frozen):
@@ -39,10 +40,21 @@ class Fact(Frozen):
 
 def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bool:
     """Whether two fingerprints may be those of one machine."""
+    return not differing_facts(one, other)
+
+
+def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
+    """Names of the facts that tell two machines from each other.
+
+    A fact that one of them lacks tells nothing: older fingerprints have fewer.
+    """
+    both = one.keys() & other.keys()
+    found = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
     sizes = [it.get("memory_bytes") for it in (one, other)]
     known = [float(it) for it in sizes if isinstance(it, int | float)]
-    alike = len(known) < 2 or math.isclose(*known, rel_tol=0.01)
-    return alike and all(one.get(name) == other.get(name) for name in MACHINE_FACTS)
+    if len(known) == 2 and not math.isclose(*known, rel_tol=SAME_MEMORY):
+        found.append("memory_bytes")
+    return found
 
 
 def missing(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.adapter import Setting
+from harness.analysis.comparable import differing_facts
 from harness.analysis.gate import LOOKS
 from harness.errors import (
     CannotTell,
@@ -34,8 +35,6 @@ from harness.tasks.data import Data
 from harness.tasks.frozen import Frozen
 
 SCHEMA_VERSION = 1
-SAME_MACHINE = ("cpu", "cores", "memory_bytes", "gpus", "architecture")
-"""What two runs must share for stored times to be compared; a system may be updated."""
 
 Speed = Literal["turns", "stored", "none"]
 Outcome = Literal[
@@ -224,9 +223,8 @@ def _obtainable(baseline: Baseline) -> str | None:
 def _why_not_stored(baseline: Baseline) -> str:
     """Why stored times cannot be compared; empty where they can."""
     here = machine.fingerprint()
-    other = [it for it in SAME_MACHINE if here[it] != baseline.machine.get(it)]
-    if other:
-        was = ", ".join(f"{it} {baseline.machine.get(it)} there, {here[it]} here" for it in other)
+    if other := differing_facts(here, baseline.machine):
+        was = ", ".join(f"{it} {baseline.machine[it]} there, {here[it]} here" for it in other)
         return f"times of another machine say nothing here: {was}"
     if not any(it.timed for it in baseline.entries):
         return "the baseline has no times"

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness import __version__
+from harness.analysis.comparable import same_machine
 from harness.analysis.compare import entries as entries_of
 from harness.cells import Setup
 from harness.errors import NotComparable, NotProven
@@ -97,7 +98,7 @@ def _refuse_other(run: Run) -> None:
             f"{info.name} was made by the code of {info.commit}, this is {commit}; "
             "save the baseline without --from, or from a clean tree of that code"
         )
-    if (here["cpu"], here["cores"]) != (info.machine.get("cpu"), info.machine.get("cores")):
+    if not same_machine(here, info.machine):
         raise NotComparable(f"{info.name} was made on another machine")
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from harness.analysis.comparable import differing_facts
 from harness.errors import UsageError
 from harness.records import Record, Run, Status
 from harness.runs import machine
@@ -80,9 +81,8 @@ def refuse_changed(run: Run, plan: Plan) -> None:
         if (before := run.info.versions.get(name)) != now.get(name):
             raise _changed(run, f"{name} was {before or 'absent'} and is {now.get(name, 'absent')}")
     here = machine.fingerprint()
-    for fact in ("cpu", "cores", "gpus", "architecture"):
-        if (was := run.info.machine.get(fact)) != here[fact]:
-            raise _changed(run, f"{fact} was {was} and is {here[fact]}")
+    for fact in differing_facts(run.info.machine, here):
+        raise _changed(run, f"{fact} was {run.info.machine[fact]} and is {here[fact]}")
 
 
 def _changed(run: Run, what: str) -> UsageError:

@@ -22,6 +22,7 @@ from harness.runs.doctor.checkup import CHECKS, collect, examine
 from harness.runs.doctor.moment import scatter
 from harness.runs.doctor.said import LEVELS
 from harness.runs.doctor.vitals import Busy, Counted, Facts, Watch, watched
+from impls.pytorch.compiler import without_compiler
 from tests.test_cli import harness
 
 GB = 1_000_000_000
@@ -382,3 +383,17 @@ def test_the_facts_of_this_machine_can_be_judged(tmp_path, monkeypatch):
     facts = collect(tmp_path)
     assert facts.effort is not None
     assert examine(facts).findings
+
+
+@pytest.mark.parametrize("compilers", [(), ("g++",), ("clang++",), ("mine",)])
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_the_doctor_and_pytorch_look_for_one_compiler(tmp_path, monkeypatch, compilers, named):
+    for name in compilers:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if named:
+        monkeypatch.setenv("CXX", named)
+    else:
+        monkeypatch.delenv("CXX", raising=False)
+    assert bool(sensors.read(tmp_path, seconds=0.0).compiler) == (not without_compiler())

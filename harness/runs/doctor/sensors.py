@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -181,9 +182,10 @@ def _peaks_reset(root: Path) -> bool | None:
 
 
 def _compiler() -> str | None:
-    """The C++ compiler that `torch.compile` would find: `CXX`, else g++, else clang++."""
-    named = os.environ.get("CXX")
-    return next((it for it in (named, "g++", "clang++") if it and shutil.which(it)), None)
+    """The C++ compiler that `torch.compile` would use, if it is there; the PyTorch adapter asks
+    the same."""
+    named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return named if shutil.which(named) else None
 
 
 def _there(path: Path) -> bool:
