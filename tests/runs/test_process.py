@@ -242,8 +242,12 @@ def test_one_line_says_what_is_overruled_and_by_what(monkeypatch):
 def test_a_worker_that_pins_itself_is_not_ranked_beside_one_that_does_not(staged, tmp_path):
     records = run(staged, tmp_path, "pinned", "fine", "fine-too", trains=False)
     pinned, fine, other = ([records[f"faulty:{it}"]] for it in ("pinned", "fine", "fine-too"))
-    assert disqualified(fine, other) == ()
-    (reason,) = disqualified(pinned, fine)
+
+    def of_cores(ours, theirs):  # its numbers are wrong besides: it computes nothing
+        return [it for it in disqualified(ours, theirs) if it.startswith("cores")]
+
+    assert of_cores(fine, other) == []
+    (reason,) = of_cores(pinned, fine)
     one, all_ = (it[0].settings["cores"] for it in (pinned, fine))
     assert one != all_
     assert reason == f"cores: {one} in faulty:pinned, {all_} in faulty:fine"
