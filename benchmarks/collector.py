@@ -22,7 +22,7 @@ from harness.tasks.start import make_start
 from harness.worker import feed
 
 SETUPS = ("pytorch:eager", "tensorflow:graph", "tensorflow:eager", "reference:eager")
-STEPS, ROUNDS = 1000, 9
+STEPS, ROUNDS = 400, 5
 HEAPS = ("frozen", "not frozen", "collector off")
 
 
