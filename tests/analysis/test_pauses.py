@@ -19,7 +19,15 @@ from harness.report.looks import Places
 from harness.report.suggestions import to_decide
 from harness.report.tidy import FRAMES
 from tests.analysis.simulator import SYMMETRIC, Shape, simulate
-from tests.builders import TASK, certified, make_quality, make_record, make_run, make_setup
+from tests.builders import (
+    TASK,
+    certified,
+    make_quality,
+    make_record,
+    make_run,
+    make_setup,
+    make_task,
+)
 
 BLOCKS, ROUNDS = 9, 16
 LABELS = ("pauses:eager", "even:eager")
@@ -134,6 +142,21 @@ def test_the_reason_stands_in_the_choice_and_more_blocks_are_not_suggested():
     assert line["denied_by"] == "trainings"
     assert line["mean_time_ratio"] < 1 < line["speed_ratio"]
     assert line["training_time_ratio"] == pytest.approx(1 / 1.3, rel=0.02)
+
+
+def test_a_denied_ratio_is_in_no_mean_over_tasks():
+    other = make_task("another")
+    records = [
+        it.model_copy(update={"setup": it.setup.model_copy(update={"task": task.name})})
+        for task, pausing in ((TASK, 0.1), (other, 0.0))
+        for it in run_of(pausing)
+    ]
+    calm = [
+        it.model_copy(update={"setup": it.setup.model_copy(update={"task": other.name})})
+        for it in run_of(0.0)
+    ] + run_of(0.0)
+    assert summarise([TASK, other], calm, certified(calm)).aggregates
+    assert not summarise([TASK, other], records, certified(records)).aggregates
 
 
 def test_an_overlap_denies_nothing_and_another_size_of_the_same_verdict_neither():
