@@ -86,6 +86,11 @@ class Sample(Frozen):
         """Seconds per iteration; of a latency phase the median of its readings."""
         if self.readings:
             return statistics.median(self.readings)
+        return self.mean_seconds
+
+    @property
+    def mean_seconds(self) -> float:
+        """Seconds per iteration, pauses included."""
         return self.seconds / self.iterations
 
 
@@ -136,14 +141,17 @@ class Limits(Frozen):
 
     `matmul_error` is the largest error of a product against float64, relative to the largest
     entry; `peak_flops` is the rate of a large product, in FLOP/s; `product_seconds` is the time of
-    the bare matrix products of one iteration, by phase; `flushes_denormals` says whether a
-    denormal result became zero.
+    the bare matrix products of one iteration, by phase, and `dispatch_seconds` that of as many
+    products of single numbers; `flushes_denormals` says whether a denormal result became zero.
+    `plain` are the same of NumPy in the same process, without the adapter; on a CPU only.
     """
 
     matmul_error: NotNegative | None = None
     peak_flops: Positive | None = None
     product_seconds: dict[Phase, Reading] = Field(default_factory=dict)
+    dispatch_seconds: dict[Phase, Reading] = Field(default_factory=dict)
     flushes_denormals: bool | None = None
+    plain: Limits | None = None
 
 
 class Around(Frozen):

@@ -14,6 +14,9 @@ from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
 from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
+FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
+"""A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
+the pauses that come at every fiftieth."""
 LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
 ROUNDING = {"float32": 1e-5, "float64": 1e-9}
 """By how much losses of the same steps may differ: what the proof of sameness allows over its
@@ -106,7 +109,8 @@ class PhaseRun:
         fastest = min(readings[len(readings) // 2 :])
         fitting = min(round(sample_seconds / max(fastest, 1e-9)), self.loop.most or sys.maxsize)
         self.waking = max(1, fitting)
-        self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
+        steps = min(FEWEST_STEPS, round(FEWEST_SECONDS / max(fastest, 1e-9)))
+        self._keep(warmup=tuple(readings), iterations=max(fewest, fitting, steps))
 
     def sample(self, round_: int, turn: int) -> Sample:
         """One sample, synchronised at its end; the same steps from the shared start every time.

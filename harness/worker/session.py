@@ -48,7 +48,7 @@ class Session:
     def __init__(self, load: Load) -> None:
         start, arrays = make_start(load.task, load.seed), open_staged(Path(load.data))
         setup = load.setup
-        self._task, self._dtype = load.task, setup.dtype
+        self._task, self._setup = load.task, setup
 
         hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
         begin = time.perf_counter()
@@ -108,7 +108,9 @@ class Session:
         return self._adapter.settings() | _process_settings()
 
     def _limits(self) -> Limits:
-        return measure_limits(self._adapter, self._task, self._dtype, tuple(self._runs))
+        setup, phases = self._setup, tuple(self._runs)
+        threads = setup.threads if setup.processor == "cpu" else 0
+        return measure_limits(self._adapter, self._task, setup.dtype, phases, threads=threads)
 
 
 def _freeze() -> None:

@@ -23,6 +23,8 @@ FRAMEWORK = Framework(
         "together": "is not built before two others are being built too",
         "compiling": "writes what it compiles into its cache",
         "ahead": "says which process imported the module that is to be there ahead",
+        "steady": "2 ms a step",
+        "pauses": "1 ms a step, and 120 ms at every 41st",
         "threads": "waits for a thread that was started when its module was imported",
     },
     idioms={"fine": Own("a loop of its own")},
