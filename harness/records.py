@@ -167,10 +167,12 @@ class Around(Frozen):
 class Growth(Frozen):
     """By how much held memory grew in the timed steps of each sample, in bytes a step.
 
-    Empty where it is not counted; `device` is the framework's own count.
+    Empty where it is not counted. `allocated` is what the C library handed out: what is given back
+    to it may stay resident. `device` is the framework's own count.
     """
 
     resident: tuple[Counted, ...] = ()
+    allocated: tuple[Counted, ...] = ()
     device: tuple[Counted, ...] = ()
 
 

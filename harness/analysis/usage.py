@@ -26,7 +26,7 @@ LEAST_GROWTH = 1024.0
 LEAST_SAMPLES, LEAST_BYTES = 5, 2**19
 """Of a block, for its growth: a page now and then is none."""
 
-MemoryGrowth = Literal["resident", "device"]
+MemoryGrowth = Literal["resident", "allocated", "device"]
 
 
 class SetupUsage(Frozen):
@@ -35,7 +35,7 @@ class SetupUsage(Frozen):
     Of `turns`, threads still worked at the end of `unsettled`. `between` are cores that it kept
     busy while others were timed, the median over blocks; `busy` are those in its samples. Of the
     processes that it started `processes` is the most at once, `memory` what they held. `growth` is
-    what resident memory grows by in a phase, `device_growth` that of the device, in bytes a step;
+    what memory grows by in a phase, `device_growth` that of the device, in bytes a step;
     phases in which most blocks do not grow are left out.
     """
 
@@ -63,7 +63,7 @@ class SetupUsage(Frozen):
                 self._unsettled,
                 self._between,
                 self._busy,
-                *_grows(self.growth, "resident memory"),
+                *_grows(self.growth, "memory"),
                 *_grows(self.device_growth, "device memory"),
             )
             if why
@@ -113,7 +113,7 @@ def setup_usage(records: Iterable[Record]) -> SetupUsage | None:
         busy=statistics.median(busy) if busy else None,
         processes=max(it.processes for it in usages),
         memory=max(it.memory for it in usages),
-        growth=_growth(counted, "resident"),
+        growth=_growth(counted, "allocated") | _growth(counted, "resident"),
         device_growth=_growth(counted, "device"),
     )
 

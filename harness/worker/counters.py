@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import resource
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from harness.worker.descendants import (
     any_works,
@@ -185,6 +186,30 @@ def _mark(pid: int | str) -> int | None:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_: ClassVar = [(f"field{it}", ctypes.c_size_t) for it in range(10)]
+
+
+@functools.cache
+def _mallinfo() -> Callable[[], Any] | None:
+    """What tells of glibc's allocations; None elsewhere, and before 2.33."""
+    found = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if found is not None:
+        found.restype = _MallInfo
+    return found
+
+
+def allocated() -> int | None:
+    """Bytes that the C library has handed out and not got back; None where it does not tell."""
+    mallinfo = _mallinfo()
+    if mallinfo is None:
+        return None
+    found = mallinfo()
+    return int(found.field7 + found.field4)  # `uordblks` and `hblkhd`
 
 
 def _give_back_free_memory() -> None:

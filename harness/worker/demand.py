@@ -24,8 +24,8 @@ from harness.worker.measure import settle
 
 SELF = Path("/proc/self")
 WINDOWS = (0.1, 0.2, 0.4)
-"""Seconds in which nothing is asked. The least counts: on a busy machine a thread that goes to sleep
-may stand in line for a while first."""
+"""Seconds in which nothing is asked. The least counts: on a busy machine a thread that is about to
+sleep may stand in line for a while first."""
 RESTLESS = 0.25
 """Cores that are asked for although nothing is to be done, from which on threads do not rest."""
 

@@ -10,7 +10,14 @@ from typing import NamedTuple
 from harness.adapter import Adapter, DeviceMemory
 from harness.cells import Phase
 from harness.records import Growth, Memory, PhaseRecord, Sample
-from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
+from harness.worker.counters import (
+    Counters,
+    PeakRSS,
+    Watch,
+    allocated,
+    load,
+    others_work,
+)
 from harness.worker.descendants import resident
 from harness.worker.loops import Loop, Ran
 
@@ -35,10 +42,12 @@ class OtherWork(Exception):
 
 
 class Held(NamedTuple):
-    """Memory that is held at one moment, in bytes; None where it is not counted."""
+    """Memory that is held at one moment, in bytes, and its growth in bytes a step; None where it
+    is not counted."""
 
-    resident: int | None
-    device: int | None
+    resident: float | None
+    allocated: float | None
+    device: float | None
 
 
 class Turn(NamedTuple):
@@ -50,13 +59,14 @@ class Turn(NamedTuple):
     before: Held
     after: Held
 
-    def growth(self, iterations: int) -> tuple[float | None, float | None]:
-        """Resident and device memory that is held since, in bytes a step."""
-        resident, device = (
-            None if before is None or after is None else (after - before) / iterations
-            for before, after in zip(self.before, self.after, strict=True)
+    def growth(self, iterations: int) -> Held:
+        """What is held since, a step."""
+        return Held(
+            *(
+                None if before is None or after is None else (after - before) / iterations
+                for before, after in zip(self.before, self.after, strict=True)
+            )
         )
-        return resident, device
 
 
 def take_turn(
@@ -86,7 +96,7 @@ def held(adapter: Adapter) -> Held:
     if device is not None:
         adapter.reset_device_memory()  # a peak that begins anew is what is held now
         device = adapter.device_memory()
-    return Held(resident(), device.peak_allocated if device else None)
+    return Held(resident(), allocated(), device.peak_allocated if device else None)
 
 
 class PhaseRun:
@@ -106,7 +116,7 @@ class PhaseRun:
         self._loss: float | None = None
         self.waking = 1
         self.fastest = math.inf
-        self._growth: list[tuple[float | None, float | None]] = []
+        self._growth: list[Held] = []
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -170,10 +180,11 @@ class PhaseRun:
     @property
     def growth(self) -> Growth:
         """What all samples so far came to."""
-        resident, device = zip(*self._growth, strict=True) if self._growth else ((), ())
         return Growth(
-            resident=tuple(it for it in resident if it is not None),
-            device=tuple(it for it in device if it is not None),
+            **{
+                name: tuple(it for held in self._growth if (it := getattr(held, name)) is not None)
+                for name in Held._fields
+            }
         )
 
     def _checked(self, handle: object) -> float:

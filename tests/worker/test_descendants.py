@@ -29,7 +29,8 @@ from harness.worker import descendants
 descendants.adopt_orphans()
 started = subprocess.Popen([sys.executable, "-c", {ESCAPE!r}], stdout=subprocess.PIPE, text=True)
 started.wait()
-print(*descendants.descendants(), started.stdout.readline(), flush=True)
+escaped = started.stdout.readline()
+print(*descendants.descendants(), escaped, flush=True)
 sys.stdin.read()
 descendants.end_escaped()
 """
