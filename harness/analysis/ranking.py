@@ -40,8 +40,8 @@ class Eligibility:
         return f"not proven: {certificate.why}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
-        """Settings that are not what was asked for, or that changed while it was timed; work that
-        was not done, or cannot have been."""
+        """What bars it: settings, work that was not done or cannot have been, and what it uses
+        beside its turns."""
         if entry.setup not in self._faults:
             impossible = self._impossible.get(entry.setup)
             self._faults[entry.setup] = (

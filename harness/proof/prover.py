@@ -33,7 +33,8 @@ from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.tolerances import TRUTH
-from harness.worker.forking import lost_threads
+from harness.worker.descendants import adopt_orphans
+from harness.worker.forking import left_behind
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
@@ -41,6 +42,7 @@ from harness.worker.messages import MAX_BYTES
 
 def main() -> None:
     channel = connected()
+    adopt_orphans()
     while True:
         try:
             request = PROVE.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -95,10 +97,11 @@ def _may_import_more(request: Prove) -> bool:
 
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
-    if lost := lost_threads():
+    if lost := left_behind():
         who = request.setup.framework
-        print(f"{lost} threads run once {who} is imported: nothing is forked", file=sys.stderr)
-    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=lost > 0)
+        print(f"{lost} run once {who} is imported: nothing is forked", file=sys.stderr)
+    fresh = bool(lost)
+    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
 
 
 def _framework(request: Prove) -> Framework:

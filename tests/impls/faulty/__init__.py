@@ -25,12 +25,17 @@ FRAMEWORK = Framework(
         "ahead": "says which process imported the module that is to be there ahead",
         "steady": "2 ms a step",
         "pauses": "1 ms a step, and 120 ms at every 41st",
+        "processes": "says who started the process that its module starts when it is imported",
         "threads": "waits for a thread that was started when its module was imported",
     },
     idioms={"fine": Own("a loop of its own")},
     color="#000000",
     devices=("cpu",),
     caches=("FAULTY_CACHE",),
-    ahead={"ahead": "impls.faulty.ahead", "threads": "impls.faulty.threads"},
+    ahead={
+        "ahead": "impls.faulty.ahead",
+        "processes": "impls.faulty.processes",
+        "threads": "impls.faulty.threads",
+    },
     import_varies=False,
 )
