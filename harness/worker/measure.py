@@ -7,10 +7,11 @@ import sys
 import time
 from typing import NamedTuple
 
-from harness.adapter import Adapter, DeviceMemory
+from harness.adapter import Adapter, Array, DeviceMemory
 from harness.cells import Phase
 from harness.records import Memory, PhaseRecord, Sample
 from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
+from harness.worker.feed import set_of
 from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
@@ -59,11 +60,20 @@ def take_turn(
     return Turn(ran, time.perf_counter() - begin, watch.spent())
 
 
+class Kept(NamedTuple):
+    """Outputs of a call in a sample that was timed, for the batch of a number."""
+
+    batch: int
+    outputs: Array
+
+
 class PhaseRun:
     """One phase of one worker: `first_calls`, then `warm_up`, then samples.
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
     needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
+    The loop goes through the batches of `set`; by set, `losses` are those after a sample's steps,
+    and `kept` are outputs of the last sample.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
@@ -73,7 +83,9 @@ class PhaseRun:
         self._peak = PeakRSS()
         self._total: int | None = None
         self._device: DeviceMemory | None = None
-        self._loss: float | None = None
+        self.set = 0
+        self.losses: dict[int, float] = {}
+        self.kept: dict[int, Kept] = {}
         self.waking = 1
         self.fastest = math.inf
         self.record = PhaseRecord(
@@ -116,9 +128,17 @@ class PhaseRun:
         as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
-        iterations = self.record.iterations
+        iterations, train = self.record.iterations, self.record.phase.startswith("train")
+        if (number := set_of(round_)) != self.set:
+            loop = self.loop.over_set(number)
+            if loop is not self.loop:
+                self.loop, self.set = loop, number
         ran, seconds, spent = take_turn(self._adapter, self.loop, self.waking, iterations)
         self.fastest = min(self.fastest, seconds / iterations)
+        if ran.kept and not train:
+            call, handle = ran.kept
+            batch = (self.waking + call) % self.loop.staged
+            self.kept[self.set] = Kept(batch, self._adapter.to_numpy(handle))
         return Sample(
             round=round_,
             turn=turn,
@@ -130,18 +150,17 @@ class PhaseRun:
             steal_seconds=spent.steal_seconds,
             pressure_seconds=spent.pressure_seconds,
             load=load(),
-            loss=self._checked(ran.handle) if self.record.phase.startswith("train") else None,
+            loss=self._checked(ran.handle) if train else None,
             readings=ran.readings,
         )
 
     def _checked(self, handle: object) -> float:
         loss, steps = finite_loss(self._adapter, handle), self.waking + self.record.iterations
-        if self._loss is None:
-            self._loss = loss
-        elif abs(loss - self._loss) > allowed(self._loss, loss, steps, self._dtype):
+        before = self.losses.setdefault(self.set, loss)
+        if abs(loss - before) > allowed(before, loss, steps, self._dtype):
             raise OtherWork(
                 f"a sample did other work than the one before: after {steps} steps from the "
-                f"same start the loss was {loss:.9g}, not {self._loss:.9g}"
+                f"same start the loss was {loss:.9g}, not {before:.9g}"
             )
         return loss
 
