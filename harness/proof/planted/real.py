@@ -237,7 +237,7 @@ class ResetSlots(Faulty):
         self.seams.write(self.inner, State(self.inner.state().weights, slots))
 
 
-@fault("state-live", "state returns views that later steps write to", "state")
+@fault("state-live", "state returns views that later steps write to", "copies")
 class StateLive(Faulty):
     _shown: State | None = None
 
@@ -312,18 +312,25 @@ class PredictStale(Faulty):
         return self._known[key][1]
 
 
-@fault("cached-identity", "predict knows a batch again until weights change", "predict", by="run")
+@fault("cached-identity", "predict knows a batch again at the same weights", "predict", by="run")
 class CachedIdentity(PredictStale):
+    """At the shared start only: samples of predictions begin there."""
+
+    _moved = False
+
+    def predict(self, batch: Any) -> Any:
+        return self.inner.predict(batch) if self._moved else super().predict(batch)
+
     def train_step(self, batch: Any) -> Any:
-        self._known.clear()
+        self._moved = True
         return self.inner.train_step(batch)
 
     def reset(self) -> None:
-        self._known.clear()
+        self._moved = False
         self.inner.reset()
 
 
-@fault("cached-content", "predict knows rows again until weights change", "predict", by="run")
+@fault("cached-content", "predict knows rows again at the same weights", "predict", by="run")
 class CachedContent(CachedIdentity):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -437,7 +444,7 @@ class BurningThread(Faulty):
             np.cos(numbers, out=numbers)  # without the interpreter's lock
 
 
-@fault("burning-child", "a process of its own keeps a core busy", "threads", by="run")
+@fault("burning-child", "a process of its own keeps a core busy", "usage", by="run")
 class BurningChild(Faulty):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -446,7 +453,7 @@ class BurningChild(Faulty):
         self._child = subprocess.Popen([sys.executable, "-c", code])
 
 
-@fault("memory-grows", "every step keeps 200 kB", "memory", by="run")
+@fault("memory-grows", "every step keeps 200 kB", "usage", by="run")
 class MemoryGrows(Faulty):
     STEP_BYTES, MOST_STEPS = 200_000, 3000
 
