@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.analysis.settings import own_faults
 from harness.cells import THROUGHPUT, Setup
-from harness.certificates import Finding
+from harness.certificates import SUPPORTED, Finding
 from harness.proof.certify import claim
 from harness.proof.planted.real import MODES
 from harness.proof.pool import prove_all
@@ -92,9 +92,10 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     unchecked = record.model_copy(update={"checks": ()})
     # The worker's own check has no status of its own.
     other_work = record.status == "failed" and "did other work" in (record.error or "")
+    at_fault = "sample" if other_work or record.status == "ok" else record.status
     return [
         Finding(
-            check="sample" if other_work or record.status == "ok" else record.status,
+            check=SUPPORTED if record.status == "unsupported" else at_fault,
             ok=record.status == "ok",
             detail=record.error or "",
         ),
