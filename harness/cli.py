@@ -229,11 +229,14 @@ def selftest(
     seeds: Annotated[
         int, typer.Option(min=0, max=1000, help="Starts of every framework without a fault.")
     ] = 2,
+    real: Annotated[
+        bool, typer.Option(help="Plant faults in the adapters of installed frameworks too.")
+    ] = True,
 ) -> None:
-    """Plant faults and see whether the proof of sameness notices them, and nothing else."""
+    """Plant faults and see whether the proof and the run notice them, and nothing else."""
     from harness import selftesting
 
-    selftesting.selftest(seeds)
+    selftesting.selftest(seeds, real=real)
 
 
 @app.command()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.analysis.settings import own_faults
 from harness.cells import THROUGHPUT, Setup
-from harness.certificates import Finding
+from harness.certificates import SUPPORTED, Finding
 from harness.proof.certify import claim
+from harness.proof.planted.real import MODES
 from harness.proof.pool import prove_all
 from harness.proof.process import Prover
 from harness.proof.selftest import Case, Judgement, judge
@@ -35,8 +36,9 @@ def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
     ):
         data = _staged(cases, folder)
         yield from _proved([it for it in cases if not it.measured], data, folder, provers)
-        for case in (it for it in cases if it.measured):
-            yield judge(case, _measured(case, data[case.task.data], folder / "logs"))
+        with LocalEngine(folder / "logs", folder / "caches", fork=True) as engine:
+            for case in (it for it in cases if it.measured):
+                yield judge(case, _measured(case, data[case.task.data], engine))
 
 
 def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
@@ -64,8 +66,9 @@ def _proved(
         yield judge(asked[request], proved.findings)
 
 
-def _measured(case: Case, data: Path, logs: Path) -> list[Finding]:
+def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     """What is noticed of a worker in a block of its own."""
+    real = {f"planted_{it}" for it in MODES} | MODES.keys()
     block = Block(
         name="selftest/b0",
         number=0,
@@ -76,23 +79,28 @@ def _measured(case: Case, data: Path, logs: Path) -> list[Finding]:
         rounds=ROUNDS,
         seed=case.seed,
         trains=False,
-        alone=True,
+        # A worker that starts alone measures limits of the device; to import a real framework
+        # once for all its faults takes less time.
+        alone=case.setup.framework not in real,
         data=str(data),
         sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=SAMPLE_SECONDS,
     )
     keeper = Keeper()
-    LocalEngine(logs).run(block, keeper)
+    engine.run(block, keeper)
     (record,) = keeper.records
+    unchecked = record.model_copy(update={"checks": ()})
     # The worker's own check has no status of its own.
     other_work = record.status == "failed" and "did other work" in (record.error or "")
+    at_fault = "sample" if other_work or record.status == "ok" else record.status
     return [
         Finding(
-            check="sample" if other_work or record.status == "ok" else record.status,
+            check=SUPPORTED if record.status == "unsupported" else at_fault,
             ok=record.status == "ok",
             detail=record.error or "",
         ),
-        *(Finding(check="settings", ok=False, detail=why) for why in own_faults(keeper.records)),
+        *record.checks,
+        *(Finding(check="settings", ok=False, detail=why) for why in own_faults([unchecked])),
     ]
 
 

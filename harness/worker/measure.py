@@ -7,7 +7,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from harness.adapter import Adapter, DeviceMemory
+from harness.adapter import Adapter, Array, DeviceMemory
 from harness.cells import Phase
 from harness.records import Growth, Memory, PhaseRecord, Sample
 from harness.worker.counters import (
@@ -19,6 +19,7 @@ from harness.worker.counters import (
     others_work,
 )
 from harness.worker.descendants import resident
+from harness.worker.feed import set_of
 from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
@@ -103,11 +104,20 @@ def held(adapter: Adapter) -> Held:
     return Held(resident(), allocated(), device.peak_allocated if device else None)
 
 
+class Kept(NamedTuple):
+    """Outputs of a call in a sample that was timed, for the batch of a number."""
+
+    batch: int
+    outputs: Array
+
+
 class PhaseRun:
     """One phase of one worker: `first_calls`, then `warm_up`, then samples.
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
     needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
+    The loop goes through the batches of `set`; by set, `losses` are those after a sample's steps,
+    and `kept` are outputs of the last sample.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
@@ -117,7 +127,9 @@ class PhaseRun:
         self._peak = PeakRSS()
         self._total: int | None = None
         self._device: DeviceMemory | None = None
-        self._loss: float | None = None
+        self.set = 0
+        self.losses: dict[int, float] = {}
+        self.kept: dict[int, Kept] = {}
         self.waking = 1
         self.fastest = math.inf
         self._growth: list[Held] = []
@@ -162,11 +174,19 @@ class PhaseRun:
         as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
-        iterations = self.record.iterations
+        iterations, train = self.record.iterations, self.record.phase.startswith("train")
+        if (number := set_of(round_)) != self.set:
+            loop = self.loop.over_set(number)
+            if loop is not self.loop:
+                self.loop, self.set = loop, number
         taken = take_turn(self._adapter, self.loop, self.waking, iterations)
-        seconds, spent = taken.seconds, taken.spent
+        ran, seconds, spent = taken.ran, taken.seconds, taken.spent
         self.fastest = min(self.fastest, seconds / iterations)
         self._growth.append(taken.growth(iterations))
+        if ran.kept and not train:
+            call, handle = ran.kept
+            batch = (self.waking + call) % self.loop.staged
+            self.kept[self.set] = Kept(batch, self._adapter.to_numpy(handle))
         return Sample(
             round=round_,
             turn=turn,
@@ -178,8 +198,8 @@ class PhaseRun:
             steal_seconds=spent.steal_seconds,
             pressure_seconds=spent.pressure_seconds,
             load=load(),
-            loss=self._checked(taken.ran.handle) if self.record.phase.startswith("train") else None,
-            readings=taken.ran.readings,
+            loss=self._checked(ran.handle) if train else None,
+            readings=ran.readings,
         )
 
     @property
@@ -194,12 +214,11 @@ class PhaseRun:
 
     def _checked(self, handle: object) -> float:
         loss, steps = finite_loss(self._adapter, handle), self.waking + self.record.iterations
-        if self._loss is None:
-            self._loss = loss
-        elif abs(loss - self._loss) > allowed(self._loss, loss, steps, self._dtype):
+        before = self.losses.setdefault(self.set, loss)
+        if abs(loss - before) > allowed(before, loss, steps, self._dtype):
             raise OtherWork(
                 f"a sample did other work than the one before: after {steps} steps from the "
-                f"same start the loss was {loss:.9g}, not {self._loss:.9g}"
+                f"same start the loss was {loss:.9g}, not {before:.9g}"
             )
         return loss
 

@@ -56,11 +56,12 @@ class TrainEpoch(Frozen):
 
 class Finish(Frozen):
     """Read back the settings, measure the limits of the device and check the measured work if
-    asked to, and exit."""
+    asked to, and exit. `thorough` checks go beyond the steps of a sample."""
 
     ask: Literal["finish"] = "finish"
     limits: bool = False
     checks: bool = False
+    thorough: bool = False
 
 
 class Loaded(Frozen):

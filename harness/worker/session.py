@@ -90,7 +90,7 @@ class Session:
                 return Finished(
                     settings=self._settings or self._read_settings(),
                     limits=self._limits() if request.limits else None,
-                    checks=self._checks.findings() if request.checks else (),
+                    checks=self._checks.findings(request.thorough) if request.checks else (),
                 )
             case Load():
                 raise ValueError("a worker is loaded once")

@@ -23,8 +23,7 @@ IN_FLOAT32 = ("adam-epsilon", "tf32", "beta2-rounded", "step-skipped", "threads"
 CASES = [
     it
     for it in faulty()
-    if it.fault
-    and (it.fault.measured or it.setup.dtype == "float64" or it.fault.name in IN_FLOAT32)
+    if it.fault and (it.measured or it.setup.dtype == "float64" or it.fault.name in IN_FLOAT32)
 ]
 
 

@@ -68,6 +68,32 @@ def ready(run: PhaseRun, sample=0.005, warmup=0.01) -> PhaseRun:
     return run
 
 
+def test_samples_go_through_other_batches_every_few_rounds():
+    adapter, sets = Counting(), ("ab", "cd", "ef", "gh")
+    run = PhaseRun(
+        adapter, "train", StepLoop(adapter.train_step, "ab", sets.__getitem__), "float32"
+    )
+    ready(run)
+    seen = []
+    for round_ in range(4 * 4 + 1):
+        adapter.calls.clear()
+        run.sample(round_, 0)
+        seen.append("".join(sorted({it[-1] for it in adapter.calls if it.startswith("train")})))
+    assert seen == [it for it in sets for _ in range(4)] + ["ab"]
+    # The loss of a set is compared with that of the same set only.
+    assert run.losses.keys() == {0, 1, 2, 3}
+    run.losses[0] += 1
+    with pytest.raises(OtherWork):
+        run.sample(0, 0)
+
+
+def test_outputs_of_a_call_that_was_timed_are_kept():
+    adapter, batches = Counting(), [np.full(1, it) for it in range(7)]
+    run = ready(stepping(adapter, batches, "predict"), 0.0001)
+    run.sample(0, 0)
+    assert run.kept[0].outputs == run.kept[0].batch
+
+
 def test_a_sample_begins_from_the_start_and_is_synchronised_once_at_its_end():
     # More batches than steps fit into a sample: where it goes on from is seen.
     adapter, batches = Counting(), "abcdefghijklm"
