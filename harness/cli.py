@@ -158,6 +158,10 @@ def verify_(
     task_file: TaskFile = None,
     output: Output = RESULTS,
     fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Compare whole trainings in float64, not their first steps."),
+    ] = False,
 ) -> None:
     """Prove that every framework and mode computes what the float64 reference computes."""
     from harness import verifying
@@ -165,7 +169,7 @@ def verify_(
     flags = selection(
         task, framework, lane, None, device, threads, dtype, set_, data_dir, task_file
     )
-    verifying.verify(flags, output, fresh=fresh)
+    verifying.verify(flags | given(whole=whole or None), output, fresh=fresh)
 
 
 @app.command(name="list")

@@ -20,6 +20,7 @@ from harness.console import Console
 from harness.errors import NotProven
 from harness.listing import print_left_out
 from harness.proof.proving import Need, needs, one_of_each, prove
+from harness.proof.whole_training import QUICK, WHOLE, Reach
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.places import within
@@ -47,7 +48,9 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
         _clear(logs)
         setups = setups_of(plan)
         earlier = None if fresh else store
-        wanted = needs(setups, earlier, quick=False, counted=one_of_each(setups))
+        wanted = needs(
+            setups, earlier, quick=False, counted=one_of_each(setups), reach=_reach(plan)
+        )
         lacking = [it for it in wanted if it.certificate is None]
         staged = replace(plan, arenas=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch / "data") as data:
@@ -97,7 +100,7 @@ def prove_first(
     there is no console. With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
-    wanted = needs(setups_of(plan), None if fresh else store, quick=True)
+    wanted = needs(setups_of(plan), None if fresh else store, quick=True, reach=_reach(plan))
     lacking = [it for it in wanted if it.certificate is None]
     quiet = console or Console(quiet=True)
     made = _proved(lacking, store, data, logs, caches, quiet)
@@ -106,6 +109,11 @@ def prove_first(
     quiet.print(Text(_counted(shown, time.monotonic() - begin)), soft_wrap=True)
     _print_failures([it for it, _ in shown if not it.proven], quiet)
     return [it for it, _ in shown]
+
+
+def _reach(plan: Plan) -> Reach:
+    """How far trainings are compared."""
+    return WHOLE if plan.config.whole else QUICK
 
 
 def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:
