@@ -19,7 +19,7 @@ from harness.cli_options import (
     TaskFile,
     Threads,
     Vary,
-    Whole,
+    WholeTraining,
     given,
     selection,
 )
@@ -110,7 +110,7 @@ def run(
         bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
     ] = False,
     fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
-    whole: Whole = None,
+    whole: WholeTraining = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
 ) -> None:
@@ -161,7 +161,7 @@ def verify_(
     task_file: TaskFile = None,
     output: Output = RESULTS,
     fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
-    whole: Whole = None,
+    whole: WholeTraining = None,
 ) -> None:
     """Prove that every framework and mode computes what the float64 reference computes."""
     from harness import verifying

@@ -30,7 +30,7 @@ Framework = Annotated[
 Lane = Annotated[list[str] | None, typer.Option(help="identical (the default), idiomatic or both.")]
 Device = Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")]
 Threads = Annotated[list[int] | None, typer.Option(help="Threads of each worker.")]
-Whole = Annotated[
+WholeTraining = Annotated[
     bool | None,
     typer.Option(
         "--whole/--no-whole",

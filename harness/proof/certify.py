@@ -122,7 +122,7 @@ class Claim:
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:
-        framework = frameworks()[self.setup.framework]
+        framework, whole = frameworks()[self.setup.framework], proved.whole
         return Certificate(
             key=key,
             setup=self.setup,
@@ -141,7 +141,7 @@ class Claim:
             divergence=proved.divergence,
             settings=cleaned(proved.settings),
             logical_peak=proved.logical_peak,
-            whole=proved.whole,
+            whole=whole and whole.model_copy(update={"why": clean(whole.why)}),
         )
 
 
