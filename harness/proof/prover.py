@@ -29,6 +29,7 @@ from harness.proof.drive import Rows
 from harness.proof.examine import examine
 from harness.proof.messages import IMPORT_SECONDS, PROVE, Prove, Proved
 from harness.proof.peaks import impossible, logical_peak
+from harness.proof.whole_training import Course, Length, train_beside
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -59,7 +60,8 @@ def prove(request: Prove) -> Proved:
         with at_most(IMPORT_SECONDS):
             for name in _imports(request):
                 importlib.import_module(name)
-        proved = Proved.model_validate_json(_forked(partial(_examined, request), request))
+        examined = _examined if request.rows is None else _trained
+        proved = Proved.model_validate_json(_forked(partial(examined, request), request))
         if request.counted and all(it.ok for it in proved.findings):
             proved = _with_peaks(request, proved)
     except Unsupported as reason:
@@ -149,6 +151,21 @@ def _examined(request: Prove) -> str:
         rows=examination.rows,
         settings=examination.settings,
     ).model_dump_json()
+
+
+def _trained(request: Prove) -> str:
+    """A long proof."""
+    start, task = make_start(request.task, request.seed), request.task
+    exact = Options("eager", "cpu", request.setup.threads, "float64")
+    length = Length(request.steps, request.rows or task.batch)
+    finding, proof = train_beside(
+        _built(request),
+        importlib.import_module(TRUTH[request.tolerance]).Adapter(task, start, exact),
+        Course(task, start, open_staged(Path(request.data)), length, request.setup.lane),
+        _options(request),
+        request.tolerance,
+    )
+    return Proved(seconds=0.0, findings=(finding,), whole=proof).model_dump_json()
 
 
 def _with_peaks(request: Prove, proved: Proved) -> Proved:
