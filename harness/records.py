@@ -164,6 +164,37 @@ class Around(Frozen):
     fixed: tuple[Reading, ...] = ()
 
 
+class Growth(Frozen):
+    """By how much held memory grew in the timed steps of each sample, in bytes a step.
+
+    Empty where it is not counted. `allocated` is what the C library handed out: what is given back
+    to it may stay resident. `device` is the framework's own count.
+    """
+
+    resident: tuple[Counted, ...] = ()
+    allocated: tuple[Counted, ...] = ()
+    device: tuple[Counted, ...] = ()
+
+
+class Usage(Frozen):
+    """What a worker and all processes that it started used, from its first turn to its last.
+
+    Of its `turns`, other threads than the one that answers still worked after `unsettled`, when
+    the limit for that had passed. `between` is while others were timed. `processes` and `memory`
+    are those that it started: the most at once, and their largest resident memory together.
+    """
+
+    turns: Count = 0
+    unsettled: Count = 0
+    turn_seconds: Seconds = 0.0
+    turn_cpu_seconds: Seconds = 0.0
+    between_seconds: Seconds = 0.0
+    between_cpu_seconds: Seconds = 0.0
+    processes: Count = 0
+    memory: Bytes = 0
+    growth: dict[Phase, Growth] = Field(default_factory=dict)
+
+
 class Record(Frozen):
     """One execution of a setup in a process of its own.
 
@@ -172,7 +203,8 @@ class Record(Frozen):
     process began as a copy of one that had imported the framework: then it has no memory peaks.
     `settings` were read back after the last sample, `settings_before` after the warm-up. `checks`
     say whether the work that was timed was right and done; empty where it was not checked.
-    `around` is None where no turn was taken, or its block ended early.
+    `around` is None where no turn was taken, or its block ended early. `usage` is None where the
+    worker did not come to its end.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -195,6 +227,7 @@ class Record(Frozen):
     limits: Limits | None = None
     checks: tuple[Finding, ...] = ()
     around: Around | None = None
+    usage: Usage | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Record:

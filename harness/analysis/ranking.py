@@ -35,7 +35,7 @@ class Eligibility:
         return f"not proven: {certificate.why}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
-        """Settings that are not what was asked for, or that changed while it was timed."""
+        """What bars it: settings, work that was not done, and what it uses beside its turns."""
         if entry.setup not in self._faults:
             self._faults[entry.setup] = own_faults(entry.records)
         return self._faults[entry.setup]

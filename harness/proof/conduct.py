@@ -33,6 +33,7 @@ from harness.proof.lockstep import LockStep, Place, at_the_start
 from harness.proof.rounding import excused_outputs
 from harness.tasks.start import Start
 from harness.tolerances import Limits
+from harness.worker import demand
 from harness.worker.measure import settle
 
 AGAIN = 3
@@ -199,7 +200,8 @@ def memory(bench: Bench) -> str:
 
 
 def timing(bench: Bench) -> dict[str, str]:
-    """`synchronize` waits for the end, and no more threads work than were asked for."""
+    """`synchronize` waits for the end; no more threads work than were asked for, and none where
+    nothing is asked."""
     adapter, drive = bench.adapter, bench.drive
     staged = drive.staged(list(bench.batches[:TRAIN_BATCHES]))
     adapter.reset()
@@ -214,10 +216,13 @@ def timing(bench: Bench) -> dict[str, str]:
 
     train = bursts.bursts(adapter, lambda steps: drive.train(staged, steps), look)
     predict = bursts.bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
+    drive.train(staged, 1)  # whatever works besides may stop where it ends
+    restless = demand.restless(sure=True)
     late = {"train": bursts.ends_late(train), "predict": bursts.ends_late(predict)}
     return {
         "synchronize": next((f"{name}: {why}" for name, why in late.items() if why), ""),
-        "threads": bursts.too_many_threads(train, bench.options.threads)
+        "threads": restless
+        or bursts.too_many_threads(train, bench.options.threads)
         or bursts.too_many_threads(predict, bench.options.threads),
     }
 

@@ -33,6 +33,7 @@ from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.tolerances import TRUTH
+from harness.worker.descendants import adopt_orphans, still_running
 from harness.worker.forking import lost_threads
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
@@ -41,6 +42,7 @@ from harness.worker.messages import MAX_BYTES
 
 def main() -> None:
     channel = connected()
+    adopt_orphans()
     while True:
         try:
             request = PROVE.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -95,10 +97,12 @@ def _may_import_more(request: Prove) -> bool:
 
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
-    if lost := lost_threads():
-        who = request.setup.framework
-        print(f"{lost} threads run once {who} is imported: nothing is forked", file=sys.stderr)
-    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=lost > 0)
+    lost, started = lost_threads(), still_running()
+    if lost or started:
+        who = f"{lost} threads and {started} processes run once {request.setup.framework}"
+        print(f"{who} is imported: nothing is forked", file=sys.stderr)
+    fresh = lost + started > 0
+    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
 
 
 def _framework(request: Prove) -> Framework:

@@ -106,6 +106,7 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     if floor:
         told.append(("Noise floor", floor))
     told += [("Disturbed", line(it)) for it in noise.disturbed(summary.noise)]
+    told += [("Without rest", it) for it in noise.restless(summary.noise)]
     told.append(("Ended", _ended(run)))
     if command := to_decide(run, summary):
         told.append(("To decide what is open", line(command)))

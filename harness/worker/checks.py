@@ -32,6 +32,7 @@ from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
 from harness.tolerances import SHADOWS, TRUTH, limits, nudged
 from harness.worker import feed
+from harness.worker.demand import restless
 from harness.worker.measure import PhaseRun, allowed, growth, take_turn
 from harness.worker.memory import lift_limit, ran_out
 from harness.worker.messages import Load
@@ -79,6 +80,7 @@ class Checks:
         """One a check. They come after all else: the reference may need memory beyond a limit."""
         lift_limit()
         return (
+            self._told("threads", self._restless),
             self._told("held-out rows", self._held_out),
             *(self._told(it, partial(self._of_phase, it, run)) for it, run in self._runs.items()),
         )
@@ -262,6 +264,14 @@ class Checks:
         return self._arrays.x_train[rows], self._arrays.y_train[rows]
 
     # Work.
+
+    def _restless(self) -> str:
+        """Why threads work on; first of all checks, for the reference's own may do so too."""
+        for run in self._runs.values():
+            # Whatever works besides may stop where it ends.
+            run.loop.run(run.waking)
+            return restless(sure=False)
+        return ""
 
     def _shirked(self, phase: Phase, run: PhaseRun) -> str:
         """Why less was done in the samples than was asked for; empty where it was all done.

@@ -9,8 +9,16 @@ from typing import NamedTuple
 
 from harness.adapter import Adapter, DeviceMemory
 from harness.cells import Phase
-from harness.records import Memory, PhaseRecord, Sample
-from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
+from harness.records import Growth, Memory, PhaseRecord, Sample
+from harness.worker.counters import (
+    Counters,
+    PeakRSS,
+    Watch,
+    allocated,
+    load,
+    others_work,
+)
+from harness.worker.descendants import resident
 from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
@@ -33,12 +41,32 @@ class OtherWork(Exception):
     """A sample did not do what the sample before it did, from the same start."""
 
 
+class Held(NamedTuple):
+    """Memory that is held at one moment, in bytes, and its growth in bytes a step; None where it
+    is not counted."""
+
+    resident: float | None
+    allocated: float | None
+    device: float | None
+
+
 class Turn(NamedTuple):
-    """What a timed stretch of steps handed out and took."""
+    """What a timed stretch of steps handed out and took; what was held before it and after it."""
 
     ran: Ran
     seconds: float
     spent: Counters
+    before: Held
+    after: Held
+
+    def growth(self, iterations: int) -> Held:
+        """What is held since, a step."""
+        return Held(
+            *(
+                None if before is None or after is None else (after - before) / iterations
+                for before, after in zip(self.before, self.after, strict=True)
+            )
+        )
 
 
 def take_turn(
@@ -52,11 +80,23 @@ def take_turn(
     loop.run(waking)
     adapter.synchronize()
     timed = timed or loop
+    # After the first steps: what a reset gave back they take again.
+    before = held(adapter)
     watch = Watch()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)
     adapter.synchronize()
-    return Turn(ran, time.perf_counter() - begin, watch.spent())
+    seconds = time.perf_counter() - begin
+    return Turn(ran, seconds, watch.spent(), before, held(adapter))
+
+
+def held(adapter: Adapter) -> Held:
+    """What this process and its descendants hold now."""
+    device = adapter.device_memory()
+    if device is not None:
+        adapter.reset_device_memory()  # a peak that begins anew is what is held now
+        device = adapter.device_memory()
+    return Held(resident(), allocated(), device.peak_allocated if device else None)
 
 
 class PhaseRun:
@@ -76,6 +116,7 @@ class PhaseRun:
         self._loss: float | None = None
         self.waking = 1
         self.fastest = math.inf
+        self._growth: list[Held] = []
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -117,8 +158,10 @@ class PhaseRun:
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
         iterations = self.record.iterations
-        ran, seconds, spent = take_turn(self._adapter, self.loop, self.waking, iterations)
+        taken = take_turn(self._adapter, self.loop, self.waking, iterations)
+        seconds, spent = taken.seconds, taken.spent
         self.fastest = min(self.fastest, seconds / iterations)
+        self._growth.append(taken.growth(iterations))
         return Sample(
             round=round_,
             turn=turn,
@@ -130,8 +173,18 @@ class PhaseRun:
             steal_seconds=spent.steal_seconds,
             pressure_seconds=spent.pressure_seconds,
             load=load(),
-            loss=self._checked(ran.handle) if self.record.phase.startswith("train") else None,
-            readings=ran.readings,
+            loss=self._checked(taken.ran.handle) if self.record.phase.startswith("train") else None,
+            readings=taken.ran.readings,
+        )
+
+    @property
+    def growth(self) -> Growth:
+        """What all samples so far came to."""
+        return Growth(
+            **{
+                name: tuple(it for held in self._growth if (it := getattr(held, name)) is not None)
+                for name in Held._fields
+            }
         )
 
     def _checked(self, handle: object) -> float:
@@ -205,14 +258,17 @@ def _largest(*counts: int | None) -> int | None:
     return max((it for it in counts if it is not None), default=None)
 
 
-def settle() -> None:
-    """Return when no other thread of this process works any more, at the latest after SETTLE_LIMIT.
+def settle(most: float | None = None) -> bool:
+    """Return when no other thread of this process works any more, at the latest after `most`
+    seconds (SETTLE_LIMIT unless given); whether none does.
 
     A turn ends here: threads that are out of work spin before they sleep (OpenBLAS about 100 ms,
     OpenMP about 10 ms), on the very cores where the next worker is timed.
     """
-    limit = time.perf_counter() + SETTLE_LIMIT
+    limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
         time.sleep(LOOK_SECONDS)
-        if not others_work() or time.perf_counter() > limit:
-            return
+        if not others_work():
+            return True
+        if time.perf_counter() > limit:
+            return False

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.certificates import Finding
-from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status
+from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status, Usage
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -95,6 +95,7 @@ class Finished(Frozen):
     settings: dict[str, Setting]
     limits: Limits | None = None
     checks: tuple[Finding, ...] = ()
+    usage: Usage | None = None
 
 
 class Failed(Frozen):

@@ -11,7 +11,7 @@ import threadpoolctl
 
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
-from harness.records import Limits
+from harness.records import Limits, Usage
 from harness.settings import CORES
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -94,6 +94,11 @@ class Session:
                 )
             case Load():
                 raise ValueError("a worker is loaded once")
+
+    def with_growth(self, usage: Usage) -> Usage:
+        """The same, with what the samples came to hold."""
+        growth = {phase: run.growth for phase, run in self._runs.items()}
+        return usage.model_copy(update={"growth": growth})
 
     def _prepare(self, request: Prepare) -> Prepared:
         for run in self._runs.values():

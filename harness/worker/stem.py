@@ -19,6 +19,7 @@ from multiprocessing.reduction import recv_handle
 from harness.adapter import Framework
 from harness.cells import Setup
 from harness.worker.__main__ import failed, send, work
+from harness.worker.descendants import adopt_orphans, still_running
 from harness.worker.forking import lost_threads
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected, die_with
@@ -37,6 +38,7 @@ from harness.worker.session import implementation
 
 def main() -> None:
     channel = connected()
+    adopt_orphans()
     while True:
         try:
             request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -69,6 +71,11 @@ def _import(setups: tuple[Setup, ...]) -> None:
         raise RuntimeError(
             f"{lost} threads run once {setups[0].framework} is imported, and a forked worker would "
             "wait for them for ever: its workers start fresh"
+        )
+    if started := still_running():
+        raise RuntimeError(
+            f"{started} processes run once {setups[0].framework} is imported, and would be no "
+            "worker's: its workers start fresh"
         )
 
 
