@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
 from harness.records import Status
-from harness.worker.descendants import end_escaped
+from harness.worker.descendants import adopt_orphans, end_escaped
 from harness.worker.lifeline import connected
 from harness.worker.measure import Diverged, OtherWork
 from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
@@ -57,6 +57,7 @@ def serve(channel: Connection) -> None:
         raise ValueError("a worker must be loaded first")
     if request.memory_limit is not None:
         limit_memory(request.memory_limit)
+    adopt_orphans()
     count = UsageCount()
     session = Session(request)
     reply: Reply = session.loaded

@@ -77,11 +77,12 @@ def take_turn(
     The timed steps are those of another loop where one is given.
     """
     adapter.reset()
-    loop.run(waking)
+    woken = loop.run(waking)
     adapter.synchronize()
     timed = timed or loop
-    # After the first steps: what a reset gave back they take again.
+    # After the first steps: what a reset gave back they take again. Both times a handle is held.
     before = held(adapter)
+    del woken
     watch = Watch()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)

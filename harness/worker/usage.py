@@ -6,7 +6,6 @@ import time
 
 from harness.records import Usage
 from harness.worker.descendants import (
-    adopt_orphans,
     cpu_of_descendants,
     resident_of_descendants,
     still_running,
@@ -22,7 +21,6 @@ class UsageCount:
     """Counts from its making on; `turn_ended` and `turn_begun` are told in turn."""
 
     def __init__(self) -> None:
-        adopt_orphans()
         self._usage = Usage()
         self._restless = 0
         self._last = self._now()
