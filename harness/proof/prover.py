@@ -33,8 +33,8 @@ from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.tolerances import TRUTH
-from harness.worker.descendants import adopt_orphans, still_running
-from harness.worker.forking import lost_threads
+from harness.worker.descendants import adopt_orphans
+from harness.worker.forking import left_behind
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
@@ -97,11 +97,10 @@ def _may_import_more(request: Prove) -> bool:
 
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
-    lost, started = lost_threads(), still_running()
-    if lost or started:
-        who = f"{lost} threads and {started} processes run once {request.setup.framework}"
-        print(f"{who} is imported: nothing is forked", file=sys.stderr)
-    fresh = lost + started > 0
+    if lost := left_behind():
+        who = request.setup.framework
+        print(f"{lost} run once {who} is imported: nothing is forked", file=sys.stderr)
+    fresh = bool(lost)
     return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
 
 

@@ -23,12 +23,17 @@ FRAMEWORK = Framework(
         "together": "is not built before two others are being built too",
         "compiling": "writes what it compiles into its cache",
         "ahead": "says which process imported the module that is to be there ahead",
+        "processes": "says who started the process that its module starts when it is imported",
         "threads": "waits for a thread that was started when its module was imported",
     },
     idioms={"fine": Own("a loop of its own")},
     color="#000000",
     devices=("cpu",),
     caches=("FAULTY_CACHE",),
-    ahead={"ahead": "impls.faulty.ahead", "threads": "impls.faulty.threads"},
+    ahead={
+        "ahead": "impls.faulty.ahead",
+        "processes": "impls.faulty.processes",
+        "threads": "impls.faulty.threads",
+    },
     import_varies=False,
 )

@@ -33,6 +33,9 @@ class Adapter:
         if options.mode == "threads":
             pool = importlib.import_module("impls.faulty.threads").POOL
             raise Unsupported(pool.submit("its thread answers".strip).result())
+        if options.mode == "processes":
+            parent = importlib.import_module("impls.faulty.processes").PARENT
+            raise Unsupported("its own" if parent == os.getpid() else "of another")
         if options.mode == "together":
             meeting = Path(os.environ["FAULTY_MEETING"])
             (meeting / str(os.getpid())).touch()
