@@ -63,9 +63,10 @@ class Sample(Frozen):
     """One timed reading over `iterations` iterations, synchronised at its end.
 
     `turn` is the worker's place in the round's order; the noise counters are those of the worker
-    while it was timed; `steal_seconds` and `pressure_seconds` (the time in which some task waited
-    for a core) are the whole machine's, `load` is its one-minute load average. `loss` is the last
-    loss of a training sample. A latency phase keeps the `readings` of its single iterations.
+    while it was timed, `cpu_seconds` with all processes that it started; `steal_seconds` and
+    `pressure_seconds` (the time in which some task waited for a core) are the whole machine's,
+    `load` is its one-minute load average. `loss` is the last loss of a training sample. A latency
+    phase keeps the `readings` of its single iterations.
     """
 
     round: Count

@@ -80,7 +80,7 @@ SAMPLE_COLUMNS = (
         "iterations": "iterations that were timed together",
         "seconds": "time of all of them",
         "step_seconds": "seconds per iteration; of a latency phase the median reading",
-        "cpu_seconds": "CPU time of the worker meanwhile",
+        "cpu_seconds": "CPU time of the worker and of its processes meanwhile",
         "voluntary_switches": "context switches of the worker meanwhile",
         "involuntary_switches": "those that it did not ask for",
         "steal_seconds": "CPU time that the hypervisor gave to others; empty if not counted",
