@@ -130,6 +130,8 @@ def end_escaped() -> None:
 
 def _has_children() -> bool:
     """Whether this process has any: a question that costs next to nothing."""
+    if not hasattr(os, "waitid"):
+        return True
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
