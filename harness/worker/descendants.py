@@ -22,6 +22,7 @@ import psutil
 
 PROC = Path("/proc")
 PR_SET_CHILD_SUBREAPER = 36
+LAST_SECONDS = 5.0
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -113,11 +114,14 @@ def end_descendants(of: int | None = None) -> None:
 
 
 def end_all() -> None:
-    """End what this process started, and wait until it has ended."""
-    end_descendants()
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    """End what this process started, and wait until it has ended; what it starts meanwhile too."""
+    late = time.monotonic() + LAST_SECONDS
+    while _has_children() and time.monotonic() < late:
+        end_descendants()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.001)
 
 
 def end_escaped() -> None:

@@ -31,7 +31,9 @@ started = subprocess.Popen([sys.executable, "-c", {ESCAPE!r}], stdout=subprocess
 started.wait()
 escaped = started.stdout.readline()
 print(*descendants.descendants(), escaped, flush=True)
-sys.stdin.read()
+if sys.stdin.read():
+    descendants.end_all()
+    assert not descendants.descendants()
 descendants.end_escaped()
 """
 
@@ -62,7 +64,7 @@ def test_a_child_counts_while_it_works_and_when_it_has_ended(busy):
     assert descendants.still_running() == started - 1
 
 
-@pytest.mark.parametrize("ending", ["by itself", "by another"])
+@pytest.mark.parametrize("ending", ["by itself", "all", "by another"])
 def test_a_process_that_left_its_group_is_found_and_ended(ending):
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -73,7 +75,8 @@ def test_a_process_that_left_its_group_is_found_and_ended(ending):
     if ending == "by another":
         assert escaped in descendants.descendants(worker.pid)
         descendants.end_descendants(worker.pid)
-    worker.communicate()
+    worker.communicate("all" if ending == "all" else "")
+    assert worker.returncode == 0
     assert _ended(escaped)
 
 
