@@ -55,7 +55,7 @@ TRIES = 12
 """Before that is believed: a busy machine delays a stretch now and then."""
 INFER_FLOPS, INFER_CALLS = 1e8, 8
 """Of one batch, so large that overhead does not count, and so many such batches."""
-INFER_SHARE = 0.5
+INFER_SHARE = 0.8
 """Of the time that as many predictions take must pass in a loop of its own over those batches."""
 
 
