@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.analysis.settings import own_faults
+from harness.analysis.usage import usage_faults
 from harness.cells import THROUGHPUT, Setup
 from harness.certificates import SUPPORTED, Finding
 from harness.proof.certify import claim
@@ -95,7 +96,7 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     keeper = Keeper()
     engine.run(block, keeper)
     (record,) = keeper.records
-    unchecked = record.model_copy(update={"checks": ()})
+    bare = record.model_copy(update={"checks": (), "usage": None})
     # The worker's own check has no status of its own.
     other_work = record.status == "failed" and "did other work" in (record.error or "")
     at_fault = "sample" if other_work or record.status == "ok" else record.status
@@ -105,8 +106,10 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
             ok=record.status == "ok",
             detail=record.error or "",
         ),
+        # What was set wrong comes before what is wrong because of it.
+        *(Finding(check="settings", ok=False, detail=why) for why in own_faults([bare])),
         *record.checks,
-        *(Finding(check="settings", ok=False, detail=why) for why in own_faults([unchecked])),
+        *(Finding(check="usage", ok=False, detail=why) for why in usage_faults([record])),
     ]
 
 
