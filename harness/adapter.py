@@ -159,10 +159,11 @@ class Adapter(Protocol):
         """Gradient of the loss at the present weights, which stay as they are."""
 
     def state(self) -> State:
-        """Weights and optimizer slots; slots are zero before the first step."""
+        """Copies of weights and optimizer slots; slots are zero before the first step."""
 
     def to_numpy(self, handle: Any) -> Array:
-        """The values behind a handle that `train_step` or `predict` returned."""
+        """The values behind a handle that `train_step` or `predict` returned; later steps change
+        neither them nor the handle."""
 
     def synchronize(self) -> None:
         """Return when everything asked for is done, on every device."""

@@ -51,12 +51,36 @@ class Finding(Frozen):
     by_rounding: bool = False
 
 
+class LongProof(Frozen):
+    """How much of a training in float64 went as the reference's: `steps` of the `planned` ones, on
+    batches of `rows` rows.
+
+    `worst` holds the largest difference of each quantity. `quality` is the task's metric on the
+    test rows after those steps, `expected` the reference's. `why` says why there are fewer steps
+    than were asked for: the framework has no float64, or roundings grow without bound.
+    """
+
+    steps: Whole
+    planned: Whole
+    rows: Whole
+    worst: dict[str, Size] = Field(default_factory=dict)
+    quality: float | None = None
+    expected: float | None = None
+    why: str = ""
+
+    @property
+    def described(self) -> str:
+        said = f"{self.steps:,} of {self.planned:,} steps of a training in float64"
+        return f"{said} ({self.why})" if self.why else said
+
+
 class Certificate(Frozen):
     """The outcome of one proof. `key` changes with anything that could change the outcome.
 
     `code` is a hash over the adapter's files and everything that the proof rests on; `steps` were
     compared, on batches of `rows` rows, from the shared start of `seed`. `logical_peak` is in
-    bytes, by phase, None where the framework keeps no account; `made` is an ISO time.
+    bytes, by phase, None where the framework keeps no account; `made` is an ISO time. `whole` is a
+    proof over a training, in float64 whatever the setup's dtype.
     """
 
     key: str
@@ -74,6 +98,7 @@ class Certificate(Frozen):
     divergence: tuple[Divergence, ...] = ()
     settings: dict[str, Setting] = Field(default_factory=dict)
     logical_peak: dict[Phase, Whole | None] = Field(default_factory=dict)
+    whole: LongProof | None = None
 
     @property
     def proven(self) -> bool:

@@ -19,6 +19,7 @@ from harness.cli_options import (
     TaskFile,
     Threads,
     Vary,
+    WholeTraining,
     given,
     selection,
 )
@@ -109,6 +110,7 @@ def run(
         bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
     ] = False,
     fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
+    whole: WholeTraining = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for every block.")] = False,
 ) -> None:
@@ -129,6 +131,7 @@ def run(
         seeds=seeds,
         memory_limit=memory_limit,
         shard=shard,
+        whole=whole,
     )
     manner = "quiet" if quiet else "plain" if verbose else "screen"
     running.run(
@@ -158,6 +161,7 @@ def verify_(
     task_file: TaskFile = None,
     output: Output = RESULTS,
     fresh: Annotated[bool, typer.Option(help="Let no earlier certificate count.")] = False,
+    whole: WholeTraining = None,
 ) -> None:
     """Prove that every framework and mode computes what the float64 reference computes."""
     from harness import verifying
@@ -165,7 +169,7 @@ def verify_(
     flags = selection(
         task, framework, lane, None, device, threads, dtype, set_, data_dir, task_file
     )
-    verifying.verify(flags, output, fresh=fresh)
+    verifying.verify(flags | given(whole=whole), output, fresh=fresh)
 
 
 @app.command(name="list")
@@ -229,11 +233,14 @@ def selftest(
     seeds: Annotated[
         int, typer.Option(min=0, max=1000, help="Starts of every framework without a fault.")
     ] = 2,
+    real: Annotated[
+        bool, typer.Option(help="Plant faults in the adapters of installed frameworks too.")
+    ] = True,
 ) -> None:
-    """Plant faults and see whether the proof of sameness notices them, and nothing else."""
+    """Plant faults and see whether the proof and the run notice them, and nothing else."""
     from harness import selftesting
 
-    selftesting.selftest(seeds)
+    selftesting.selftest(seeds, real=real)
 
 
 @app.command()

@@ -30,6 +30,14 @@ Framework = Annotated[
 Lane = Annotated[list[str] | None, typer.Option(help="identical (the default), idiomatic or both.")]
 Device = Annotated[list[str] | None, typer.Option(help="cpu, gpu or gpu:N.")]
 Threads = Annotated[list[int] | None, typer.Option(help="Threads of each worker.")]
+WholeTraining = Annotated[
+    bool | None,
+    typer.Option(
+        "--whole/--no-whole",
+        help="Prove over whole trainings in float64 (by default in standard and full).",
+        show_default=False,
+    ),
+]
 Vary = Annotated[
     list[str] | None,
     typer.Option(

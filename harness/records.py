@@ -63,9 +63,10 @@ class Sample(Frozen):
     """One timed reading over `iterations` iterations, synchronised at its end.
 
     `turn` is the worker's place in the round's order; the noise counters are those of the worker
-    while it was timed; `steal_seconds` and `pressure_seconds` (the time in which some task waited
-    for a core) are the whole machine's, `load` is its one-minute load average. `loss` is the last
-    loss of a training sample. A latency phase keeps the `readings` of its single iterations.
+    while it was timed, `cpu_seconds` with all processes that it started; `steal_seconds` and
+    `pressure_seconds` (the time in which some task waited for a core) are the whole machine's,
+    `load` is its one-minute load average. `loss` is the last loss of a training sample. A latency
+    phase keeps the `readings` of its single iterations.
     """
 
     round: Count
@@ -86,6 +87,11 @@ class Sample(Frozen):
         """Seconds per iteration; of a latency phase the median of its readings."""
         if self.readings:
             return statistics.median(self.readings)
+        return self.mean_seconds
+
+    @property
+    def mean_seconds(self) -> float:
+        """Seconds per iteration, pauses included."""
         return self.seconds / self.iterations
 
 
@@ -136,14 +142,17 @@ class Limits(Frozen):
 
     `matmul_error` is the largest error of a product against float64, relative to the largest
     entry; `peak_flops` is the rate of a large product, in FLOP/s; `product_seconds` is the time of
-    the bare matrix products of one iteration, by phase; `flushes_denormals` says whether a
-    denormal result became zero.
+    the bare matrix products of one iteration, by phase, and `dispatch_seconds` that of as many
+    products of single numbers; `flushes_denormals` says whether a denormal result became zero.
+    `plain` are the same of NumPy in the same process, without the adapter; on a CPU only.
     """
 
     matmul_error: NotNegative | None = None
     peak_flops: Positive | None = None
     product_seconds: dict[Phase, Reading] = Field(default_factory=dict)
+    dispatch_seconds: dict[Phase, Reading] = Field(default_factory=dict)
     flushes_denormals: bool | None = None
+    plain: Limits | None = None
 
 
 class Around(Frozen):
@@ -164,6 +173,37 @@ class Around(Frozen):
     fixed: tuple[Reading, ...] = ()
 
 
+class Growth(Frozen):
+    """By how much held memory grew in the timed steps of each sample, in bytes a step.
+
+    Empty where it is not counted. `allocated` is what the C library handed out: what is given back
+    to it may stay resident. `device` is the framework's own count.
+    """
+
+    resident: tuple[Counted, ...] = ()
+    allocated: tuple[Counted, ...] = ()
+    device: tuple[Counted, ...] = ()
+
+
+class Usage(Frozen):
+    """What a worker and all processes that it started used, from its first turn to its last.
+
+    Of its `turns`, other threads than the one that answers still worked after `unsettled`, when
+    the limit for that had passed. `between` is while others were timed. `processes` and `memory`
+    are those that it started: the most at once, and their largest resident memory together.
+    """
+
+    turns: Count = 0
+    unsettled: Count = 0
+    turn_seconds: Seconds = 0.0
+    turn_cpu_seconds: Seconds = 0.0
+    between_seconds: Seconds = 0.0
+    between_cpu_seconds: Seconds = 0.0
+    processes: Count = 0
+    memory: Bytes = 0
+    growth: dict[Phase, Growth] = Field(default_factory=dict)
+
+
 class Record(Frozen):
     """One execution of a setup in a process of its own.
 
@@ -172,7 +212,8 @@ class Record(Frozen):
     process began as a copy of one that had imported the framework: then it has no memory peaks.
     `settings` were read back after the last sample, `settings_before` after the warm-up. `checks`
     say whether the work that was timed was right and done; empty where it was not checked.
-    `around` is None where no turn was taken, or its block ended early.
+    `around` is None where no turn was taken, or its block ended early. `usage` is None where the
+    worker did not come to its end.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -195,6 +236,7 @@ class Record(Frozen):
     limits: Limits | None = None
     checks: tuple[Finding, ...] = ()
     around: Around | None = None
+    usage: Usage | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Record:

@@ -13,24 +13,37 @@ from rich.text import Text
 from harness.cells import DTYPES
 from harness.console import Console
 from harness.errors import SelftestFailed
-from harness.proof.selftest import Case, Judgement, faulty, planted, sampled, unmodified
+from harness.proof.selftest import (
+    Case,
+    Judgement,
+    faulty,
+    planted,
+    really_faulty,
+    sampled,
+    unmodified,
+)
 from harness.proof.trying import tried
 from harness.runs.machine import cores
 
 STYLES = {"caught": "green", "unseen": "yellow", "passed": "green", "unsupported": "yellow"}
 
 
-def selftest(seeds: int) -> None:
+def selftest(seeds: int, *, real: bool = True) -> None:
     """Print a row for every fault, then the false alarms over so many seeds.
+
+    With `real`, faults are planted in the adapters of installed frameworks too.
 
     Raises SelftestFailed if a fault escaped, or if something was found where nothing is wrong.
     """
     console = Console()
     with planted():
-        judgements = _tried([*faulty(), sampled(), *unmodified(seeds)], console)
+        cases = [*faulty(), *(really_faulty() if real else ()), sampled(), *unmodified(seeds)]
+        judgements = _tried(cases, console)
     faults = [it for it in judgements if it.case.fault]
     others = [it for it in judgements if not it.case.fault]
-    console.print(_faults(faults))
+    console.print(_faults([it for it in faults if it.case.setup.framework == "planted"]))
+    if in_adapters := [it for it in faults if it.case.setup.framework != "planted"]:
+        console.print(_faults_in_adapters(in_adapters))
     _print_unseen(faults, console)
     console.print(_others(others))
     bad = [it for it in judgements if not it.good]
@@ -39,7 +52,7 @@ def selftest(seeds: int) -> None:
     caught = Counter(it.outcome for it in faults)
     console.print(
         Text(
-            f"{len({it.case.setup.mode for it in faults})} faults in {len(faults)} trials: "
+            f"{len({it.case.setup.label for it in faults})} faults in {len(faults)} trials: "
             f"{caught['caught']} caught, {caught['unseen']} of which float32 shows nothing; "
             f"{sum(not it.good for it in others)} false alarms in {len(others)} trials of what has "
             f"no fault, over {seeds} seed(s)"
@@ -86,6 +99,31 @@ def _faults(judgements: Iterable[Judgement]) -> Table:
         assert fault is not None
         cells = [_found(found[dtype]) if dtype in found else Text("") for dtype in DTYPES]
         table.add_row(Text(fault.line), Text(fault.check), *cells)
+    return table
+
+
+def _faults_in_adapters(judgements: Iterable[Judgement]) -> Table:
+    table = Table(
+        title="Faults planted in adapters of real frameworks",
+        caption="verify: by the proof; run: by the worker that measures",
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    rows: dict[str, dict[str, Judgement]] = {}
+    for it in judgements:
+        framework = it.case.setup.framework.removeprefix("planted_")
+        rows.setdefault(it.case.setup.mode, {})[framework] = it
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    table.add_column("what is wrong", ratio=1, overflow="fold")
+    for name in ("to be caught by", *names):
+        table.add_column(name, overflow="fold")
+    for found in rows.values():
+        fault = next(iter(found.values())).case.fault
+        assert fault is not None
+        cells = [_found(found[name]) if name in found else Text("") for name in names]
+        table.add_row(Text(fault.line), Text(f"{fault.by}: {fault.check}"), *cells)
     return table
 
 

@@ -9,6 +9,7 @@ rounding, they are not fitted to a framework:
 - Along a trajectory the errors of the steps add up, and an optimizer that divides by the size of
   the gradient magnifies those of small gradients. Two correct float64 programs stay within 4e-15
   of each other in the loss over 1000 steps; 1e-9 over 100 steps leaves room for every weight.
+  Whole trainings (`proof/whole_training.py`) are held to the same limit: see there why.
 - In float32 the difference stays near 1e-7 until a ReLU near its kink takes the other side; from
   then on it grows without bound (0.1 at step 1000 for two correct programs). So trajectories are
   compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
@@ -58,17 +59,19 @@ TRUTH: Mapping[Tolerance, str] = {
 SHADOWS = 12
 """References with nudged first weights. A unit at its kink takes the other side in half of them:
 one in 4,000 would miss it."""
-FLOAT32_ROUNDING = 2.0**-24
+FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
 
 
 def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
     return LIMITS[tolerance, dtype]
 
 
-def nudged(start: Start, generator: np.random.Generator) -> Start:
-    """The start with every weight moved by at most √n·2⁻²⁴ of itself, biases by as much of the
+def nudged(
+    start: Start, generator: np.random.Generator, rounding: float = FLOAT32_ROUNDING
+) -> Start:
+    """The start with every weight moved by at most √n roundings of itself, biases by as much of the
     layer's largest weight: they begin at zero but are rounded with what they are added to."""
-    reach = math.sqrt(sum(fan_in for fan_in, _ in start.task.layers)) * FLOAT32_ROUNDING
+    reach = math.sqrt(sum(fan_in for fan_in, _ in start.task.layers)) * rounding
     weights = {}
     for name, values in start.weights.items():
         size = np.abs(values)

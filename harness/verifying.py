@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cells import DTYPES, Setup
-from harness.certificates import Certificate
+from harness.certificates import Certificate, LongProof
 from harness.console import Console
 from harness.errors import NotProven
 from harness.listing import print_left_out
 from harness.proof.proving import Need, needs, one_of_each, prove
+from harness.proof.whole_training import QUICK, WHOLE, Reach
+from harness.report.format import span
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.places import within
@@ -47,7 +49,9 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
         _clear(logs)
         setups = setups_of(plan)
         earlier = None if fresh else store
-        wanted = needs(setups, earlier, quick=False, counted=one_of_each(setups))
+        wanted = needs(
+            setups, earlier, quick=False, counted=one_of_each(setups), reach=_reach(plan)
+        )
         lacking = [it for it in wanted if it.certificate is None]
         staged = replace(plan, arenas=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch / "data") as data:
@@ -97,7 +101,7 @@ def prove_first(
     there is no console. With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
-    wanted = needs(setups_of(plan), None if fresh else store, quick=True)
+    wanted = needs(setups_of(plan), None if fresh else store, quick=True, reach=_reach(plan))
     lacking = [it for it in wanted if it.certificate is None]
     quiet = console or Console(quiet=True)
     made = _proved(lacking, store, data, logs, caches, quiet)
@@ -106,6 +110,11 @@ def prove_first(
     quiet.print(Text(_counted(shown, time.monotonic() - begin)), soft_wrap=True)
     _print_failures([it for it, _ in shown if not it.proven], quiet)
     return [it for it, _ in shown]
+
+
+def _reach(plan: Plan) -> Reach:
+    """How far trainings are compared."""
+    return WHOLE if plan.config.whole else QUICK
 
 
 def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:
@@ -141,7 +150,8 @@ def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
     """A line for every task and framework:mode; dtypes side by side."""
     table = Table(
         title="Largest difference from the float64 reference, of any tensor at any step",
-        caption="relative to the largest entry of each tensor; steps × rows that were compared; "
+        caption="relative to the largest entry of each tensor; steps × rows that were compared, "
+        "+ steps of a training in float64; "
         "~: above the limit, but no more than rounding alone makes; °: by an earlier certificate",
         title_justify="left",
         title_style="bold",
@@ -174,6 +184,8 @@ def _cell(certificate: Certificate, cached: bool) -> Text:
     size = "–" if worst is None else f"{worst:.1e}" if worst else "0"
     size += "~" if any(it.by_rounding for it in certificate.findings) else ""
     over = f"{certificate.steps}×{certificate.rows}"
+    if certificate.whole:
+        over += f"+{certificate.whole.steps}"
     if certificate.proven:
         return Text(f"{size} {over:>7}{'°' if cached else ' '}", "green")
     if certificate.unsupported:
@@ -205,4 +217,17 @@ def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:
         parts.append(f"{unsupported} unsupported")
     if wrong := len(shown) - len(proven) - unsupported:
         parts.append(f"{wrong} NOT proven")
-    return f"proof of sameness: {', '.join(parts)} ({seconds:.1f} s)"
+    lengths = "".join(f"; {it}" for it in _lengths([it.whole for it, _ in proven if it.whole]))
+    return f"proof of sameness: {', '.join(parts)} ({seconds:.1f} s){lengths}"
+
+
+def _lengths(proofs: Sequence[LongProof]) -> list[str]:
+    """Over how many steps of trainings setups were followed in float64."""
+    said = []
+    for words, steps in (
+        ("over whole trainings in float64", [it.steps for it in proofs if it.steps == it.planned]),
+        ("over the first part of one", [it.steps for it in proofs if 0 < it.steps < it.planned]),
+    ):
+        if steps:
+            said.append(f"{len(steps)} {words} ({span(min(steps), max(steps), 'step')})")
+    return said

@@ -11,6 +11,7 @@ from harness import doctoring, listing, selftesting, verifying
 from harness.certificates import Finding
 from harness.gate.check import Checked
 from harness.gate.judging import Line
+from harness.proof.planted.real import REAL
 from harness.proof.selftest import Case, faulty, judge
 from harness.report import gate
 from harness.runs.doctor.checkup import Checkup
@@ -29,6 +30,9 @@ def verified(console):
 def selftested(console):
     caught = [judge(it, [Finding(check=it.fault.check, ok=False)]) for it in faulty()]
     console.print(selftesting._faults(caught))
+    in_adapters = [Case(TASK, SETUP, 0, it, it.by == "run") for it in REAL.values()]
+    caught = [judge(it, [Finding(check=it.fault.check, ok=False)]) for it in in_adapters]
+    console.print(selftesting._faults_in_adapters(caught))
     console.print(selftesting._others([judge(Case(TASK, SETUP), [Finding(check="x", ok=True)])]))
 
 

@@ -43,6 +43,8 @@ def test_all_is_well(monkeypatch, capsys):
     ):
         assert text in told
     assert "its first skip is the 50th step" in told
+    assert "Faults planted in adapters of real frameworks" in told
+    assert "run: held-out rows" in told
     assert "ESCAPED" not in told.upper()
     # In the order of the table, whatever came first.
     assert told.index("one gradient holds a NaN") < told.index("every 50th step skipped")
@@ -62,6 +64,12 @@ BROKEN = {
         "false alarm: digits-mlp@",
     ),
 }
+
+
+def test_faults_in_adapters_of_real_frameworks_can_be_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(selftesting, "tried", trial(caught))
+    selftesting.selftest(0, real=False)
+    assert "adapters of real frameworks" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("findings", "text"), BROKEN.values(), ids=BROKEN)

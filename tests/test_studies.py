@@ -7,10 +7,12 @@ import random
 
 import pytest
 
-from benchmarks.studies import resting, widths
+from benchmarks.studies import honest, resting, widths
 from benchmarks.studies.kept import Ratio, Span, measured, spans
 from harness.analysis.compare import BASELINE
 from harness.analysis.stopping import known
+from harness.certificates import Finding
+from harness.proof.selftest import judge
 from tests.builders import LABELS, make_run, make_setup
 from tests.builders import measured as records
 from tests.stores import make_store, named
@@ -100,3 +102,26 @@ def test_whoever_rests_takes_no_time():
     assert goes_on[0] == 4 * goes_on[1]
     # From the tenth block on there are three in a block.
     assert rests[0] == 4 * 10 + 3 * (rests[1] - 10)
+
+
+def test_honest_adapters_that_are_refused_are_counted(tmp_path):
+    refused = Finding(check="threads", ok=False, detail="3 threads at work")
+
+    def tries(cases, provers):
+        for it in cases:
+            bad = it.measured and it.setup.label == "reference:eager" and it.seed == 1
+            yield judge(it, [refused if bad else Finding(check="start", ok=True)])
+
+    found = list(honest.judged(2, 0, tries))
+    setups = {it.case.setup.id for it in found if it.case.seed == 0}
+    assert sum(it.case.measured for it in found) * 2 == sum(not it.case.measured for it in found)
+    assert {it.case.seed for it in found} == {0, 1}
+    assert "planted" not in "".join(setups)
+    page = honest.summary(found, 2, 0)
+    assert f"False alarms: 1 of {len(found)}" in page
+    assert "| reference:eager | identical | run | 2 | 1 | 0 |" in page
+    assert "threads: 3 threads at work" in page
+    told = [it for it in json.loads(honest.content(found)) if it["outcome"] == "false alarm"]
+    assert [(it["by"], it["seed"], it["failed"][0]["check"]) for it in told] == [
+        ("run", 1, "threads")
+    ]

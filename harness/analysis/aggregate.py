@@ -26,9 +26,9 @@ LEAST_TASKS = 2
 class Aggregate(Frozen):
     """The geometric mean of a setup's speed ratios over `tasks`, in one phase and lane.
 
-    `missing` are tasks in which the two are not ranked against each other: over them nothing is
-    claimed, and a mean over other tasks is no rival of this one. `speed.n` is the smallest number
-    of blocks of any task.
+    `missing` are tasks in which the two are not ranked against each other, or pauses deny their
+    ratio: over them nothing is claimed, and a mean over other tasks is no rival of this one.
+    `speed.n` is the smallest number of blocks of any task.
     """
 
     phase: Phase
@@ -80,7 +80,7 @@ def _group(tables: Sequence[Table]) -> list[Aggregate]:
     pairs: dict[tuple[str, str], dict[str, Pair]] = defaultdict(dict)
     for table in tables:
         for it in table.pairs:
-            if it.verdict != "not ranked":
+            if it.verdict != "not ranked" and not it.denied_by:
                 pairs[it.label, it.baseline][table.task.name] = it
     first, names = tables[0], [it.task.name for it in tables]
     return [

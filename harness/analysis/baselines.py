@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from harness.analysis.compare import Entry, entries
 from harness.analysis.contest import Contest
+from harness.analysis.efficiency import impossible
 from harness.analysis.ranking import Eligibility
 from harness.analysis.tables import Table
 from harness.cells import Setup
@@ -21,7 +22,10 @@ def rebased(
     `records` and `certificates` are those that the tables were made of. Their break-evens stay
     those of the first baseline, which they name.
     """
-    timed, eligibility = entries(records), Eligibility(certificates)
+    timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
+    for arena, task in {it.rows[0].cell.setup.arena: it.task for it in tables}.items():
+        alike = [it for it in timed.values() if it.setup.arena == arena and not it.setup.twin]
+        eligibility.bar(impossible(task, alike))
     return tuple(_others(it, timed, eligibility) for it in tables)
 
 

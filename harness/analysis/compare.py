@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import truediv
+from typing import Literal
 
 from harness.analysis import contention
 from harness.analysis.contention import Disturbance
+from harness.analysis.pauses import mean_ratio, training_ratio
 from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence
-from harness.cells import PHASES, Phase, Setup
+from harness.cells import LATENCY, PHASES, Phase, Setup
 from harness.records import Record
 
 BASELINE = "pytorch:eager"
@@ -23,6 +25,8 @@ Blocks = Mapping[int, Record]
 """One setup's records by block, good ones only."""
 Steps = Mapping[int, Mapping[int, float]]
 """Seconds per iteration of one setup in one phase, by block and round."""
+
+Of = Literal["step_seconds", "mean_seconds"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ class Entry:
     @property
     def records(self) -> list[Record]:
         return list(self.blocks.values())
+
+    @functools.cached_property
+    def means(self) -> Mapping[Phase, Steps]:
+        """Mean times like `steps`: of a latency phase these are medians."""
+        return {
+            phase: steps(self.blocks, phase, "mean_seconds") if phase in LATENCY else blocks
+            for phase, blocks in self.steps.items()
+        }
 
     @functools.cached_property
     def steady(self) -> Mapping[Phase, Mapping[int, float]]:
@@ -108,18 +120,20 @@ def pair_of(
         list(logs.values()),
         margin,
         disturbed or contention.reason(logs, ours.disturbed),
+        mean_ratio(ours.means[phase], theirs.means[phase]),
+        training_ratio(ours.blocks, theirs.blocks) if phase == "train" else None,
     )
 
 
-def steps(blocks: Blocks, phase: Phase) -> Steps:
+def steps(blocks: Blocks, phase: Phase, of: Of = "step_seconds") -> Steps:
     """The step times of the blocks that have any."""
-    return {block: it for block, record in blocks.items() if (it := step_times(record, phase))}
+    return {block: it for block, record in blocks.items() if (it := step_times(record, phase, of))}
 
 
-def step_times(record: Record, phase: Phase) -> dict[int, float]:
+def step_times(record: Record, phase: Phase, of: Of = "step_seconds") -> dict[int, float]:
     """Seconds per iteration by round."""
     measured = record.phase(phase)
-    return {it.round: it.step_seconds for it in measured.samples} if measured else {}
+    return {it.round: getattr(it, of) for it in measured.samples} if measured else {}
 
 
 def log_ratios(ours: Steps, theirs: Steps) -> dict[int, float]:

@@ -1,16 +1,30 @@
-"""How near a cell comes to what its device can do, and how much of a step is framework."""
+"""How near a cell comes to what its device can do, and how much of a step is framework.
+
+What no device could do was not done: it bars a setup from the ranking. The yardstick is never its
+own. It is the best large product of other frameworks and of plain NumPy in any worker of the arena,
+and the shortest bare products of a step, less what their calls cost. So a step that is compiled as
+a whole, where dispatch is all that a small batch costs, lies within it.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from harness.analysis.compare import Blocks, Entry
 from harness.analysis.intervals import Interval, median_interval
 from harness.cells import Phase, Setup
+from harness.records import Limits
 from harness.tasks.costs import flops
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
+
+PEAK_MARGIN = 2.0
+"""NumPy's best large product, by CPU time and in twelve processes on a machine with a load of 15,
+came to 58 to 79 GFLOP/s; in float32 no library of one core's is known to be twice as fast."""
+PRODUCTS_MARGIN = 4.0
+"""Bare products of a small step, less their calls, scattered by a factor of 2, and a library for
+small products may need half of the time of another."""
 
 
 class Peak(Frozen):
@@ -84,3 +98,44 @@ def _peaks(blocks: Blocks) -> dict[int, float]:
         for block, it in blocks.items()
         if it.limits and it.limits.peak_flops
     }
+
+
+def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:
+    """Which setups of one arena did what its device cannot do, and what that was."""
+    timed = list(entries)
+    found = {}
+    for it in timed:
+        limits = list(_of_others(it, timed))
+        told = [why for phase in it.steps if (why := _too_fast(task, phase, it, limits))]
+        if told:
+            found[it.setup] = f"impossible: {'; '.join(told)}"
+    return found
+
+
+def _of_others(entry: Entry, entries: Iterable[Entry]) -> Iterator[Limits]:
+    """What other frameworks reached, and NumPy in any worker."""
+    for other in entries:
+        for record in other.records:
+            if record.limits and other.setup.framework != entry.setup.framework:
+                yield record.limits
+            if record.limits and record.limits.plain:
+                yield record.limits.plain
+
+
+def _too_fast(task: Task, phase: Phase, entry: Entry, limits: Iterable[Limits]) -> str:
+    """By the slow end of the step's interval, or of its range where there is none."""
+    if not entry.steps[phase]:
+        return ""
+    step = median_interval([*entry.steady[phase].values()])
+    slow = step.high or step.most or step.estimate
+    peak = max((it.peak_flops for it in limits if it.peak_flops), default=None)
+    if peak and (times := flops(task, phase) / slow / peak) > PEAK_MARGIN:
+        return f"{phase} at {times:.3g} × the device's peak"
+    arithmetic = [
+        it.product_seconds[phase] - it.dispatch_seconds[phase]
+        for it in limits
+        if phase in it.product_seconds and phase in it.dispatch_seconds
+    ]
+    if arithmetic and slow * PRODUCTS_MARGIN < min(arithmetic):
+        return f"a {phase} step in {slow / min(arithmetic):.2g} × the time of its bare products"
+    return ""

@@ -13,6 +13,7 @@ from harness.analysis import contention
 from harness.analysis.compare import Entry, baseline_of, log_ratios, pair_of
 from harness.analysis.contention import Disturbance
 from harness.analysis.intervals import Interval, half_width
+from harness.analysis.usage import SetupUsage, setup_usage
 from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import LANES, PHASES, Lane, Phase, Setup
 from harness.records import Record, Sample
@@ -131,6 +132,7 @@ class ArenaNoise(Frozen):
     blocks: tuple[BlockNoise, ...]
     setups: tuple[SetupNoise, ...]
     strips: tuple[Strip, ...]
+    usages: tuple[SetupUsage, ...] = ()
 
     def floors_of(self, phase: Phase) -> tuple[Floor, ...]:
         return tuple(it for it in self.floors if it.phase == phase)
@@ -159,6 +161,7 @@ def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> Ar
             if (turns := turn_noise([sample for record in it.records for sample in _of(record)]))
         ),
         strips=tuple(_strips(entries)),
+        usages=tuple(found for it in entries.values() if (found := setup_usage(it.records))),
     )
 
 

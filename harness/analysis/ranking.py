@@ -20,6 +20,11 @@ class Eligibility:
         self._certificates = {_proved(it.setup): it for it in certificates}
         self._faults: dict[Setup, tuple[str, ...]] = {}
         self._between: dict[tuple[Setup, Setup], str] = {}
+        self._impossible: dict[Setup, str] = {}
+
+    def bar(self, impossible: Mapping[Setup, str]) -> None:
+        """These setups did what no device can do; see `efficiency.impossible`."""
+        self._impossible.update(impossible)
 
     def certificate(self, setup: Setup) -> Certificate | None:
         """The setup's own; a twin has its original's."""
@@ -35,9 +40,14 @@ class Eligibility:
         return f"not proven: {certificate.why}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
-        """Settings that are not what was asked for, or that changed while it was timed."""
+        """What bars it: settings, work that was not done or cannot have been, and what it uses
+        beside its turns."""
         if entry.setup not in self._faults:
-            self._faults[entry.setup] = own_faults(entry.records)
+            impossible = self._impossible.get(entry.setup)
+            self._faults[entry.setup] = (
+                *([impossible] if impossible else ()),
+                *own_faults(entry.records),
+            )
         return self._faults[entry.setup]
 
     def of_setup(self, entry: Entry) -> str:

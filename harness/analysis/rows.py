@@ -23,6 +23,8 @@ from harness.tasks.spec import Task
 class CellRow(Frozen):
     """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks.
 
+    `step` is the median step of a block and `mean_step` its mean, pauses included; throughput
+    (`examples_per_second`, `gflops`) is that of the mean step.
     `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
     that nothing was counted; imports and builds count only where a worker started alone, and so do
     first calls, unless none did. `starts` has them with intervals, warm and cold caches apart;
@@ -49,6 +51,7 @@ class CellRow(Frozen):
     efficiency: Efficiency
     proof: str = ""
     faults: tuple[str, ...] = ()
+    mean_step: Interval | None = None
 
     @property
     def unranked(self) -> str:
@@ -74,13 +77,16 @@ def cell_row(
     phases = [it for record in records if (it := record.phase(phase))]
     firsts = [it for record in alone or records if (it := record.phase(phase))]
     step = median_interval([*entry.steady[phase].values()])
+    mean_step = median_interval(
+        [statistics.fmean(it.values()) for it in entry.means[phase].values()]
+    )
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
     return CellRow(
         cell=cell,
         step=step,
-        examples_per_second=step.inverted(rows_of(task, phase)),
-        gflops=flops(task, phase) / step.estimate / 1e9,
+        examples_per_second=mean_step.inverted(rows_of(task, phase)),
+        gflops=flops(task, phase) / mean_step.estimate / 1e9,
         import_seconds=_median(it.import_seconds for it in alone),
         build_seconds=_median(it.build_seconds for it in alone),
         first_call=statistics.median(it.first_call for it in firsts),
@@ -95,6 +101,7 @@ def cell_row(
         efficiency=efficiency(task, phase, entry, peak),
         proof=proof,
         faults=faults,
+        mean_step=mean_step,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.adapter import Setting
+from harness.analysis.usage import usage_faults
 from harness.records import Record
 from harness.settings import (
     DENORMALS,
@@ -44,8 +45,8 @@ class SettingRow(Frozen):
 def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
     """Why a setup may not be ranked at all, a sentence each; empty where it may.
 
-    It ran otherwise than asked, a setting changed while it was timed, or what it was timed doing
-    was not the work that was asked for.
+    It ran otherwise than asked, a setting changed while it was timed, what it was timed doing was
+    not the work that was asked for, or it used more than its turns show.
     """
     records = list(records)
     told = dict.fromkeys(text for record in records for _, text in _faults(record))
@@ -54,7 +55,7 @@ def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
         for it in record.checks:
             if not it.ok:  # its numbers differ from block to block: the first ones do
                 unmet.setdefault(it.check, f"{it.check}: {it.detail}")
-    return (*told, *unmet.values())
+    return (*told, *unmet.values(), *usage_faults(records))
 
 
 def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:

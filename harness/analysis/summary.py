@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.analysis.advice import Advice, advise
 from harness.analysis.aggregate import Aggregate, aggregates
 from harness.analysis.compare import BASELINE, Entry, baseline_of, entries
+from harness.analysis.efficiency import impossible
 from harness.analysis.grounds import grounds
 from harness.analysis.idioms import Gain, gains
 from harness.analysis.noise import ArenaNoise, arena_noise, margin
@@ -132,6 +133,7 @@ class _Part:
         lanes: list[list[Entry]] = [
             own for lane in LANES if (own := [it for it in contestants if it.setup.lane == lane])
         ]
+        eligibility.bar(impossible(task, contestants))
         self.rankable = [it for it in contestants if not eligibility.of_setup(it)]
         self.noise = arena_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}

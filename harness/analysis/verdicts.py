@@ -30,6 +30,7 @@ from harness.analysis.intervals import (
     mean_interval,
     ratio_interval,
 )
+from harness.analysis.pauses import Witness, contradicts, denied
 from harness.tasks.frozen import Frozen
 
 LEVEL = 1 - CONFIDENCE
@@ -53,6 +54,10 @@ class Pair(Frozen):
     `p_equivalent` that of equivalence within `margin` (δ), neither of them corrected. `verdict`
     is corrected over `family` rows; `reason` says why it is not what the interval suggests.
     `disturbed` says what others did in too many of its blocks: then nothing is told apart.
+
+    `mean` is the ratio of mean times over the same rounds, pauses included, and `trainings` that of
+    full trainings in the same blocks, None where there is none; `denied_by` names the one that
+    contradicts what the median says: then there is no verdict, with `reason`.
     """
 
     label: str
@@ -67,6 +72,9 @@ class Pair(Frozen):
     verdict: Verdict
     reason: str = ""
     disturbed: str = ""
+    mean: Interval | None = None
+    trainings: Interval | None = None
+    denied_by: Witness = ""
 
     @property
     def n(self) -> int:
@@ -90,6 +98,8 @@ def evidence(
     logs: Sequence[float],
     margin: float = LEAST_MARGIN,
     disturbed: str = "",
+    mean: Interval | None = None,
+    trainings: Interval | None = None,
 ) -> Pair:
     """The pair with these logarithms of block ratios, judged by itself.
 
@@ -97,8 +107,7 @@ def evidence(
     """
     speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
     p, p_equivalent = sign_p(logs), equivalence_p(logs, margin)
-    verdict, reason = _verdict(speed, p, p_equivalent, p, p_equivalent, margin, 1, disturbed)
-    return Pair(
+    pair = Pair(
         label=label,
         baseline=baseline,
         speed=speed,
@@ -108,10 +117,12 @@ def evidence(
         p_equivalent=p_equivalent,
         margin=margin,
         family=1,
-        verdict=verdict,
-        reason=reason,
+        verdict="cannot tell",
         disturbed=disturbed,
+        mean=mean,
+        trainings=trainings,
     )
+    return _corrected(pair, p, p_equivalent, 1)
 
 
 def judged(pairs: Sequence[Pair], barred: Mapping[str, str] | None = None) -> tuple[Pair, ...]:
@@ -185,7 +196,19 @@ def _corrected(pair: Pair, differ: float, agree: float, family: int) -> Pair:
     verdict, reason = _verdict(
         pair.speed, pair.p, pair.p_equivalent, differ, agree, pair.margin, family, pair.disturbed
     )
-    return pair.model_copy(update={"verdict": verdict, "reason": reason, "family": family})
+    found: tuple[tuple[Witness, Interval | None], ...] = (
+        ("mean", pair.mean),
+        ("trainings", pair.trainings),
+    )
+    against = [
+        (name, it) for name, it in found if it and contradicts(verdict, pair.speed, it, pair.margin)
+    ]
+    denied_by: Witness = ""
+    if against:
+        denied_by, reason, verdict = against[-1][0], denied(verdict, against), "cannot tell"
+    return pair.model_copy(
+        update={"verdict": verdict, "reason": reason, "family": family, "denied_by": denied_by}
+    )
 
 
 def _verdict(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from harness.analysis.intervals import WIDEST, Interval, half_width, too_wide
+from harness.analysis.pauses import WHERE
 from harness.analysis.stopping import Standing
 from harness.analysis.verdicts import Pair, percent
 
@@ -261,6 +262,14 @@ def _not_won(order: Order, leader: str, rivals: Mapping[str, Pair | None], other
 
 
 def _tied(leader: str, tied: Sequence[Pair]) -> str:
+    if denied := [it for it in tied if it.denied_by]:
+        it = denied[0]
+        other = it.trainings if it.denied_by == "trainings" else it.mean
+        assert other
+        return (
+            f"No winner: {leader} against {it.baseline} is {it.reason} "
+            f"({ratio(it.speed)} as fast in the median, {ratio(other)} {WHERE[it.denied_by]})."
+        )
     names = listed([it.baseline for it in tied])
     if all(it.verdict == "equivalent" for it in tied):
         # Of the others nothing is said: they may well differ from one another.

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from harness.adapter import Adapter
-from harness.proof.demand import Demand
+from harness.worker.demand import Demand
 
 BURST_SECONDS = 0.02
 MOST_ITERATIONS = 4096
+CALIBRATING = 3
 BURSTS, LONG_BURSTS, LONG_SECONDS = 5, 3, 0.2
 LATE_SHARE = 0.2
 """Of the time that a burst took in all. A device that has done its work hands over a tensor in the
@@ -51,8 +52,9 @@ def bursts(
     """Several bursts of `work(iterations)`, long enough to be timed; `look` fetches its result."""
     work(1), work(1)  # the first calls may build what later ones use
     iterations = 1
+    # The shortest counts: one that others delayed would leave all bursts too short to be timed.
     while (
-        seconds := _burst(adapter, work, look, iterations).seconds
+        seconds := min(_burst(adapter, work, look, iterations).seconds for _ in range(CALIBRATING))
     ) < BURST_SECONDS and iterations < MOST_ITERATIONS:
         iterations *= 2
     many = BURSTS if seconds < LONG_SECONDS else LONG_BURSTS
@@ -68,7 +70,7 @@ def _burst(
     done = time.perf_counter()
     look(handle)
     looked = time.perf_counter()
-    spent = demand.seconds(looked - begin)
+    spent = demand.since(looked - begin)
     look(handle)
     again = time.perf_counter()
     return Burst(looked - begin, *spent, (looked - done) - (again - looked))

@@ -14,15 +14,17 @@ from pathlib import Path
 import harness
 from harness.adapter import Framework
 from harness.cells import Setup
-from harness.certificates import Certificate, Tolerance
+from harness.certificates import Certificate, LongProof, Tolerance
 from harness.environment import only_known
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import clean, cleaned
 from harness.proof.examine import rows_compared, steps_compared
 from harness.proof.messages import Prove, Proved
 from harness.proof.rounding import fewest_compared
+from harness.proof.whole_training import Length, Reach
 from harness.runs import machine
 from harness.runs.process import environment
+from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
 from harness.tolerances import QUICK_STEPS, limits
 
@@ -33,18 +35,22 @@ RESTS_ON = (
     "tasks",
     "differences.py",
     "tolerances.py",
+    "worker/feed.py",
     "worker/measure.py",
     "adapter.py",
     "certificates.py",
 )
 """In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
 EXACT = "reference"
+SLOWEST_STEP, SLOWEST_FLOPS = 0.2, 5e8
+"""Seconds of one step of a long proof, and operations a second: what is slower has hung."""
 
 
 @dataclass(frozen=True)
 class Claim:
     """What is to be shown of a setup: over so many steps from the shared start of a seed. Where it
-    is `counted`, each phase's logical peak is told as well."""
+    is `counted`, each phase's logical peak is told as well. With a `length` a training of the same
+    mode in float64 is followed as far."""
 
     task: Task
     setup: Setup
@@ -52,8 +58,10 @@ class Claim:
     steps: int
     seed: int
     counted: bool = True
+    length: Length | None = None
 
     def request(self, data: Path, limit: float) -> Prove:
+        """The proof in the setup's own dtype."""
         return Prove(
             task=self.task,
             setup=self.setup,
@@ -63,6 +71,23 @@ class Claim:
             data=str(data),
             limit=limit,
             counted=self.counted,
+        )
+
+    def long_request(self, data: Path, limit: float) -> Prove | None:
+        """The long proof; setups that differ only in their dtype have the same."""
+        if self.length is None:
+            return None
+        flops = self.length.steps * self.length.rows * train_flops(self.task) / self.task.batch
+        return Prove(
+            task=self.task,
+            setup=self.setup.model_copy(update={"dtype": "float64"}),
+            seed=self.seed,
+            steps=self.length.steps,
+            rows=self.length.rows,
+            tolerance=self.tolerance,
+            data=str(data),
+            limit=limit + self.length.steps * SLOWEST_STEP + flops / SLOWEST_FLOPS,
+            counted=False,
         )
 
     def shown_by(self, certificate: Certificate) -> bool:
@@ -84,10 +109,20 @@ class Claim:
             and certificate.code == code_of(setup.framework)
             and certificate.machine == machine_of(setup.device)
             and (bool(certificate.logical_peak) or not self.counted)
+            and self._long_enough(certificate.whole)
+        )
+
+    def _long_enough(self, proof: LongProof | None) -> bool:
+        if self.length is None:
+            return True
+        if proof is None:
+            return False
+        return bool(proof.why) or (
+            proof.steps >= self.length.steps and proof.rows >= self.length.rows
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:
-        framework = frameworks()[self.setup.framework]
+        framework, whole = frameworks()[self.setup.framework], proved.whole
         return Certificate(
             key=key,
             setup=self.setup,
@@ -106,11 +141,21 @@ class Claim:
             divergence=proved.divergence,
             settings=cleaned(proved.settings),
             logical_peak=proved.logical_peak,
+            whole=whole and whole.model_copy(update={"why": clean(whole.why)}),
         )
 
 
-def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0, counted: bool = True) -> Claim:
-    """The claim for a setup; its twin is the same setup. A quick one takes fewer steps."""
+def claim(
+    task: Task,
+    setup: Setup,
+    *,
+    quick: bool,
+    seed: int = 0,
+    counted: bool = True,
+    reach: Reach | None = None,
+) -> Claim:
+    """The claim for a setup; its twin is the same setup. A quick one takes fewer steps, and one
+    with a `reach` follows a training as far."""
     tolerance = tolerance_of(setup)
     steps = limits(tolerance, setup.dtype).steps
     return Claim(
@@ -120,6 +165,7 @@ def claim(task: Task, setup: Setup, *, quick: bool, seed: int = 0, counted: bool
         steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
         seed=seed,
         counted=counted,
+        length=reach.of(task) if reach else None,
     )
 
 
@@ -145,7 +191,7 @@ def key_of(claim: Claim) -> str:
             setup.threads,
             setup.dtype,
         ],
-        "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted],
+        "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted, claim.length],
         "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
         "code": code_of(setup.framework),
         "machine": machine_of(setup.device),

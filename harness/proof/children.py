@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
+from harness.worker.descendants import adopt_orphans, end_all, end_descendants
 from harness.worker.lifeline import die_with
 
 
@@ -55,6 +56,7 @@ def in_child(
         return _understood(_answer(reader, child, limit), keep_imports and not fresh)
     finally:
         reader.close()
+        end_descendants(child)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -65,6 +67,7 @@ def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
     """The child's whole life; it must not return into its parent's code."""
     try:
         die_with(parent)
+        adopt_orphans()
         before = set(sys.modules)
         answer = function()
         _send(writer, "answer", answer, [it for it in sys.modules if it not in before])
@@ -74,6 +77,7 @@ def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
         traceback.print_exc()
         _send(writer, "failure", in_one_line(error))
     finally:
+        end_all()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

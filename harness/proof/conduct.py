@@ -18,26 +18,33 @@ from harness.cells import Dtype, Lane
 from harness.certificates import Finding
 from harness.differences import Difference, compare
 from harness.errors import in_one_line
-from harness.proof import bursts
+from harness.proof import bursts, lockstep
 from harness.proof.drive import (
     Driver,
     Loop,
     Rows,
     Truth,
+    copied,
     driver,
     in_float64,
     outputs_of,
     scalar,
 )
 from harness.proof.lockstep import LockStep, Place, at_the_start
-from harness.proof.rounding import excused_outputs
+from harness.proof.rounding import excused_outputs, excuses, nothing_excused
+from harness.tasks.costs import predict_flops
+from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
 from harness.tolerances import Limits
+from harness.worker import demand
+from harness.worker.feed import TEST_ROWS
 from harness.worker.measure import settle
 
 AGAIN = 3
 """Steps that are repeated after a reset: enough for slots and step count to show."""
 TRAIN_BATCHES = 64
+TEST_FLOPS = 5e10
+"""Of a forward pass over test rows: of large models fewer rows are predicted at once."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Bench:
     options: Options
     dtype: Dtype
     batches: Sequence[Rows]
+    arrays: Arrays
     lock: LockStep
     bounds: Limits
     excused: Callable[[Mapping[Place, Difference]], Mapping[Place, float]]
@@ -164,6 +172,75 @@ def predict_fresh(bench: Bench) -> str:
     return predicted(first, "the first batch after a step", moved)
 
 
+def full_batch(bench: Bench) -> str:
+    """Where steps are compared with fewer rows than are measured: one step with all of them."""
+    chosen = bench.start.epoch_order(0)[0]
+    if len(chosen) == len(bench.batches[0].inputs):
+        return ""
+    rows = Rows(bench.arrays.x_train[chosen], bench.arrays.y_train[chosen])
+    bench.adapter.reset()
+    bench.truth.reset()
+    lock = lockstep.run(bench.adapter, bench.truth, bench.lane, bench.dtype, [rows])
+    excess = lock.excess(bench.bounds)
+    made = nothing_excused(excess)
+    if bench.dtype == "float32":
+        made = excuses(bench.truth, bench.start, bench.options, [rows], excess)
+    for place, it in excess.items():
+        if it.size > made[place]:
+            return f"{len(chosen)} rows: {place[1]}, {it}, more than {bench.bounds.one_step:.0e}"
+    return ""
+
+
+def last_chunk(bench: Bench) -> str:
+    """Outputs are right for any number of rows: one, fewer than a batch, the test rows at once."""
+    bench.adapter.reset()
+    task, test = bench.start.task, bench.arrays
+    affordable = max(task.batch, int(TEST_FLOPS * task.batch / predict_flops(task)))
+    first = min(len(test.x_test), TEST_ROWS, affordable)
+    last = len(test.x_test) % first or first
+    numbers = {1, min(max(1, task.batch - 1), first), last, first}
+    for number in sorted(numbers):
+        rows = Rows(test.x_test[-number:], test.y_test[-number:])
+        outputs = bench.adapter.to_numpy(bench.adapter.predict(bench.adapter.stage(*rows)))
+        if told := bench.outputs_apart(outputs, rows, bench.start, f"{number} rows"):
+            return told
+    return ""
+
+
+def copies(bench: Bench) -> str:
+    """What was handed over does not change when the adapter goes on."""
+    adapter, drive = bench.adapter, bench.drive
+    first, other = (drive.staged([it]) for it in _two(bench))
+    single = adapter.stage(*bench.batches[0])
+    adapter.reset()
+    handles = {"loss": drive.train(first, 1), "outputs": drive.predict(first, 1)}
+    state = adapter.state()
+    given: dict[str, Mapping[str, Array]] = {
+        "weights": state.weights,
+        "slots": state.slots,
+        "gradients": adapter.gradients(single),
+        **{name: {name: adapter.to_numpy(it)} for name, it in handles.items()},
+    }
+    kept = {name: copied(values) for name, values in given.items()}
+    drive.train(other, 1)
+    adapter.to_numpy(drive.predict(other, 1))
+    adapter.gradients(adapter.stage(*_two(bench)[1]))
+    adapter.reset()
+    adapter.state()
+    again = given | {f"{name} handle": {name: adapter.to_numpy(it)} for name, it in handles.items()}
+    for name, values in again.items():
+        before = kept[name.removesuffix(" handle")]
+        for tensor, it in values.items():
+            if not np.array_equal(it, before[tensor], equal_nan=True):
+                return f"{name}: {tensor} changed when the adapter went on; hand over copies"
+    return ""
+
+
+def _two(bench: Bench) -> tuple[Rows, Rows]:
+    """The first batch and other rows."""
+    return bench.batches[0], _other_rows(bench, bench.batches[0])
+
+
 def _other_rows(bench: Bench, first: Rows) -> Rows:
     """Rows that differ from the first batch's: the next batch, or the same in another order."""
     for rows in bench.batches[1:2]:
@@ -199,7 +276,8 @@ def memory(bench: Bench) -> str:
 
 
 def timing(bench: Bench) -> dict[str, str]:
-    """`synchronize` waits for the end, and no more threads work than were asked for."""
+    """`synchronize` waits for the end; no more threads work than were asked for, and none where
+    nothing is asked."""
     adapter, drive = bench.adapter, bench.drive
     staged = drive.staged(list(bench.batches[:TRAIN_BATCHES]))
     adapter.reset()
@@ -214,10 +292,13 @@ def timing(bench: Bench) -> dict[str, str]:
 
     train = bursts.bursts(adapter, lambda steps: drive.train(staged, steps), look)
     predict = bursts.bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
+    drive.train(staged, 1)  # whatever works besides may stop where it ends
+    restless = demand.restless(sure=True)
     late = {"train": bursts.ends_late(train), "predict": bursts.ends_late(predict)}
     return {
         "synchronize": next((f"{name}: {why}" for name, why in late.items() if why), ""),
-        "threads": bursts.too_many_threads(train, bench.options.threads)
+        "threads": restless
+        or bursts.too_many_threads(train, bench.options.threads)
         or bursts.too_many_threads(predict, bench.options.threads),
     }
 
@@ -226,6 +307,9 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
     "reset": reset,
     "unwatched": unwatched,
     "predict-fresh": predict_fresh,
+    "full-batch": full_batch,
+    "last-chunk": last_chunk,
+    "copies": copies,
     "settings": settings,
     "memory": memory,
 }

@@ -89,15 +89,19 @@ class Seen(NamedTuple):
 
 
 def watched_step(adapter: Adapter, lane: Lane, batch: Rows) -> Seen:
-    """One update on a batch, with everything read back."""
+    """One update on a batch, with everything read back; what is read before it is copied."""
     drive = driver(adapter, lane)
     # Twice: a pipeline that loses its last batch shows where batches are counted, not here.
     staged = drive.staged([batch] if lane == "identical" else [batch, batch])
-    outputs = adapter.to_numpy(drive.predict(staged, 1))
-    gradients = adapter.gradients(adapter.stage(*batch))
+    outputs = adapter.to_numpy(drive.predict(staged, 1)).copy()
+    gradients = copied(adapter.gradients(adapter.stage(*batch)))
     loss = adapter.to_numpy(drive.train(staged, 1))
     state = adapter.state()
     return Seen({"outputs": outputs}, gradients, {"loss": scalar(loss)}, state.weights, state.slots)
+
+
+def copied(values: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: it.copy() for name, it in values.items()}
 
 
 class Truth(Adapter, Protocol):

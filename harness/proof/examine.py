@@ -26,7 +26,8 @@ from harness.tasks.start import Start
 from harness.tolerances import limits
 
 STEP_FLOPS = 2e8
-"""Floating-point operations of one compared step: larger batches are cut to fewer rows."""
+"""Floating-point operations of one step of many that are compared: larger batches are cut to fewer
+rows. One step is compared at the full batch besides (`conduct.full_batch`)."""
 FEWEST_ROWS = 32
 WEIGHT_STEPS = 6e7
 """Weights times steps: of larger models fewer steps are compared."""
@@ -73,6 +74,7 @@ def examine(
         rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
         excused = partial(excuses, truth, start, options, work)
     lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
+    settings = adapter.settings()  # later checks ask for batches of other sizes
     bounds = limits(tolerance, dtype)
     allowed = excused(rounding.sought(lock, bounds))
     lost = rounding.lost(lock, bounds, allowed)
@@ -95,12 +97,13 @@ def examine(
             options,
             dtype,
             work[:steps],
+            arrays,
             lock,
             limits("exact", dtype),
             excused,
         )
         found += conduct.conduct(bench)
-    return Examination(found, tuple(compared.divergence), adapter.settings(), rows)
+    return Examination(found, tuple(compared.divergence), settings, rows)
 
 
 def rows_compared(task: Task) -> int:

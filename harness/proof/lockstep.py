@@ -12,7 +12,7 @@ from harness.adapter import Adapter, Array, State
 from harness.cells import Dtype, Lane
 from harness.certificates import Divergence, Finding
 from harness.differences import Difference, compare
-from harness.proof.drive import Rows, Seen, Truth, one_thread, true_step, watched_step
+from harness.proof.drive import Rows, Seen, Truth, copied, one_thread, true_step, watched_step
 from harness.tasks.start import Start
 from harness.tolerances import Limits
 
@@ -83,9 +83,9 @@ def run(
         lock.found |= {(step, quantity): it for quantity, it in found.items()}
         sizes = {name: it.size if math.isfinite(it.size) else None for name, it in found.items()}
         lock.divergence.append(Divergence(step=step, **sizes))
-        lock.losses.append(seen.loss["loss"])
+        lock.losses.append(seen.loss["loss"].copy())
         if step in keep:
-            lock.states[step] = State(seen.weights, seen.slots)
+            lock.states[step] = State(copied(seen.weights), copied(seen.slots))
         if any(it.reason for it in found.values()):
             break
     return lock

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
-from harness.certificates import Divergence, Finding, Tolerance
+from harness.certificates import Divergence, Finding, LongProof, Tolerance
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 from harness.worker.messages import Failed
@@ -21,7 +21,8 @@ class Prove(Frozen):
     """Examine a setup over so many steps from the shared start of a seed.
 
     `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung. Memory
-    is counted besides where `counted` says so; older code, which always counts, is not told.
+    is counted besides where `counted` says so; older code, which always counts, is not told. With
+    `rows` it is a long proof instead: a training with so many rows a batch.
     """
 
     ask: Literal["prove"] = "prove"
@@ -33,6 +34,7 @@ class Prove(Frozen):
     data: str
     limit: float
     counted: bool = Field(default=True, exclude_if=bool)
+    rows: int | None = Field(default=None, exclude_if=lambda it: it is None)
 
 
 class Proved(Frozen):
@@ -45,6 +47,7 @@ class Proved(Frozen):
     rows: int = 0
     settings: dict[str, Setting] = Field(default_factory=dict)
     logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
+    whole: LongProof | None = None
 
 
 PROVE: TypeAdapter[Prove] = TypeAdapter(Prove)

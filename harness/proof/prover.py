@@ -29,11 +29,13 @@ from harness.proof.drive import Rows
 from harness.proof.examine import examine
 from harness.proof.messages import IMPORT_SECONDS, PROVE, Prove, Proved
 from harness.proof.peaks import impossible, logical_peak
+from harness.proof.whole_training import Course, Length, train_beside
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.tolerances import TRUTH
-from harness.worker.forking import lost_threads
+from harness.worker.descendants import adopt_orphans
+from harness.worker.forking import left_behind
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected
 from harness.worker.messages import MAX_BYTES
@@ -41,6 +43,7 @@ from harness.worker.messages import MAX_BYTES
 
 def main() -> None:
     channel = connected()
+    adopt_orphans()
     while True:
         try:
             request = PROVE.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -57,7 +60,8 @@ def prove(request: Prove) -> Proved:
         with at_most(IMPORT_SECONDS):
             for name in _imports(request):
                 importlib.import_module(name)
-        proved = Proved.model_validate_json(_forked(partial(_examined, request), request))
+        examined = _examined if request.rows is None else _trained
+        proved = Proved.model_validate_json(_forked(partial(examined, request), request))
         if request.counted and all(it.ok for it in proved.findings):
             proved = _with_peaks(request, proved)
     except Unsupported as reason:
@@ -95,10 +99,11 @@ def _may_import_more(request: Prove) -> bool:
 
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
-    if lost := lost_threads():
+    if lost := left_behind():
         who = request.setup.framework
-        print(f"{lost} threads run once {who} is imported: nothing is forked", file=sys.stderr)
-    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=lost > 0)
+        print(f"{lost} run once {who} is imported: nothing is forked", file=sys.stderr)
+    fresh = bool(lost)
+    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
 
 
 def _framework(request: Prove) -> Framework:
@@ -146,6 +151,21 @@ def _examined(request: Prove) -> str:
         rows=examination.rows,
         settings=examination.settings,
     ).model_dump_json()
+
+
+def _trained(request: Prove) -> str:
+    """A long proof."""
+    start, task = make_start(request.task, request.seed), request.task
+    exact = Options("eager", "cpu", request.setup.threads, "float64")
+    length = Length(request.steps, request.rows or task.batch)
+    finding, proof = train_beside(
+        _built(request),
+        importlib.import_module(TRUTH[request.tolerance]).Adapter(task, start, exact),
+        Course(task, start, open_staged(Path(request.data)), length, request.setup.lane),
+        _options(request),
+        request.tolerance,
+    )
+    return Proved(seconds=0.0, findings=(finding,), whole=proof).model_dump_json()
 
 
 def _with_peaks(request: Prove, proved: Proved) -> Proved:

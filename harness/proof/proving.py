@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from harness.cells import Setup
-from harness.certificates import Certificate
+from harness.certificates import SUPPORTED, Certificate, Finding, LongProof
 from harness.proof.certify import Claim, claim, key_of
-from harness.proof.pool import prove_all
+from harness.proof.messages import Prove, Proved
+from harness.proof.pool import Launch, prove_all
 from harness.proof.process import Prover
+from harness.proof.whole_training import CHECK, QUICK, WHOLE, Reach
 from harness.runs.machine import cores
 from harness.runs.store import Store
 from harness.tasks.data import Data
 from harness.tasks.spec import Task
 
-LIMIT = 300.0
-"""Seconds for the one proof; a deep network takes its time to be compiled."""
+Name = TypeVar("Name", bound=Hashable)
+REACHES: tuple[Reach | None, ...] = (None, QUICK, WHOLE)
+"""How far long proofs go, each further than the one before."""
+LIMIT = 600.0
+"""Seconds for the one proof: a deep network takes its time to be compiled, for several sizes of
+batches, and others may use the cores."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,13 @@ def needs(
     *,
     quick: bool,
     counted: Container[Setup] | None = None,
+    reach: Reach | None = None,
 ) -> list[Need]:
     """One for every setup, twins aside, with what the store has.
 
     Memory is counted of the setups that `counted` holds, of all unless it is given. A failure is
     never taken from the store: it is tried again. Where a quick proof would do, a full one does
-    too, and one that counted where none need.
+    too, and one that counted where none need, and one over a longer training.
     """
     found = []
     for task, setup in setups:
@@ -50,11 +59,12 @@ def needs(
             continue
         counts = counted is None or setup in counted
         claims = [
-            claim(task, setup, quick=it, counted=count)
+            claim(task, setup, quick=it, counted=count, reach=far)
             for it in dict.fromkeys((quick, False))
             for count in dict.fromkeys((counts, True))
+            for far in REACHES[REACHES.index(reach) :]
         ]
-        kept = (_kept(it, store) for it in claims) if store else ()
+        kept = (_kept(it, store) for it in dict.fromkeys(claims)) if store else ()
         proven = next((it for it in kept if it), None)
         found.append(Need(claims[0], key_of(claims[0]), proven))
     return found
@@ -93,9 +103,51 @@ def prove(
     def launch(setup: Setup) -> Prover:
         return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
 
-    asked = {it.claim.request(data[it.claim.task.data], LIMIT): it for it in lacking}
-    for request, proved in prove_all(list(asked), launch, cores()):
-        need = asked[request]
-        certificate = need.claim.certificate(need.key, proved)
+    claims = {it.key: it.claim for it in lacking}
+    for key, proved in proved_claims(claims, data, LIMIT, launch, cores()):
+        certificate = claims[key].certificate(key, proved)
         store.add_certificate(certificate)
         yield certificate
+
+
+def proved_claims(
+    claims: Mapping[Name, Claim],
+    data: Mapping[Data, Path],
+    limit: float,
+    launch: Launch,
+    provers: int,
+) -> Iterator[tuple[Name, Proved]]:
+    """The outcome of every claim, as they come. A long proof that several ask for is made once."""
+    waiting: dict[Prove, list[Name]] = defaultdict(list)
+    parts: dict[Name, list[Prove]] = {}
+    for name, it in claims.items():
+        place = data[it.task.data]
+        long = it.long_request(place, limit)
+        parts[name] = [it.request(place, limit), *([long] if long else [])]
+        for request in parts[name]:
+            waiting[request].append(name)
+    done: dict[Prove, Proved] = {}
+    for request, proved in prove_all(list(waiting), launch, provers):
+        done[request] = proved
+        for name in waiting[request]:
+            if all(part in done for part in parts[name]):
+                own, *longs = (done[part] for part in parts[name])
+                yield name, _together(own, longs[0], claims[name]) if longs else own
+
+
+def _together(own: Proved, long: Proved, claim: Claim) -> Proved:
+    """A proof with what the long one found; where there is no float64, it says so."""
+    whole, findings = long.whole, long.findings
+    if whole is None:
+        planned = claim.task.epochs * claim.task.steps_per_epoch
+        why = next(it.detail for it in findings if not it.ok)
+        whole = LongProof(steps=0, planned=planned, rows=0, why=why)
+        absent = any(it.check == SUPPORTED for it in findings)
+        findings = (Finding(check=CHECK, ok=absent, detail=why),)
+    return own.model_copy(
+        update={
+            "findings": own.findings + findings,
+            "seconds": own.seconds + long.seconds,
+            "whole": whole,
+        }
+    )

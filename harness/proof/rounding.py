@@ -35,7 +35,7 @@ from harness.differences import Difference, compare
 from harness.proof.drive import Rows, Truth, in_float64, one_thread, outputs_of, true_step
 from harness.proof.lockstep import LockStep, Place, above, differences
 from harness.tasks.start import Start
-from harness.tolerances import SHADOWS, Limits, nudged
+from harness.tolerances import FLOAT32_ROUNDING, SHADOWS, Limits, nudged
 
 MARGIN = 2.0
 """Two correct programs round differently: where the float32 reference takes up more than half of
@@ -68,14 +68,17 @@ def excuses(
     # Nothing excuses what cannot be compared.
     sought = {place: it.size for place, it in excess.items() if not it.reason}
     last = max((step for step, _ in sought), default=0)
-    shadows = _shadows(type(truth), start, options)
+    drawn, true = shadows(type(truth), start, options), None
     while any(made[place] < size for place, size in sought.items()):
-        if (shadow := next(shadows, None)) is None:
+        if (shadow := next(drawn, None)) is None:
             break
-        truth.reset()
+        if last > 1 or true is None:  # one step of a large batch is good for all shadows
+            truth.reset()
         for step, batch in enumerate(batches[:last], 1):
             with one_thread():
-                seen, true = true_step(shadow, batch), true_step(truth, batch)
+                seen = true_step(shadow, batch)
+                if last > 1 or true is None:
+                    true = true_step(truth, batch)
                 found = differences(seen, true, "float64")
             for quantity, it in found.items():
                 if (step, quantity) in sought and not it.reason:
@@ -96,19 +99,21 @@ def excused_outputs(
     exact, made = in_float64(options), 0.0
     with one_thread():
         true = outputs_of(kind(start.task, start, exact), rows)
-        for shadow in _shadows(kind, start, options):
+        for shadow in shadows(kind, start, options):
             if made >= size:
                 break
             made = max(made, compare(outputs_of(shadow, rows), true, "float64").size)
     return made
 
 
-def _shadows(kind: type[Truth], start: Start, options: Options) -> Iterator[Truth]:
+def shadows(
+    kind: type[Truth], start: Start, options: Options, rounding: float = FLOAT32_ROUNDING
+) -> Iterator[Truth]:
     """Each has a generator of its own: what it is does not depend on how far others went."""
     for seed in np.random.SeedSequence(start.seed).spawn(SHADOWS):
         generator = np.random.default_rng(seed)
-        shadow = kind(start.task, nudged(start, generator), in_float64(options))
-        if isinstance(shadow, Rounds):
+        shadow = kind(start.task, nudged(start, generator, rounding), in_float64(options))
+        if rounding == FLOAT32_ROUNDING and isinstance(shadow, Rounds):
             shadow.round_scalars(generator)
         yield shadow
 

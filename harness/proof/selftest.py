@@ -18,6 +18,7 @@ from harness.certificates import SUPPORTED, Finding
 from harness.frameworks import absence, frameworks
 from harness.proof.planted import tasks
 from harness.proof.planted.fault import Fault
+from harness.proof.planted.real import MODES, REAL
 from harness.proof.planted.table import FAULTS
 from harness.tasks.spec import Task
 
@@ -115,11 +116,27 @@ def planted() -> Iterator[None]:
 def faulty(faults: Iterable[Fault] = FAULTS.values()) -> list[Case]:
     """Every planted fault in both dtypes; what only a worker can notice in float32."""
     return [
-        Case(it.task, _setup(it.task, "planted", it.name, lane, dtype), 0, it, it.measured)
+        Case(it.task, _setup(it.task, "planted", it.name, lane, dtype), 0, it, it.by == "run")
         for it in faults
         for lane in (LANES[it.idiomatic],)
-        for dtype in (("float32",) if it.measured else DTYPES)
+        for dtype in (("float32",) if it.by == "run" else DTYPES)
     ]
+
+
+def really_faulty(faults: Iterable[Fault] = REAL.values()) -> list[Case]:
+    """Every planted fault of a real framework's adapter, of those that are installed, and every
+    adapter without one in the hands of a worker."""
+    faults, cases = list(faults), list[Case]()
+    for name, modes in MODES.items():
+        if absence(frameworks()[name]) is None:
+            for it in faults:
+                lane = LANES[it.idiomatic]
+                setup = _setup(it.task, f"planted_{name}", it.name, lane, "float32", it.threads)
+                cases.append(Case(it.task, setup, 0, it, it.by == "run"))
+            for lane, mode in zip(LANES, modes, strict=True):
+                setup = _setup(tasks.DIGITS, name, mode, lane, "float32")
+                cases.append(Case(tasks.DIGITS, setup, measured=True))
+    return cases
 
 
 def unmodified(seeds: int) -> list[Case]:
@@ -143,17 +160,26 @@ def sampled() -> Case:
 
 
 def _modes() -> Iterator[tuple[str, str, Lane]]:
+    faulty_modes = FAULTS.keys() | REAL.keys()
     for name, framework in frameworks().items():
         if absence(framework) is None:
             for mode in framework.modes:
-                if mode not in FAULTS:
+                if mode not in faulty_modes:
                     yield name, mode, "identical"
             for mode in framework.idioms:
-                if mode not in FAULTS:
+                if mode not in faulty_modes:
                     yield name, mode, "idiomatic"
 
 
-def _setup(task: Task, framework: str, mode: str, lane: Lane, dtype: Dtype) -> Setup:
+def _setup(
+    task: Task, framework: str, mode: str, lane: Lane, dtype: Dtype, threads: int = 1
+) -> Setup:
     return Setup(
-        task=task.name, digest=task.digest, framework=framework, mode=mode, lane=lane, dtype=dtype
+        task=task.name,
+        digest=task.digest,
+        framework=framework,
+        mode=mode,
+        lane=lane,
+        dtype=dtype,
+        threads=threads,
     )

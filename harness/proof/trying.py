@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.analysis.settings import own_faults
+from harness.analysis.usage import usage_faults
 from harness.cells import THROUGHPUT, Setup
-from harness.certificates import Finding
+from harness.certificates import SUPPORTED, Finding
 from harness.proof.certify import claim
-from harness.proof.pool import prove_all
+from harness.proof.planted.real import MODES
 from harness.proof.process import Prover
+from harness.proof.proving import proved_claims
 from harness.proof.selftest import Case, Judgement, judge
+from harness.proof.whole_training import CHECK, QUICK, Reach
 from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.engines import LocalEngine
@@ -21,8 +24,8 @@ from harness.runs.places import temporary_files
 from harness.tasks.data import Data
 from harness.tasks.datasets import load, write_staged
 
-LIMIT = 120.0
-"""Seconds for one proof: a mode that compiles may take a minute on a busy machine."""
+LIMIT = 400.0
+"""Seconds for one proof: a mode that compiles may take minutes on a busy machine."""
 ROUNDS = 6
 SAMPLE_SECONDS = 0.01
 
@@ -35,8 +38,9 @@ def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
     ):
         data = _staged(cases, folder)
         yield from _proved([it for it in cases if not it.measured], data, folder, provers)
-        for case in (it for it in cases if it.measured):
-            yield judge(case, _measured(case, data[case.task.data], folder / "logs"))
+        with LocalEngine(folder / "logs", folder / "caches", fork=True) as engine:
+            for case in (it for it in cases if it.measured):
+                yield judge(case, _measured(case, data[case.task.data], engine))
 
 
 def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
@@ -56,16 +60,22 @@ def _proved(
     def launch(setup: Setup) -> Prover:
         return Prover(setup, folder / f"prover{next(logs)}.log", folder / "caches")
 
-    asked = {
-        claim(it.task, it.setup, quick=False, seed=it.seed).request(data[it.task.data], LIMIT): it
-        for it in cases
+    claims = {
+        number: claim(it.task, it.setup, quick=False, seed=it.seed, reach=_reach(it))
+        for number, it in enumerate(cases)
     }
-    for request, proved in prove_all(list(asked), launch, provers):
-        yield judge(asked[request], proved.findings)
+    for number, proved in proved_claims(claims, data, LIMIT, launch, provers):
+        yield judge(cases[number], proved.findings)
 
 
-def _measured(case: Case, data: Path, logs: Path) -> list[Finding]:
+def _reach(case: Case) -> Reach | None:
+    """Of faults only those that a long proof must catch are followed so far."""
+    return QUICK if case.fault is None or case.fault.check == CHECK else None
+
+
+def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     """What is noticed of a worker in a block of its own."""
+    real = {f"planted_{it}" for it in MODES} | MODES.keys()
     block = Block(
         name="selftest/b0",
         number=0,
@@ -76,23 +86,30 @@ def _measured(case: Case, data: Path, logs: Path) -> list[Finding]:
         rounds=ROUNDS,
         seed=case.seed,
         trains=False,
-        alone=True,
+        # A worker that starts alone measures limits of the device; to import a real framework
+        # once for all its faults takes less time.
+        alone=case.setup.framework not in real,
         data=str(data),
         sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=SAMPLE_SECONDS,
     )
     keeper = Keeper()
-    LocalEngine(logs).run(block, keeper)
+    engine.run(block, keeper)
     (record,) = keeper.records
+    bare = record.model_copy(update={"checks": (), "usage": None})
     # The worker's own check has no status of its own.
     other_work = record.status == "failed" and "did other work" in (record.error or "")
+    at_fault = "sample" if other_work or record.status == "ok" else record.status
     return [
         Finding(
-            check="sample" if other_work or record.status == "ok" else record.status,
+            check=SUPPORTED if record.status == "unsupported" else at_fault,
             ok=record.status == "ok",
             detail=record.error or "",
         ),
-        *(Finding(check="settings", ok=False, detail=why) for why in own_faults(keeper.records)),
+        # What was set wrong comes before what is wrong because of it.
+        *(Finding(check="settings", ok=False, detail=why) for why in own_faults([bare])),
+        *record.checks,
+        *(Finding(check="usage", ok=False, detail=why) for why in usage_faults([record])),
     ]
 
 

@@ -95,8 +95,8 @@ class _Told:
         if it.disturbed:
             return f"{it.disturbed}; run again on a quiet machine"
         said = by_evidence[self._advice.evidence](it)
-        if it.kind != "cannot tell":
-            return said
+        if it.kind != "cannot tell" or (it.pair and it.pair.denied_by):
+            return said  # more blocks would find the same
         blocks = blocks_to_decide(self._advice.evidence, it, self._tables[it.table])
         return f"{said}; {way(blocks, self._advice.evidence)}"
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 import harness
+from harness.analysis.efficiency import PEAK_MARGIN, PRODUCTS_MARGIN
 from harness.analysis.intervals import CONFIDENCE
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import MOST_MARGIN, percent
@@ -106,6 +107,7 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     if floor:
         told.append(("Noise floor", floor))
     told += [("Disturbed", line(it)) for it in noise.disturbed(summary.noise)]
+    told += [("Without rest", it) for it in noise.restless(summary.noise)]
     told.append(("Ended", _ended(run)))
     if command := to_decide(run, summary):
         told.append(("To decide what is open", line(command)))
@@ -263,11 +265,21 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             "the median of the ratios of two setups in the same blocks is not always the quotient "
             "of their two ratios to a third.",
         ),
+        (
+            "Pauses",
+            "A median hides what happens in fewer than half of the rounds, so examples/s and "
+            "GFLOP/s are of the mean step, and the median step stands beside. Where the ratio of "
+            "mean times, or that of full trainings in the same blocks, contradicts the median "
+            "beyond both intervals, there is no verdict.",
+        ),
         ("Disturbed", noise.DISTURBED),
         (
             "Ranked",
             "Only setups whose certificate shows that they compute what the float64 reference "
-            "computes, and whose workers ran with the settings asked for and alike. Others are "
+            "computes, and whose workers ran with the settings asked for and alike, and none that "
+            f"is impossible: at more than {PEAK_MARGIN:g} × the rate of the best large product of "
+            "other frameworks and of NumPy, or with a step in less than "
+            f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
             "shown with the reason.",
         ),
         (

@@ -23,7 +23,7 @@ COLUMNS = (
     Column("task", "text"),
     Column("phase", "text"),
     Column("examples/s"),
-    Column("time per step"),
+    Column("median step"),
     Column("× as fast"),
     Column("as", "text"),
     Column("verdict", "text"),

@@ -17,9 +17,10 @@ from harness.analysis.contention import (
 from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.summary import Summary
+from harness.analysis.usage import SetupUsage, bytes_text
 from harness.analysis.verdicts import percent
 from harness.analysis.words import listed, width
-from harness.cells import PHASES
+from harness.cells import PHASES, THROUGHPUT
 from harness.report import format as fmt
 from harness.report import values
 from harness.report.content import Column, Grid, Scope, Section, Value
@@ -57,6 +58,8 @@ def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Sect
             found.append(_precision(noise, standing, standing.precision, rule, number))
         if any(it.score is not None for it in noise.blocks):
             found.append(_blocks(noise, number, repeats=repeats))
+        if any(it.remarkable for it in noise.usages):
+            found.append(_usage(noise, number))
         found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
     return tuple(found)
 
@@ -81,6 +84,63 @@ def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
         blocks = {it.block: it.around for it in noise.blocks if it.around and it.disturbed}
         found.append(told((it.block for it in noise.blocks), blocks))
     return tuple(dict.fromkeys(filter(None, found)))
+
+
+def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
+    """Setups whose threads did not always rest at the end of a turn, and yet are ranked."""
+    return tuple(
+        f"{label(it.setup)}: threads still worked after {it.unsettled} of {it.turns} turns"
+        for noise in noises
+        for it in noise.usages
+        if it.unsettled and not it.faults
+    )
+
+
+def _usage(noise: ArenaNoise, number: int) -> Section:
+    """What each setup used beside the steps that were timed."""
+    columns = (
+        Column("framework:mode", "name"),
+        Column("turns"),
+        Column("without rest"),
+        Column("cores between turns"),
+        Column("processes"),
+        Column("their memory"),
+        Column("grows by, train"),
+        Column("grows by, predict"),
+    )
+    barred = [it for it in noise.usages if it.faults]
+    return Section(
+        anchor=f"usage-{number}",
+        task=line(noise.task),
+        phase="beside the turns",
+        place=_place(noise),
+        scope=Scope(line(noise.task), noise.device),
+        lead=f"{fmt.count(len(barred), 'setup')} used more than its turns show: not ranked."
+        if barred
+        else "No setup used more than its turns show.",
+        grid=Grid(columns, tuple(map(_usage_row, noise.usages))),
+        notes=(
+            "Without rest are turns at whose end threads of the worker still worked when "
+            "the limit for that had passed. Processes are those that a worker started, the most at "
+            "once. What memory grows by is per step, in the samples, after the warm-up.",
+        ),
+    )
+
+
+def _usage_row(it: SetupUsage) -> tuple[Value, ...]:
+    return (
+        Value(label(it.setup)),
+        values.count(it.turns),
+        values.count(it.unsettled),
+        values.number(it.between),
+        values.count(it.processes),
+        _size(it.memory),
+        *(_size(it.growth.get(phase) or it.device_growth.get(phase)) for phase in THROUGHPUT),
+    )
+
+
+def _size(size: float | None) -> Value:
+    return Value(bytes_text(size), raw=size) if size else NOTHING
 
 
 def _floor(half: float) -> str:

@@ -74,6 +74,7 @@ def _section(certificates: Sequence[Certificate], number: int) -> Section:
         Column("rows"),
         *(Column(kind) for kind in KINDS),
         Column("tolerance", "text"),
+        Column("training", "text"),
     )
     failed = [it for it in certificates if not it.proven]
     return Section(
@@ -96,7 +97,14 @@ def _row(certificate: Certificate) -> tuple[Value, ...]:
         values.count(certificate.rows),
         *(_difference(worst(certificate.divergence, kind)) for kind in KINDS),
         Value(certificate.tolerance),
+        _training(certificate),
     )
+
+
+def _training(certificate: Certificate) -> Value:
+    """How many steps of a whole training in float64 were compared."""
+    proof = certificate.whole
+    return Value(f"{proof.steps:,} of {proof.planned:,}" if proof else fmt.NONE)
 
 
 def _difference(value: float | None) -> Value:
@@ -110,6 +118,11 @@ def sentence(certificates: Sequence[Certificate]) -> str:
         return "None of these is shown to compute the same thing, so none is ranked."
     far = [value for it in proven for step in it.divergence if (value := largest(step)) is not None]
     over = fmt.span(min(it.steps for it in proven), max(it.steps for it in proven), "step")
-    bound = f", and no tensor of theirs left the reference by more than {difference(max(far))}"
+    bound = ""
+    if far:
+        bound = f", and no tensor of theirs left the reference by more than {difference(max(far))}"
+    long = [it.whole.steps for it in proven if it.whole]
+    if long:
+        bound += f"; trainings in float64 over {fmt.span(min(long), max(long), 'step')}"
     who = "All" if len(proven) == len(certificates) else f"{len(proven)} of {len(certificates)}"
-    return f"{who} are proven over {over}{bound if far else ''}."
+    return f"{who} are proven over {over}{bound}."

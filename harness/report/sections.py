@@ -69,7 +69,7 @@ PRODUCTS = Column(
 )
 STEADY = (
     Column("examples/s"),
-    Column("time per step"),
+    Column("median step"),
     Column("GFLOP/s"),
     PRODUCTS,
     Column("CPU"),

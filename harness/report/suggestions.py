@@ -81,11 +81,12 @@ def _open(summary: Summary) -> Iterator[int | None]:
     """Blocks for each thing that could not be told."""
     for table in summary.tables:
         for pair in table.pairs:
-            if pair.verdict == "cannot tell":
+            if pair.verdict == "cannot tell" and not pair.denied_by:
                 yield blocks_for(pair, table)
     for advice in summary.advice:
         for finding in advice.findings:
-            if finding.kind == "cannot tell":
+            denied = finding.pair and finding.pair.denied_by
+            if finding.kind == "cannot tell" and not denied:
                 yield blocks_to_decide(advice.evidence, finding, summary.tables[finding.table])
 
 

@@ -34,10 +34,14 @@ COLUMNS = SETUP_COLUMNS | {
     "step_seconds_low": "lower bound of its interval; empty where there is none",
     "step_seconds_high": "upper bound",
     "interval_method": "order-statistic or none",
-    "examples_per_second": "batch size ÷ seconds per step",
+    "mean_step_seconds": "seconds per step, pauses included: the mean of a block, median over "
+    "blocks",
+    "mean_step_seconds_low": "lower bound of its interval; empty where there is none",
+    "mean_step_seconds_high": "upper bound",
+    "examples_per_second": "batch size ÷ mean seconds per step, pauses included",
     "examples_per_second_low": "lower bound",
     "examples_per_second_high": "upper bound",
-    "gflops": "10⁹ floating-point operations per second, by the task's own count",
+    "gflops": "10⁹ floating-point operations per second of the mean step, by the task's own count",
     "baseline": "framework:mode that ratios are against",
     "speed_ratio": "times as fast as the baseline (1 is the baseline itself), median over blocks",
     "speed_ratio_low": "lower bound",
@@ -161,6 +165,7 @@ def _cell(table: Table, row: CellRow) -> dict[str, Any]:
             "involuntary_switches_per_second": row.involuntary_switches_per_second,
         }
         | bounds("step_seconds", row.step)
+        | (bounds("mean_step_seconds", row.mean_step) if row.mean_step else {})
         | bounds("examples_per_second", row.examples_per_second)
         | _ratio(table, setup.label)
         | {f"{name}_bytes": count for name, count in memory.model_dump().items()}

@@ -83,7 +83,7 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     )
     grid.add_column(Text("framework:mode"), overflow="fold", min_width=16)
     single = table.phase in LATENCY
-    for name in ("p50", "p99") if single else ("examples\n/s", "step"):
+    for name in ("p50", "p99") if single else ("examples\n/s", "median\nstep"):
         grid.add_column(Text(name), justify="right", no_wrap=True)
     grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.

@@ -22,7 +22,7 @@ TEXTS = {
     "task", "digest", "framework", "mode", "lane", "machine", "device", "dtype", "phase",
     "baseline", "interval_method", "verdict", "not_ranked", "reason", "metric", "trial", "status",
     "error", "failed_check", "detail", "tolerance", "framework_version", "code", "made_on", "made",
-    "key",
+    "key", "denied_by",
 }  # fmt: skip
 COUNTS = {
     "threads", "batch_size", "parameters", "blocks", "starts", "family", "seed", "epoch", "block",
@@ -43,6 +43,15 @@ PAIR_COLUMNS = SETUP_COLUMNS | {
     "mean_ratio_low": "lower bound by Student's t on the logarithms",
     "mean_ratio_high": "upper bound",
     "agrees": "whether the two intervals say the same",
+    "mean_time_ratio": "their mean time ÷ ours over the same rounds, pauses included, median over "
+    "blocks",
+    "mean_time_ratio_low": "lower bound",
+    "mean_time_ratio_high": "upper bound",
+    "training_time_ratio": "their time of a full training ÷ ours, median over blocks that train; "
+    "empty where there is none",
+    "training_time_ratio_low": "lower bound; empty below six trainings",
+    "training_time_ratio_high": "upper bound",
+    "denied_by": "mean or trainings, which contradicts the median step; empty where neither does",
     "p": "of the exact two-sided sign test that there is no difference; not corrected",
     "p_equivalent": "of the test that the difference is larger than the margin; not corrected",
     "margin": "a difference within it counts as none (δ)",
@@ -80,7 +89,7 @@ SAMPLE_COLUMNS = (
         "iterations": "iterations that were timed together",
         "seconds": "time of all of them",
         "step_seconds": "seconds per iteration; of a latency phase the median reading",
-        "cpu_seconds": "CPU time of the worker meanwhile",
+        "cpu_seconds": "CPU time of the worker and of its processes meanwhile",
         "voluntary_switches": "context switches of the worker meanwhile",
         "involuntary_switches": "those that it did not ask for",
         "steal_seconds": "CPU time that the hypervisor gave to others; empty if not counted",
@@ -181,14 +190,25 @@ def _pairs(summary: Summary) -> Iterator[Line]:
     for of in summary.tables:
         setups = {row.cell.setup.label: row.cell.setup for row in of.rows}
         for it in of.pairs:
-            mean = bounds("mean_ratio", it.cross) if it.cross else {}
+            means = {
+                "mean_ratio": it.cross,
+                "mean_time_ratio": it.mean,
+                "training_time_ratio": it.trainings,
+            }
             yield (
                 setup_columns(setups[it.label])
                 | {"phase": of.phase, "blocks": it.n, "interval_method": it.speed.method}
                 | bounds("speed_ratio", it.speed)
-                | mean
-                | it.model_dump(exclude={"label", "speed", "cross", "reason", "disturbed"})
-                | {"reason": it.reason or None}
+                | {
+                    name: value
+                    for mean, ratio in means.items()
+                    if ratio
+                    for name, value in bounds(mean, ratio).items()
+                }
+                | it.model_dump(
+                    include={"baseline", "agrees", "p", "p_equivalent", "margin", "family"}
+                )
+                | {name: getattr(it, name) or None for name in ("verdict", "reason", "denied_by")}
             )
 
 

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.worker.descendants import text_of
+
 ROOT = Path("/")
 
 
@@ -53,11 +55,3 @@ def groups(controller: str, root: Path) -> Iterator[Path]:
         parts = [it for it in path.split("/") if it] if ".." not in path else []
         for depth in range(len(parts), -1, -1):
             yield mount.joinpath(*parts[:depth])
-
-
-def text_of(path: Path) -> str:
-    """A file's text; empty where there is none to be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -49,6 +49,7 @@ class RunConfig(Frozen):
     one setup of every arena takes part twice. With `fork`, workers that need not start alone are
     forked from a process that has imported their framework. No worker may have more than
     `memory_limit` bytes.
+    With `whole` the proof follows a whole training of every setup, not the beginning alone.
     The `shard` 2/3 takes every third arena, from the second on.
     """
 
@@ -78,6 +79,7 @@ class RunConfig(Frozen):
     memory_limit: Annotated[int, Field(ge=LEAST_MEMORY)] | None = None
     data_dir: str | None = None
     shard: str | None = None
+    whole: bool = False
 
     @field_validator("shard")
     @classmethod
@@ -109,6 +111,7 @@ PRESETS: dict[str, Content] = {
         "rounds": 20,
         "seeds": 3,
         "budget": 7200.0,
+        "whole": True,
     },
     "full": {
         "tasks": ("*",),
@@ -119,6 +122,7 @@ PRESETS: dict[str, Content] = {
         "precision": 0.02,
         "rounds": 20,
         "seeds": 5,
+        "whole": True,
     },
 }
 PRESET_ALIASES = {

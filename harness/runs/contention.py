@@ -10,13 +10,14 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.analysis.contention import OTHERS_LIMIT, crowding, used_by_others
 from harness.records import Around
-from harness.runs.cgroups import ROOT, text_of, usable
+from harness.runs.cgroups import ROOT, usable
+from harness.worker.descendants import queues, text_of
 
 LOOK_SECONDS = 0.2
 """Long enough for a counter that grows in steps of 10 ms."""
@@ -32,14 +33,6 @@ class CoreTimes(NamedTuple):
     busy: float
     stolen: float
     everything: float
-
-
-class Queue(NamedTuple):
-    """Seconds in which a thread ran, and in which it stood in line for a core."""
-
-    thread: str
-    ran: float
-    waited: float
 
 
 class Used(NamedTuple):
@@ -104,17 +97,6 @@ def _family(root: Path) -> tuple[float, list[Path]]:
     while more := {it for it, parent in parents.items() if parent in ours} - ours:
         ours |= more
     return sum(seconds.get(it, 0.0) for it in ours), [root / "proc" / str(it) for it in ours]
-
-
-def queues(folder: Path) -> Iterator[Queue]:
-    """Every thread of the process with this folder in /proc; none where the kernel does not count.
-
-    A thread that has just ended is left out.
-    """
-    for thread in folder.glob("task/*"):
-        words = text_of(thread / "schedstat").split()
-        if len(words) == 3:
-            yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
 
 
 class Watcher:

@@ -25,6 +25,7 @@ from harness.frameworks import frameworks
 from harness.privacy import clean, copy_clean
 from harness.records import Status
 from harness.runs.places import plain
+from harness.worker.descendants import end_descendants
 from harness.worker.memory import tells_of_it
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
 
@@ -253,7 +254,8 @@ class WorkerProcess:
                 copy_clean(output, self._log)
 
     def _kill(self) -> None:
-        """The whole group: what a worker started may outlive it."""
+        """The whole group, and what has left it: what a worker started may outlive it."""
+        end_descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 

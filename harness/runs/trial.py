@@ -83,6 +83,7 @@ class Trial:
             limits=self.finished.limits if self.finished else None,
             checks=self._checks(),
             around=around,
+            usage=self.finished.usage if self.finished else None,
         )
 
     def _checks(self) -> tuple[Finding, ...]:

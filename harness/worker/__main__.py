@@ -14,11 +14,22 @@ from multiprocessing.connection import Connection
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
 from harness.records import Status
+from harness.worker.descendants import adopt_orphans, end_escaped
 from harness.worker.lifeline import connected
-from harness.worker.measure import Diverged, OtherWork, settle
+from harness.worker.measure import Diverged, OtherWork
 from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
-from harness.worker.messages import MAX_BYTES, REQUEST, Failed, Finish, Load, Reply, StemReply
+from harness.worker.messages import (
+    MAX_BYTES,
+    REQUEST,
+    Failed,
+    Finish,
+    Finished,
+    Load,
+    Reply,
+    StemReply,
+)
 from harness.worker.session import NotImported, Session
+from harness.worker.usage import UsageCount
 
 
 def main() -> None:
@@ -35,6 +46,8 @@ def work(channel: Connection) -> int:
             traceback.print_exc()
         send(channel, failed(error, full, limit))
         return 1
+    finally:
+        end_escaped()
     return 0
 
 
@@ -44,14 +57,19 @@ def serve(channel: Connection) -> None:
         raise ValueError("a worker must be loaded first")
     if request.memory_limit is not None:
         limit_memory(request.memory_limit)
+    adopt_orphans()
+    count = UsageCount()
     session = Session(request)
     reply: Reply = session.loaded
     while True:
-        settle()
+        count.turn_ended(count.settle())
+        if isinstance(reply, Finished):
+            reply = reply.model_copy(update={"usage": session.with_growth(count.found())})
         send(channel, reply)
         if isinstance(request, Finish):
             return
         request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+        count.turn_begun()
         reply = session.answer(request)
 
 

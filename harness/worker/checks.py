@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapter import Adapter, Array, Options, State
+from harness.adapter import Adapter, Array, Idiom, Options, State
 from harness.cells import Phase
 from harness.certificates import Finding, Tolerance
 from harness.differences import compare
@@ -32,6 +32,7 @@ from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
 from harness.tolerances import SHADOWS, TRUTH, limits, nudged
 from harness.worker import feed
+from harness.worker.demand import restless
 from harness.worker.measure import PhaseRun, allowed, growth, take_turn
 from harness.worker.memory import lift_limit, ran_out
 from harness.worker.messages import Load
@@ -41,6 +42,9 @@ MOST_FLOPS = 1e10
 """Of the steps that are compared in one phase, and of held-out rows where nothing was trained."""
 MOST_STEPS = 600
 """Beyond as many, differences of rounding have grown to the size of the loss."""
+LEAST_STEPS = 300
+"""Of a training are compared once where that is cheap, though a sample may have fewer: what changes
+later than the first steps would not show."""
 KEPT_BYTES = 64 * 2**20
 """Of outputs that are kept at once."""
 MARGIN = 2.0
@@ -49,13 +53,17 @@ SLOWER = 2.0
 """So many times as long may steps take over new batches, with everything kept and looked at."""
 TRIES = 12
 """Before that is believed: a busy machine delays a stretch now and then."""
+INFER_FLOPS, INFER_CALLS = 1e8, 8
+"""Of one batch, so large that overhead does not count, and so many such batches."""
+INFER_SHARE = 0.8
+"""Of the time that as many predictions take must pass in a loop of its own over those batches."""
 
 
 class Path(NamedTuple):
-    """A training: the loss of every step, and what it ended with."""
+    """A training: the losses by step, counted from 1, and what it ended with."""
 
-    losses: list[float]
-    state: State
+    losses: dict[int, float]
+    state: State | None = None
 
 
 class Checks:
@@ -75,20 +83,31 @@ class Checks:
         self._start, self._arrays, self._runs, self._training = start, arrays, runs, training
         self._random = np.random.default_rng()
 
-    def findings(self) -> tuple[Finding, ...]:
-        """One a check. They come after all else: the reference may need memory beyond a limit."""
+    def findings(self, thorough: bool = True) -> tuple[Finding, ...]:
+        """One a check. They come after all else: the reference may need memory beyond a limit.
+
+        Unless they are `thorough`, no more steps are compared than a sample has.
+        """
         lift_limit()
+        self._least_steps = LEAST_STEPS if thorough else 0
         return (
+            self._told("threads", self._restless),
             self._told("held-out rows", self._held_out),
             *(self._told(it, partial(self._of_phase, it, run)) for it, run in self._runs.items()),
         )
 
     def _of_phase(self, phase: Phase, run: PhaseRun) -> str:
         values = self._training_of if phase.startswith("train") else self._outputs_of
-        why = values(phase, run)
+        if why := values(phase, run) or self._timed(phase, run):
+            return why
+        if phase == "predict" and self._setup.lane == "idiomatic":
+            return self._infers_less()
         # The first call of a loop of its own over new data may build what later ones use.
-        own = self._setup.lane == "idiomatic" and not phase.endswith("latency")
-        return why if own else why or self._shirked(phase, run)
+        return "" if self._is_own(phase) else self._shirked(phase, run)
+
+    def _is_own(self, phase: Phase) -> bool:
+        """Whether a phase's samples are calls of the framework's own loop."""
+        return self._setup.lane == "idiomatic" and not phase.endswith("latency")
 
     def _told(self, name: str, check: Callable[[], str]) -> Finding:
         try:
@@ -107,22 +126,36 @@ class Checks:
         if cost > MOST_FLOPS and not self._training.done:
             return ""
         moved = replace(self._start, weights=self._adapter.state().weights)
-        outputs, truth = self._training.held_out(), self._reference(moved)
-        expected = [
-            truth.to_numpy(truth.predict(batch))
-            for batch in feed.held_out_batches(truth, self._arrays)
-        ]
-        rows = np.arange(len(outputs))
-        return self._apart(outputs, np.concatenate(expected), moved, self._arrays.x_test, rows)
+        truth, inputs = self._reference(moved), self._arrays.x_test
+        expected = np.concatenate(
+            [
+                truth.to_numpy(truth.predict(batch))
+                for batch in feed.held_out_batches(truth, self._arrays)
+            ]
+        )
+        rows = np.arange(len(inputs))
+        why = self._apart(self._training.held_out(), expected, moved, inputs, rows)
+        if why or self._setup.lane == "identical":
+            return why
+        # The last rows once more, as one batch in a loop of its own.
+        last = rows[-feed.TEST_ROWS :]
+        outputs = self._inferred(inputs, self._arrays.y_test, last[None], 1)
+        told = self._apart(outputs, expected[last], moved, inputs, last)
+        return told and f"in one inference of all, {told}"
+
+    def _inferred(self, inputs: Array, targets: Array, order: NDArray[np.int64], of: int) -> Array:
+        idiom = cast(Idiom, self._adapter)
+        handle = idiom.infer(idiom.loader(inputs, targets, order), of)
+        return idiom.to_numpy(handle)
 
     def _outputs_of(self, phase: Phase, run: PhaseRun) -> str:
         """Every call's outputs, at the shared start."""
-        order, handles = self._order(phase), list[Any]()
+        order, handles = self._order(phase, run.set), list[Any]()
         width = 8 * order.shape[1] * self._task.widths[-1]
         most = max(1, min(MOST_STEPS, KEPT_BYTES // width))
         iterations = min(run.record.iterations, most)
         waking = min(run.waking, most)
-        if self._setup.lane == "identical" or phase == "predict-latency":
+        if not self._is_own(phase):
             take_turn(self._adapter, run.loop, waking, iterations, run.loop.keeping(handles))
             asked = [(waking + step) % len(order) for step in range(iterations)]
         else:
@@ -165,10 +198,11 @@ class Checks:
 
     def _training_of(self, phase: Phase, run: PhaseRun) -> str:
         """Every loss of a sample's steps, and weights and slots after the last."""
-        order, handles = self._order(phase), list[Any]()
+        order, handles = self._order(phase, run.set), list[Any]()
         most = int(min(MOST_STEPS, max(2, MOST_FLOPS / flops(self._task, phase))))
-        own = self._setup.lane == "idiomatic" and phase == "train"
-        iterations = min(run.record.iterations, max(1, most - min(run.waking, most // 2)))
+        own = self._is_own(phase)
+        wanted = max(run.record.iterations, self._least_steps - run.waking)
+        iterations = min(wanted, max(1, most - min(run.waking, most // 2)))
         waking = min(run.waking, max(1, most - iterations))
         kept = run.loop.keeping(handles)
         take_turn(self._adapter, kept, waking, iterations)
@@ -180,23 +214,45 @@ class Checks:
             for step in range(steps)
         ]
         # A loop of its own may report the mean of its losses.
-        losses = [] if own else [float(self._adapter.to_numpy(it)) for it in handles]
-        if not own and len(losses) != len(asked):
-            return f"{len(losses)} handles of {len(asked)} steps"
+        if own:
+            handles = []
+        elif len(handles) != len(asked):
+            return f"{len(handles)} handles of {len(asked)} steps"
+        losses = {step: float(self._adapter.to_numpy(it)) for step, it in enumerate(handles, 1)}
         true = self._path(self._reference(self._start), order, asked)
         return self._off_path(Path(losses, state), true, order, asked)
+
+    def _timed(self, phase: Phase, run: PhaseRun) -> str:
+        """What was left of samples while they were timed: the last loss, or outputs of a call."""
+        cost, steps = flops(self._task, phase), run.waking + run.record.iterations
+        truth = self._reference(self._start)
+        for number, kept in run.kept.items() if cost * len(run.kept) <= MOST_FLOPS else ():
+            rows = self._order(phase, number)[kept.batch]
+            expected = truth.to_numpy(truth.predict(truth.stage(*self._rows(rows))))
+            inputs = self._arrays.x_train
+            if told := self._apart(kept.outputs, expected, self._start, inputs, rows):
+                return f"a call that was timed, {told}"
+        if run.losses and not self._is_own(phase) and cost * steps <= MOST_FLOPS:
+            number, loss = self._random.choice(sorted(run.losses.items()))
+            order = self._order(phase, int(number))
+            asked = [step % len(order) for step in range(steps)]
+            if steps <= MOST_STEPS:
+                true = self._path(truth, order, asked)
+                if told := self._off_path(Path({steps: float(loss)}), true, order, asked):
+                    return f"in a sample that was timed, {told}"
+        return ""
 
     def _off_path(
         self, seen: Path, true: Path, order: NDArray[np.int64], asked: Sequence[int]
     ) -> str:
         """What to say of a training that is not the reference's."""
         dtype = self._setup.dtype
-        if not all(map(math.isfinite, true.losses)):
+        if not all(map(math.isfinite, true.losses.values())):
             return ""  # it diverges, in float64 too
         wide = limits(self._tolerance, dtype).trajectory * growth(len(asked))
         apart = _apart(seen, true, dtype)
         bounds = {
-            step: allowed(loss, loss, step, dtype) for step, loss in enumerate(true.losses, 1)
+            step: allowed(loss, loss, step, dtype) for step, loss in true.losses.items()
         } | dict.fromkeys(("weights", "slots"), wide)
         excess = {it: size for it, size in apart.items() if not size <= bounds[it]}
         if excess and dtype == "float32":
@@ -219,11 +275,11 @@ class Checks:
 
     def _path(self, adapter: Adapter, order: NDArray[np.int64], asked: Sequence[int]) -> Path:
         batches: dict[int, Any] = {}
-        losses = []
-        for which in asked:
+        losses: dict[int, float] = {}
+        for step, which in enumerate(asked, 1):
             if which not in batches:
                 batches[which] = adapter.stage(*self._rows(order[which]))
-            losses.append(float(adapter.to_numpy(adapter.train_step(batches[which]))))
+            losses[step] = float(adapter.to_numpy(adapter.train_step(batches[which])))
         return Path(losses, adapter.state())
 
     def _reference(self, start: Start, dtype: str = "float64") -> Adapter:
@@ -250,18 +306,26 @@ class Checks:
         framework = importlib.import_module(f"impls.{self._setup.framework}").FRAMEWORK
         return "stock" if framework.idioms[self._setup.mode].stock else "exact"
 
-    def _order(self, phase: Phase) -> NDArray[np.int64]:
-        """The rows of the batches that a phase's samples go through."""
+    def _order(self, phase: Phase, number: int = 0) -> NDArray[np.int64]:
+        """The rows of the set of batches that a phase's samples go through."""
         if phase == "predict-latency":
-            return feed.single_order(self._start)
-        if self._setup.lane == "idiomatic" and not phase.endswith("latency"):
+            return feed.single_order(self._start, number)
+        if self._is_own(phase):
             return self._start.epoch_order(0)
-        return feed.sample_order(self._task, self._start)
+        return feed.sample_order(self._task, self._start, number)
 
     def _rows(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
         return self._arrays.x_train[rows], self._arrays.y_train[rows]
 
     # Work.
+
+    def _restless(self) -> str:
+        """Why threads work on; first of all checks, for the reference's own may do so too."""
+        for run in self._runs.values():
+            # Whatever works besides may stop where it ends.
+            run.loop.run(run.waking)
+            return restless(sure=False)
+        return ""
 
     def _shirked(self, phase: Phase, run: PhaseRun) -> str:
         """Why less was done in the samples than was asked for; empty where it was all done.
@@ -285,6 +349,47 @@ class Checks:
             f"work that was asked for was not done: {steps} steps took {usual[0]:.2g} s, and "
             f"{whole[0]:.2g} s with new batches and everything that they return looked at"
         )
+
+    def _infers_less(self) -> str:
+        """Why a loop of its own must have left out batches: it hands out the last outputs only.
+
+        Batches are so large that to compute them takes longer than all else. What more of them add
+        to its time is compared with what predictions of the same rows take, the shortest of each.
+        """
+        adapter, per_row = cast(Idiom, self._adapter), predict_flops(self._task) / self._task.batch
+        rows = max(self._task.batch, int(INFER_FLOPS / per_row))
+        calls = int(min(INFER_CALLS, max(2, MOST_FLOPS / (rows * per_row))))
+        order = self._random.integers(0, len(self._arrays.x_train), (1 + calls, rows))
+        loader = adapter.loader(self._arrays.x_train, self._arrays.y_train, order)
+        batches = feed.staged(adapter, self._arrays, order[:2])
+
+        def infer(steps: int) -> float:
+            return self._seconds_of(lambda: adapter.infer(loader, steps))
+
+        def predict(batch: Any) -> float:
+            return self._seconds_of(lambda: adapter.predict(batch))
+
+        infer(1), infer(1 + calls), predict(batches[0])  # may build what later calls use
+        shortest = few = many = math.inf
+        for attempt in range(1, TRIES + 1):
+            shortest = min(shortest, *map(predict, batches))
+            few, many = min(few, infer(1)), min(many, infer(1 + calls))
+            # A delay of the one or the other must not decide.
+            if attempt >= 3 and many - few >= INFER_SHARE * calls * shortest:
+                return ""
+        return (
+            f"work that was asked for was not done: {calls} more batches of {rows} rows took its "
+            f"loop {many - few:.2g} s, and one prediction of such a batch takes {shortest:.2g} s"
+        )
+
+    def _seconds_of(self, work: Callable[[], Any]) -> float:
+        """Until the outputs of it are there; on the CPU what it takes of cores, which other
+        processes delay but do not lengthen."""
+        clock = time.process_time if self._setup.processor == "cpu" else time.perf_counter
+        begin = clock()
+        self._adapter.to_numpy(work())
+        self._adapter.synchronize()
+        return clock() - begin
 
     def _all_of(self, run: PhaseRun, steps: int, batch: int) -> tuple[float, float]:
         """Time and CPU time of steps over batches that were never seen, until all that they return
@@ -311,9 +416,11 @@ def _shorter(one: tuple[float, float], other: tuple[float, float]) -> tuple[floa
 def _apart(seen: Path, true: Path, dtype: str | None) -> dict[int | str, float]:
     """How far two trainings are apart: in the loss of every step, then in what they end with."""
     found: dict[int | str, float] = {
-        step: abs(one - other) if math.isfinite(one) else math.inf
-        for step, (one, other) in enumerate(zip(seen.losses, true.losses, strict=False), 1)
+        step: abs(loss - true.losses[step]) if math.isfinite(loss) else math.inf
+        for step, loss in seen.losses.items()
     }
+    if seen.state is None or true.state is None:
+        return found
     found["weights"] = compare(seen.state.weights, true.state.weights, dtype).size
     if seen.state.slots or true.state.slots:
         found["slots"] = compare(seen.state.slots, true.state.slots, dtype).size

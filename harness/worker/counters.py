@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import resource
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import psutil
+from harness.worker.descendants import (
+    any_works,
+    cpu_of_descendants,
+    descendants,
+    resident,
+    text_of,
+    thread_works,
+)
 
 PROC = Path("/proc")
 TICK, BUSY = 0.01, 0.05
@@ -21,7 +29,8 @@ TICK, BUSY = 0.01, 0.05
 
 
 class Counters(NamedTuple):
-    """What this process and its threads used, and what the whole machine lost meanwhile."""
+    """What this process, its threads and its descendants used (switches: it alone), and what the
+    whole machine lost meanwhile."""
 
     cpu_seconds: float
     voluntary_switches: int
@@ -36,12 +45,15 @@ class Watch:
 
     def __init__(self) -> None:
         self._steal, self._pressure = _steal_seconds(), _pressure_seconds()
+        self._descendants = cpu_of_descendants()
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
         self._cpu = time.process_time()
 
     def spent(self) -> Counters:
         cpu = time.process_time() - self._cpu
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        # One that ended and was not waited for takes its time along.
+        cpu += max(0.0, cpu_of_descendants() - self._descendants)
         return Counters(
             cpu,
             usage.ru_nvcsw - self._usage.ru_nvcsw,
@@ -86,7 +98,8 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 
 def others_work() -> bool:
-    """Whether a thread of this process, other than the one that asks, runs or wants to.
+    """Whether a thread of this process, other than the one that asks, runs or wants to; or one of
+    a process that it started.
 
     Their CPU time tells less and later: Linux adds to it once a tick, every 1 to 10 ms. It is
     looked at where no thread's state is told.
@@ -94,7 +107,7 @@ def others_work() -> bool:
     threads, own = list((PROC / "self" / "task").glob("*")), str(threading.get_native_id())
     if not threads:
         return _uses_cpu()
-    return any(_runs(it) for it in threads if it.name != own)
+    return any(thread_works(it) for it in threads if it.name != own) or any_works()
 
 
 def _uses_cpu() -> bool:
@@ -102,14 +115,6 @@ def _uses_cpu() -> bool:
     before = time.process_time()
     time.sleep(TICK)
     return time.process_time() - before > BUSY * TICK
-
-
-def _runs(thread: Path) -> bool:
-    try:
-        # The name before it, in brackets, may hold anything.
-        return (thread / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"R"
-    except (OSError, IndexError):
-        return False  # it has ended
 
 
 def _since(before: float | None, after: float | None) -> float | None:
@@ -137,9 +142,9 @@ def _pressure_seconds() -> float | None:
 class PeakRSS:
     """High-water mark of resident memory while it is open, from the kernel's VmHWM.
 
-    It may be opened again: what was allocated before and stayed counts on. `ru_maxrss` would not
-    do: it is inherited through fork and exec, so that a small child of a large parent reports the
-    parent's size.
+    What this process started counts too. It may be opened again: what was allocated before and
+    stayed counts on. `ru_maxrss` would not do: it is inherited through fork and exec, so that a
+    small child of a large parent reports the parent's size.
     """
 
     def __init__(self) -> None:
@@ -151,10 +156,11 @@ class PeakRSS:
         self._base = None
         _give_back_free_memory()
         try:
-            (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
+            for pid in ("self", *descendants()):
+                (PROC / str(pid) / "clear_refs").write_text("5", encoding="ascii")
         except OSError:
             return  # not resettable here: the incremental peak is unknown, never 0
-        self._base = psutil.Process().memory_info().rss
+        self._base = resident()
 
     def close(self) -> None:
         peak, base = self.total(), self._base
@@ -163,22 +169,47 @@ class PeakRSS:
             return
         self._incremental = max(self._incremental, self._kept + peak - base)
         _give_back_free_memory()
-        self._kept += max(0, psutil.Process().memory_info().rss - base)
+        self._kept += max(0, (resident() or 0) - base)
 
     def incremental(self) -> int | None:
         """Bytes above the size when first opened; None where the mark could not be reset."""
         return self._incremental
 
     def total(self) -> int | None:
-        """The mark itself: of the whole process, since it was last reset."""
-        try:
-            status = (PROC / "self" / "status").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        """The marks themselves, since they were last reset."""
+        own = _mark("self")
+        return None if own is None else own + sum(_mark(it) or 0 for it in descendants())
+
+
+def _mark(pid: int | str) -> int | None:
+    for line in text_of(PROC / str(pid) / "status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_: ClassVar = [(f"field{it}", ctypes.c_size_t) for it in range(10)]
+
+
+@functools.cache
+def _mallinfo() -> Callable[[], Any] | None:
+    """What tells of glibc's allocations; None elsewhere, and before 2.33."""
+    found = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if found is not None:
+        found.restype = _MallInfo
+    return found
+
+
+def allocated() -> int | None:
+    """Bytes that the C library has handed out and not got back; None where it does not tell."""
+    mallinfo = _mallinfo()
+    if mallinfo is None:
         return None
+    found = mallinfo()
+    return int(found.field7 + found.field4)  # `uordblks` and `hblkhd`
 
 
 def _give_back_free_memory() -> None:

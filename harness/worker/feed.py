@@ -17,6 +17,9 @@ PORTION_BYTES = 16 * 2**20
 """Staged at once: enough to outlast caches, little enough for any device."""
 TEST_ROWS = 2000
 SINGLE_EXAMPLES = 64
+SETS, ROUNDS_OF_A_SET = 4, 4
+"""Samples go through other rows every few rounds, in every framework alike: what remembers batches,
+or their contents, has not seen them."""
 
 
 def batches_at_once(task: Task) -> int:
@@ -25,24 +28,20 @@ def batches_at_once(task: Task) -> int:
     return max(1, min(64, PORTION_BYTES // (task.batch * row), task.steps_per_epoch))
 
 
-def sample_batches(adapter: Adapter, task: Task, start: Start, arrays: Arrays) -> list[Any]:
-    """The batches that every sample cycles through: the first ones of epoch 0."""
-    return staged(adapter, arrays, sample_order(task, start))
+def set_of(round_: int) -> int:
+    """The number of the set of batches that the samples of a round go through."""
+    return round_ // ROUNDS_OF_A_SET % SETS
 
 
-def single_examples(adapter: Adapter, start: Start, arrays: Arrays) -> list[Any]:
-    """Batches of one row each: the first rows of epoch 0."""
-    return staged(adapter, arrays, single_order(start))
+def sample_order(task: Task, start: Start, number: int = 0) -> NDArray[np.int64]:
+    """The rows of a set of batches that a sample cycles through, (batches, rows): the first ones of
+    an epoch."""
+    return start.epoch_order(number)[: batches_at_once(task)]
 
 
-def sample_order(task: Task, start: Start) -> NDArray[np.int64]:
-    """The rows of those batches, (batches, rows)."""
-    return start.epoch_order(0)[: batches_at_once(task)]
-
-
-def single_order(start: Start) -> NDArray[np.int64]:
-    """The rows of single examples, (examples, 1)."""
-    return start.epoch_order(0).ravel()[:SINGLE_EXAMPLES, None]
+def single_order(start: Start, number: int = 0) -> NDArray[np.int64]:
+    """The rows of a set of single examples, (examples, 1): the first ones of an epoch."""
+    return start.epoch_order(number).ravel()[:SINGLE_EXAMPLES, None]
 
 
 def epoch_portions(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import threadpoolctl
 
+from harness.worker.descendants import still_running
+
 TASKS = Path("/proc/self/task")
 RESTARTED = "jemalloc"
 """How the names of threads begin that are ended before a fork and begun again after it."""
@@ -22,6 +24,18 @@ def lost_threads() -> int:
     kept = 1 + sum(it - 1 for it in blas)
     found = sum(not _name(it).startswith(RESTARTED) for it in TASKS.glob("*"))
     return max(threading.active_count() - 1, found - kept)
+
+
+def left_behind(*, processes: bool = True) -> str:
+    """What a forked child would not have, e.g. `2 threads`; empty where it would have all.
+
+    Processes that an import started are no child's: what they use would be counted nowhere.
+    """
+    if lost := lost_threads():
+        return f"{lost} threads"
+    if not processes:
+        return ""
+    return f"{started} processes" if (started := still_running()) else ""
 
 
 def _name(thread: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
@@ -23,10 +24,14 @@ MOST_READINGS = 1000
 
 
 class Ran(NamedTuple):
-    """A handle to the last loss or outputs, and the times of single iterations if taken."""
+    """A handle to the last loss or outputs, and the times of single iterations if taken.
+
+    `kept` is the number of an iteration drawn at random, with its handle.
+    """
 
     handle: Any
     readings: tuple[float, ...] = ()
+    kept: tuple[int, Any] | None = None
 
 
 class Loop(Protocol):
@@ -48,25 +53,42 @@ class Loop(Protocol):
     def keeping(self, handles: list[Any], batches: Any = None) -> Loop:
         """The same loop, over other batches if there are any, that adds every handle to a list."""
 
+    def over_set(self, number: int) -> Loop:
+        """The same loop over another set of batches, staged anew; itself where it has one only."""
+
+
+Stage = Callable[[int], Sequence[Any]]
+"""Stages the set of batches of a number."""
+
 
 class StepLoop:
     """The harness's own loop: one call of the adapter after the other over staged batches."""
 
     fewest, most = 1, None
 
-    def __init__(self, step: Callable[[Any], Any], batches: Sequence[Any]) -> None:
+    def __init__(
+        self, step: Callable[[Any], Any], batches: Sequence[Any], stage: Stage | None = None
+    ) -> None:
         self._step = step
         self._batches = batches
+        self._stage = stage
         self.staged = len(batches)
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
-        step, first = self._step, offset % self.staged
-        for batch in itertools.islice(itertools.cycle(self._batches), first, first + iterations):
+        step, first, number = self._step, offset % self.staged, random.randrange(iterations)
+        batches = itertools.islice(itertools.cycle(self._batches), first, first + iterations)
+        for batch in itertools.islice(batches, number + 1):
             handle = step(batch)
-        return Ran(handle)
+        kept = number, handle
+        for batch in batches:
+            handle = step(batch)
+        return Ran(handle, kept=kept)
 
     def keeping(self, handles: list[Any], batches: Any = None) -> StepLoop:
         return StepLoop(_kept(self._step, handles), batches or self._batches)
+
+    def over_set(self, number: int) -> StepLoop:
+        return StepLoop(self._step, self._stage(number), self._stage) if self._stage else self
 
 
 class LatencyLoop:
@@ -79,10 +101,12 @@ class LatencyLoop:
         step: Callable[[Any], Any],
         batches: Sequence[Any],
         synchronize: Callable[[], None],
+        stage: Stage | None = None,
     ) -> None:
         self._step = step
         self._batches = batches
         self._synchronize = synchronize
+        self._stage = stage
         self.staged = len(batches)
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
@@ -98,6 +122,11 @@ class LatencyLoop:
     def keeping(self, handles: list[Any], batches: Any = None) -> LatencyLoop:
         step = _kept(self._step, handles)
         return LatencyLoop(step, batches or self._batches, self._synchronize)
+
+    def over_set(self, number: int) -> LatencyLoop:
+        if self._stage is None:
+            return self
+        return LatencyLoop(self._step, self._stage(number), self._synchronize, self._stage)
 
 
 class OwnLoop:
@@ -117,6 +146,9 @@ class OwnLoop:
     def keeping(self, handles: list[Any], batches: Any = None) -> OwnLoop:
         """A call hands out its last handle only."""
         return OwnLoop(_kept(self._run, handles), batches or self._loader, self.staged)
+
+    def over_set(self, number: int) -> OwnLoop:
+        return self
 
 
 def _kept(work: Callable[..., Any], handles: list[Any]) -> Callable[..., Any]:
@@ -138,9 +170,12 @@ def make_loops(
 ) -> dict[Phase, Loop]:
     """A loop for every phase, its batches staged; of the idiomatic lane the adapter is an Idiom."""
 
-    @functools.cache
-    def batches() -> list[Any]:
-        return feed.sample_batches(adapter, task, start, arrays)
+    @functools.lru_cache(1)  # phases share them
+    def batches(number: int) -> list[Any]:
+        return feed.staged(adapter, arrays, feed.sample_order(task, start, number))
+
+    def examples(number: int) -> list[Any]:
+        return feed.staged(adapter, arrays, feed.single_order(start, number))
 
     @functools.cache
     def loader() -> Any:
@@ -150,12 +185,11 @@ def make_loops(
     def loop(phase: Phase) -> Loop:
         step = adapter.train_step if phase.startswith("train") else adapter.predict
         if phase == "predict-latency":
-            examples = feed.single_examples(adapter, start, arrays)
-            return LatencyLoop(step, examples, adapter.synchronize)
+            return LatencyLoop(step, examples(0), adapter.synchronize, examples)
         if phase == "train-latency":
-            return LatencyLoop(step, batches(), adapter.synchronize)
+            return LatencyLoop(step, batches(0), adapter.synchronize, batches)
         if lane == "identical":
-            return StepLoop(step, batches())
+            return StepLoop(step, batches(0), batches)
         own = cast(Idiom, adapter)
         return OwnLoop(own.fit if phase == "train" else own.infer, loader(), task.steps_per_epoch)
 

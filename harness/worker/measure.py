@@ -7,13 +7,25 @@ import sys
 import time
 from typing import NamedTuple
 
-from harness.adapter import Adapter, DeviceMemory
+from harness.adapter import Adapter, Array, DeviceMemory
 from harness.cells import Phase
-from harness.records import Memory, PhaseRecord, Sample
-from harness.worker.counters import Counters, PeakRSS, Watch, load, others_work
+from harness.records import Growth, Memory, PhaseRecord, Sample
+from harness.worker.counters import (
+    Counters,
+    PeakRSS,
+    Watch,
+    allocated,
+    load,
+    others_work,
+)
+from harness.worker.descendants import resident
+from harness.worker.feed import set_of
 from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
+FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
+"""A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
+the pauses that come at every fiftieth."""
 LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
 ROUNDING = {"float32": 1e-5, "float64": 1e-9}
 """By how much losses of the same steps may differ: what the proof of sameness allows over its
@@ -33,12 +45,32 @@ class OtherWork(Exception):
     """A sample did not do what the sample before it did, from the same start."""
 
 
+class Held(NamedTuple):
+    """Memory that is held at one moment, in bytes, and its growth in bytes a step; None where it
+    is not counted."""
+
+    resident: float | None
+    allocated: float | None
+    device: float | None
+
+
 class Turn(NamedTuple):
-    """What a timed stretch of steps handed out and took."""
+    """What a timed stretch of steps handed out and took; what was held before it and after it."""
 
     ran: Ran
     seconds: float
     spent: Counters
+    before: Held
+    after: Held
+
+    def growth(self, iterations: int) -> Held:
+        """What is held since, a step."""
+        return Held(
+            *(
+                None if before is None or after is None else (after - before) / iterations
+                for before, after in zip(self.before, self.after, strict=True)
+            )
+        )
 
 
 def take_turn(
@@ -49,14 +81,34 @@ def take_turn(
     The timed steps are those of another loop where one is given.
     """
     adapter.reset()
-    loop.run(waking)
+    woken = loop.run(waking)
     adapter.synchronize()
     timed = timed or loop
+    # After the first steps: what a reset gave back they take again. Both times a handle is held.
+    before = held(adapter)
+    del woken
     watch = Watch()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)
     adapter.synchronize()
-    return Turn(ran, time.perf_counter() - begin, watch.spent())
+    seconds = time.perf_counter() - begin
+    return Turn(ran, seconds, watch.spent(), before, held(adapter))
+
+
+def held(adapter: Adapter) -> Held:
+    """What this process and its descendants hold now."""
+    device = adapter.device_memory()
+    if device is not None:
+        adapter.reset_device_memory()  # a peak that begins anew is what is held now
+        device = adapter.device_memory()
+    return Held(resident(), allocated(), device.peak_allocated if device else None)
+
+
+class Kept(NamedTuple):
+    """Outputs of a call in a sample that was timed, for the batch of a number."""
+
+    batch: int
+    outputs: Array
 
 
 class PhaseRun:
@@ -64,6 +116,8 @@ class PhaseRun:
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
     needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
+    The loop goes through the batches of `set`; by set, `losses` are those after a sample's steps,
+    and `kept` are outputs of the last sample.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
@@ -73,9 +127,12 @@ class PhaseRun:
         self._peak = PeakRSS()
         self._total: int | None = None
         self._device: DeviceMemory | None = None
-        self._loss: float | None = None
+        self.set = 0
+        self.losses: dict[int, float] = {}
+        self.kept: dict[int, Kept] = {}
         self.waking = 1
         self.fastest = math.inf
+        self._growth: list[Held] = []
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -106,7 +163,8 @@ class PhaseRun:
         fastest = min(readings[len(readings) // 2 :])
         fitting = min(round(sample_seconds / max(fastest, 1e-9)), self.loop.most or sys.maxsize)
         self.waking = max(1, fitting)
-        self._keep(warmup=tuple(readings), iterations=max(fewest, fitting))
+        steps = min(FEWEST_STEPS, round(FEWEST_SECONDS / max(fastest, 1e-9)))
+        self._keep(warmup=tuple(readings), iterations=max(fewest, fitting, steps))
 
     def sample(self, round_: int, turn: int) -> Sample:
         """One sample, synchronised at its end; the same steps from the shared start every time.
@@ -116,9 +174,19 @@ class PhaseRun:
         as long as later ones.
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
-        iterations = self.record.iterations
-        ran, seconds, spent = take_turn(self._adapter, self.loop, self.waking, iterations)
+        iterations, train = self.record.iterations, self.record.phase.startswith("train")
+        if (number := set_of(round_)) != self.set:
+            loop = self.loop.over_set(number)
+            if loop is not self.loop:
+                self.loop, self.set = loop, number
+        taken = take_turn(self._adapter, self.loop, self.waking, iterations)
+        ran, seconds, spent = taken.ran, taken.seconds, taken.spent
         self.fastest = min(self.fastest, seconds / iterations)
+        self._growth.append(taken.growth(iterations))
+        if ran.kept and not train:
+            call, handle = ran.kept
+            batch = (self.waking + call) % self.loop.staged
+            self.kept[self.set] = Kept(batch, self._adapter.to_numpy(handle))
         return Sample(
             round=round_,
             turn=turn,
@@ -130,18 +198,27 @@ class PhaseRun:
             steal_seconds=spent.steal_seconds,
             pressure_seconds=spent.pressure_seconds,
             load=load(),
-            loss=self._checked(ran.handle) if self.record.phase.startswith("train") else None,
+            loss=self._checked(ran.handle) if train else None,
             readings=ran.readings,
+        )
+
+    @property
+    def growth(self) -> Growth:
+        """What all samples so far came to."""
+        return Growth(
+            **{
+                name: tuple(it for held in self._growth if (it := getattr(held, name)) is not None)
+                for name in Held._fields
+            }
         )
 
     def _checked(self, handle: object) -> float:
         loss, steps = finite_loss(self._adapter, handle), self.waking + self.record.iterations
-        if self._loss is None:
-            self._loss = loss
-        elif abs(loss - self._loss) > allowed(self._loss, loss, steps, self._dtype):
+        before = self.losses.setdefault(self.set, loss)
+        if abs(loss - before) > allowed(before, loss, steps, self._dtype):
             raise OtherWork(
                 f"a sample did other work than the one before: after {steps} steps from the "
-                f"same start the loss was {loss:.9g}, not {self._loss:.9g}"
+                f"same start the loss was {loss:.9g}, not {before:.9g}"
             )
         return loss
 
@@ -205,14 +282,17 @@ def _largest(*counts: int | None) -> int | None:
     return max((it for it in counts if it is not None), default=None)
 
 
-def settle() -> None:
-    """Return when no other thread of this process works any more, at the latest after SETTLE_LIMIT.
+def settle(most: float | None = None) -> bool:
+    """Return when no other thread of this process works any more, at the latest after `most`
+    seconds (SETTLE_LIMIT unless given); whether none does.
 
     A turn ends here: threads that are out of work spin before they sleep (OpenBLAS about 100 ms,
     OpenMP about 10 ms), on the very cores where the next worker is timed.
     """
-    limit = time.perf_counter() + SETTLE_LIMIT
+    limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
         time.sleep(LOOK_SECONDS)
-        if not others_work() or time.perf_counter() > limit:
-            return
+        if not others_work():
+            return True
+        if time.perf_counter() > limit:
+            return False

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.certificates import Finding
-from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status
+from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status, Usage
 from harness.tasks.frozen import Frozen
 from harness.tasks.spec import Task
 
@@ -56,11 +56,12 @@ class TrainEpoch(Frozen):
 
 class Finish(Frozen):
     """Read back the settings, measure the limits of the device and check the measured work if
-    asked to, and exit."""
+    asked to, and exit. `thorough` checks go beyond the steps of a sample."""
 
     ask: Literal["finish"] = "finish"
     limits: bool = False
     checks: bool = False
+    thorough: bool = False
 
 
 class Loaded(Frozen):
@@ -95,6 +96,7 @@ class Finished(Frozen):
     settings: dict[str, Setting]
     limits: Limits | None = None
     checks: tuple[Finding, ...] = ()
+    usage: Usage | None = None
 
 
 class Failed(Frozen):

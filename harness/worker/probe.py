@@ -11,47 +11,100 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapter import Adapter
+from harness.adapter import Adapter, Array
 from harness.cells import Phase
 from harness.records import Limits
 from harness.tasks.costs import Product, products
 from harness.tasks.spec import Task
 
 Float64 = NDArray[np.float64]
+Clock = Callable[[], float]
+SINGLE = Product(1, 1, 1)
 Result = TypeVar("Result")
 
 ROWS, INNER = 128, 512  # of the product whose error is measured
 SMALLEST, LARGEST = 256, 4096  # sides of the products whose rate is measured
 LONG_ENOUGH = 0.01  # seconds of one product, so that starting it does not count
-PEAK_SECONDS, PASS_SECONDS = 0.15, 0.05
+PEAK_SECONDS, PASS_SECONDS, DISPATCH_SECONDS = 0.15, 0.05, 0.005
 MOST_READINGS = 200
 TILE = 128
 DENORMAL = {"float32": (1e-30, 1e-10), "float64": (1e-300, 1e-20)}
 """Two normal numbers of a dtype whose product is none."""
 
 
+class Multiplier(Protocol):
+    """What is asked of an adapter to time matrix products."""
+
+    def tensor(self, values: Array) -> Any: ...
+
+    def product(self, left: Any, right: Any) -> Any: ...
+
+    def synchronize(self) -> None: ...
+
+
+class Plain:
+    """NumPy's own products: a yardstick that no adapter can set."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+
+    def tensor(self, values: Array) -> Array:
+        return np.ascontiguousarray(values, self._dtype)
+
+    def product(self, left: Array, right: Array) -> Array:
+        return left @ right
+
+    def synchronize(self) -> None:
+        pass
+
+
 def measure_limits(
-    adapter: Adapter, task: Task, dtype: str, phases: Sequence[Phase] = ()
+    adapter: Adapter, task: Task, dtype: str, phases: Sequence[Phase] = (), *, threads: int = 0
 ) -> Limits:
-    """Measure all limits; what an adapter cannot do, for whatever reason, is left out."""
+    """Measure all limits; what an adapter cannot do, for whatever reason, is left out.
+
+    With `threads`, those of NumPy too.
+    """
+    return Limits(
+        matmul_error=_tried(matmul_error, adapter),
+        flushes_denormals=_tried(flushes_denormals, adapter, dtype),
+        plain=Limits.model_validate(_speeds(Plain(dtype), task, phases, cpu_clock(threads)))
+        if threads
+        else None,
+        **_speeds(adapter, task, phases, time.perf_counter),
+    )
+
+
+def cpu_clock(threads: int) -> Clock:
+    """CPU seconds of the process, shared out over its threads: never more than passes of time, and
+    what other processes take of a busy machine is not in it."""
+    return lambda: time.process_time() / threads
+
+
+def _speeds(
+    multiplier: Multiplier, task: Task, phases: Sequence[Phase], clock: Clock
+) -> dict[str, Any]:
     # A latency phase of the same products need not be measured again.
-    seconds: dict[tuple[Product, ...], float | None] = {}
+    seconds: dict[tuple[Product, ...], tuple[float | None, float | None]] = {}
     for phase in phases:
         shapes = products(task, phase)
         if shapes not in seconds:
-            seconds[shapes] = _tried(product_seconds, adapter, shapes)
+            singles = [SINGLE] * len(shapes)
+            seconds[shapes] = (
+                _tried(product_seconds, multiplier, shapes, PASS_SECONDS, clock),
+                _tried(product_seconds, multiplier, singles, DISPATCH_SECONDS, clock),
+            )
     by_phase = {phase: seconds[products(task, phase)] for phase in phases}
-    return Limits(
-        matmul_error=_tried(matmul_error, adapter),
-        peak_flops=_tried(peak_flops, adapter),
-        product_seconds={phase: it for phase, it in by_phase.items() if it is not None},
-        flushes_denormals=_tried(flushes_denormals, adapter, dtype),
-    )
+    return {
+        "peak_flops": _tried(peak_flops, multiplier, clock),
+        "product_seconds": {phase: bare for phase, (bare, _) in by_phase.items() if bare},
+        "dispatch_seconds": {phase: it for phase, (_, it) in by_phase.items() if it},
+    }
 
 
 def _tried(measure: Callable[..., Result], *arguments: Any) -> Result | None:
@@ -76,7 +129,7 @@ def matmul_error(adapter: Adapter) -> float:
     return error
 
 
-def peak_flops(adapter: Adapter) -> float:
+def peak_flops(adapter: Multiplier, clock: Clock = time.perf_counter) -> float:
     """The best rate of a large square product, in FLOP/s.
 
     The side is doubled until the product takes LONG_ENOUGH, by the shortest of three readings: a
@@ -85,19 +138,24 @@ def peak_flops(adapter: Adapter) -> float:
     side = SMALLEST
     while True:
         square = _tensor(adapter, side, side)
-        shortest = min(_readings(adapter, [(square, square)], 0.0, fewest=3))
+        shortest = min(_readings(adapter, [(square, square)], 0.0, clock, fewest=3))
         if shortest >= LONG_ENOUGH or side >= LARGEST:
-            readings = _readings(adapter, [(square, square)], PEAK_SECONDS)
+            readings = _readings(adapter, [(square, square)], PEAK_SECONDS, clock)
             return Product(side, side, side).flops / min(shortest, *readings)
         side *= 2
 
 
-def product_seconds(adapter: Adapter, shapes: Sequence[Product]) -> float:
+def product_seconds(
+    adapter: Multiplier,
+    shapes: Sequence[Product],
+    enough: float = PASS_SECONDS,
+    clock: Clock = time.perf_counter,
+) -> float:
     """The median time of all these products, one after the other, operands staged beforehand."""
     sides = {side for it in shapes for side in ((it.rows, it.inner), (it.inner, it.columns))}
     staged = {side: _tensor(adapter, *side) for side in sides}
     operands = [(staged[it.rows, it.inner], staged[it.inner, it.columns]) for it in shapes]
-    return statistics.median(_readings(adapter, operands, PASS_SECONDS))
+    return statistics.median(_readings(adapter, operands, enough, clock))
 
 
 def flushes_denormals(adapter: Adapter, dtype: str) -> bool:
@@ -106,7 +164,7 @@ def flushes_denormals(adapter: Adapter, dtype: str) -> bool:
     return not adapter.to_numpy(adapter.product(one, other)).any()
 
 
-def _tensor(adapter: Adapter, rows: int, columns: int) -> Any:
+def _tensor(adapter: Multiplier, rows: int, columns: int) -> Any:
     """Normal numbers, the same ones over and over: drawing millions would take longer than the
     product of them."""
     tile = np.random.default_rng(0).standard_normal((TILE, TILE), np.float32)
@@ -115,19 +173,23 @@ def _tensor(adapter: Adapter, rows: int, columns: int) -> Any:
 
 
 def _readings(
-    adapter: Adapter, operands: Sequence[tuple[Any, Any]], enough: float, fewest: int = 1
+    adapter: Multiplier,
+    operands: Sequence[tuple[Any, Any]],
+    enough: float,
+    clock: Clock,
+    fewest: int = 1,
 ) -> list[float]:
     """Seconds of all products together, over and over until `enough` are spent; the first time
     does not count."""
     readings: list[float] = []
     for number in itertools.count():
         adapter.synchronize()
-        begin = time.perf_counter()
+        begin = clock()
         for left, right in operands:
             adapter.product(left, right)
         adapter.synchronize()
         if number:
-            readings.append(time.perf_counter() - begin)
+            readings.append(clock() - begin)
         if len(readings) >= fewest and (sum(readings) >= enough or number >= MOST_READINGS):
             break
     return readings

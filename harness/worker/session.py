@@ -11,7 +11,7 @@ import threadpoolctl
 
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
-from harness.records import Limits
+from harness.records import Limits, Usage
 from harness.settings import CORES
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -48,7 +48,7 @@ class Session:
     def __init__(self, load: Load) -> None:
         start, arrays = make_start(load.task, load.seed), open_staged(Path(load.data))
         setup = load.setup
-        self._task, self._dtype = load.task, setup.dtype
+        self._task, self._setup = load.task, setup
 
         hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
         begin = time.perf_counter()
@@ -90,10 +90,15 @@ class Session:
                 return Finished(
                     settings=self._settings or self._read_settings(),
                     limits=self._limits() if request.limits else None,
-                    checks=self._checks.findings() if request.checks else (),
+                    checks=self._checks.findings(request.thorough) if request.checks else (),
                 )
             case Load():
                 raise ValueError("a worker is loaded once")
+
+    def with_growth(self, usage: Usage) -> Usage:
+        """The same, with what the samples came to hold."""
+        growth = {phase: run.growth for phase, run in self._runs.items()}
+        return usage.model_copy(update={"growth": growth})
 
     def _prepare(self, request: Prepare) -> Prepared:
         for run in self._runs.values():
@@ -108,7 +113,9 @@ class Session:
         return self._adapter.settings() | _process_settings()
 
     def _limits(self) -> Limits:
-        return measure_limits(self._adapter, self._task, self._dtype, tuple(self._runs))
+        setup, phases = self._setup, tuple(self._runs)
+        threads = setup.threads if setup.processor == "cpu" else 0
+        return measure_limits(self._adapter, self._task, setup.dtype, phases, threads=threads)
 
 
 def _freeze() -> None:

@@ -19,7 +19,8 @@ from multiprocessing.reduction import recv_handle
 from harness.adapter import Framework
 from harness.cells import Setup
 from harness.worker.__main__ import failed, send, work
-from harness.worker.forking import lost_threads
+from harness.worker.descendants import adopt_orphans
+from harness.worker.forking import left_behind
 from harness.worker.hiding import hide_from
 from harness.worker.lifeline import connected, die_with
 from harness.worker.messages import (
@@ -37,6 +38,8 @@ from harness.worker.session import implementation
 
 def main() -> None:
     channel = connected()
+    adopt_orphans()
+    forked = False
     while True:
         try:
             request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -45,19 +48,20 @@ def main() -> None:
         match request:
             case Import(setups=setups):
                 try:
-                    _import(setups)
+                    _import(setups, forked)
                 except Exception as error:
                     traceback.print_exc()
                     send(channel, failed(error))
                     return
                 send(channel, Imported())
             case Fork(environment=environment):
+                forked = True
                 send(channel, Forked(pid=_fork(channel, environment)))
             case Reap(pid=pid):
                 send(channel, Reaped(code=_reap(pid)))
 
 
-def _import(setups: tuple[Setup, ...]) -> None:
+def _import(setups: tuple[Setup, ...], forked: bool) -> None:
     """What workers of these setups, all of one framework, would import until they are built."""
     framework: Framework = importlib.import_module(f"impls.{setups[0].framework}").FRAMEWORK
     hide_from(framework)
@@ -65,10 +69,11 @@ def _import(setups: tuple[Setup, ...]) -> None:
         implementation(setup)
         if ahead := framework.ahead.get(setup.mode):
             importlib.import_module(ahead)
-    if lost := lost_threads():
+    # Workers that were forked before are its processes too.
+    if lost := left_behind(processes=not forked):
         raise RuntimeError(
-            f"{lost} threads run once {setups[0].framework} is imported, and a forked worker would "
-            "wait for them for ever: its workers start fresh"
+            f"{lost} run once {setups[0].framework} is imported, and a forked worker would wait "
+            "for them for ever, or not count them: its workers start fresh"
         )
 
 

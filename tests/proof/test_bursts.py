@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
-from harness.proof.bursts import MOST_ITERATIONS, Burst, bursts, ends_late, too_many_threads
+from harness.proof.bursts import (
+    BURST_SECONDS,
+    MOST_ITERATIONS,
+    Burst,
+    bursts,
+    ends_late,
+    too_many_threads,
+)
+from harness.worker.demand import Demand
 
 
 def burst(threads=1.0, late=0.0, in_line=None):
@@ -77,3 +86,26 @@ def test_work_that_takes_no_time_ends_all_the_same():
     most = []
     bursts(Device(True), lambda n: most.append(n), lambda handle: None)
     assert max(most) <= MOST_ITERATIONS
+
+
+def test_a_delay_while_their_length_is_sought_makes_no_burst_too_short():
+    """The first two calls build, the third is the first that is timed: others delay it."""
+    calls = []
+
+    def work(iterations):
+        calls.append(iterations)
+        time.sleep(3 * BURST_SECONDS if len(calls) == 3 else 0.001 * iterations)
+
+    taken = bursts(Device(True), work, lambda handle: None)
+    assert min(it.seconds for it in taken) >= BURST_SECONDS
+
+
+def test_what_the_counting_takes_is_not_counted():
+    threads = [threading.Thread(target=time.sleep, args=(0.5,)) for _ in range(50)]
+    for it in threads:
+        it.start()
+    before = time.process_time()
+    counted = min(Demand().since(1.0).cpu_seconds for _ in range(5))
+    assert counted < (time.process_time() - before) / 5 / 4
+    for it in threads:
+        it.join()

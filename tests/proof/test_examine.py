@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from harness.adapter import State, Unsupported
-from harness.proof import conduct
+from harness.adapter import Options, State, Unsupported
+from harness.proof import conduct, lockstep
 from harness.proof.drive import true_step, watched_step
 from harness.proof.examine import batches, rows_compared, steps_compared
 from harness.proof.lockstep import QUANTITIES
+from harness.proof.planted.table import FAULTS
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.optimizers import SGD
 from harness.tasks.start import make_start
@@ -135,6 +136,18 @@ def test_where_nothing_can_be_compared_the_lock_step_ends():
     assert found.divergence[-1].weights is None
     assert set(failed(found)) == {"weights", "slots"}
     assert "step 3, layer" in failed(found)["weights"]
+
+
+def test_live_views_are_refused_and_the_lock_step_keeps_copies():
+    views = FAULTS["state-views"].part
+    assert failed(examined(views)).keys() - {"threads", "synchronize"} == {"copies"}
+    start, options = make_start(TASK, 0), Options("eager", "cpu", 1, "float64")
+    adapter = views(TASK, start, options)
+    work = list(itertools.islice(batches(TASK, start, arrays_of(TASK.data), 16), 3))
+    lock = lockstep.run(adapter, truth_of(TASK), "identical", "float64", work, keep=(1, 3))
+    for name, values in adapter.state().weights.items():
+        np.testing.assert_array_equal(lock.states[3].weights[name], values)
+        assert not np.array_equal(lock.states[1].weights[name], values)
 
 
 class Stubborn(Adapter):

@@ -7,12 +7,13 @@ from rich.console import Console
 
 from harness import verifying
 from harness.analysis.ranking import Eligibility
-from harness.certificates import ENDED, SUPPORTED, Divergence, Finding
+from harness.certificates import ENDED, SUPPORTED, Divergence, Finding, LongProof
 from harness.errors import NotProven, StoreError
 from harness.proof import proving
 from harness.proof.examine import rows_compared
 from harness.proof.messages import Proved
 from harness.proof.proving import needs, one_of_each
+from harness.proof.whole_training import QUICK, WHOLE
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.runs.runner import make_info
@@ -33,6 +34,10 @@ FINE = Proved(
 
 def fine(request):
     """FINE over the steps and rows that are asked for."""
+    if request.rows is not None:
+        planned = request.task.epochs * request.task.steps_per_epoch
+        proof = LongProof(steps=request.steps, planned=planned, rows=request.rows)
+        return FINE.model_copy(update={"divergence": (), "logical_peak": {}, "whole": proof})
     over = range(1, request.steps + 1)
     divergence = tuple(Divergence(step=step, weights=min(step, 10) * 1e-7) for step in over)
     return FINE.model_copy(update={"divergence": divergence, "rows": rows_compared(request.task)})
@@ -55,8 +60,10 @@ def proofs(monkeypatch):
 
     def prove_all(requests, launch, provers):
         for request in reversed(requests):
-            asked.append(request.setup)
-            yield request, outcomes.get(request.setup.mode, fine(request))
+            if request.rows is None:
+                asked.append(request.setup)
+            own = outcomes if request.rows is None else {}
+            yield request, own.get(request.setup.mode, fine(request))
 
     monkeypatch.setattr(proving, "prove_all", prove_all)
     monkeypatch.setenv("COLUMNS", "100")
@@ -69,12 +76,13 @@ def test_everything_is_proved_once(proofs, tmp_path, capsys):
     told = capsys.readouterr().out
     assert len(asked) == 4  # two modes, two dtypes
     assert "4 of 4 setups proven (" in told
-    assert "1.0e-06   10×32 " in told
+    assert "s); 4 over whole trainings in float64 (880 steps)" in told
+    assert "1.0e-06 10×32+880 " in told
     verifying.verify(dict(FLAGS), tmp_path, fresh=False)
     told = capsys.readouterr().out
     assert len(asked) == 4
     assert "4 of 4 setups proven, 4 of them by earlier certificates" in told
-    assert "10×32°" in told
+    assert "10×32+880°" in told
     verifying.verify(dict(FLAGS), tmp_path, fresh=True)
     assert len(asked) == 8
     assert {it.name for it in tmp_path.iterdir() if it.is_dir()} == set()
@@ -172,6 +180,9 @@ FORGED = {
     "other code": {"code": "0" * 16},
     "another machine": {"machine": "abacus"},
     "no memory": {"logical_peak": {}},
+    "no training": {"whole": None},
+    "a shorter training": {"whole": LongProof(steps=879, planned=880, rows=32)},
+    "fewer rows of a training": {"whole": LongProof(steps=880, planned=880, rows=31)},
     "nothing checked": {"findings": ()},
     "another key": {"key": "that of the row it was taken from"},
 }
@@ -181,15 +192,17 @@ FORGED = {
 def test_a_certificate_of_something_else_under_the_key_of_a_claim_is_none(tmp_path, forged):
     setups = [(TASK, make_setup(TASK, "reference:eager"))]
     with create(tmp_path) as store:
-        (need,) = needs(setups, store, quick=True)
-        honest = need.claim.certificate(need.key, fine(need.claim.request(tmp_path, 1.0)))
+        (need,) = needs(setups, store, quick=True, reach=QUICK)
+        proved = fine(need.claim.request(tmp_path, 1.0))
+        whole = fine(need.claim.long_request(tmp_path, 1.0)).whole
+        honest = need.claim.certificate(need.key, proved.model_copy(update={"whole": whole}))
         store.add_certificate(honest)
-        assert needs(setups, store, quick=True)[0].certificate == honest
+        assert needs(setups, store, quick=True, reach=QUICK)[0].certificate == honest
         text = honest.model_copy(update=forged).model_dump_json()
         store._connection.execute(
             "INSERT INTO certificates (key, certificate, at) VALUES (?, ?, 0)", (need.key, text)
         )
-        assert needs(setups, store, quick=True)[0].certificate is None
+        assert needs(setups, store, quick=True, reach=QUICK)[0].certificate is None
 
 
 def test_a_run_with_a_certificate_under_another_key_is_damaged(tmp_path):
@@ -225,6 +238,34 @@ def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):
     with create(tmp_path) as store:
         verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
     assert asked == []
+
+
+def test_a_run_takes_a_certificate_of_a_whole_training_where_there_is_one(proofs, tmp_path):
+    """mnist-mlp is followed over its first steps unless a whole training is asked for."""
+    _, asked = proofs
+    task = CATALOGUE["mnist-mlp"]
+    setups = [(task, make_setup(task, "reference:eager"))]
+    data = {task.data: tmp_path}
+    with create(tmp_path) as store:
+        for reach, steps in ((WHOLE, 9375), (QUICK, 9375), (None, 9375)):
+            (need,) = needs(setups, store, quick=True, reach=reach)
+            if need.certificate is None:
+                list(proving.prove([need], store, data, tmp_path, tmp_path))
+                (need,) = needs(setups, store, quick=True, reach=reach)
+            assert need.certificate.whole.steps == steps
+            assert len(asked) == 1
+        (part,) = needs(setups, None, quick=True, reach=QUICK)
+        assert part.claim.length.steps == 1000
+
+
+def test_what_was_followed_over_its_first_steps_only_is_no_whole_training(proofs, tmp_path):
+    task = CATALOGUE["mnist-mlp"]
+    setups = [(task, make_setup(task, "reference:eager"))]
+    with create(tmp_path) as store:
+        quick = needs(setups, store, quick=True, reach=QUICK)
+        list(proving.prove(quick, store, {task.data: tmp_path}, tmp_path, tmp_path))
+        assert needs(setups, store, quick=True, reach=QUICK)[0].certificate
+        assert needs(setups, store, quick=True, reach=WHOLE)[0].certificate is None
 
 
 def test_a_quick_certificate_is_not_enough_for_verify(proofs, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.certificates import Certificate, Divergence, Finding
+from harness.certificates import Certificate, Divergence, Finding, LongProof
 from harness.report.divergence import FLOOR, divergence_chart
 from harness.report.sameness import difference, sections
 from harness.report.write import write_report
@@ -41,17 +41,21 @@ def run_with(*certificates: Certificate):
 
 
 def test_every_certificate_has_a_row_with_the_largest_of_each_kind():
-    (section,) = sections(run_with(*(made(label) for label in LABELS)))
+    whole = {"pytorch:eager": LongProof(steps=1000, planned=9375, rows=32)}
+    made_of = (made(label, whole=whole.get(label)) for label in LABELS)
+    (section,) = sections(run_with(*made_of))
     assert section.lead == (
         "All are proven over 10 steps, and no tensor of theirs left the reference by more than "
-        "5.0e-07."
+        "5.0e-07; trainings in float64 over 1,000 steps."
     )
     rows = {row[0].text: [it.text for it in row] for row in section.grid.rows}
     assert list(rows) == sorted(LABELS)
     assert rows["pytorch:eager"][1:] == [
-        *("proven", "10", "32", "2.0e-08", "2.0e-08", "4.0e-08", "–", "2.0e-07", "exact")
+        *("proven", "10", "32", "2.0e-08", "2.0e-08", "4.0e-08", "–", "2.0e-07", "exact"),
+        "1,000 of 9,375",
     ]
     assert rows["reference:eager"][4:9] == ["0", "0", "0", "–", "0"]
+    assert rows["reference:eager"][-1] == "–"
     assert not section.notes
 
 

@@ -86,13 +86,20 @@ def test_a_stem_serves_one_generation_and_none_of_a_block_that_starts_alone(stag
     assert not psutil.pid_exists(importer)
 
 
-def test_nothing_is_forked_from_an_import_that_started_threads(staged, engine, tmp_path):
-    """A fork has none of them: the worker would wait for ever. Started fresh it has its own."""
-    (record,) = run(engine, staged, setup("faulty", "threads")).values()
-    assert (record.status, record.error) == ("unsupported", "its thread answers")
+@pytest.mark.parametrize(
+    ("mode", "told", "found"),
+    [
+        ("threads", "its thread answers", "1 threads run once faulty is imported"),
+        ("processes", "its own", "1 processes run once faulty is imported"),
+    ],
+)
+def test_nothing_is_forked_from_an_import_that_started(staged, engine, tmp_path, mode, told, found):
+    """A fork would wait for its threads for ever, and have no part in what processes use."""
+    (record,) = run(engine, staged, setup("faulty", mode)).values()
+    assert (record.status, record.error) == ("unsupported", told)
     assert not record.forked
     (log,) = (tmp_path / "logs").glob("stem-*.log")
-    assert "1 threads run once faulty is imported" in log.read_text()
+    assert found in log.read_text()
 
 
 @pytest.mark.parametrize("varies", [False, True])

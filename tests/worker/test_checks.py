@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import weakref
 
 import numpy as np
 import pytest
 
+from benchmarks.studies.busy import strangers
 from harness.adapter import Options
 from harness.cells import PHASES, THROUGHPUT, Setup
 from harness.tasks.data import Teacher
@@ -220,6 +219,55 @@ class WrongLoss(Adapter):
         return loss * 1.01 if self._steps == 9 else loss
 
 
+class InSamplesOnly(Adapter):
+    """What comes before and after the three samples is right."""
+
+    _resets = 0
+
+    def reset(self):
+        super().reset()
+        self._resets += 1
+
+    @property
+    def sampled(self):
+        return 4 <= self._resets <= 6
+
+
+class HalfOfTheSteps(InSamplesOnly):
+    _loss = None
+
+    def train_step(self, batch):
+        if self.sampled and self._steps > 3 and self._loss is not None:
+            loss, self._loss = self._loss, None
+            return loss
+        self._loss = super().train_step(batch)
+        return self._loss
+
+
+class WrongOutputs(InSamplesOnly):
+    def predict(self, batch):
+        outputs = super().predict(batch)
+        return outputs + 1e-3 if self.sampled else outputs
+
+
+class WalkingInfer(Idiom):
+    """Its own loop gathers every batch, and computes the last one only."""
+
+    def infer(self, loader, steps):
+        for step in range(steps - 1):
+            self._gathered(loader, step)
+        return self.predict(self._gathered(loader, steps - 1))
+
+
+class LastRowsOfInfer(Idiom):
+    """Its own loop does not compute rows that do not fill a chunk of 64."""
+
+    def infer(self, loader, steps):
+        outputs = super().infer(loader, steps)
+        outputs[len(outputs) // 64 * 64 :] = 0
+        return outputs
+
+
 class IdleFit(Idiom):
     """Its own loop leaves out one update."""
 
@@ -249,6 +297,8 @@ class StaleInfer(Idiom):
         (FasterLater, "train"),
         (Saturating, "train"),
         (WrongLoss, "train"),
+        (HalfOfTheSteps, "train"),
+        (WrongOutputs, "predict"),
     ],
 )
 def test_a_fault_is_caught(kind, check):
@@ -258,7 +308,15 @@ def test_a_fault_is_caught(kind, check):
         assert "work that was asked for was not done" in found[check]
 
 
-@pytest.mark.parametrize(("kind", "check"), [(IdleFit, "train"), (StaleInfer, "predict")])
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        (IdleFit, "train"),
+        (StaleInfer, "predict"),
+        (WalkingInfer, "predict"),
+        (LastRowsOfInfer, "held-out rows"),
+    ],
+)
 def test_a_fault_of_a_loop_of_its_own_is_caught(kind, check):
     assert check in failed(kind, lane="idiomatic")
 
@@ -275,13 +333,8 @@ def test_an_honest_loop_of_its_own_passes(dtype):
 
 
 def test_an_honest_adapter_passes_on_a_busy_machine():
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    try:
+    with strangers(2):  # children of this process would be its own work
         assert [failed(phases=PHASES) for _ in range(3)] == [{}] * 3
-    finally:
-        for it in busy:
-            it.kill()
-            it.wait()
 
 
 def test_a_full_batch_is_checked_too():

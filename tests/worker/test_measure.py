@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.runs.config import PRESETS
 from harness.worker import measure
 from harness.worker.loops import LatencyLoop, OwnLoop, StepLoop
-from harness.worker.measure import Diverged, OtherWork, PhaseRun, allowed, settle
+from harness.worker.measure import FEWEST_SECONDS, Diverged, OtherWork, PhaseRun, allowed, settle
 
 
 class Counting:
@@ -67,6 +68,32 @@ def ready(run: PhaseRun, sample=0.005, warmup=0.01) -> PhaseRun:
     return run
 
 
+def test_samples_go_through_other_batches_every_few_rounds():
+    adapter, sets = Counting(), ("ab", "cd", "ef", "gh")
+    run = PhaseRun(
+        adapter, "train", StepLoop(adapter.train_step, "ab", sets.__getitem__), "float32"
+    )
+    ready(run)
+    seen = []
+    for round_ in range(4 * 4 + 1):
+        adapter.calls.clear()
+        run.sample(round_, 0)
+        seen.append("".join(sorted({it[-1] for it in adapter.calls if it.startswith("train")})))
+    assert seen == [it for it in sets for _ in range(4)] + ["ab"]
+    # The loss of a set is compared with that of the same set only.
+    assert run.losses.keys() == {0, 1, 2, 3}
+    run.losses[0] += 1
+    with pytest.raises(OtherWork):
+        run.sample(0, 0)
+
+
+def test_outputs_of_a_call_that_was_timed_are_kept():
+    adapter, batches = Counting(), [np.full(1, it) for it in range(7)]
+    run = ready(stepping(adapter, batches, "predict"), 0.0001)
+    run.sample(0, 0)
+    assert run.kept[0].outputs == run.kept[0].batch
+
+
 def test_a_sample_begins_from_the_start_and_is_synchronised_once_at_its_end():
     # More batches than steps fit into a sample: where it goes on from is seen.
     adapter, batches = Counting(), "abcdefghijklm"
@@ -74,12 +101,12 @@ def test_a_sample_begins_from_the_start_and_is_synchronised_once_at_its_end():
     adapter.calls.clear()
     sample = run.sample(3, 1)
     many = run.record.iterations
-    assert many < len(batches)
-    steps = [f"train {batches[it % len(batches)]}" for it in range(2 * many)]
-    untimed, timed = steps[:many], steps[many:]
+    assert run.waking < len(batches)
+    steps = [f"train {batches[it % len(batches)]}" for it in range(run.waking + many)]
+    untimed, timed = steps[: run.waking], steps[run.waking :]
     assert adapter.calls == ["reset", *untimed, "synchronize", *timed, "synchronize"]
     assert (sample.round, sample.turn, sample.iterations) == (3, 1, run.record.iterations)
-    assert sample.loss == 2 * run.record.iterations
+    assert sample.loss == run.waking + run.record.iterations
     assert sample.readings == ()
     assert sample.seconds >= run.record.iterations * 0.0005
     assert sample.step_seconds == sample.seconds / run.record.iterations
@@ -128,7 +155,15 @@ def test_every_reading_of_the_warm_up_is_synchronised():
 def test_a_slow_step_is_not_warmed_up_for_ever():
     run = ready(stepping(Counting(0.03), "a"), 0.05, 0.001)
     assert len(run.record.warmup) == 1
-    assert run.record.iterations in (1, 2)
+    assert run.waking in (1, 2)
+    # A little longer than asked for: see FEWEST_STEPS.
+    assert run.record.iterations <= FEWEST_SECONDS / 0.03
+
+
+def test_a_block_has_steps_enough_for_a_pause_at_every_fiftieth():
+    run = ready(stepping(Counting(0.002), "a"), 0.004, 0.001)
+    assert run.waking <= 2
+    assert PRESETS["quick"]["rounds"] * run.record.iterations >= 3 * 50
 
 
 class Disturbed(Counting):
@@ -155,13 +190,14 @@ def test_of_a_latency_phase_every_iteration_is_synchronised_and_kept():
     adapter.calls.clear()
     sample = run.sample(0, 0)
     many = run.record.iterations
-    steps = [it for n in range(2 * many) for it in (f"train {'ab'[n % 2]}", "synchronize")]
-    waking, timed = steps[: 2 * many], steps[2 * many :]
+    both = run.waking + many
+    steps = [it for n in range(both) for it in (f"train {'ab'[n % 2]}", "synchronize")]
+    waking, timed = steps[: 2 * run.waking], steps[2 * run.waking :]
     assert adapter.calls == ["reset", *waking, "synchronize", *timed, "synchronize"]
     assert len(sample.readings) == sample.iterations == many
     assert sum(sample.readings) <= sample.seconds
     assert min(sample.readings) >= 0.0005
-    assert sample.loss == 2 * sample.iterations
+    assert sample.loss == run.waking + sample.iterations
 
 
 def test_a_sample_of_latencies_is_not_endless():

@@ -134,3 +134,25 @@ def test_what_is_not_supported_is_left_out():
     for adapter in (Nothing(), NoProduct()):
         assert measure_limits(adapter, TASK, "float32", PHASES) == Limits()
     assert measure_limits(NotANumber(), TASK, "float32").matmul_error is None
+
+
+def test_numpy_is_a_yardstick_that_no_adapter_sets():
+    class Fabulous(Device):
+        """Says that it multiplies, and does not."""
+
+        def product(self, left, right):
+            return None
+
+    limits = measure_limits(Fabulous(), TASK, "float32", PHASES, threads=1)
+    assert limits.plain
+    assert limits.peak_flops > 10 * limits.plain.peak_flops
+    assert set(limits.plain.product_seconds) == set(limits.plain.dispatch_seconds) == set(PHASES)
+    assert limits.plain.product_seconds["train"] > limits.plain.dispatch_seconds["train"]
+    assert limits.plain.plain is None
+
+
+def test_the_clock_of_the_yardstick_stands_still_while_others_have_the_core():
+    clock = probe.cpu_clock(2)
+    begin = clock()
+    time.sleep(0.05)
+    assert clock() - begin < 0.025

@@ -94,6 +94,32 @@ class StateStale(Planted):
         return self._shown
 
 
+@fault("state-views", "the state is the weights' own memory", DIGITS, "copies")
+class StateViews(Planted):
+    def state(self) -> State:
+        return State(
+            self.views(self._state["weights"]),
+            {
+                f"{slot}/{name}": it
+                for slot in self._rule.slots
+                for name, it in self.views(self._state[slot]).items()
+            },
+        )
+
+
+@fault("outputs-reused", "the next predict writes over outputs", DIGITS, "copies")
+class OutputsReused(Planted):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._outputs: dict[int, Array] = {}
+
+    def predict(self, batch: Any) -> Any:
+        outputs = super().predict(batch)
+        kept = self._outputs.setdefault(len(outputs), outputs)
+        kept[...] = outputs
+        return kept
+
+
 @fault("gradients-step", "asking for gradients moves the weights", DIGITS, "loss")
 class GradientsStep(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
@@ -149,6 +175,25 @@ class PredictCached(Planted):
         # The batch is kept with its answer, lest another one gets its identity.
         known = self._answers.setdefault(id(batch), (batch, super().predict(batch)))
         return known[1]
+
+
+@fault(
+    "last-chunk",
+    "predict repeats the first rows of a chunk for those of an incomplete last one",
+    DIGITS,
+    "last-chunk",
+)
+class LastChunk(Planted):
+    """It goes through the rows 256 at a time."""
+
+    CHUNK = 256
+
+    def predict(self, batch: Any) -> Any:
+        outputs = super().predict(batch)
+        rest = len(outputs) % self.CHUNK
+        if len(outputs) > self.CHUNK and rest:
+            outputs[-rest:] = outputs[:rest]
+        return outputs
 
 
 @fault("raises", "an exception in the seventh step", DIGITS, "ended")

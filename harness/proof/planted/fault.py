@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import cycle, islice
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from harness.adapter import Array, Options
 from harness.tasks.spec import Task
@@ -30,7 +30,8 @@ class Fault:
     A part is a subclass of the reference's adapter, network or update rule, or a function from the
     task that is asked for to the one that is done. `check` is the check that must catch it;
     `unseen` says why a proof in float32 need not, which is held to ten steps and wider tolerances.
-    A fault that is `measured` shows in no proof: the worker that measures must notice it.
+    `by` says where: a proof (`verify`), or the worker that measures (`run`). The fault is tried
+    with so many `threads`.
     """
 
     name: str
@@ -40,7 +41,8 @@ class Fault:
     part: Callable[..., Any]
     unseen: str = ""
     idiomatic: bool = False
-    measured: bool = False
+    by: Literal["verify", "run"] = "verify"
+    threads: int = 1
 
     def build(self, task: Task, start: Start, options: Options) -> Planted:
         part = self.part

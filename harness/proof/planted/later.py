@@ -29,7 +29,7 @@ class Later(Planted):
         return self._resets > HONEST_RESETS
 
 
-@fault("samples-shorter", "later samples run half of their steps", DIGITS, "sample", measured=True)
+@fault("samples-shorter", "later samples run half of their steps", DIGITS, "sample", by="run")
 class SamplesShorter(Later):
     _last: Any = None
 
@@ -41,20 +41,20 @@ class SamplesShorter(Later):
         return last
 
 
-@fault("loss-infinite", "a later loss is infinite", DIGITS, "diverged", measured=True)
+@fault("loss-infinite", "a later loss is infinite", DIGITS, "diverged", by="run")
 class LossInfinite(Later):
     def train_step(self, batch: Any) -> Any:
         loss = super().train_step(batch)
         return loss * np.inf if self.later else loss
 
 
-@fault("retraces", "the step is traced again while it is timed", DIGITS, "settings", measured=True)
+@fault("retraces", "the step is traced again while it is timed", DIGITS, "settings", by="run")
 class Retraces(Later):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"train_traces": self._resets}
 
 
-@fault("tf32-later", "later predictions have 10 mantissa bits", DIGITS, "settings", measured=True)
+@fault("tf32-later", "later predictions have 10 mantissa bits", DIGITS, "settings", by="run")
 class TF32Later(Later):
     def predict(self, batch: Any) -> Any:
         if not self.later:
@@ -68,7 +68,7 @@ class TF32Later(Later):
         )
 
 
-@fault("dtype-later", "later samples run in another dtype", DIGITS, "settings", measured=True)
+@fault("dtype-later", "later samples run in another dtype", DIGITS, "settings", by="run")
 class DtypeLater(Later):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | ({"dtype": "float16"} if self.later else {})

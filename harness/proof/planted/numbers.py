@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from harness.adapter import Array, Options, Setting
 from harness.proof.planted.fault import SAME, Net, Planted, fault
-from harness.proof.planted.tasks import DIGITS
+from harness.proof.planted.tasks import DIGITS, LARGE_BATCH
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.reference.tensor import Tensor, primitive
@@ -75,3 +76,23 @@ class InferenceCheaper(Planted):
     def predict(self, batch: Any) -> Any:
         with self.other(Float16Net):
             return super().predict(batch)
+
+
+@fault("batch-cheaper", "10 mantissa bits from 256 rows on", LARGE_BATCH, "full-batch")
+class BatchCheaper(Planted):
+    LARGE = 256
+
+    def predict(self, batch: Any) -> Any:
+        with self._network_of(batch):
+            return super().predict(batch)
+
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        with self._network_of(batch):
+            return super().gradients(batch)
+
+    def train_step(self, batch: Any) -> Any:
+        with self._network_of(batch):
+            return super().train_step(batch)
+
+    def _network_of(self, batch: Any) -> AbstractContextManager[None]:
+        return self.other(TF32Net) if len(batch.inputs) >= self.LARGE else nullcontext()

@@ -34,6 +34,13 @@ ADAMW = small("small-adamw")
 RMSPROP = small("small-rmsprop", optimizer=RMSprop())
 GELU = small("small-gelu", model=Model(hidden=(16, 16), activation="gelu"))
 AUTOENCODER = small("small-autoencoder", data=Known(name="digits", target="inputs"), loss="mse")
+LARGE_BATCH = small(
+    "small-large-batch",
+    model=Model(hidden=(384, 384)),
+    batch_size=512,
+    epochs=20,
+)
+"""So expensive that most steps are compared with fewer rows than are measured."""
 PROBABILITIES = small(
     "small-probabilities",
     model=Model(hidden=(16, 16), output="softmax"),

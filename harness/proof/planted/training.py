@@ -12,6 +12,7 @@ from harness.proof.planted.fault import Planted, fault
 from harness.proof.planted.tasks import CANCER, DIGITS
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
+from impls.reference import optim
 
 # What is fed.
 
@@ -135,3 +136,35 @@ class StepSkipped(Planted):
             self._steps += 1
             return self.loss(batch)
         return super().train_step(batch)
+
+
+# What comes late.
+
+
+class LateStep(optim.Adam):
+    """Adam that changes after so many steps."""
+
+    HONEST_STEPS = 150
+
+    def scalars(self, step: int) -> dict[str, float]:
+        scalars = super().scalars(step)
+        if step > self.HONEST_STEPS:
+            scalars |= self.late(step, scalars)
+        return scalars
+
+    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
+        raise NotImplementedError
+
+
+@fault("rate-late", "the learning rate halves after 150 steps", DIGITS, "whole training")
+class RateLate(LateStep):
+    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
+        return {"rate": scalars["rate"] / 2}
+
+
+@fault("count-saturates", "the step count ends at 100", DIGITS, "whole training")
+class CountSaturates(LateStep):
+    HONEST_STEPS = 100
+
+    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
+        return optim.Adam.scalars(self, self.HONEST_STEPS)

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 
 from harness.runs.cgroups import ROOT, groups, quota, usable
-from harness.runs.cgroups import text_of as _text
 from harness.runs.contention import core_times
 from harness.runs.doctor.vitals import Counted, Facts, watched
 from harness.runs.places import filesystem
+from harness.worker.descendants import text_of as _text
 
 WATCH_SECONDS = 1.0
 PRESSURES = ("cpu", "memory", "io")

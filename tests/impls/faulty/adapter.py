@@ -22,7 +22,7 @@ class Adapter:
         self._mode = options.mode
         self._outputs = task.widths[-1]
         self._resets = 0
-        self._steps = 0
+        self._steps = self._calls = 0
         if options.mode == "raise":
             raise ValueError("two\nlines")
         if options.mode == "unsupported":
@@ -33,6 +33,9 @@ class Adapter:
         if options.mode == "threads":
             pool = importlib.import_module("impls.faulty.threads").POOL
             raise Unsupported(pool.submit("its thread answers".strip).result())
+        if options.mode == "processes":
+            parent = importlib.import_module("impls.faulty.processes").PARENT
+            raise Unsupported("its own" if parent == os.getpid() else "of another")
         if options.mode == "together":
             meeting = Path(os.environ["FAULTY_MEETING"])
             (meeting / str(os.getpid())).touch()
@@ -70,6 +73,11 @@ class Adapter:
             case "hang":
                 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
                 time.sleep(600)
+            case "steady":
+                time.sleep(0.0018)
+            case "pauses":
+                self._calls += 1
+                time.sleep(0.12 if self._calls % 41 == 0 else 0.0008)
         time.sleep(0.0002)
         if self._mode == "lazy":
             return 1 / self._steps

@@ -28,7 +28,7 @@ def column(table, title):
 
 @pytest.mark.parametrize("how", ["mouse", "Enter", "Space"])
 def test_a_column_sorts_up_then_down_then_as_it_was(cells, how):
-    place, head = column(cells, "time per step")
+    place, head = column(cells, "median step")
     button = head.locator("button")
 
     def sort():
@@ -57,7 +57,7 @@ def test_what_has_no_number_stands_last_both_ways(cells):
         "(it) => it.tBodies[0].rows[0].querySelectorAll('[data-value]')"
         ".forEach((cell) => cell.removeAttribute('data-value'))"
     )
-    place, head = column(cells, "time per step")
+    place, head = column(cells, "median step")
     for _ in ("up", "down"):
         head.locator("button").click()
         assert [n for n, it in enumerate(cells.evaluate(VALUES, place)) if it is None] == [11]

@@ -1,0 +1,105 @@
+"""Faults planted in the adapters of real frameworks: where each is caught, and that it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from harness.frameworks import absence, frameworks
+from harness.proof.planted.real import MODES, REAL, Faulty
+from harness.proof.selftest import planted, really_faulty, unmodified
+from harness.proof.trying import tried
+from impls.reference.adapter import Adapter
+from impls.reference.idiom import Idiom
+from tests.worker.test_checks import failed
+
+TRIED = {
+    "pytorch": ("epsilon", "reset-slots", "synchronize", "lazy", "rate-later", "infer-last"),
+    "tensorflow": ("reset-slots", "count-saturates", "cached-identity"),
+}
+"""Those that a test can afford; the command tries all."""
+
+
+class Seams:
+    """How to reach inside the reference."""
+
+    def write(self, adapter, state):
+        adapter.part("weights", state.weights)
+        for slot in adapter._rule.slots:
+            prefix = f"{slot}/"
+            given = {
+                name.removeprefix(prefix): it
+                for name, it in state.slots.items()
+                if name.startswith(prefix)
+            }
+            adapter.part(slot, given)
+
+    def set_count(self, adapter, steps):
+        adapter._steps = steps
+
+
+def writable(kind):
+    class Writable(kind):
+        def part(self, name, values):
+            views = self._network.split(self._state[name])
+            for tensor, it in values.items():
+                views[tensor][...] = it
+
+    return Writable
+
+
+def around_the_reference(fault):
+    """The fault in the reference's adapter, as it is in that of every framework."""
+    honest = writable(Idiom if fault.idiomatic else Adapter)
+
+    def build(task, start, options):
+        part = fault.part
+        options = part.options(replace(options, mode="replay"))
+        return part(honest(part.task(task), start, options), Seams())
+
+    return build
+
+
+IN_A_WORKER = [
+    it for it in REAL.values() if it.by == "run" and it.check not in ("threads", "usage")
+]
+
+
+@pytest.mark.parametrize("fault", IN_A_WORKER, ids=lambda it: it.name)
+def test_what_a_run_must_catch_is_caught_in_whatever_adapter(fault):
+    lane = "idiomatic" if fault.idiomatic else "identical"
+    phases = ("train",) if fault.check == "train" else ("predict",)
+    assert fault.check in failed(around_the_reference(fault), lane=lane, phases=phases)
+
+
+def test_without_a_fault_nothing_is_caught():
+    assert not failed(lambda *given: Faulty(Adapter(*given), Seams()))
+
+
+def test_every_fault_is_a_mode_of_every_framework():
+    assert len(REAL) >= 12
+    assert {it.by for it in REAL.values()} == {"verify", "run"}
+    with planted():
+        for name, (_, idiom) in MODES.items():
+            honest, faulty = frameworks()[name], frameworks()[f"planted_{name}"]
+            assert faulty.modes.keys() | faulty.idioms.keys() == REAL.keys()
+            # The truth of a stock optimizer stays that of the stock optimizer.
+            assert {it.stock for it in faulty.idioms.values()} == {honest.idioms[idiom].stock}
+        assert not [it for it in unmodified(1) if it.setup.mode in REAL]
+    assert "planted_pytorch" not in frameworks()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRIED)
+def test_the_fault_is_caught_where_the_table_says(name):
+    if absence(frameworks()[name]):
+        pytest.skip(f"{name} is not installed")
+    with planted():
+        cases = [it for it in really_faulty() if it.fault and it.fault.name in TRIED[name]]
+        cases = [it for it in cases if it.setup.framework == f"planted_{name}"]
+        judgements = list(tried(cases, 1))
+    assert Counter(it.outcome for it in judgements) == {"caught": len(TRIED[name])}, judgements
+    for it in judgements:
+        assert it.case.measured == (it.case.fault.by == "run")

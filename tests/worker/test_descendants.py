@@ -1,0 +1,89 @@
+"""Processes that were started count wherever they went, and are ended with the one above them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from harness.worker import descendants
+
+BURN = "import time\nwhile time.process_time() < 0.05: pass\n"
+ESCAPE = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+WORKER = f"""
+import subprocess, sys
+from harness.worker import descendants
+descendants.adopt_orphans()
+started = subprocess.Popen([sys.executable, "-c", {ESCAPE!r}], stdout=subprocess.PIPE, text=True)
+started.wait()
+escaped = started.stdout.readline()
+print(*descendants.descendants(), escaped, flush=True)
+if sys.stdin.read():
+    descendants.end_all()
+    assert not descendants.descendants()
+descendants.end_escaped()
+"""
+
+
+@pytest.fixture
+def busy():
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_child_counts_while_it_works_and_when_it_has_ended(busy):
+    before = descendants.cpu_of_descendants()
+    subprocess.run([sys.executable, "-c", BURN], check=True)
+    assert descendants.cpu_of_descendants() - before >= 0.05
+    assert busy.pid in descendants.descendants()
+    assert descendants.resident() > descendants.resident_of_descendants() > 1e6
+    late = time.monotonic() + 30
+    while not descendants.any_works() and time.monotonic() < late:
+        pass
+    assert descendants.any_works()
+    started = descendants.still_running()
+    busy.kill()
+    late = time.monotonic() + 30
+    while descendants.still_running() == started and time.monotonic() < late:
+        time.sleep(0.001)
+    assert descendants.still_running() == started - 1
+
+
+@pytest.mark.parametrize("ending", ["by itself", "all", "by another"])
+def test_a_process_that_left_its_group_is_found_and_ended(ending):
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    *found, escaped = map(int, worker.stdout.readline().split())
+    assert escaped in found
+    assert os.getpgid(escaped) != os.getpgid(worker.pid)
+    if ending == "by another":
+        assert escaped in descendants.descendants(worker.pid)
+        descendants.end_descendants(worker.pid)
+    worker.communicate("all" if ending == "all" else "")
+    assert worker.returncode == 0
+    assert _ended(escaped)
+
+
+def _ended(pid: int) -> bool:
+    late = time.monotonic() + 30
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie":
+        if time.monotonic() > late:
+            return False
+        time.sleep(0.01)
+    return True
