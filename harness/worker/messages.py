@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -56,12 +57,13 @@ class TrainEpoch(Frozen):
 
 class Finish(Frozen):
     """Read back the settings, measure the limits of the device and check the measured work if
-    asked to, and exit. `thorough` checks go beyond the steps of a sample."""
+    asked to, and exit. `thorough` checks go beyond the steps of a sample. Older code, which knows
+    of no checks, is not told of them."""
 
     ask: Literal["finish"] = "finish"
     limits: bool = False
-    checks: bool = False
-    thorough: bool = False
+    checks: bool = Field(default=False, exclude_if=not_)
+    thorough: bool = Field(default=False, exclude_if=not_)
 
 
 class Loaded(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -15,6 +16,7 @@ from harness.runs.config import PRESETS
 from harness.worker import measure
 from harness.worker.loops import LatencyLoop, OwnLoop, StepLoop
 from harness.worker.measure import FEWEST_SECONDS, Diverged, OtherWork, PhaseRun, allowed, settle
+from harness.worker.messages import Finish
 
 
 class Counting:
@@ -322,3 +324,8 @@ def test_a_thread_that_never_rests_does_not_hold_the_turn(monkeypatch):
     settle()
     rest.set()
     spinner.join()
+
+
+def test_a_worker_of_older_code_is_told_of_no_checks():
+    assert set(json.loads(Finish(limits=True).model_dump_json())) == {"ask", "limits"}
+    assert json.loads(Finish(checks=True).model_dump_json())["checks"]
