@@ -213,9 +213,8 @@ class _BlockRun:
         self._tell("finishing", trial.setup)
         # The device's limits are the same in every block and for both of two twins.
         limits = self._block.alone and bool(self._block.phases) and not trial.setup.twin
-        request = Finish(
-            limits=limits, checks=self._checks(trial.setup), thorough=not self._block.number
-        )
+        checks = self._checks(trial.setup)
+        request = Finish(limits=limits, checks=checks, thorough=checks and not self._block.number)
         trial.finished = self._ask(trial, request, Finished, FINISH_LIMIT)
         if trial.finished is not None:
             self._end(trial, "ok", None)
