@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.analysis.between import Comparison, compare_runs
@@ -21,11 +24,25 @@ def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
     chosen = format_ or _SUFFIXES.get(Path(to).suffix, "terminal")
     if chosen not in FORMATS:
         raise unknown("format", chosen, FORMATS, FORMAT_ALIASES)
-    found = compared(find(a, output, tables=False), find(b, output, tables=False))
-    if chosen == "terminal" and to == STDOUT:
-        render(found, Console())
-        return
-    put([_text(found, chosen).encode("utf-8")], to)
+    with _uncollected():
+        found = compared(find(a, output, tables=False), find(b, output, tables=False))
+        if chosen == "terminal" and to == STDOUT:
+            render(found, Console())
+            return
+        put([_text(found, chosen).encode("utf-8")], to)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: of two large runs it would find none, and take as long as
+    all else together."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def compared(a: Results, b: Results) -> Comparison:
