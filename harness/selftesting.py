@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.cells import DTYPES
 from harness.console import Console
 from harness.errors import SelftestFailed
 from harness.proof.selftest import (
@@ -80,32 +79,25 @@ def _tried(cases: Sequence[Case], console: Console) -> list[Judgement]:
 
 
 def _faults(judgements: Iterable[Judgement]) -> Table:
-    table = Table(
-        title="Planted faults",
-        caption="+4: four other checks noticed it too",
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE,
-    )
-    table.add_column("what is wrong", ratio=1, overflow="fold")
-    for name in ("to be caught by", *DTYPES):
-        table.add_column(name, overflow="fold")
-    rows: dict[str, dict[str, Judgement]] = {}
-    for it in judgements:
-        rows.setdefault(it.case.setup.mode, {})[it.case.setup.dtype] = it
-    for found in rows.values():
-        fault = next(iter(found.values())).case.fault
-        assert fault is not None
-        cells = [_found(found[dtype]) if dtype in found else Text("") for dtype in DTYPES]
-        table.add_row(Text(fault.line), Text(fault.check), *cells)
-    return table
+    caption = "+4: four other checks noticed it too"
+    return _by_fault("Planted faults", caption, judgements, lambda it: it.setup.dtype)
 
 
 def _faults_in_adapters(judgements: Iterable[Judgement]) -> Table:
+    title = "Faults planted in adapters of real frameworks"
+    caption = "verify: by the proof; run: by the worker that measures"
+    return _by_fault(
+        title, caption, judgements, lambda it: it.setup.framework.removeprefix("planted_")
+    )
+
+
+def _by_fault(
+    title: str, caption: str, judgements: Iterable[Judgement], column: Callable[[Case], str]
+) -> Table:
+    """A row for each fault, with what came of it in each column."""
     table = Table(
-        title="Faults planted in adapters of real frameworks",
-        caption="verify: by the proof; run: by the worker that measures",
+        title=title,
+        caption=caption,
         title_justify="left",
         title_style="bold",
         caption_justify="left",
@@ -113,8 +105,7 @@ def _faults_in_adapters(judgements: Iterable[Judgement]) -> Table:
     )
     rows: dict[str, dict[str, Judgement]] = {}
     for it in judgements:
-        framework = it.case.setup.framework.removeprefix("planted_")
-        rows.setdefault(it.case.setup.mode, {})[framework] = it
+        rows.setdefault(it.case.setup.mode, {})[column(it.case)] = it
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
     table.add_column("what is wrong", ratio=1, overflow="fold")
     for name in ("to be caught by", *names):

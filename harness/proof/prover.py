@@ -29,7 +29,7 @@ from harness.proof.drive import Rows
 from harness.proof.examine import examine
 from harness.proof.messages import IMPORT_SECONDS, PROVE, Prove, Proved
 from harness.proof.peaks import impossible, logical_peak
-from harness.proof.whole_training import Course, Length, train_beside
+from harness.proof.whole_training import Length, LongTraining, train_beside
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -161,7 +161,7 @@ def _trained(request: Prove) -> str:
     finding, proof = train_beside(
         _built(request),
         importlib.import_module(TRUTH[request.tolerance]).Adapter(task, start, exact),
-        Course(task, start, open_staged(Path(request.data)), length, request.setup.lane),
+        LongTraining(task, start, open_staged(Path(request.data)), length, request.setup.lane),
         _options(request),
         request.tolerance,
     )

@@ -104,7 +104,7 @@ class Portion(NamedTuple):
 
 
 @dataclass
-class Course:
+class LongTraining:
     """What is trained: the same for the adapter, the reference and its shadows."""
 
     task: Task
@@ -164,10 +164,10 @@ class Course:
 
 
 @dataclass
-class Band:
+class Shadows:
     """How far shadows of the reference are from it; trained only as far as it is asked for."""
 
-    course: Course
+    course: LongTraining
     truth: Truth
     options: Options
     made: dict[str, float] = field(default_factory=dict)
@@ -232,12 +232,12 @@ def of_outputs(seen: Array, true: Array, step: int) -> Drift:
 def train_beside(
     adapter: Adapter,
     truth: Truth,
-    course: Course,
+    course: LongTraining,
     options: Options,
     tolerance: Tolerance,
 ) -> tuple[Finding, LongProof]:
     """Train both, and stop at the first difference that is more than two correct programs have."""
-    judged = Judged(Band(course, _again(truth, course.start, options), options), tolerance)
+    judged = Judged(Shadows(course, _again(truth, course.start, options), options), tolerance)
     planned = course.task.epochs * course.task.steps_per_epoch
     why, step = "", 0
     adapter.reset()
@@ -270,7 +270,7 @@ def _again(truth: Truth, start: Start, options: Options) -> Truth:
 class Judged:
     """Differences held to the limit, and above it to the band."""
 
-    band: Band
+    band: Shadows
     tolerance: Tolerance
     worst: dict[str, float] = field(default_factory=dict)
     failed: Drift | None = None
@@ -301,7 +301,7 @@ class Judged:
 
 
 def _with_outputs(
-    proof: LongProof, judged: Judged, adapter: Adapter, truth: Truth, course: Course
+    proof: LongProof, judged: Judged, adapter: Adapter, truth: Truth, course: LongTraining
 ) -> LongProof:
     """With the outputs for the test rows compared, and the quality that they have."""
     outputs = course.outputs(adapter)

@@ -17,7 +17,15 @@ from harness.proof.certify import claim
 from harness.proof.examine import FEWEST_ROWS
 from harness.proof.messages import Proved
 from harness.proof.proving import proved_claims
-from harness.proof.whole_training import CHECK, QUICK, WHOLE, Course, Length, Reach, train_beside
+from harness.proof.whole_training import (
+    CHECK,
+    QUICK,
+    WHOLE,
+    Length,
+    LongTraining,
+    Reach,
+    train_beside,
+)
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
 from harness.tolerances import FLOAT64_ROUNDING, Limits, nudged
@@ -38,7 +46,7 @@ def trained(
         return train_beside(
             kind(task, start or shared, options),
             truth_of(task, kind=truth),
-            Course(task, shared, arrays_of(task.data), Length(steps, rows), lane),
+            LongTraining(task, shared, arrays_of(task.data), Length(steps, rows), lane),
             options,
             "exact",
         )

@@ -84,46 +84,53 @@ class HandleOverwritten(Planted):
 # The clock.
 
 
-@fault("synchronize", "synchronize returns before the device is done", DIGITS, "synchronize")
-class Asynchronous(Planted):
-    """A device with a queue and a time of its own; every result is waited for, but not here."""
+class DeviceQueue:
+    """A device with a queue and a time of its own."""
 
     SECONDS = 0.005
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._queue = ThreadPoolExecutor(1)
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1)
 
-    def _submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
+    def submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
         def work() -> Any:
             time.sleep(self.SECONDS)
             return function(batch)
 
-        return self._queue.submit(work)
+        return self._worker.submit(work)
+
+    def finish(self) -> None:
+        self._worker.submit(int).result()
+
+
+@fault("synchronize", "synchronize returns before the device is done", DIGITS, "synchronize")
+class Asynchronous(Planted):
+    """Every result is waited for, but not when the device is."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._queue = DeviceQueue()
 
     def train_step(self, batch: Any) -> Any:
-        return self._submit(super().train_step, batch)
+        return self._queue.submit(super().train_step, batch)
 
     def predict(self, batch: Any) -> Any:
-        return self._submit(super().predict, batch)
+        return self._queue.submit(super().predict, batch)
 
     def to_numpy(self, handle: Any) -> Array:
         return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
 
-    def _finish(self) -> None:
-        self._queue.submit(int).result()
-
     def state(self) -> State:
-        self._finish()
+        self._queue.finish()
         return super().state()
 
     def gradients(self, batch: Any) -> dict[str, Array]:
-        self._finish()
+        self._queue.finish()
         return super().gradients(batch)
 
     def reset(self) -> None:
         if hasattr(self, "_queue"):
-            self._finish()
+            self._queue.finish()
         super().reset()
 
 

@@ -12,9 +12,8 @@ import importlib
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
@@ -22,6 +21,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 
 from harness.adapter import Array, Framework, Idiom, Options, State
+from harness.proof.planted.conduct import DeviceQueue
 from harness.proof.planted.fault import Fault
 from harness.proof.planted.tasks import DIGITS
 from harness.tasks.spec import Task
@@ -217,7 +217,7 @@ class RateLater(Counting):
 
 
 @fault("count-saturates", "the step count of Adam ends at 100", "train", by="run")
-class CountSaturates(Counting):
+class StepCountSaturates(Counting):
     LAST = 100
 
     def train_step(self, batch: Any) -> Any:
@@ -391,44 +391,32 @@ class Float16Rows(Faulty):
 
 
 @fault("synchronize", "synchronize returns before the work is done", "synchronize")
-class Asynchronous(Faulty):
-    """A queue with a time of its own; every result is waited for, but not here."""
-
-    SECONDS = 0.005
+class WorksUnwaited(Faulty):
+    """Every result is waited for, but not when the device is."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._queue = ThreadPoolExecutor(1)
-
-    def _submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
-        def work() -> Any:
-            time.sleep(self.SECONDS)
-            return function(batch)
-
-        return self._queue.submit(work)
+        self._queue = DeviceQueue()
 
     def train_step(self, batch: Any) -> Any:
-        return self._submit(self.inner.train_step, batch)
+        return self._queue.submit(self.inner.train_step, batch)
 
     def predict(self, batch: Any) -> Any:
-        return self._submit(self.inner.predict, batch)
+        return self._queue.submit(self.inner.predict, batch)
 
     def to_numpy(self, handle: Any) -> Array:
         return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
 
-    def _finish(self) -> None:
-        self._queue.submit(int).result()
-
     def state(self) -> State:
-        self._finish()
+        self._queue.finish()
         return self.inner.state()
 
     def gradients(self, batch: Any) -> dict[str, Array]:
-        self._finish()
+        self._queue.finish()
         return self.inner.gradients(batch)
 
     def reset(self) -> None:
-        self._finish()
+        self._queue.finish()
         self.inner.reset()
 
 
