@@ -13,6 +13,7 @@ from harness.analysis.student import quantile
 from harness.tasks.frozen import Frozen
 
 CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE
 LEAST_EXACT = 6
 """Values from which on an exact interval at CONFIDENCE exists. Of fewer the range is shown: no
 interval of 2 to 5 values holds its rate on a coarse grid (results/studies/rates.md)."""
@@ -202,3 +203,52 @@ def rank(n: int, confidence: float = CONFIDENCE) -> int | None:
 def least_exact(confidence: float = CONFIDENCE) -> int:
     """The fewest values with an exact interval: 6 at 95 %."""
     return next(n for n in itertools.count(1) if rank(n, confidence))
+
+
+def sign_p(logs: Sequence[float]) -> float:
+    """The exact two-sided sign test of a median of 0; a tie counts for neither side."""
+    against = min(sum(it <= 0 for it in logs), sum(it >= 0 for it in logs))
+    return min(1.0, 2 * tail(len(logs), against))
+
+
+def equivalence_p(logs: Sequence[float], margin: float) -> float:
+    """The larger p of two exact one-sided sign tests: of a median ≤ −ln(1+δ), and ≥ ln(1+δ)."""
+    bound = math.log1p(margin)
+    against = max(sum(it <= -bound for it in logs), sum(it >= bound for it in logs))
+    return tail(len(logs), against)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given: reject where at most LEVEL."""
+    adjusted, largest = [0.0] * len(values), 0.0
+    for place, number in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - place) * values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
+@functools.lru_cache(maxsize=4096)
+def tail(n: int, k: int) -> float:
+    """The chance that at most k of n fair coins fall heads."""
+    return sum(math.comb(n, it) for it in range(k + 1)) / (1 << n)
+
+
+def least_blocks_for(rows: int) -> int:
+    """The fewest blocks that decide any of so many rows although one block disagrees.
+
+    9 for one row, 10 for two, 11 for three or four, 12 for up to seven, 13 for up to fourteen.
+    With one block fewer a single outlier would leave the largest difference undecided.
+    """
+    if not rows:
+        return 0
+    return next(n for n in itertools.count(1) if 2 * tail(n, 1) <= LEVEL / rows)
+
+
+def percent(share: float) -> str:
+    """A bound in percent with two digits, rounded up so that it stays one: 0.0132 is `1.4 %`."""
+    if share <= 0:
+        return "0 %"
+    places = max(0, 1 - math.floor(math.log10(100 * share)))
+    # What a float adds far behind the comma is no reason to round up.
+    scaled = round(100 * share * 10**places, 6)
+    return f"{math.ceil(scaled) / 10**places:g} %"

@@ -23,9 +23,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from harness.analysis.intervals import CONFIDENCE, Interval, exact_ends, exp, rank, variance
+from harness.analysis.intervals import CONFIDENCE, LEVEL, Interval, exact_ends, exp, rank, tail, variance
 from harness.analysis.student import quantile
-from harness.analysis.verdicts import LEVEL, tail
 
 Logs = Sequence[float]
 """Logarithms of speeds, one a block, in the order of blocks."""
