@@ -18,6 +18,7 @@ from harness.cells import Dtype, Lane
 from harness.certificates import UNPROVABLE, Divergence, Finding, Tolerance
 from harness.differences import Difference
 from harness.proof import conduct, lockstep, rounding
+from harness.proof.lockstep import FEWEST_ROWS
 from harness.proof.drive import Rows, Truth, in_float64
 from harness.proof.rounding import excuses
 from harness.tasks.datasets import Arrays
@@ -28,7 +29,6 @@ from harness.tolerances import limits
 STEP_FLOPS = 2e8
 """Floating-point operations of one step of many that are compared: larger batches are cut to fewer
 rows. One step is compared at the full batch besides (`conduct.full_batch`)."""
-FEWEST_ROWS = 32
 WEIGHT_STEPS = 6e7
 """Weights times steps: of larger models fewer steps are compared."""
 FEWEST_STEPS = 10

@@ -24,6 +24,9 @@ BEFORE_UPDATE = QUANTITIES[:3]
 Place = tuple[int, str]
 """A step, counted from 1, and a quantity."""
 
+FEWEST_ROWS = 32
+"""Rows of a compared batch at the least, where the task has as many."""
+
 
 @dataclass
 class LockStep:

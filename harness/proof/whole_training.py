@@ -29,7 +29,7 @@ from harness.cells import Lane
 from harness.certificates import Finding, LongProof, Tolerance
 from harness.differences import compare
 from harness.proof.drive import Truth, in_float64, one_thread
-from harness.proof.examine import FEWEST_ROWS
+from harness.proof.lockstep import FEWEST_ROWS
 from harness.proof.rounding import MARGIN, shadows
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
