@@ -19,7 +19,7 @@ from harness.adapter import Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import load
 from harness.tasks.start import make_start
-from harness.worker import feed
+from harness.worker import loops
 
 SETUPS = ("pytorch:eager", "tensorflow:graph", "tensorflow:eager", "reference:eager")
 STEPS, ROUNDS = 400, 5
@@ -49,7 +49,7 @@ def measure(label: str) -> None:
     start, arrays = make_start(task, 0), load(task.data, None)
     kind = importlib.import_module(f"impls.{framework}.adapter").Adapter
     adapter = kind(task, start, Options(mode, "cpu", 1, "float32"))
-    batches = feed.sample_batches(adapter, task, start, arrays)
+    batches = loops.sample_batches(adapter, task, start, arrays)
     steps: dict[str, list[float]] = defaultdict(list)
     full: dict[str, list[float]] = defaultdict(list)
     timers = {heap: Timer() for heap in HEAPS}

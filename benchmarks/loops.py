@@ -50,7 +50,7 @@ def tensorflow(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     import keras
     import tensorflow as tf
 
-    from harness.tasks.optimizers import Adam
+    from harness.tasks.spec import Adam
     from impls.tensorflow.optimizers import ExactAdam  # the formula is not what is compared
 
     model = keras.Sequential([keras.Input((weights[0].shape[0],))])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.loading import Results
+    from harness.results import Results
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,6 @@ def load(path: str | Path, run: str | None = None) -> Results:
     none, StoreError for what cannot be read. See docs/notebooks.md.
     """
     # Importing harness must cost nothing; this brings pydantic and SciPy.
-    from harness.loading import load as found
+    from harness.results import load as found
 
     return found(Path(path), run)

@@ -12,9 +12,9 @@ import typer
 
 from harness import cli_data, cli_gate  # noqa: F401 - importing them enters their commands
 from harness.cli import app
+from harness.console import outlive_readers
 from harness.errors import HarnessError, UsageError
 from harness.runs import interrupts
-from harness.streams import outlive_readers
 
 CRASHED = 70
 LITTER = 1_000_000

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 Phase = Literal["train", "predict", "train-latency", "predict-latency"]
 Lane = Literal["identical", "idiomatic"]

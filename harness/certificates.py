@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 Tolerance = Literal["exact", "stock"]
 """`exact` follows the task's formulas to rounding, `stock` a framework's own variant of them."""

@@ -8,12 +8,12 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.analysis.between import Comparison, compare_runs
+from harness.analysis.run_comparison import Comparison, compare_runs
 from harness.console import Console
 from harness.errors import NotComparable, unknown
 from harness.exporting import FORMAT_ALIASES, STDOUT, put
-from harness.loading import Results, find
-from harness.report.compared import fragment, markdown, render
+from harness.report.run_comparison import fragment, markdown, render
+from harness.results import Results, find
 
 FORMATS = ("terminal", "markdown", "html", "json")
 _SUFFIXES = {".md": "markdown", ".html": "html", ".json": "json"}

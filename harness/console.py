@@ -1,19 +1,86 @@
-"""`Console`: what prints tables, colours and progress, and makes texts of strangers inert.
+"""Standard output and error that outlive their reader, and obey no text of a stranger.
+
+A run of an hour must not end because the pipe or the terminal that it prints to was closed. Names,
+errors and settings may come from a stranger's framework or store, and hold terminal sequences: what
+is printed is made inert here, so that no print can forget it.
+
+`Console`: what prints tables, colours and progress, and makes texts of strangers inert.
 
 Commands print with this one and never with Rich's own; `tests/test_printing.py` says so.
 """
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import sys
 from collections.abc import Iterable
-from typing import IO, cast
+from typing import IO, TextIO, cast
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from harness.report.inert import shown
-from harness.streams import Inert
+from harness.report.safe_text import shown
+
+GONE = (errno.EPIPE, errno.EIO)
+"""What writing to a closed pipe and to a closed terminal fails with."""
+
+
+class Lasting(io.FileIO):
+    """A descriptor for writing; when nobody reads it any more it becomes the null device."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            _null(self.fileno())
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+class Inert(io.TextIOWrapper):
+    """A text stream in which control characters and terminal sequences do nothing."""
+
+    def write(self, text: str) -> int:
+        super().write(shown(text))
+        return len(text)
+
+    def write_unchanged(self, text: str) -> int:
+        """For `harness.console`, which makes texts inert before it adds colours."""
+        return super().write(text)
+
+
+def outlive_readers() -> None:
+    """Replace `sys.stdout` and `sys.stderr`; open what was closed from the start, lest a store or
+    a worker's channel take its number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _null(descriptor)
+    sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+
+
+def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
+    return Inert(
+        io.BufferedWriter(Lasting(descriptor)),
+        encoding=stream.encoding if stream else "utf-8",
+        errors=stream.errors if stream else "replace",
+        line_buffering=True,
+    )
+
+
+def _null(descriptor: int) -> None:
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
 
 
 class _Unchanged:

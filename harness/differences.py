@@ -3,17 +3,41 @@
 The difference of two tensors is the largest absolute difference of their entries, relative to the
 largest absolute entry of the reference's tensor: its *scale*. Nothing that cannot be compared may
 pass for equal: such a difference is infinite, with the reason in words.
+
+How far a framework may be from the float64 reference, and over how many steps.
+
+Every difference is relative to the largest entry of the reference's tensor. The bounds follow from
+rounding, they are not fitted to a framework:
+
+- A gradient of these nets is a chain of sums of up to some thousand products, each rounded to
+  ε = 2⁻⁵³ ≈ 1.1e-16 or 2⁻²⁴ ≈ 6e-8. Errors of n random roundings grow as √n·ε: about 1e-14 and
+  6e-6. One step is held to 1e-12 and 1e-5.
+- Along a trajectory the errors of the steps add up, and an optimizer that divides by the size of
+  the gradient magnifies those of small gradients. Two correct float64 programs stay within 4e-15
+  of each other in the loss over 1000 steps; 1e-9 over 100 steps leaves room for every weight.
+  Whole trainings (`proof/whole_training.py`) are held to the same limit: see there why.
+- In float32 the difference stays near 1e-7 until a ReLU near its kink takes the other side; from
+  then on it grows without bound (0.1 at step 1000 for two correct programs). So trajectories are
+  compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
+
+An idiomatic mode that keeps its framework's stock formula cannot follow the task's: where gradients
+are as small as ε no useful bound exists (docs/decisions.md). In the class `stock` the reference
+follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it over 100
+steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.adapter import Array
+from harness.cells import Dtype
+from harness.certificates import Tolerance
+from harness.tasks.start import Start
 
 PORTION = 2**15
 """Entries that are compared at once."""
@@ -109,3 +133,55 @@ def _smallest_scale(dtype: str | None) -> float:
 
 def _cannot(name: str, reason: str) -> Difference:
     return Difference(math.inf, name, reason)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`one_step` bounds logits, loss and gradients before the first update, `trajectory` bounds
+    everything else, over `steps` steps."""
+
+    one_step: float
+    trajectory: float
+    steps: int
+
+
+LIMITS: dict[tuple[Tolerance, Dtype], Limits] = {
+    ("exact", "float64"): Limits(1e-12, 1e-9, 100),
+    ("exact", "float32"): Limits(1e-5, 1e-5, 10),
+    ("stock", "float64"): Limits(1e-12, 1e-9, 100),
+    ("stock", "float32"): Limits(1e-5, 1e-5, 10),
+}
+QUICK_STEPS = 10
+"""What a run's own proof takes at the most."""
+TRUTH: Mapping[Tolerance, str] = {
+    "exact": "impls.reference.adapter",
+    "stock": "impls.reference.stock",
+}
+"""The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
+SHADOWS = 12
+"""References with nudged first weights. A unit at its kink takes the other side in half of them:
+one in 4,000 would miss it."""
+FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
+
+
+def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
+    return LIMITS[tolerance, dtype]
+
+
+def nudged(
+    start: Start, generator: np.random.Generator, rounding: float = FLOAT32_ROUNDING
+) -> Start:
+    """The start with every weight moved by at most √n roundings of itself, biases by as much of the
+    layer's largest weight: they begin at zero but are rounded with what they are added to."""
+    reach = math.sqrt(sum(fan_in for fan_in, _ in start.task.layers)) * rounding
+    weights = {}
+    for name, values in start.weights.items():
+        size = np.abs(values)
+        if name.endswith(".bias"):
+            size = np.full_like(values, np.abs(start.weights[_weight_of(name)]).max())
+        weights[name] = values + size * generator.uniform(-reach, reach, values.shape)
+    return replace(start, weights=weights)
+
+
+def _weight_of(bias: str) -> str:
+    return bias.removesuffix("bias") + "weight"

@@ -11,10 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import Console
+from harness.doctor.checks import Checkup, Finding, Level, collect, examine
 from harness.errors import CannotTell
-from harness.report.inert import line
-from harness.runs.doctor.checkup import Checkup, Finding, collect, examine
-from harness.runs.doctor.said import Level
+from harness.report.safe_text import line
 
 MARKS: dict[Level, tuple[str, str]] = {
     "unfit": ("✗", "bold red"),

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
 from harness.errors import NO_ALIASES, UsageError, unknown
-from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
-from harness.tasks.vary import hints, parse_settings, variants
+from harness.tasks.variants import hints, known_tasks, parse_settings, variants
 
 MAX_BYTES = 4 * 2**30
 """The step is run once, on zeros, to capture it; a larger one would not be readable anyway."""

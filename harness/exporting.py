@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import UsageError, unknown
-from harness.loading import lines_of
 from harness.report.exports import FORMATS, schema_text, schemas, written
-from harness.report.tidy import FRAMES
-from harness.runs.places import write_whole
+from harness.report.frames import FRAMES
+from harness.results import lines_of
+from harness.runs.files import write_whole
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}

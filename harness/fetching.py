@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.tasks import fetch as sources
 from harness.tasks.datasets import data_directory
-from harness.tasks.images import needed
+from harness.tasks.mnist import needed
 
 
 def fetch(name: str, data_dir: Path | None) -> None:

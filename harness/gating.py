@@ -22,20 +22,19 @@ from harness.errors import (
     unknown,
 )
 from harness.frameworks import absence, frameworks, matches, modes_of, undeclared
-from harness.gate import saving
+from harness.gate import check as saving
 from harness.gate.baseline import Baseline, new_path, read, write
 from harness.gate.check import ENDS, Checked, check
-from harness.gate.code import refuse_unknown, unresolved
 from harness.gate.judging import Limits
-from harness.report.gate import markdown, render
+from harness.gate.older_code import refuse_unknown, unresolved
+from harness.report.check import markdown, render
 from harness.runs.config import config_of, parse_precision, resolve
-from harness.runs.locks import measuring_alone
-from harness.runs.places import write_whole
+from harness.runs.files import measuring_alone, write_whole
 from harness.runs.plan import Arena, Plan, make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
-from harness.tasks.files import known_tasks
 from harness.tasks.spec import Task
+from harness.tasks.variants import known_tasks
 from harness.verifying import print_overruled
 
 DEFAULTS: dict[str, Any] = {

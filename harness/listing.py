@@ -13,15 +13,13 @@ from harness.console import Console
 from harness.environment import recorded
 from harness.frameworks import absence, faults, frameworks, version
 from harness.records import Unavailable
-from harness.report import inert
+from harness.report import safe_text
 from harness.runs import machine
 from harness.runs.config import PRESET_HELP
-from harness.tasks import images
-from harness.tasks.data import DOWNLOADED
+from harness.tasks import mnist
 from harness.tasks.datasets import data_directory, missing
-from harness.tasks.files import known_tasks
-from harness.tasks.spec import Task
-from harness.tasks.vary import described
+from harness.tasks.spec import DOWNLOADED, Task
+from harness.tasks.variants import described, known_tasks
 
 
 def show(data_dir: Path | None, task_file: Path | None) -> None:
@@ -57,7 +55,7 @@ def _task(task: Task, directory: Path | None) -> tuple[str, str]:
 
 
 def _data(name: str, directory: Path | None) -> tuple[str, str]:
-    return name, images.absent(name, directory) or f"in {images.needed(directory) / name}"
+    return name, mnist.absent(name, directory) or f"in {mnist.needed(directory) / name}"
 
 
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
@@ -104,4 +102,4 @@ def print_left_out(
         console.print(Text(f"note: {note}"), soft_wrap=True)
     left_out = [(it.what, it.reason) for it in planned]
     for what, why in dict.fromkeys((*left_out, *faults())):
-        console.print(Text(f"left out: {what}: {inert.line(why)}"), soft_wrap=True)
+        console.print(Text(f"left out: {what}: {safe_text.line(why)}"), soft_wrap=True)

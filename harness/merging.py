@@ -13,9 +13,9 @@ from harness.cells import MACHINE
 from harness.console import Console
 from harness.errors import ReportError, UsageError
 from harness.frameworks import default_modes
-from harness.loading import find
 from harness.records import Run
 from harness.report.terminal import render
+from harness.results import find
 from harness.runs.machine import command_line
 from harness.runs.merge import Part, merge_runs
 from harness.runs.runner import free_name

@@ -23,8 +23,7 @@ from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.certificates import Certificate, Finding
 from harness.environment import only_known
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
 
 SCHEMA_VERSION = 2
 

@@ -17,7 +17,7 @@ from harness.errors import StoreError, UsageError, unknown
 from harness.frameworks import default_modes, matches
 from harness.records import RunInfo
 from harness.report.history import render, write
-from harness.runs.places import within
+from harness.runs.files import within
 from harness.runs.store import Store, open_existing
 from harness.showing import keep_fonts
 

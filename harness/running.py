@@ -20,20 +20,16 @@ from harness.frameworks import default_modes
 from harness.listing import print_left_out
 from harness.records import Run
 from harness.report.format import duration
-from harness.report.live import Plain, Screen, Silent
-from harness.report.terminal import render
+from harness.report.terminal import Plain, Screen, Silent, render
 from harness.runs import runner
 from harness.runs.config import config_of, resolve
 from harness.runs.contention import QuietWait
 from harness.runs.engines import LocalEngine
+from harness.runs.files import measuring_alone, within
 from harness.runs.interrupts import patient
-from harness.runs.locks import measuring_alone
-from harness.runs.places import within
-from harness.runs.plan import Plan, make_plan
-from harness.runs.present import StoreGone
-from harness.runs.resuming import Done, finished_blocks, refuse_changed
+from harness.runs.plan import Done, Plan, finished_blocks, make_plan, refuse_changed
 from harness.runs.schedule import planned_seconds
-from harness.runs.store import Store, create, open_existing
+from harness.runs.store import Store, StoreGone, create, open_existing
 from harness.showing import elsewhere, refuse_links, write
 
 

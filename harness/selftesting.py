@@ -19,9 +19,9 @@ from harness.proof.selftest import (
     planted,
     really_faulty,
     sampled,
+    tried,
     unmodified,
 )
-from harness.proof.trying import tried
 from harness.runs.machine import cores
 
 STYLES = {"caught": "green", "unseen": "yellow", "passed": "green", "unsupported": "yellow"}

@@ -16,7 +16,7 @@ from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.terminal import render
 from harness.report.write import FILES, write_report
-from harness.runs.places import within
+from harness.runs.files import within
 from harness.runs.store import Store, open_existing
 
 

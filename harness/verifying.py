@@ -19,17 +19,16 @@ from harness.certificates import Certificate, LongProof
 from harness.console import Console
 from harness.errors import NotProven
 from harness.listing import print_left_out
-from harness.proof.proving import Need, needs, one_of_each, prove
+from harness.proof.certificates import Need, needs, one_of_each, prove
 from harness.proof.whole_training import QUICK, WHOLE, Reach
 from harness.report.format import span
 from harness.runs import runner
 from harness.runs.config import resolve
-from harness.runs.places import within
+from harness.runs.files import within
 from harness.runs.plan import Plan, make_plan
 from harness.runs.process import overruled
 from harness.runs.store import Store, create
-from harness.tasks.data import Data
-from harness.tasks.spec import Task
+from harness.tasks.spec import Data, Task
 
 EVERYTHING: dict[str, Any] = {"tasks": ("*",), "modes": "all", "dtypes": DTYPES, "twin": False}
 """What `verify` proves unless it is told otherwise: the identical lane on the CPU."""

@@ -15,10 +15,10 @@ from functools import partial
 
 from harness.adapter import Options
 from harness.cells import THROUGHPUT
-from harness.proof.children import in_child
+from harness.proof.pool import in_child
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.costs import only_predicting
-from harness.tasks.data import Teacher
+from harness.tasks.spec import Teacher
 from harness.tasks.start import make_start
 from harness.worker.probe import measure_limits
 from tests.conformance import batches

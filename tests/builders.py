@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.compare import Entry, entries
+from harness.analysis.pairs import Entry, entries
 from harness.cells import THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate, Divergence, Finding
 from harness.records import (

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.tasks.data import Known, Teacher
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import SGD, Adam, AdamW, Known, Model, RMSprop, Task, Teacher
 
 BATCHES = 3
 

@@ -17,17 +17,16 @@ import pytest
 
 from harness.adapter import Options, State
 from harness.cells import DTYPES, Dtype, Setup
+from harness.differences import limits
 from harness.frameworks import frameworks, version
-from harness.proof.certify import claim
-from harness.proof.pool import prove_all
-from harness.proof.process import Prover
+from harness.proof.certificates import claim
+from harness.proof.pool import Prover, prove_all
 from harness.runs.machine import cores, gpus
-from harness.tasks import optimizers, spec
-from harness.tasks.data import Teacher
+from harness.tasks import spec
+from harness.tasks import spec as optimizers
 from harness.tasks.datasets import load, write_staged
-from harness.tasks.spec import Task
+from harness.tasks.spec import Task, Teacher
 from harness.tasks.start import make_start
-from harness.tolerances import limits
 from impls.reference.adapter import Adapter
 from tests.conformance import TASKS
 from tests.conformance import task as small

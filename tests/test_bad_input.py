@@ -37,9 +37,9 @@ from harness.errors import (
 )
 from harness.runs import store as stores
 from harness.runs.schema import PROOF_TABLES, TABLES, guards
-from harness.tasks.data import Teacher
 from harness.tasks.datasets import load, open_staged, write_staged
-from harness.tasks.images import FILES
+from harness.tasks.mnist import FILES
+from harness.tasks.spec import Teacher
 from tests.builders import TASK, make_info, measured
 from tests.stores import make_store
 from tests.stores import named as named_run

@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from harness import loading
+from harness import results as loading
+from harness.analysis.sentences import ratio
 from harness.analysis.verdicts import USUAL_PRECISION
-from harness.analysis.words import ratio
 from harness.comparing import compare, compared
 from harness.errors import NotComparable, UsageError
-from harness.report.compared import fragment, markdown, render
 from harness.report.exports import schemas
+from harness.report.run_comparison import fragment, markdown, render
 from tests.builders import (
     LABELS,
     make_failure,

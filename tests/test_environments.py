@@ -15,11 +15,11 @@ from harness.__main__ import served
 from harness.environment import DEBUGGING
 from harness.errors import DataError, UsageError
 from harness.frameworks import frameworks, version
-from harness.runs.places import PLAIN, filesystem, plain
+from harness.runs.files import PLAIN, filesystem, plain
 from harness.runs.process import cache_variables, environment
 from harness.runs.runner import measuring
-from harness.tasks.data import Known
 from harness.tasks.datasets import data_directory, load, missing
+from harness.tasks.spec import Known
 from impls.pytorch.compiler import without_compiler
 from tests.fakes import setup
 from tests.stores import make_store, named
@@ -64,7 +64,7 @@ def children_of(name: str, code: str, variables: dict[str, str]) -> dict[str, ob
 BUILT = """
 import json
 from harness.adapter import Options, Unsupported
-from harness.proof.children import in_child
+from harness.proof.pool import in_child
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import load
 from harness.tasks.start import make_start

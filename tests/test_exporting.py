@@ -17,10 +17,10 @@ from harness.analysis.summary import summarise_run
 from harness.errors import HarnessError, NotComparable, UsageError
 from harness.exporting import export, schema
 from harness.frameworks import default_modes
-from harness.loading import find, lines_of
 from harness.report.document import run_document
 from harness.report.exports import schema_text, schemas, written
-from harness.report.tidy import FRAMES
+from harness.report.frames import FRAMES
+from harness.results import find, lines_of
 from tests.builders import LABELS
 from tests.stores import make_store, named
 from tests.test_cli import ROOT, SLOW

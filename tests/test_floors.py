@@ -21,7 +21,7 @@ FLOORS = (
     ("harness.settings", 1),
     ("harness.records", 1),
     ("harness.differences", 1),
-    ("harness.tolerances", 1),
+    ("harness.differences", 1),
     ("harness.analysis", 2),
     ("harness.worker", 2),
     ("harness.runs", 3),
@@ -35,14 +35,14 @@ FLOORS = (
     ("harness.verifying", 5),
     ("harness.gating", 5),
     ("harness.remembering", 5),
-    ("harness.loading", 5),
+    ("harness.results", 5),
     ("harness.exporting", 5),
     ("harness.comparing", 5),
     ("harness.merging", 5),
     ("harness.running", 5),
     ("harness.showing", 5),
     ("harness.fetching", 5),
-    ("harness.streams", 5),
+    ("harness.console", 5),
     ("harness.console", 5),
     ("harness.cli_options", 5),
     ("harness.cli", 5),
@@ -52,7 +52,7 @@ FLOORS = (
 )
 APART = (("harness.analysis", "harness.worker"), ("harness.worker", "harness.analysis"))
 """Rooms on one floor that may not know each other."""
-PLANTED = "harness.proof.planted"
+PLANTED = "harness.proof.faults"
 """Plays the part of a framework, and is the reference with a fault."""
 
 

@@ -15,7 +15,7 @@ import pytest
 from harness.errors import UsageError
 from harness.frameworks import frameworks, version
 from harness.runs import runner
-from harness.runs.places import LONGEST_TEMPORARY, temporary_files
+from harness.runs.files import LONGEST_TEMPORARY, temporary_files
 from tests.test_cli import ROOT
 
 SMALL = ("-t", "diabetes-regression")

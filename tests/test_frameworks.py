@@ -30,7 +30,7 @@ from harness.frameworks import (
 )
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
-from harness.worker.hiding import hide_from
+from harness.worker.system import hide_from
 from tests.test_cli import ROOT
 
 ENGINE = """
@@ -211,7 +211,7 @@ def test_what_is_imported_ahead_starts_no_thread(name, mode):
 
 UNAWARE = """
 import importlib, sys
-from harness.worker.hiding import hide_from
+from harness.worker.system import hide_from
 import {package}
 hide_from({package}.FRAMEWORK)
 importlib.import_module("{package}.adapter")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.analysis.summary import summarise_run
 from harness.errors import HarnessError, UsageError
-from harness.proof.messages import ANSWER, PROVE
+from harness.proof.pool import ANSWER, PROVE
 from harness.records import Sample
 from harness.runs.block import run_block
 from harness.runs.config import RunConfig, resolve
@@ -23,8 +23,8 @@ from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
 from harness.runs.schema import make
 from harness.runs.store import Store
-from harness.tasks.files import read_task_file
 from harness.tasks.spec import Task
+from harness.tasks.variants import read_task_file
 from harness.worker.messages import REPLY, REQUEST, Finish, Load, Prepare, TakeSample, TrainEpoch
 from tests.builders import make_info
 from tests.fakes import TASK, FakeWorker, Ledger, block, setup

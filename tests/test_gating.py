@@ -14,7 +14,7 @@ import typer
 from harness import errors, gating, remembering
 from harness.cli_gate import app
 from harness.gate import baseline as baselines
-from harness.runs.locks import measuring_alone
+from harness.runs.files import measuring_alone
 from harness.runs.store import create
 from tests.builders import make_info, make_record, make_setup
 from tests.fakes import TASK

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.frameworks import frameworks, modes_of, version
 from harness.runs.machine import gpus
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
+from harness.tasks.spec import SGD, Adam, AdamW, RMSprop
 from impls.reference.adapter import rule_of
 from impls.reference.instructions import NUMPY
 from impls.reference.stock import stock_rule_of

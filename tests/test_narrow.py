@@ -9,13 +9,13 @@ from rich.console import Console
 
 from harness import doctoring, listing, selftesting, verifying
 from harness.certificates import Finding
+from harness.doctor.checks import Checkup
+from harness.doctor.checks import Finding as Health
 from harness.gate.check import Checked
 from harness.gate.judging import Line
-from harness.proof.planted.real import REAL
+from harness.proof.faults.real import REAL
 from harness.proof.selftest import Case, faulty, judge
-from harness.report import gate
-from harness.runs.doctor.checkup import Checkup
-from harness.runs.doctor.checkup import Finding as Health
+from harness.report import check
 from tests.builders import make_certificate, make_setup, make_task
 
 TASK = make_task("a-task-with-a-long-name[batch_size=32]")
@@ -48,7 +48,7 @@ def diagnosed(console):
 def checked(console):
     line = Line(setup=SETUP, phase=None, what="gradients of layer12.weight", outcome="regression")
     content = dict.fromkeys(("baseline", "revision", "against"))
-    gate.render(
+    check.render(
         Checked(
             **content,
             made="now",

@@ -18,11 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.__main__ import served
-from harness.console import Console
+from harness.console import Console, Inert
 from harness.records import Unavailable
-from harness.report.inert import sheet, shown
-from harness.report.looks import UNKNOWN_COLOR, look
-from harness.streams import Inert
+from harness.report.safe_text import sheet, shown
+from harness.report.style import UNKNOWN_COLOR, look
 from tests.builders import (
     certified,
     make_certificate,
@@ -235,8 +234,8 @@ def test_a_framework_of_a_stranger_cannot_speak_to_the_terminal(tmp_path, least)
 
 def test_a_colour_that_is_none_stands_in_no_page(monkeypatch):
     from harness.adapter import Framework
-    from harness.report import looks
+    from harness.report import style
 
     known = {"mine": Framework("", ("numpy",), "", {"a": ""}, "red}</style><script>")}
-    monkeypatch.setattr(looks, "_known", lambda: known)
+    monkeypatch.setattr(style, "_known", lambda: known)
     assert look(make_setup(label="mine:a")).color == UNKNOWN_COLOR

@@ -18,7 +18,7 @@ from harness.exporting import export
 from harness.privacy import SECRET_NAMES, clean, cleaned, copy_clean, restored
 from harness.records import Run
 from harness.report.exports import FORMATS
-from harness.report.tidy import FRAMES
+from harness.report.frames import FRAMES
 from harness.runs.config import clean_config, config_of, resolve
 from harness.runs.process import WorkerFailed
 from harness.runs.store import open_existing

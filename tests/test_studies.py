@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.studies import honest, resting, widths
 from benchmarks.studies.kept import Ratio, Span, measured, spans
-from harness.analysis.compare import BASELINE
+from harness.analysis.pairs import BASELINE
 from harness.analysis.stopping import known
 from harness.certificates import Finding
 from harness.proof.selftest import judge

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.studies.journal import Design, Journal, Run, page, table
 from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, study
-from harness.analysis.compare import BASELINE, entries, pair_of
 from harness.analysis.contention import DISTURBED_SHARE
+from harness.analysis.pairs import BASELINE, entries, pair_of
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import THROUGHPUT
 from harness.runs.config import PRESETS, SAMPLE_SECONDS

@@ -24,11 +24,11 @@ from scipy import stats
 from benchmarks.studies.journal import table
 from harness.cells import THROUGHPUT, Phase, Setup
 from harness.runs.config import SAMPLE_SECONDS, resolve
+from harness.runs.engines import ForkedWorker, Stem
 from harness.runs.machine import fingerprint
 from harness.runs.plan import Arena, make_plan
 from harness.runs.process import WorkerProcess
 from harness.runs.runner import staged_data
-from harness.runs.stems import ForkedWorker, Stem
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
 
 RESULTS = Path("results/studies")

@@ -23,8 +23,8 @@ from benchmarks.studies.lab import Bench, asked, setups_of, study
 from harness.analysis.gate import LOOKS
 from harness.errors import HarnessError
 from harness.gate.check import Checked, check
-from harness.gate.code import ROOMS
 from harness.gate.judging import Limits
+from harness.gate.older_code import ROOMS
 from harness.gating import DEFAULTS
 from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.plan import make_plan

@@ -17,8 +17,7 @@ from pathlib import Path
 from benchmarks.studies.busy import strangers
 from benchmarks.studies.journal import table
 from benchmarks.studies.lab import RESULTS
-from harness.proof.selftest import Case, Judgement, planted, unmodified
-from harness.proof.trying import tried
+from harness.proof.selftest import Case, Judgement, planted, tried, unmodified
 from harness.runs import machine
 
 STARTS, BESIDE = 20, 2

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from harness.adapter import Setting
-from harness.analysis.compare import log_ratios
+from harness.analysis.pairs import log_ratios
 from harness.cells import Phase, Setup
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 Steps = Mapping[str, Mapping[Phase, Mapping[int, tuple[float, ...]]]]
 """Seconds per iteration by setup's label, phase, block and round."""

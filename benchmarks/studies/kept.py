@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.studies.lab import RESULTS
-from harness.analysis.compare import baseline_of, entries, log_ratios
+from harness.analysis.pairs import baseline_of, entries, log_ratios
 from harness.cells import PHASES, Phase
 from harness.records import Run
 from harness.runs.store import FILE, open_existing

@@ -28,9 +28,8 @@ from harness.records import Record, RunInfo
 from harness.runs.block import Block, Observer, Step, run_block
 from harness.runs.config import resolve
 from harness.runs.machine import fingerprint
-from harness.runs.plan import Plan, make_plan
+from harness.runs.plan import Plan, finished_blocks, make_plan
 from harness.runs.process import Worker, WorkerProcess
-from harness.runs.resuming import finished_blocks
 from harness.runs.runner import Runner, make_info, measuring
 from harness.runs.store import FILE, create
 

@@ -23,16 +23,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmarks.studies.journal import Design, Journal, Run, Session, doctored, logs_of
-from harness.analysis.compare import entries
 from harness.analysis.noise import block_noise
+from harness.analysis.pairs import entries
 from harness.cells import Setup
+from harness.doctor.checks import collect, examine
 from harness.errors import HarnessError
 from harness.records import Record
 from harness.runs import machine
 from harness.runs.block import Block, Step
-from harness.runs.doctor.checkup import collect, examine
 from harness.runs.engines import LocalEngine
-from harness.runs.locks import measuring_alone
+from harness.runs.files import measuring_alone
 from harness.runs.runner import measuring
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import data_directory, load, write_staged

@@ -12,10 +12,9 @@ from typing import Any
 
 from benchmarks.studies.journal import table
 from benchmarks.studies.lab import RESULTS
-from harness.analysis.compare import log_ratios
-from harness.analysis.intervals import half_width, ratio_interval
-from harness.analysis.pauses import mean_ratio
-from harness.analysis.verdicts import evidence
+from harness.analysis.pairs import log_ratios
+from harness.analysis.stats import half_width, ratio_interval
+from harness.analysis.verdicts import evidence, mean_ratio
 
 STUDIES = ("same", "planted", "planted-neighbour")
 

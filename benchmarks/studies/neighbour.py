@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.runs.process import ROOT
-from harness.worker.lifeline import die_with
+from harness.worker.messages import die_with
 
 SHORTEST, LONGEST = 0.1, 2.0
 

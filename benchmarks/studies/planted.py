@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table
 from benchmarks.studies.lab import Bench, add_frameworks, asked, setups_of, study
 from benchmarks.studies.neighbour import neighbour
-from harness.analysis.intervals import median_interval
+from harness.analysis.stats import median_interval
 from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence, judged
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 from harness.runs.process import ROOT, THREAD_VARIABLES

@@ -12,7 +12,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.worker.lifeline import die_with
+from harness.worker.messages import die_with
 
 TURN_SECONDS = 0.002
 

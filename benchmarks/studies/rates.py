@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.studies.journal import table
-from harness.analysis.intervals import exact_ends, median_interval, rank
 from harness.analysis.ranking import together
-from harness.analysis.two_samples import shift_ends
+from harness.analysis.stats import exact_ends, median_interval, rank, shift_ends
 from tests.analysis.populations import DEPENDENT, POPULATIONS
 
 RUNS = 2000

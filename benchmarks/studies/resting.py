@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from benchmarks.studies.journal import table
 from benchmarks.studies.kept import TARGETS, Ratio, Span, asked_for, keep, machine, measured, spans
+from harness.analysis.stats import least_blocks_for
 from harness.analysis.stopping import known
-from harness.analysis.verdicts import least_blocks_for
 from harness.records import Run
 
 REPLAYS, MOST = 25, 2000

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table
 from benchmarks.studies.lab import asked, default_threads, setups_of, study
-from harness.analysis.intervals import log_half_width
-from harness.analysis.verdicts import Pair, evidence, judged, tail
+from harness.analysis.stats import log_half_width, tail
+from harness.analysis.verdicts import Pair, evidence, judged
 from harness.cells import THROUGHPUT, Phase
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 

@@ -25,8 +25,7 @@ import numpy as np
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table, times
 from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, study
 from benchmarks.studies.solo import measure
-from harness.analysis.intervals import CONFIDENCE
-from harness.analysis.student import quantile
+from harness.analysis.stats import CONFIDENCE, quantile
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 
 OURS, THEIRS = "reference:replay", "pytorch:eager"

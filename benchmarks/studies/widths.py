@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.studies.journal import table
 from benchmarks.studies.kept import TARGETS, Ratio, Span, asked_for, keep, machine, measured, spans
-from harness.analysis.intervals import log_half_width
+from harness.analysis.stats import log_half_width, percent
 from harness.analysis.stopping import known
 from harness.analysis.summary import summarise_run
-from harness.analysis.verdicts import percent
 from harness.records import Run
 
 

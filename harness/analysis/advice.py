@@ -1,25 +1,107 @@
-"""Which setup to choose, scenario by scenario, as far as the tables say so.
+"""What a choice among the setups of one table rests on, beside the table itself.
+
+Which setup to choose, scenario by scenario, as far as the tables say so.
 
 A rule looks at one table at a time; what holds in all tables of a scenario is the advice, and where
 they differ, that is the advice. A setup is recommended alone only where it is told apart from every
 other one that may be ranked: in speed that is the table's winner, and nobody else.
+
+How much more measuring would probably decide what a run could not tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.grounds import Grounds
-from harness.analysis.intervals import reach
-from harness.analysis.memory import Amount, scarce
-from harness.analysis.ranking import taken_back
-from harness.analysis.startup import HeadStart
+from harness.analysis.cell_metrics import Amount, scarce
+from harness.analysis.pairs import Entry, pair_of
+from harness.analysis.ranking import Eligibility, closest_first, taken_back
+from harness.analysis.startup import EACH, HeadStart, head_start
+from harness.analysis.stats import (
+    FEWEST,
+    LEAST_EXACT,
+    half_width,
+    least_blocks_for,
+    least_exact,
+    reach,
+)
 from harness.analysis.tables import Table
-from harness.analysis.verdicts import LEAST_MARGIN, Pair
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, judged
 from harness.cells import THROUGHPUT
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
+
+
+class Grounds(Frozen):
+    """One table's leader against all others, and its first starter against all others.
+
+    Only setups that may be ranked count. The leader is the winner, or else the first row
+    of the table; `rivals` are its comparisons, each judged by itself. `first` starts in the
+    shortest median time (None where no start was timed); `head_starts` are its leads. Who shares
+    no block with them is missing.
+    """
+
+    table: Table
+    leader: str | None
+    rivals: tuple[Pair, ...]
+    first: str | None
+    head_starts: tuple[HeadStart, ...]
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The labels of all setups that may be ranked."""
+        return tuple(it.cell.setup.label for it in self.table.rows if not it.unranked)
+
+
+def grounds(table: Table, entries: Iterable[Entry], eligibility: Eligibility) -> Grounds:
+    """Those of a table; `entries` are the ones that it was made of."""
+    timed = {it.setup.label: it for it in entries}
+    starts = {
+        row.cell.setup.label: row.starts[0].total.estimate
+        for row in table.rows
+        if not row.unranked and row.starts and not row.starts[0].cold and row.starts[0].total
+    }
+    ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
+    leader = table.winner or next(iter(ranked), None)
+    first = min(starts, key=lambda it: (starts[it], it), default=None)
+    return Grounds(
+        table=table,
+        leader=leader,
+        rivals=_rivals(table, leader, ranked, timed, eligibility) if leader else (),
+        first=first,
+        head_starts=_leads(table, first, ranked, timed) if first else (),
+    )
+
+
+def _rivals(
+    table: Table,
+    leader: str,
+    ranked: Iterable[str],
+    timed: Mapping[str, Entry],
+    eligibility: Eligibility,
+) -> tuple[Pair, ...]:
+    found: list[Pair] = []
+    for label in ranked:
+        if label != leader:
+            ours, theirs = timed[leader], timed[label]
+            pair = pair_of(ours, theirs, table.phase, table.margin, table.disturbed)
+            reason = eligibility.of_pair(ours, theirs)
+            if pair:
+                found += judged([pair], {leader: reason}) if reason else [pair]
+    return closest_first(found, timed, table.phase)
+
+
+def _leads(
+    table: Table, first: str, ranked: Iterable[str], timed: Mapping[str, Entry]
+) -> tuple[HeadStart, ...]:
+    return tuple(
+        found
+        for label in ranked
+        if label != first and (found := head_start(timed[first], timed[label], table.phase))
+    )
+
 
 LARGE_BATCH = 1024
 """Examples a step from which on a batch counts as large."""
@@ -228,3 +310,37 @@ SCENARIOS = (
     Scenario("memory", "memory", _weighed, leanest),
     Scenario("gpu", "speed", lambda it: it.table.device.startswith("gpu"), fastest),
 )
+
+
+MOST_BLOCKS = 200
+"""Beyond so many a quieter machine is the better way."""
+LEAST_EXACT_LEAD = least_exact(EACH)
+"""Starts from which on an exact interval of a lead exists."""
+
+
+def blocks_for(pair: Pair, table: Table) -> int | None:
+    """Blocks that would probably decide a pair of the table; None where it takes too many.
+
+    The exact tests of all rows need a number of blocks. Beyond it an interval narrows as the
+    square root of their number grows, until it excludes 1 or lies within the margin.
+    """
+    least = least_blocks_for(sum(it.verdict != "not ranked" for it in table.pairs) or 1)
+    half = half_width(pair.speed)
+    if pair.n < least or half is None:
+        return least
+    distance = abs(math.log(pair.speed.estimate))
+    reach = max(distance, math.log1p(pair.margin) - distance)
+    needed = math.ceil(pair.n * (half / reach) ** 2) if half < reach * MOST_BLOCKS else MOST_BLOCKS
+    return max(needed, pair.n + 1) if needed < MOST_BLOCKS else None
+
+
+def starts_for(finding: Finding, table: Table, evidence: Evidence) -> int | None:
+    """Starts of each setup that would probably decide a finding on starts or on memory; None where
+    more would not."""
+    if evidence == "phases":
+        found, exact = (finding.lead.n if finding.lead else 0), LEAST_EXACT_LEAD
+    else:
+        counts = weighed(table)[1]
+        found = min((counts[it].n for it in finding.labels if it in counts), default=0)
+        exact = LEAST_EXACT
+    return next((it for it in (FEWEST, exact) if it > found), None)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.records import Around, Record
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 OTHERS_LIMIT = 0.125
 """Share of the usable cores that others take from the threads of a setup: a quarter of a core of

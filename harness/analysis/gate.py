@@ -28,11 +28,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from harness.analysis.compare import Blocks, log_ratios, step_times, steps
-from harness.analysis.intervals import Interval, Method, exact_ends
-from harness.analysis.two_samples import shift_ends
+from harness.analysis.pairs import Blocks, log_ratios, step_times, steps
+from harness.analysis.stats import Interval, Method, exact_ends, shift_ends
 from harness.cells import Phase
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 LEVEL = 0.05
 LOOKS = (12, 24, 48)

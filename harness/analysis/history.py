@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from harness.analysis.changes import Change, changes
-from harness.analysis.intervals import Interval
-from harness.analysis.memory import Amount
-from harness.analysis.rows import CellRow
+from harness.analysis.cell_metrics import Amount
+from harness.analysis.changepoints import Change, changes
+from harness.analysis.stats import Interval
 from harness.analysis.summary import Summary
+from harness.analysis.tables import CellRow
 from harness.cells import Cell
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 Counts = Literal["seconds", "examples/s", "times", "bytes"]
 

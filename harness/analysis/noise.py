@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis import contention
-from harness.analysis.compare import Entry, baseline_of, log_ratios, pair_of
 from harness.analysis.contention import Disturbance
-from harness.analysis.intervals import Interval, half_width
+from harness.analysis.pairs import Entry, baseline_of, log_ratios, pair_of
+from harness.analysis.stats import Interval, half_width
 from harness.analysis.usage import SetupUsage, setup_usage
 from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import LANES, PHASES, Lane, Phase, Setup
 from harness.records import Record, Sample
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 STEAL_LIMIT = 0.05
 """Seconds of CPU time that the hypervisor gave to others, per second on the clock. A twentieth of

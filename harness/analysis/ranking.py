@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from harness.analysis.compare import Entry, log_ratios
-from harness.analysis.intervals import CONFIDENCE, Interval, ratio_interval
+from harness.analysis.pairs import Entry, log_ratios
 from harness.analysis.settings import disqualified, own_faults
+from harness.analysis.stats import CONFIDENCE, Interval, ratio_interval
 from harness.analysis.verdicts import Pair
 from harness.cells import Phase, Setup
 from harness.certificates import Certificate

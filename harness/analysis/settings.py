@@ -22,7 +22,7 @@ from harness.settings import (
     WEIGHTS,
     precision_class,
 )
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 Values = Mapping[str, tuple[Setting, ...]]
 """Every value that a setting had in some records, by name; None is no value."""

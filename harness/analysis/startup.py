@@ -6,17 +6,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from harness.analysis.compare import Entry, log_ratios
-from harness.analysis.intervals import (
-    CONFIDENCE,
-    Interval,
-    median_interval,
-    ratio_interval,
-    reach,
-)
+from harness.analysis.pairs import Entry, log_ratios
+from harness.analysis.stats import CONFIDENCE, Interval, median_interval, ratio_interval, reach
 from harness.cells import Phase
 from harness.records import PhaseRecord, Record
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 EACH = 1 - (1 - CONFIDENCE) / 2
 """A break-even rests on two intervals; that both hold is as sure as CONFIDENCE (Bonferroni)."""

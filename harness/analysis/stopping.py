@@ -15,12 +15,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.compare import Entry, baseline_of, entries, log_ratios
-from harness.analysis.intervals import log_half_width
-from harness.analysis.verdicts import least_blocks_for
+from harness.analysis.pairs import Entry, baseline_of, entries, log_ratios
+from harness.analysis.stats import least_blocks_for, log_half_width
 from harness.cells import PHASES, Lane, Phase
 from harness.records import Record
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 
 class Width(Frozen):

@@ -1,27 +1,206 @@
-"""Everything the report shows, computed once: one `Summary` of a run's records."""
+"""Every other choice of a baseline: the tables of a summary against each of their rows.
+
+What the idiomatic lane gains or costs over the identical one, framework by framework.
+
+Both lanes take turns in the same blocks, so this is a ratio like any other; but it compares two
+ways of using one framework, never two frameworks.
+
+A setup over all tasks: the geometric mean of its ratios, with an interval.
+
+The tasks were measured in blocks of their own, so that their ratios err independently, and each
+has an interval of its own. The mean of the logarithms gets its interval from theirs by the method
+of variance estimates recovery (Zou & Donner 2008, Statistics in Medicine 27, 1693): with estimates
+xₜ in (lₜ, uₜ) over T tasks, it reaches from x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. It
+stands skewed intervals and different numbers of blocks; `tests/analysis/test_simulated.py` shows
+its coverage. The tasks are those of the run, not a sample of all tasks: of others it says nothing.
+
+Everything the report shows, computed once: one `Summary` of a run's records.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analysis.advice import Advice, advise
-from harness.analysis.aggregate import Aggregate, aggregates
-from harness.analysis.compare import BASELINE, Entry, baseline_of, entries
-from harness.analysis.efficiency import impossible
-from harness.analysis.grounds import grounds
-from harness.analysis.idioms import Gain, gains
+from harness.analysis.advice import Advice, advise, grounds
+from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import ArenaNoise, arena_noise, margin
+from harness.analysis.pairs import BASELINE, Entry, baseline_of, entries, pair_of
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
 from harness.analysis.ranking import Eligibility
-from harness.analysis.rows import CellRow
+from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
-from harness.analysis.tables import Table, make_table
-from harness.cells import LANES, PHASES, Setup
+from harness.analysis.tables import CellRow, Contest, Table, make_table
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, judged
+from harness.cells import LANES, PHASES, Lane, Phase, Setup
 from harness.certificates import Certificate
 from harness.records import Record, Run
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
+
+
+def rebased(
+    tables: Iterable[Table], records: Iterable[Record], certificates: Iterable[Certificate]
+) -> tuple[tuple[Table, ...], ...]:
+    """For each table the same one against each of its rows that is not its baseline, in order.
+
+    `records` and `certificates` are those that the tables were made of. Their break-evens stay
+    those of the first baseline, which they name.
+    """
+    timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
+    for arena, task in {it.rows[0].cell.setup.arena: it.task for it in tables}.items():
+        alike = [it for it in timed.values() if it.setup.arena == arena and not it.setup.twin]
+        eligibility.bar(impossible(task, alike))
+    return tuple(_others(it, timed, eligibility) for it in tables)
+
+
+def _others(
+    table: Table, timed: Mapping[Setup, Entry], eligibility: Eligibility
+) -> tuple[Table, ...]:
+    own = {it.cell.setup.label: timed[it.cell.setup] for it in table.rows}
+    ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
+    contest = Contest(own, ranked, table.baseline, table.phase, table.margin, eligibility)
+    return tuple(
+        table.model_copy(update=dict(contest.against(label)))
+        for label in own
+        if label != table.baseline
+    )
+
+
+class Gain(Frozen):
+    """An idiomatic mode against the default mode of its framework's identical lane.
+
+    `pair` holds the two labels, which may be the same word in both lanes; its verdict is corrected
+    over the gains of the same phase and arena.
+    """
+
+    phase: Phase
+    idiom: Setup
+    plain: Setup
+    pair: Pair
+
+
+def gains(
+    phase: Phase,
+    entries: Iterable[Entry],
+    eligibility: Eligibility,
+    defaults: Mapping[str, str],
+    margin: float = LEAST_MARGIN,
+) -> tuple[Gain, ...]:
+    """Every idiomatic mode of an arena that shares a block with a plain one of its framework.
+
+    `defaults` maps a framework to its default mode; where that was not measured, it is compared
+    with the first mode by name that was.
+    """
+    timed = [it for it in entries if it.steps[phase]]
+    found: list[tuple[Entry, Entry, Pair]] = []
+    for ours in (it for it in timed if it.setup.lane == "idiomatic"):
+        framework = ours.setup.framework
+        theirs = _plain(
+            [it for it in timed if it.setup.lane != "idiomatic"], framework, defaults.get(framework)
+        )
+        pair = pair_of(ours, theirs, phase, margin) if theirs else None
+        if theirs and pair:
+            found.append((ours, theirs, pair))
+    barred = {
+        ours.setup.label: reason
+        for ours, theirs, _ in found
+        if (reason := eligibility.of_pair(ours, theirs))
+    }
+    pairs = judged([pair for *_, pair in found], barred)
+    return tuple(
+        Gain(phase=phase, idiom=ours.setup, plain=theirs.setup, pair=pair)
+        for (ours, theirs, _), pair in zip(found, pairs, strict=True)
+    )
+
+
+def _plain(entries: Sequence[Entry], framework: str, default: str | None) -> Entry | None:
+    modes = {it.setup.mode: it for it in entries if it.setup.framework == framework}
+    if not modes:
+        return None
+    return modes.get(default or "", modes[min(modes)])
+
+
+LEAST_TASKS = 2
+
+
+class Aggregate(Frozen):
+    """The geometric mean of a setup's speed ratios over `tasks`, in one phase and lane.
+
+    `missing` are tasks in which the two are not ranked against each other, or pauses deny their
+    ratio: over them nothing is claimed, and a mean over other tasks is no rival of this one.
+    `speed.n` is the smallest number of blocks of any task.
+    """
+
+    phase: Phase
+    lane: Lane
+    device: str
+    threads: int
+    dtype: str
+    label: str
+    baseline: str
+    speed: Interval
+    tasks: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def aggregates(tables: Iterable[Table]) -> tuple[Aggregate, ...]:
+    """Every setup that is ranked against the same baseline in at least two tasks."""
+    groups: dict[tuple[Phase, Lane, str, int, str], list[Table]] = defaultdict(list)
+    for it in tables:
+        groups[it.phase, it.lane, it.device, it.threads, it.dtype].append(it)
+    return tuple(found for group in groups.values() for found in _group(group))
+
+
+def geometric_mean(speeds: Sequence[Interval]) -> Interval:
+    """The geometric mean of independent ratios, each with its interval.
+
+    Without bounds where one of them has none. Raises ValueError for no ratio.
+    """
+    if not speeds:
+        raise ValueError("no ratios")
+    logs = [math.log(it.estimate) for it in speeds]
+    mean, n = math.fsum(logs) / len(logs), min(it.n for it in speeds)
+    below = [log - math.log(it.low) for it, log in zip(speeds, logs, strict=True) if it.low]
+    above = [math.log(it.high) - log for it, log in zip(speeds, logs, strict=True) if it.high]
+    if len(below) < len(speeds) or len(above) < len(speeds):
+        reason = "a task has no interval"
+        return Interval(
+            estimate=math.exp(mean), low=None, high=None, n=n, method="none", reason=reason
+        )
+    return Interval(
+        estimate=math.exp(mean),
+        low=exp(mean - math.hypot(*below) / len(speeds)),
+        high=exp(mean + math.hypot(*above) / len(speeds)),
+        n=n,
+        method="combined",
+    )
+
+
+def _group(tables: Sequence[Table]) -> list[Aggregate]:
+    pairs: dict[tuple[str, str], dict[str, Pair]] = defaultdict(dict)
+    for table in tables:
+        for it in table.pairs:
+            if it.verdict != "not ranked" and not it.denied_by:
+                pairs[it.label, it.baseline][table.task.name] = it
+    first, names = tables[0], [it.task.name for it in tables]
+    return [
+        Aggregate(
+            phase=first.phase,
+            lane=first.lane,
+            device=first.device,
+            threads=first.threads,
+            dtype=first.dtype,
+            label=label,
+            baseline=baseline,
+            speed=geometric_mean([it.speed for it in by_task.values()]),
+            tasks=tuple(by_task),
+            missing=tuple(it for it in names if it not in by_task),
+        )
+        for (label, baseline), by_task in pairs.items()
+        if len(by_task) >= LEAST_TASKS
+    ]
+
 
 __all__ = ["BASELINE", "CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from harness.analysis.tables import Table
 from harness.cells import THROUGHPUT, Lane, Phase
-from harness.tasks.frozen import Frozen
-from harness.tasks.vary import origin
+from harness.tasks.spec import Frozen
+from harness.tasks.variants import origin
 
 THREADS = "threads"
 

@@ -1,22 +1,261 @@
-"""One phase of one lane of one arena: rows that may be compared, their ratios, and who wins."""
+"""Who is compared with whom in one table, whichever row the ratios are taken to.
+
+The samples behind every cell, block by block.
+
+One row of a table: what a cell did over all its blocks.
+
+One phase of one lane of one arena: rows that may be compared, their ratios, and who wins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic import model_validator
 
-from harness.analysis.compare import Entry, baseline_of
-from harness.analysis.contest import Contest
-from harness.analysis.efficiency import Peak, device_peak
+from harness.analysis import contention, sentences
+from harness.analysis.cell_metrics import (
+    Efficiency,
+    Latency,
+    MemoryPeaks,
+    Peak,
+    device_peak,
+    efficiency,
+    latency,
+    memory_peaks,
+)
+from harness.analysis.changepoints import Steadiness, steadiness
 from harness.analysis.noise import Floor, margin
-from harness.analysis.ranking import Eligibility
-from harness.analysis.rows import CellRow, cell_row
-from harness.analysis.startup import BreakEven, break_evens
-from harness.analysis.verdicts import USUAL_PRECISION, Pair
-from harness.cells import Lane, Phase
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.analysis.pairs import Entry, baseline_of, pair_of, step_times
+from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
+from harness.analysis.startup import BreakEven, Startup, break_evens, startups
+from harness.analysis.stats import Interval, median_interval
+from harness.analysis.verdicts import USUAL_PRECISION, Pair, judged
+from harness.cells import Cell, Lane, Phase
+from harness.certificates import Certificate
+from harness.records import Memory, PhaseRecord, Record
+from harness.tasks.costs import flops, rows_of
+from harness.tasks.spec import Frozen, Task
+
+
+class Outcome(Frozen):
+    """The ratios of a table to one of its rows, corrected over its rows, and who wins."""
+
+    baseline: str
+    pairs: tuple[Pair, ...]
+    winner: str | None
+    sentence: str
+
+
+class Contest:
+    """The entries of one table by label; `ranked` are those that may be.
+
+    `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
+    ratio that the table shows, those that are not ranked after all others. `disturbed` says what
+    others did in too many blocks for any verdict; it is empty where they did not.
+    """
+
+    def __init__(
+        self,
+        timed: Mapping[str, Entry],
+        ranked: Collection[str],
+        baseline: str,
+        phase: Phase,
+        margin: float,
+        eligibility: Eligibility,
+    ) -> None:
+        self._timed, self._first = timed, baseline
+        self._phase, self._margin, self._eligibility = phase, margin, eligibility
+        self._pairs: dict[tuple[str, str], Pair | None] = {}
+        self.disturbed = self._told = ""
+        if len(ranked) > 1:
+            of_ranked = [timed[it] for it in ranked]
+            numbers = sorted({block for it in of_ranked for block in it.steps[phase]})
+            self.disturbed = contention.reason(numbers, of_ranked[0].disturbed)
+            self._told = contention.told(numbers, of_ranked[0].disturbed)
+        speeds = {it: self._speed(it, baseline) for it in timed}
+        self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
+        self._ranked = [it for it in self.labels if it in ranked]
+        self._best = winner(self._ranked, self._pair)
+        self._leader = self._best or next(iter(self._ranked), None)
+
+    def against(self, baseline: str) -> Outcome:
+        """The table's outcome with its ratios taken to `baseline`.
+
+        Only a row that takes the win back can change who wins.
+        """
+        found = [
+            it for label in self.labels if label != baseline and (it := self._pair(label, baseline))
+        ]
+        barred = {it.label: it.reason for it in found if it.verdict == "not ranked"}
+        pairs = judged(found, barred)
+        back = taken_back(self._best, baseline, pairs) if self._best else None
+        leader = self._leader
+        others_ranked = [it for it in self._ranked if it != leader]
+        rivals = {it: self._pair(leader, it) for it in others_ranked} if leader else {}
+        pairs_of = closest_first(filter(None, rivals.values()), self._timed, self._phase)
+        rivals |= {it.baseline: it for it in pairs_of}
+        others = len(self.labels) - len(self._ranked)
+        speeds = {it: self._speed(it, baseline) for it in self._ranked}
+        return Outcome(
+            baseline=baseline,
+            pairs=pairs,
+            winner=None if back else self._best,
+            sentence=sentences.ranking(
+                sentences.Order(self._first, baseline, speeds),
+                leader,
+                rivals,
+                won=self._best is not None,
+                back=back,
+                others=others,
+                disturbed=self.disturbed,
+                told=self._told,
+            ),
+        )
+
+    def _speed(self, label: str, baseline: str) -> float:
+        """Its ratio to the baseline; 0 where the two share no block."""
+        if label == baseline:
+            return 1.0
+        pair = self._pair(label, baseline)
+        return pair.speed.estimate if pair else 0.0
+
+    def _pair(self, label: str, other: str) -> Pair | None:
+        """Of two setups, judged by itself."""
+        if (label, other) not in self._pairs:
+            ours, theirs = self._timed[label], self._timed[other]
+            found = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
+            reason = self._eligibility.of_pair(ours, theirs)
+            if found and reason:
+                (found,) = judged([found], {label: reason})
+            self._pairs[label, other] = found
+        return self._pairs[label, other]
+
+
+class BlockSamples(NamedTuple):
+    """Seconds per step of one cell in one block, in the order of its rounds."""
+
+    times: tuple[float, ...]
+    median: float
+
+
+def samples(records: Iterable[Record]) -> dict[Cell, dict[int, BlockSamples]]:
+    """By cell and block, of every trial that ended well."""
+    found: dict[Cell, dict[int, BlockSamples]] = defaultdict(dict)
+    for record in sorted(records, key=lambda it: it.block):
+        for phase in record.phases if record.status == "ok" else ():
+            times = tuple(step_times(record, phase.phase).values())
+            if times:
+                cell = Cell(setup=record.setup, phase=phase.phase)
+                found[cell][record.block] = BlockSamples(times, statistics.median(times))
+    return found
+
+
+class CellRow(Frozen):
+    """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks.
+
+    `step` is the median step of a block and `mean_step` its mean, pauses included; throughput
+    (`examples_per_second`, `gflops`) is that of the mean step.
+    `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
+    that nothing was counted; imports and builds count only where a worker started alone, and so do
+    first calls, unless none did. `starts` has them with intervals, warm and cold caches apart;
+    `peaks` has every kind of memory beside the least possible; `latency` is None but in the latency
+    phases. `proof` says why the setup counts as unproven, empty where it is
+    proven; `faults` are settings of its own that bar it from the ranking.
+    """
+
+    cell: Cell
+    step: Interval
+    examples_per_second: Interval
+    gflops: float
+    import_seconds: float | None
+    build_seconds: float | None
+    first_call: float
+    second_call: float
+    cpu_share: float
+    involuntary_switches_per_second: float
+    memory: Memory
+    peaks: MemoryPeaks
+    starts: tuple[Startup, ...]
+    steadiness: Steadiness
+    latency: Latency | None
+    efficiency: Efficiency
+    proof: str = ""
+    faults: tuple[str, ...] = ()
+    mean_step: Interval | None = None
+
+    @property
+    def unranked(self) -> str:
+        """Why the cell is not ranked; empty where it may be."""
+        return self.proof or "; ".join(self.faults)
+
+
+def cell_row(
+    task: Task,
+    entry: Entry,
+    phase: Phase,
+    *,
+    peak: Peak | None = None,
+    certificate: Certificate | None = None,
+    proof: str = "",
+    faults: tuple[str, ...] = (),
+) -> CellRow:
+    """The row of an entry that has step times in the phase; `peak` is what its device reaches."""
+    cell = Cell(setup=entry.setup, phase=phase)
+    timed = entry.steps[phase]
+    records = [entry.blocks[block] for block in timed]
+    alone = [it for it in records if it.alone]
+    phases = [it for record in records if (it := record.phase(phase))]
+    firsts = [it for record in alone or records if (it := record.phase(phase))]
+    step = median_interval([*entry.steady[phase].values()])
+    mean_step = median_interval(
+        [statistics.fmean(it.values()) for it in entry.means[phase].values()]
+    )
+    samples = [sample for it in phases for sample in it.samples]
+    wall = sum(sample.seconds for sample in samples)
+    return CellRow(
+        cell=cell,
+        step=step,
+        examples_per_second=mean_step.inverted(rows_of(task, phase)),
+        gflops=flops(task, phase) / mean_step.estimate / 1e9,
+        import_seconds=_median(it.import_seconds for it in alone),
+        build_seconds=_median(it.build_seconds for it in alone),
+        first_call=statistics.median(it.first_call for it in firsts),
+        second_call=statistics.median(it.second_call for it in firsts),
+        cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
+        involuntary_switches_per_second=sum(it.involuntary_switches for it in samples) / wall,
+        memory=_memory(phases),
+        peaks=memory_peaks(task, cell, entry.blocks, certificate),
+        starts=startups(entry, phase),
+        steadiness=steadiness(entry, phase),
+        latency=latency(entry.blocks, phase),
+        efficiency=efficiency(task, phase, entry, peak),
+        proof=proof,
+        faults=faults,
+        mean_step=mean_step,
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """The median of what was counted, or None."""
+    counted = [it for it in values if it is not None]
+    return statistics.median(counted) if counted else None
+
+
+def _memory(phases: Sequence[PhaseRecord]) -> Memory:
+    def median(count: Callable[[Memory], int | None]) -> int | None:
+        peak = _median(count(it.memory) for it in phases if it.memory)
+        return None if peak is None else int(peak)
+
+    return Memory(
+        incremental_peak_rss=median(lambda it: it.incremental_peak_rss),
+        total_peak_rss=median(lambda it: it.total_peak_rss),
+        device_peak_allocated=median(lambda it: it.device_peak_allocated),
+        device_peak_reserved=median(lambda it: it.device_peak_reserved),
+    )
 
 
 class Table(Frozen):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.cells import PHASES, Phase, Setup
 from harness.records import Record
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
 
 BETWEEN_LIMIT = 0.05
 """Cores that a worker may keep busy while others are timed."""

@@ -12,9 +12,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from harness.adapter import Setting
 from harness.cells import Dtype, Phase, Setup
 from harness.errors import NoBaseline, NotComparable, StoreError, UsageError, first_problem
-from harness.runs.places import within, write_whole
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.runs.files import within, write_whole
+from harness.tasks.spec import Frozen, Task
 
 SCHEMA_VERSION = 1
 FOLDER = "baselines"

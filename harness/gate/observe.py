@@ -39,7 +39,7 @@ except ImportError:  # older code has none; the caller of this process cleans wh
 
 
 try:
-    from harness.worker.lifeline import die_with
+    from harness.worker.messages import die_with
 except ImportError:  # older code has it there
     from harness.worker.__main__ import die_with  # type: ignore[attr-defined,no-redef]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.analysis.compare import Blocks
 from harness.analysis.gate import LOOKS, Slowdown, anchored, anchors, by_phase, one_sided, paired
+from harness.analysis.pairs import Blocks
 from harness.cells import Phase, Setup
 from harness.errors import CellsFailed, NotComparable
 from harness.gate.baseline import Timed
@@ -18,8 +18,7 @@ from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.config import RunConfig
 from harness.runs.engines import Engine
-from harness.tasks.data import Data
-from harness.tasks.spec import Task
+from harness.tasks.spec import Data, Task
 
 Told = Callable[[str], None]
 """Is told between blocks what goes on."""

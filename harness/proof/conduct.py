@@ -1,4 +1,8 @@
-"""How an adapter conducts itself where right numbers alone do not show it.
+"""The logical peak of a phase: the most bytes that all tensors of one iteration take at once.
+
+Bursts of work, timed: does the clock stop when the device does, and who worked meanwhile?
+
+How an adapter conducts itself where right numbers alone do not show it.
 
 Each check is a function from a `Bench` to the reason why it fails, empty where it does not. All of
 them run, whatever came before, and an exception in one is that one's failure.
@@ -7,38 +11,149 @@ them run, whatever came before, and an exception in one is that one's failure.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.adapter import Adapter, Array, Options, Unsupported
-from harness.cells import Dtype, Lane
+from harness.cells import Dtype, Lane, Phase
 from harness.certificates import Finding
-from harness.differences import Difference, compare
+from harness.differences import Difference, Limits, compare
 from harness.errors import in_one_line
-from harness.proof import bursts, lockstep
-from harness.proof.drive import (
+from harness.proof import lockstep
+from harness.proof.lockstep import (
     Driver,
+    LockStep,
     Loop,
+    Place,
     Rows,
     Truth,
+    at_the_start,
     copied,
     driver,
     in_float64,
     outputs_of,
     scalar,
 )
-from harness.proof.lockstep import LockStep, Place, at_the_start
 from harness.proof.rounding import excused_outputs, excuses, nothing_excused
 from harness.tasks.costs import predict_flops
 from harness.tasks.datasets import Arrays
+from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from harness.tolerances import Limits
-from harness.worker import demand
-from harness.worker.feed import TEST_ROWS
+from harness.worker import usage
+from harness.worker.loops import TEST_ROWS
 from harness.worker.measure import settle
+from harness.worker.usage import Demand
+
+BYTES = {"float32": 4, "float64": 8}
+
+
+def logical_peak(adapter: Adapter, lane: Lane, batch: Rows, phase: Phase) -> int | None:
+    """Bytes by the framework's own account, of an adapter that has done nothing yet."""
+    drive = driver(adapter, lane)
+    staged = drive.staged([batch])
+    work = {"train": drive.train, "predict": drive.predict}[phase]
+    return adapter.logical_peak(lambda: work(staged, 1))
+
+
+def impossible(peak: int | None, task: Task, dtype: Dtype) -> str:
+    """Why a peak cannot be true; empty where it can: the weights alone take some bytes."""
+    weights = task.parameters * BYTES[dtype]
+    if peak is None or peak >= weights:
+        return ""
+    if not peak:
+        return "the logical peak is 0; where there is no account it must be None"
+    return f"a logical peak of {peak:,} bytes; the weights alone have {weights:,}"
+
+
+BURST_SECONDS = 0.02
+MOST_ITERATIONS = 4096
+CALIBRATING = 3
+BURSTS, LONG_BURSTS, LONG_SECONDS = 5, 3, 0.2
+LATE_SHARE = 0.2
+"""Of the time that a burst took in all. A device that has done its work hands over a tensor in the
+time that it takes to hand it over again; one that has not makes the first wait for the rest."""
+HALF_A_THREAD = 0.5
+"""CPU time ÷ wall time of n busy threads is n at the most, waiting with open eyes included. One
+thread more makes it n + 1; half of one is for whoever hands the work over."""
+POOLS = 2
+"""On a busy machine CPU time hides threads, and what they ask for shows them: but there a thread
+that has handed its work over may stand in line beside the one that has it. With a pool of n threads
+for operations, one for what is inside them and a caller, 2n + 1 may ask at once and be honest."""
+
+
+class Burst(NamedTuple):
+    """`late` is the time that only the first look at the result took, `seconds` all of it;
+    `cpu_seconds` is what all threads together got of a core, `asked_seconds` what they asked for.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    asked_seconds: float
+    late: float
+
+    @property
+    def late_share(self) -> float:
+        return self.late / self.seconds
+
+    def excess(self, threads: int) -> float:
+        """How many threads more than so many must have worked; negative where it fits."""
+        got = self.cpu_seconds / self.seconds - (threads + HALF_A_THREAD)
+        asked = self.asked_seconds / self.seconds - (POOLS * threads + 1 + HALF_A_THREAD)
+        return max(got, asked)
+
+
+def bursts(
+    adapter: Adapter, work: Callable[[int], Any], look: Callable[[Any], Any]
+) -> tuple[Burst, ...]:
+    """Several bursts of `work(iterations)`, long enough to be timed; `look` fetches its result."""
+    work(1), work(1)  # the first calls may build what later ones use
+    iterations = 1
+    # The shortest counts: one that others delayed would leave all bursts too short to be timed.
+    while (
+        seconds := min(_burst(adapter, work, look, iterations).seconds for _ in range(CALIBRATING))
+    ) < BURST_SECONDS and iterations < MOST_ITERATIONS:
+        iterations *= 2
+    many = BURSTS if seconds < LONG_SECONDS else LONG_BURSTS
+    return tuple(_burst(adapter, work, look, iterations) for _ in range(many))
+
+
+def _burst(
+    adapter: Adapter, work: Callable[[int], Any], look: Callable[[Any], Any], iterations: int
+) -> Burst:
+    demand, begin = Demand(), time.perf_counter()
+    handle = work(iterations)
+    adapter.synchronize()
+    done = time.perf_counter()
+    look(handle)
+    looked = time.perf_counter()
+    spent = demand.since(looked - begin)
+    look(handle)
+    again = time.perf_counter()
+    return Burst(looked - begin, *spent, (looked - done) - (again - looked))
+
+
+def ends_late(taken: tuple[Burst, ...]) -> str:
+    """Why `synchronize` does not wait for the end; empty where it does. The least of several
+    counts: a busy machine delays a look now and then, an unfinished device always."""
+    least = min(burst.late_share for burst in taken)
+    if least <= LATE_SHARE:
+        return ""
+    return f"{100 * least:.0f} % of the time of a burst passed after it had ended"
+
+
+def too_many_threads(taken: tuple[Burst, ...], asked: int) -> str:
+    """Why more threads than asked for must have worked; empty where not. The second largest
+    counts: once may be chance."""
+    worst = sorted(taken, key=lambda it: it.excess(asked))[-2]
+    if worst.excess(asked) <= 0:
+        return ""
+    got, wanted = worst.cpu_seconds / worst.seconds, worst.asked_seconds / worst.seconds
+    return f"{got:.1f} threads at work on the average, {wanted:.1f} in line; {asked} asked for"
+
 
 AGAIN = 3
 """Steps that are repeated after a reset: enough for slots and step count to show."""
@@ -290,16 +405,16 @@ def timing(bench: Bench) -> dict[str, str]:
         adapter.to_numpy(handle)
         adapter.to_numpy(adapter.predict(single))
 
-    train = bursts.bursts(adapter, lambda steps: drive.train(staged, steps), look)
-    predict = bursts.bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
+    train = bursts(adapter, lambda steps: drive.train(staged, steps), look)
+    predict = bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
     drive.train(staged, 1)  # whatever works besides may stop where it ends
-    restless = demand.restless(sure=True)
-    late = {"train": bursts.ends_late(train), "predict": bursts.ends_late(predict)}
+    restless = usage.restless(sure=True)
+    late = {"train": ends_late(train), "predict": ends_late(predict)}
     return {
         "synchronize": next((f"{name}: {why}" for name, why in late.items() if why), ""),
         "threads": restless
-        or bursts.too_many_threads(train, bench.options.threads)
-        or bursts.too_many_threads(predict, bench.options.threads),
+        or too_many_threads(train, bench.options.threads)
+        or too_many_threads(predict, bench.options.threads),
     }
 
 

@@ -1,18 +1,227 @@
-"""Many proofs: as many provers side by side as there are cores, grouped so that imports are few."""
+"""What is asked of a prover, and what it answers: JSON, one message at a time.
+
+A prover as its caller sees it: a process of its own that answers, or fails in a typed way.
+
+A function run in a forked child: it may crash, hang or use up memory without harm to others.
+
+Many proofs: as many provers side by side as there are cores, grouped so that imports are few.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
+import json
+import multiprocessing
+import os
 import queue
+import signal
+import sys
 import threading
+import traceback
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, Protocol, cast
 
-from harness.cells import Setup
+from pydantic import Field, TypeAdapter
+
+from harness.adapter import Setting, Unsupported
+from harness.cells import Phase, Setup
+from harness.certificates import ENDED, Divergence, Finding, LongProof, Tolerance
+from harness.errors import in_one_line
 from harness.frameworks import frameworks
-from harness.proof.messages import Prove, Proved
-from harness.proof.process import gone
-from harness.runs.process import WorkerFailed
+from harness.runs.process import WorkerFailed, WorkerProcess, environment
+from harness.tasks.spec import Frozen, Task
+from harness.worker.messages import Failed, die_with
+from harness.worker.system import adopt_orphans, end_all, end_descendants
+
+IMPORT_SECONDS = 120.0
+"""What takes a prover longer to import has hung; the prover then ends itself by SIGALRM."""
+
+
+class Prove(Frozen):
+    """Examine a setup over so many steps from the shared start of a seed.
+
+    `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung. Memory
+    is counted besides where `counted` says so; older code, which always counts, is not told. With
+    `rows` it is a long proof instead: a training with so many rows a batch.
+    """
+
+    ask: Literal["prove"] = "prove"
+    task: Task
+    setup: Setup
+    seed: int
+    steps: int
+    tolerance: Tolerance
+    data: str
+    limit: float
+    counted: bool = Field(default=True, exclude_if=bool)
+    rows: int | None = Field(default=None, exclude_if=lambda it: it is None)
+
+
+class Proved(Frozen):
+    """What was found: the content of a certificate."""
+
+    answer: Literal["proved"] = "proved"
+    seconds: float
+    findings: tuple[Finding, ...]
+    divergence: tuple[Divergence, ...] = ()
+    rows: int = 0
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    logical_peak: dict[Phase, int | None] = Field(default_factory=dict)
+    whole: LongProof | None = None
+
+
+PROVE: TypeAdapter[Prove] = TypeAdapter(Prove)
+ANSWER: TypeAdapter[Proved | Failed] = TypeAdapter(
+    Annotated[Proved | Failed, Field(discriminator="answer")]
+)
+
+
+PATIENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",
+    "GOMP_SPINCOUNT": "0",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+}
+"""Threads that are out of work sleep at once, and nobody compiles in processes of his own: provers
+work side by side already. Memory is kept and used again: every step makes as many large arrays as
+the one before, and pages given back to the system are cleared before they return. No number changes
+by it."""
+SLACK_SECONDS = 30.0
+"""More than a prover and its children may take."""
+
+
+class Prover(WorkerProcess):
+    """Proves setups of one framework, on one device and with one number of threads."""
+
+    program = ("-m", "harness.proof.prover")
+    replies = ANSWER
+
+    def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
+        return {**environment(setup, caches, code), **PATIENT}
+
+    def prove(self, request: Prove) -> Proved:
+        """Raises WorkerFailed where the prover itself is gone: its caller needs a new one."""
+        children = 3
+        return cast(
+            "Proved",
+            self.request(request, IMPORT_SECONDS + children * request.limit + SLACK_SECONDS),
+        )
+
+
+def gone(failure: WorkerFailed) -> Proved:
+    """The outcome of a proof whose prover failed."""
+    how = failure.error
+    if "SIGALRM" in how:
+        how = f"what it imports took more than {IMPORT_SECONDS:.0f} s"
+    finding = Finding(check=ENDED, ok=False, detail=f"the prover {failure.status}: {how}")
+    return Proved(seconds=0.0, findings=(finding,))
+
+
+class ChildFailed(Exception):
+    """It ended without an answer; the message says how."""
+
+
+def in_child(
+    function: Callable[[], str], limit: float, keep_imports: bool = True, *, fresh: bool = False
+) -> str:
+    """What `function` returns in a child of this process, which may take `limit` seconds.
+
+    With `keep_imports` modules that it imported on the way are imported here too: the next child
+    has them at once. A `fresh` child is no copy of this process and imports everything itself; the
+    function must be one that can be pickled.
+    Raises Unsupported if it did, and ChildFailed for any other way not to answer.
+    """
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    if fresh:
+        spawned = multiprocessing.get_context("spawn").Process(
+            target=_live, args=(function, writer, parent)
+        )
+        spawned.start()
+        child = spawned.pid or 0
+    else:
+        # What is here already no child need search for garbage: to look is to copy, page by page.
+        gc.freeze()
+        child = os.fork()
+        if not child:
+            _live(function, writer, parent)
+    writer.close()
+    try:
+        return _understood(_answer(reader, child, limit), keep_imports and not fresh)
+    finally:
+        reader.close()
+        end_descendants(child)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
+    """The child's whole life; it must not return into its parent's code."""
+    try:
+        die_with(parent)
+        adopt_orphans()
+        before = set(sys.modules)
+        answer = function()
+        _send(writer, "answer", answer, [it for it in sys.modules if it not in before])
+    except Unsupported as reason:
+        _send(writer, "unsupported", str(reason))
+    except BaseException as error:
+        traceback.print_exc()
+        _send(writer, "failure", in_one_line(error))
+    finally:
+        end_all()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _send(writer: Connection, kind: str, text: str, imported: Sequence[str] = ()) -> None:
+    writer.send_bytes(json.dumps([kind, text, list(imported)]).encode())
+
+
+def _answer(reader: Connection, child: int, limit: float) -> bytes:
+    with open_ended(child) as ended:
+        waited: list[Any] = [reader, *([ended] if ended else [])]
+        if not wait(waited, limit):
+            raise ChildFailed(f"no result within {limit:.0f} s")
+        with contextlib.suppress(EOFError, OSError):
+            if reader.poll(0):
+                return reader.recv_bytes()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    raise ChildFailed(f"its process {how}")
+
+
+def _understood(message: bytes, keep_imports: bool) -> str:
+    kind, text, imported = json.loads(message)
+    for name in imported if keep_imports else ():
+        with contextlib.suppress(Exception):  # some are made on the fly, and need not be here
+            importlib.import_module(name)
+    if kind == "unsupported":
+        raise Unsupported(text)
+    if kind == "failure":
+        raise ChildFailed(text)
+    return str(text)
+
+
+def open_ended(pid: int) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+    """A file that becomes readable when a process ends, where the system has such (Linux)."""
+    if not hasattr(os, "pidfd_open"):
+        return contextlib.nullcontext()
+    return open(os.pidfd_open(pid), "rb", buffering=0)
+
 
 Group = tuple[str, str, int]
 """Framework, device and threads: what one prover process can serve."""

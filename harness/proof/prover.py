@@ -1,4 +1,10 @@
-"""`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
+"""The core of a proof: two adapters in lock step, then how the examined one conducts itself.
+
+`truth` is the reference in float64. Both get the same batches, in the order of the shared start,
+epoch after epoch; every tensor of every step is compared while it is there, so that nothing is
+written and nothing stale can be read.
+
+`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
 
 A prover imports a framework once and forks a child for every setup, so that each has a process of
 its own without the seconds that an import takes. Nothing of the framework is used before a fork
@@ -10,35 +16,133 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from harness.adapter import Adapter, Framework, Options, Unsupported
-from harness.cells import THROUGHPUT, Phase
-from harness.certificates import ENDED, SUPPORTED, Finding
+from harness.adapter import Adapter, Framework, Options, Setting, Unsupported
+from harness.cells import THROUGHPUT, Dtype, Lane, Phase
+from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
+from harness.differences import TRUTH, Difference, limits
 from harness.errors import in_one_line
-from harness.proof.children import ChildFailed, in_child
-from harness.proof.drive import Rows
-from harness.proof.examine import examine
-from harness.proof.messages import IMPORT_SECONDS, PROVE, Prove, Proved
-from harness.proof.peaks import impossible, logical_peak
+from harness.proof import conduct, lockstep, rounding
+from harness.proof.conduct import impossible, logical_peak
+from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, in_float64
+from harness.proof.pool import IMPORT_SECONDS, PROVE, ChildFailed, Prove, Proved, in_child
+from harness.proof.rounding import excuses
 from harness.proof.whole_training import Length, LongTraining, train_beside
 from harness.tasks.costs import only_predicting
-from harness.tasks.datasets import open_staged
-from harness.tasks.start import make_start
-from harness.tolerances import TRUTH
-from harness.worker.descendants import adopt_orphans
-from harness.worker.forking import left_behind
-from harness.worker.hiding import hide_from
-from harness.worker.lifeline import connected
-from harness.worker.messages import MAX_BYTES
+from harness.tasks.datasets import Arrays, open_staged
+from harness.tasks.spec import Task
+from harness.tasks.start import Start, make_start
+from harness.worker.fork_server import left_behind
+from harness.worker.messages import MAX_BYTES, connected
+from harness.worker.system import adopt_orphans, hide_from
+
+STEP_FLOPS = 2e8
+"""Floating-point operations of one step of many that are compared: larger batches are cut to fewer
+rows. One step is compared at the full batch besides (`conduct.full_batch`)."""
+WEIGHT_STEPS = 6e7
+"""Weights times steps: of larger models fewer steps are compared."""
+FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found; `divergence` has one entry a step, `rows` is the compared batches' size."""
+
+    findings: tuple[Finding, ...]
+    divergence: tuple[Divergence, ...]
+    settings: dict[str, Setting]
+    rows: int
+
+
+def examine(
+    adapter: Adapter,
+    truth: Truth,
+    task: Task,
+    start: Start,
+    arrays: Arrays,
+    options: Options,
+    *,
+    steps: int,
+    tolerance: Tolerance,
+    lane: Lane = "identical",
+) -> Examination:
+    """Hold `adapter`, just built with `options`, to `truth` over so many steps.
+
+    `truth` is the reference's adapter, just built: mode eager, float64, on the CPU. In the
+    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Raises what the adapter
+    raises while numbers are compared; later an exception is the failure of one check.
+    """
+    dtype, rows = cast("Dtype", options.dtype), rows_compared(task)
+    work = list(itertools.islice(batches(task, start, arrays, rows), steps))
+    fewest = rounding.fewest_compared(len(work))
+    begun = lockstep.at_the_start(adapter, truth, start, dtype)
+    keep, rounded = {conduct.AGAIN, len(work)}, None
+    excused: Callable[[Mapping[lockstep.Place, Difference]], dict[lockstep.Place, float]]
+    excused = rounding.nothing_excused
+    if dtype == "float32":
+        keep.add(fewest)
+        rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
+        excused = partial(excuses, truth, start, options, work)
+    lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
+    settings = adapter.settings()  # later checks ask for batches of other sizes
+    bounds = limits(tolerance, dtype)
+    allowed = excused(rounding.sought(lock, bounds))
+    lost = rounding.lost(lock, bounds, allowed)
+    compared = lock.up_to(lost[0] - 1) if lost else lock
+    found = (
+        Finding(check="start", ok=begun.size == 0, detail=str(begun) if begun.size else ""),
+        *lockstep.findings(compared, bounds, allowed),
+    )
+    if lost and lost[0] <= fewest:
+        why = f"the reference in float32 differs as much: {lost[1]}, step {lost[0]}: "
+        found += (Finding(check=UNPROVABLE, ok=False, detail=f"{why}{lock.rounded[lost]}"),)
+        compared = lock
+    elif all(it.ok for it in found):
+        steps = fewest if lost else len(work)
+        bench = conduct.Bench(
+            adapter,
+            truth,
+            lane,
+            start,
+            options,
+            dtype,
+            work[:steps],
+            arrays,
+            lock,
+            limits("exact", dtype),
+            excused,
+        )
+        found += conduct.conduct(bench)
+    return Examination(found, tuple(compared.divergence), settings, rows)
+
+
+def rows_compared(task: Task) -> int:
+    """Rows of a compared batch: the task's own unless a step would cost more than STEP_FLOPS."""
+    affordable = int(STEP_FLOPS / (6 * task.parameters))
+    return min(task.batch, max(FEWEST_ROWS, affordable))
+
+
+def steps_compared(task: Task, steps: int) -> int:
+    """How many of the steps that are asked for can be afforded, FEWEST_STEPS at the least."""
+    return min(steps, max(FEWEST_STEPS, int(WEIGHT_STEPS / task.parameters)))
+
+
+def batches(task: Task, start: Start, arrays: Arrays, rows: int) -> Iterator[Rows]:
+    """The rows of every step, epoch after epoch without end."""
+    for epoch in itertools.count():
+        for chosen in start.epoch_order(epoch)[:, :rows]:
+            yield Rows(arrays.x_train[chosen], arrays.y_train[chosen])
 
 
 def main() -> None:

@@ -31,11 +31,20 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from harness.adapter import Options
-from harness.differences import Difference, compare
-from harness.proof.drive import Rows, Truth, in_float64, one_thread, outputs_of, true_step
-from harness.proof.lockstep import LockStep, Place, above, differences
+from harness.differences import FLOAT32_ROUNDING, SHADOWS, Difference, Limits, compare, nudged
+from harness.proof.lockstep import (
+    LockStep,
+    Place,
+    Rows,
+    Truth,
+    above,
+    differences,
+    in_float64,
+    one_thread,
+    outputs_of,
+    true_step,
+)
 from harness.tasks.start import Start
-from harness.tolerances import FLOAT32_ROUNDING, SHADOWS, Limits, nudged
 
 MARGIN = 2.0
 """Two correct programs round differently: where the float32 reference takes up more than half of

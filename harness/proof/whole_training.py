@@ -27,17 +27,15 @@ from numpy.typing import NDArray
 from harness.adapter import Adapter, Array, Idiom, Options
 from harness.cells import Lane
 from harness.certificates import Finding, LongProof, Tolerance
-from harness.differences import compare
-from harness.proof.drive import Truth, in_float64, one_thread
-from harness.proof.lockstep import FEWEST_ROWS
+from harness.differences import FLOAT64_ROUNDING, QUICK_STEPS, compare, limits
+from harness.proof.lockstep import FEWEST_ROWS, Truth, in_float64, one_thread
 from harness.proof.rounding import MARGIN, shadows
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from harness.tolerances import FLOAT64_ROUNDING, QUICK_STEPS, limits
-from harness.worker import feed
+from harness.worker import loops
 from harness.worker.measure import SMALL_LOSS
 
 CHECK = "whole training"
@@ -118,7 +116,7 @@ class LongTraining:
         steps, step = self.task.steps_per_epoch, 0
         epochs = math.ceil(self.length.steps / steps)
         every = math.ceil(epochs / MOST_STATES)
-        size = feed.batches_at_once(self.task) if self.lane == "identical" else steps
+        size = loops.batches_at_once(self.task) if self.lane == "identical" else steps
         for epoch in range(epochs):
             order = self.start.epoch_order(epoch)[: self.length.steps - step, : self.length.rows]
             for first in range(0, len(order), size):
@@ -134,7 +132,7 @@ class LongTraining:
             return [
                 float(truth.to_numpy(truth.train_step(batch)))
                 for rows in portion.order
-                for batch in feed.staged(truth, self.arrays, rows[None])
+                for batch in loops.staged(truth, self.arrays, rows[None])
             ]
 
     def trained(self, adapter: Adapter, portion: Portion) -> list[float]:
@@ -145,7 +143,7 @@ class LongTraining:
             idiom.fit(loader, len(portion.order))
             return []
         handles = [
-            adapter.train_step(batch) for batch in feed.staged(adapter, self.arrays, portion.order)
+            adapter.train_step(batch) for batch in loops.staged(adapter, self.arrays, portion.order)
         ]
         adapter.synchronize()
         return [float(adapter.to_numpy(it)) for it in handles]
@@ -155,7 +153,7 @@ class LongTraining:
         return np.concatenate(
             [
                 adapter.to_numpy(adapter.predict(batch))
-                for batch in feed.held_out_batches(adapter, self.arrays)
+                for batch in loops.held_out_batches(adapter, self.arrays)
             ]
         )
 

@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from harness.report.chart import Chart
-from harness.worker.lifeline import die_with
+from harness.worker.messages import die_with
 
 if TYPE_CHECKING:
     from harness.report.figures import Drawing

@@ -16,8 +16,8 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
 from harness.report.letters import Line, line_of
-from harness.report.looks import FAINT, Look
 from harness.report.sketch import Point, Sketch
+from harness.report.style import FAINT, Look
 
 FINE, COARSE = 150, 100
 """Dots to the inch."""

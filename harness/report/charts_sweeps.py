@@ -9,11 +9,10 @@ from harness.analysis.summary import Summary, Table
 from harness.analysis.sweeps import Sweep, sweeps
 from harness.cells import Setup
 from harness.report import format as fmt
-from harness.report.arrange import keys, side_by_side
-from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, keys, side_by_side
 from harness.report.content import Scope
-from harness.report.inert import line
-from harness.report.looks import FAINT, Look, Places, label, lane_mark, look
+from harness.report.safe_text import line
+from harness.report.style import FAINT, Look, Places, label, lane_mark, look
 
 UNDECIDED = Look(FAINT, "o", ())
 Points = dict[tuple[int, ...], Table]

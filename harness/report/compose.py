@@ -7,21 +7,23 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 import harness
-from harness.analysis.efficiency import PEAK_MARGIN, PRODUCTS_MARGIN
-from harness.analysis.intervals import CONFIDENCE
+from harness.analysis.cell_metrics import PEAK_MARGIN, PRODUCTS_MARGIN
+from harness.analysis.sentences import listed, precision_sentence
+from harness.analysis.stats import CONFIDENCE, percent
 from harness.analysis.summary import Summary, Table
-from harness.analysis.verdicts import MOST_MARGIN, percent
-from harness.analysis.words import listed, precision_sentence
+from harness.analysis.verdicts import MOST_MARGIN
 from harness.cells import THROUGHPUT
 from harness.records import Run, Source
-from harness.report import details, idioms, noise, qualities, sameness, sections, settings
 from harness.report import format as fmt
-from harness.report.choices import choices
+from harness.report import noise_sections, proof_sections, sections
+from harness.report import sections as details
+from harness.report import sections as idioms
+from harness.report import sections as settings
+from harness.report.advice_text import choices, to_decide
 from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
-from harness.report.everything import everything
-from harness.report.inert import line, lines
-from harness.report.looks import Places, framework_title, label, place
-from harness.report.suggestions import to_decide
+from harness.report.safe_text import line, lines
+from harness.report.sections import everything
+from harness.report.style import Places, framework_title, label, place
 
 QUESTION = (
     "Given the same network, the same first weights, the same batches and the same mathematics: "
@@ -46,15 +48,15 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         choices=choices(run, summary, places),
         speed=_speed(summary, places, others),
         quality=tuple(
-            qualities.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
+            proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ),
         phases=tuple(details.phases(it, n, places) for n, it in enumerate(steady, 1)),
         memory=tuple(details.memory(it, n, places) for n, it in enumerate(steady, 1)),
-        sameness=sameness.sections(run),
+        sameness=proof_sections.sections(run),
         settings=settings.sections(run),
         idioms=idioms.gain_sections(summary.idioms),
         means=idioms.aggregate_sections(summary.aggregates),
-        noise=noise.sections(
+        noise=noise_sections.sections(
             summary,
             _stopped_by(run),
             repeats=run.info.config.get("repeat_noisy", True),
@@ -102,12 +104,12 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         told.append(("Measured on", common))
     if summary.tables:
         told.append(("Measured in", measured_in(summary)))
-    told.append(("Sameness", sameness.fact(run, summary)))
-    floor = noise.fact(summary.noise)
+    told.append(("Sameness", proof_sections.fact(run, summary)))
+    floor = noise_sections.fact(summary.noise)
     if floor:
         told.append(("Noise floor", floor))
-    told += [("Disturbed", line(it)) for it in noise.disturbed(summary.noise)]
-    told += [("Without rest", it) for it in noise.restless(summary.noise)]
+    told += [("Disturbed", line(it)) for it in noise_sections.disturbed(summary.noise)]
+    told += [("Without rest", it) for it in noise_sections.restless(summary.noise)]
     told.append(("Ended", _ended(run)))
     if command := to_decide(run, summary):
         told.append(("To decide what is open", line(command)))
@@ -117,7 +119,7 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
 def measured_in(summary: Summary) -> str:
     """Blocks, and how well the ratios are known: of several arenas the least well known one."""
     pairs = zip(summary.noise, summary.standings, strict=True)
-    known = [(noise, it) for noise, it in pairs if it.widest]
+    known = [(noise_sections, it) for noise_sections, it in pairs if it.widest]
     if known and len(summary.standings) == 1:
         return line(precision_sentence(summary.standings[0]))
     blocks = [row.step.n for table in summary.tables for row in table.rows]
@@ -272,7 +274,7 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             "mean times, or that of full trainings in the same blocks, contradicts the median "
             "beyond both intervals, there is no verdict.",
         ),
-        ("Disturbed", noise.DISTURBED),
+        ("Disturbed", noise_sections.DISTURBED),
         (
             "Ranked",
             "Only setups whose certificate shows that they compute what the float64 reference "

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.analysis.blocks import CellBlocks, cell_blocks
+from harness.analysis.comparable import CellBlocks, cell_blocks
 from harness.analysis.summary import Summary
 from harness.records import Run, RunInfo
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
 
 RUN_SCHEMA_VERSION = 2
 """History of `run.json`.

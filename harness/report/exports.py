@@ -11,15 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.analysis.between import Comparison
+from harness.analysis.run_comparison import Comparison
 from harness.gate.baseline import Baseline
 from harness.gate.check import Checked
 from harness.records import RunInfo
 from harness.report import format as fmt
 from harness.report.document import run_schema
-from harness.report.inert import cell, prose
-from harness.report.table import in_csv
-from harness.report.tidy import FRAMES, Line, kind, tidy
+from harness.report.frames import FRAMES, Line, in_csv, kind, tidy
+from harness.report.safe_text import cell, prose
 
 EXPORT_SCHEMA_VERSION = 1
 """History of exported JSON. 1: first version."""

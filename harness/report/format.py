@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from harness.analysis.intervals import Interval
-from harness.analysis.words import DIGITS, UNKNOWN, bracket, ratio_texts, unknown
+from harness.analysis.sentences import DIGITS, UNKNOWN, bracket, ratio_texts, unknown
+from harness.analysis.stats import Interval
 
 NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.history import Counts, Metric, Point, Series
-from harness.analysis.intervals import too_wide
+from harness.analysis.stats import too_wide
 from harness.errors import StoreError
 from harness.report import format as texts
-from harness.report.inert import line
-from harness.report.looks import look, place
-from harness.runs.places import write_whole
+from harness.report.safe_text import line
+from harness.report.style import look, place
+from harness.runs.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

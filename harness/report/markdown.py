@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.report.chart import Chart
 from harness.report.content import Choice, Column, Content, Grid, Section, Trouble, Value
-from harness.report.inert import cell, code, fenced, prose
+from harness.report.safe_text import cell, code, fenced, prose
 
 _ALIGN = {"name": ":--", "text": ":--", "number": "--:"}
 

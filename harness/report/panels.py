@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis.intervals import CONFIDENCE
+from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
 from harness.report.chart import Curve, Curves, Dots, Mark, Spot
 from harness.report.letters import MEDIUM, SMALL, shortened, width
-from harness.report.looks import FAINT, GRID, INK
 from harness.report.sketch import Dot, Point, Scale, Sketch, Stroke, Text
+from harness.report.style import FAINT, GRID, INK
 
 NAME_LIMIT = 1.9
 ROW, CURVES_HEIGHT = 0.26, 1.9

@@ -11,7 +11,7 @@ from typing import Literal
 from matplotlib.ticker import MaxNLocator
 
 from harness.report.letters import SMALL, Weight
-from harness.report.looks import BAND, INK, Look
+from harness.report.style import BAND, INK, Look
 
 Point = tuple[float, float]
 FEWEST_TICKS = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.intervals import Interval
+from harness.analysis.stats import Interval
 from harness.report import format as fmt
 from harness.report.content import Value
 

@@ -9,17 +9,15 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from harness.analysis.baselines import rebased
-from harness.analysis.summary import Summary, summarise_run
+from harness.analysis.summary import Summary, rebased, summarise_run
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.apart import Helper
-from harness.report.charts import make_charts, make_forests
+from harness.report.charts import divergence_chart, make_charts, make_forests
 from harness.report.compose import make_content
-from harness.report.divergence import divergence_chart
 from harness.report.document import run_document
-from harness.report.table import results_csv, trainings_csv
-from harness.runs.places import write_whole
+from harness.report.frames import results_csv, trainings_csv
+from harness.runs.files import write_whole
 
 FILES = ("report.html", "report.md", "results.csv", "trainings.csv", "run.json")
 """Of every report, beside its figures."""

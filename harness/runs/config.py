@@ -26,8 +26,8 @@ from harness.cells import (
 from harness.errors import NotComparable, StoreError, UsageError, first_problem, unknown
 from harness.privacy import cleaned, restored
 from harness.records import Run
-from harness.tasks.files import read_toml
-from harness.tasks.frozen import Frozen
+from harness.tasks.spec import Frozen
+from harness.tasks.variants import read_toml
 
 SAMPLE_SECONDS = 0.01
 """How long a sample lasts: half of a turn."""

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from harness.analysis.contention import OTHERS_LIMIT, crowding, used_by_others
 from harness.records import Around
-from harness.runs.cgroups import ROOT, usable
-from harness.worker.descendants import queues, text_of
+from harness.runs.machine import ROOT, usable
+from harness.worker.system import queues, text_of
 
 LOOK_SECONDS = 0.2
 """Long enough for a counter that grows in steps of 10 ms."""

@@ -1,4 +1,11 @@
-"""What this machine is, read without importing a framework."""
+"""The cores that this process may use: its affinity, and the CPU quota of its container.
+
+`root` stands for `/`, so that tests can lay out control groups of their own.
+
+Git: what it prints, or in its own words why it fails.
+
+What this machine is, read without importing a framework.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,8 +25,71 @@ import harness
 from harness.adapter import Setting
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import cleaned
-from harness.runs.cgroups import cores as cores
-from harness.runs.git import GitFailed, git
+from harness.worker.system import text_of
+
+ROOT = Path("/")
+
+
+def cores(root: Path = ROOT) -> int:
+    """How many threads can work at once here: the default of a run, and its most."""
+    return whole(len(usable()), quota(root))
+
+
+def whole(seen: int, quota: float | None) -> int:
+    """Whole cores of those that are seen, within a quota. More threads would be throttled."""
+    return seen if quota is None else max(1, min(seen, int(quota)))
+
+
+def usable() -> frozenset[int]:
+    """The cores that this process may be scheduled on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def quota(root: Path = ROOT) -> float | None:
+    """Cores that the tightest control group allows."""
+    found = []
+    for folder in groups("cpu", root):
+        words = text_of(folder / "cpu.max").split() or [
+            text_of(folder / f"cpu.cfs_{it}_us") for it in ("quota", "period")
+        ]
+        if len(words) == 2 and all(it.isdigit() for it in words):
+            found.append(int(words[0]) / int(words[1]))
+    return min(found, default=None)
+
+
+def groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of our control group and those above it, of version 1 and of version 2."""
+    top = root / "sys/fs/cgroup"
+    for line in text_of(root / "proc/self/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        mount = top if not names else top / controller if controller in names.split(",") else None
+        if mount is None:
+            continue
+        # In a container the path may be the host's, of which only the mount itself is there.
+        parts = [it for it in path.split("/") if it] if ".." not in path else []
+        for depth in range(len(parts), -1, -1):
+            yield mount.joinpath(*parts[:depth])
+
+
+class GitFailed(Exception):
+    """The message is git's own reason, with the way out where git names one."""
+
+
+def git(root: Path, *words: str) -> bytes:
+    """What git prints in the checkout at a folder. Raises GitFailed."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, timeout=60)
+    except FileNotFoundError:
+        raise GitFailed("git is not installed") from None
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise GitFailed(f"git: {error}") from None
+    if done.returncode:
+        told = " ".join(done.stderr.decode(errors="replace").split())
+        raise GitFailed(told.removeprefix("fatal: ") or f"git ended with code {done.returncode}")
+    return done.stdout
+
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "keras", "threadpoolctl")
 CHANGES = "+changes"

@@ -24,10 +24,9 @@ from harness.environment import CLEARED, DEBUGGING, PLACEMENT, THREAD_LIMITS, TH
 from harness.frameworks import frameworks
 from harness.privacy import clean, copy_clean
 from harness.records import Status
-from harness.runs.places import plain
-from harness.worker.descendants import end_descendants
-from harness.worker.memory import tells_of_it
+from harness.runs.files import plain
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
+from harness.worker.system import end_descendants, tells_of_it
 
 ROOT = Path(harness.__file__).parents[1]
 TAIL_BYTES = 4000

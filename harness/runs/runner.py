@@ -23,14 +23,12 @@ from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
 from harness.runs.contention import QuietWait
 from harness.runs.engines import Engine
-from harness.runs.locks import Held, held
-from harness.runs.places import refuse_network, temporary_files, within
-from harness.runs.plan import Plan
-from harness.runs.resuming import Done
+from harness.runs.files import Held, held, refuse_network, temporary_files, within
+from harness.runs.plan import Done, Plan
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
-from harness.tasks.data import DOWNLOADED, Data
 from harness.tasks.datasets import load, write_staged
+from harness.tasks.spec import DOWNLOADED, Data
 
 OUT_OF_TIME, INTERRUPTED = "budget spent", "interrupted"
 SCRATCH = ".samestep-scratch"

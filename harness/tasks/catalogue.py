@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from harness.tasks.data import Known, Teacher
-from harness.tasks.optimizers import SGD, Adam, AdamW
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import SGD, Adam, AdamW, Known, Model, Task, Teacher
 
 TASKS = (
     Task(

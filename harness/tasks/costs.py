@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.tasks.optimizers import SGD
-from harness.tasks.spec import Task
+from harness.tasks.spec import SGD, Task
 
 ITEM_BYTES = {"float32": 4, "float64": 8}
 LABEL_BYTES = 8  # class indices are int64

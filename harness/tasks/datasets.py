@@ -2,14 +2,23 @@
 
 Nothing is fetched here (`harness.tasks.fetch` does that), and a worker that opens staged arrays
 neither imports scikit-learn nor unzips anything.
+
+Data sets that come with scikit-learn, read from the files that it installs.
+
+Its import takes seconds, which every run and every proof would wait for. A release that keeps its
+files elsewhere is asked by its own functions.
+
+Synthetic classes, drawn from a seed: a random network labels standard normal inputs.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.tasks import embedded, images
-from harness.tasks.data import DOWNLOADED, Data, Known, Teacher
-from harness.tasks.images import data_directory as data_directory
-from harness.tasks.teacher import draw
+from harness.tasks import mnist
+from harness.tasks.mnist import data_directory as data_directory
+from harness.tasks.spec import DOWNLOADED, Data, Known, Teacher
 
 SPLIT_SEED = 0
 MANIFEST = "arrays.json"
@@ -48,7 +56,7 @@ def missing(data: Data, directory: Path | None) -> str | None:
 
     Looks for files only; `load` may still find one of them corrupt.
     """
-    return images.absent(data.name, directory) if data.name in DOWNLOADED else None
+    return mnist.absent(data.name, directory) if data.name in DOWNLOADED else None
 
 
 def load(data: Data, directory: Path | None) -> Arrays:
@@ -66,9 +74,9 @@ def load(data: Data, directory: Path | None) -> Arrays:
 
 
 def _images(name: str, directory: Path | None) -> Arrays:
-    place = images.needed(directory)
+    place = mnist.needed(directory)
     train, train_labels, test, test_labels = (
-        images.read(name, place, file) for file in images.FILES[name]
+        mnist.read(name, place, file) for file in mnist.FILES[name]
     )
     return Arrays(
         _scaled(train, 255),
@@ -79,19 +87,19 @@ def _images(name: str, directory: Path | None) -> Arrays:
 
 
 def _digits() -> Arrays:
-    pixels, labels = embedded.read("digits")
+    pixels, labels = read("digits")
     return _split(_scaled(pixels, 16), labels.astype(np.int64))
 
 
 def _cancer() -> Arrays:
-    columns, labels = embedded.read("cancer")
+    columns, labels = read("cancer")
     arrays = _split(columns, labels.astype(np.float32)[:, None])
     x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
     return arrays._replace(x_train=x_train, x_test=x_test)
 
 
 def _diabetes() -> Arrays:
-    columns, target = embedded.read("diabetes")
+    columns, target = read("diabetes")
     arrays = _split(columns, target[:, None])
     x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
     y_train, y_test = _standardised(arrays.y_train, arrays.y_test)
@@ -212,3 +220,135 @@ def _check_staged(arrays: Arrays) -> None:
 
 def _line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+class Source(NamedTuple):
+    """Files of columns and target, or one whose last column is the target; and a `function` of
+    scikit-learn that returns the same, asked this `how`."""
+
+    files: tuple[str, ...]
+    function: str
+    how: tuple[tuple[str, bool], ...] = ()
+    delimiter: str | None = None
+    head: int = 0
+
+
+SOURCES = {
+    "digits": Source(("digits.csv.gz",), "load_digits", delimiter=","),
+    "cancer": Source(("breast_cancer.csv",), "load_breast_cancer", delimiter=",", head=1),
+    # Not scaled: scikit-learn's own scaling has seen the test rows.
+    "diabetes": Source(
+        ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
+        "load_diabetes",
+        (("scaled", False),),
+    ),
+}
+
+
+def read(name: str) -> tuple[Array, Array]:
+    """Columns (rows, features) and target (rows,) of a set, float64.
+
+    Raises ModuleNotFoundError where scikit-learn is not installed.
+    """
+    try:
+        folder, source = _folder(), SOURCES[name]
+        tables = [
+            np.loadtxt(folder / it, delimiter=source.delimiter, skiprows=source.head, ndmin=2)
+            for it in source.files
+        ]
+    except (OSError, ValueError):
+        return _asked(name)
+    *columns, last = tables
+    return (columns[0], last[:, 0]) if columns else (last[:, :-1], last[:, -1])
+
+
+def _folder() -> Path:
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("scikit-learn is not installed")
+    return Path(found.origin).parent / "datasets" / "data"
+
+
+def _asked(name: str) -> tuple[Array, Array]:
+    source, datasets = SOURCES[name], importlib.import_module("sklearn.datasets")
+    columns, target = getattr(datasets, source.function)(return_X_y=True, **dict(source.how))
+    return columns, target.astype(np.float64)
+
+
+NETWORK, CALIBRATION, TRAIN, TEST = range(4)  # streams of one seed: none moves another
+CALIBRATION_ROWS = 4096
+CHUNK = 2**22  # float64 numbers in one temporary: 32 MiB, however many rows there are
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+class Network(NamedTuple):
+    """logits = tanh(x·hidden + bias)·output + offset, for x of shape (rows, features)."""
+
+    hidden: Float64
+    bias: Float64
+    output: Float64
+    offset: Float64
+
+
+def draw(data: Teacher) -> tuple[Float32, Int64, Float32, Int64]:
+    """Training inputs (rows, features), their classes (rows,), then the same for testing.
+
+    The network depends on neither number of rows, so more rows of one seed are more of the same
+    problem. Labels are computed in float64: rounding, which differs between machines, would have to
+    meet a tie of 1 in 10¹² to change one.
+    """
+    network = _network(data)
+    train = _inputs(data, TRAIN, data.train)
+    test = _inputs(data, TEST, data.test)
+    return train, _classes(network, train), test, _classes(network, test)
+
+
+def _network(data: Teacher) -> Network:
+    """Random weights, each logit centred and scaled over a sample so that classes are balanced."""
+    generator = _generator(data, NETWORK)
+    hidden = generator.standard_normal((data.features, data.teacher_width))
+    hidden /= np.sqrt(data.features)
+    bias = generator.standard_normal(data.teacher_width)
+    output = generator.standard_normal((data.teacher_width, data.classes))
+    raw = Network(hidden, bias, output, np.zeros(data.classes))
+    rows = CALIBRATION_ROWS
+    total, squares = np.zeros(data.classes), np.zeros(data.classes)
+    for _, logits in _logits(raw, _inputs(data, CALIBRATION, rows)):
+        total += logits.sum(axis=0)
+        squares += np.square(logits).sum(axis=0)
+    mean = total / rows
+    deviation = np.sqrt(squares / rows - mean**2)
+    return raw._replace(output=output / deviation, offset=-mean / deviation)
+
+
+def _classes(network: Network, inputs: Float32) -> Int64:
+    classes = np.empty(len(inputs), np.int64)
+    for rows, logits in _logits(network, inputs):
+        np.argmax(logits, axis=1, out=classes[rows])
+    return classes
+
+
+def _logits(network: Network, inputs: Float32) -> Iterator[tuple[slice, Float64]]:
+    """The network's outputs, as many rows at a time as one temporary may hold."""
+    step = max(1, CHUNK // max(*network.hidden.shape, len(network.offset)))
+    for first in range(0, len(inputs), step):
+        rows = slice(first, first + step)
+        inner = inputs[rows].astype(np.float64) @ network.hidden
+        inner += network.bias
+        np.tanh(inner, out=inner)
+        logits = inner @ network.output
+        logits += network.offset
+        yield rows, logits
+
+
+def _inputs(data: Teacher, stream: int, rows: int) -> Float32:
+    return _generator(data, stream).standard_normal((rows, data.features), dtype=np.float32)
+
+
+def _generator(data: Teacher, stream: int) -> np.random.Generator:
+    # A spawn key keeps these streams apart from those of the shared start with the same seed.
+    return np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence(data.seed, spawn_key=(stream,)))
+    )

@@ -9,9 +9,8 @@ from typing import IO, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from harness.errors import DataError, unknown
-from harness.tasks import images
-from harness.tasks.idx import TruncatedError
-from harness.tasks.images import FILES, File, Files
+from harness.tasks import mnist
+from harness.tasks.mnist import FILES, File, Files, TruncatedError
 
 TRIES = 5  # of one mirror, as long as each gets further
 TIMEOUT = 30.0  # seconds without a byte
@@ -99,11 +98,11 @@ def _source(name: str, sources: Mapping[str, Source]) -> Source:
 
 
 def _state(name: str, directory: Path, file: File) -> FileState:
-    path = images.find(name, directory, file)
+    path = mnist.find(name, directory, file)
     if path is None:
         return FileState(directory / name / file.archive, "absent", "absent")
     try:
-        images.read(name, directory, file)
+        mnist.read(name, directory, file)
     except TruncatedError as error:
         return FileState(path, "truncated", str(error))
     except DataError as error:

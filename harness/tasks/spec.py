@@ -1,16 +1,198 @@
-"""`Task`: what is run, defined so exactly that every framework computes the same thing."""
+"""The base of every value that is passed around: validated once, never changed.
+
+The optimizers a task may ask for: their mathematics, exactly.
+
+Notation: w weights, g gradient of the loss, lr learning rate, t the step counted from 1; every slot
+starts at zero. A framework whose stock optimizer differs from these formulas must be made to match.
+
+What a task says of its data: which set, which columns, how many rows.
+
+Sizes are known without reading a file, so that a task can be validated and planned where its data
+are absent. `harness.tasks.datasets` reads the numbers themselves.
+
+`Task`: what is run, defined so exactly that every framework computes the same thing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.tasks.data import Data
-from harness.tasks.frozen import Frozen
-from harness.tasks.optimizers import Optimizer
+
+class Frozen(BaseModel):
+    """A validated, immutable value; unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+
+
+class SGD(Frozen):
+    """Stochastic gradient descent, with Polyak's (1964) or Nesterov's (1983) momentum μ.
+
+    Plain:     w ← w − lr·g
+    Momentum:  v ← μ·v + g,  w ← w − lr·v
+    Nesterov:  v ← μ·v + g,  w ← w − lr·(g + μ·v)   (Sutskever et al. 2013, in Bengio's form)
+
+    Slot: `velocity`, only where μ > 0.
+    """
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: LearningRate = 0.01
+    momentum: Decay = 0.0
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+
+class Adam(Frozen):
+    """Adam, Kingma & Ba (2015), Algorithm 1: ε stands outside the bias-corrected root.
+
+    m ← β₁·m + (1 − β₁)·g
+    v ← β₂·v + (1 − β₂)·g²
+    w ← w − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+
+    Slots: `first_moment` (m), `second_moment` (v).
+    """
+
+    name: Literal["adam"] = "adam"
+    learning_rate: LearningRate = 1e-3
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    epsilon: Epsilon = 1e-8
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("first_moment", "second_moment")
+
+
+class AdamW(Frozen):
+    """AdamW, Loshchilov & Hutter (2019), Algorithm 2: weight decay λ decoupled from the gradient.
+
+    w ← w − lr·λ·w, then Adam's step; the decay applies to weights and biases alike.
+
+    Slots: `first_moment` (m), `second_moment` (v).
+    """
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: LearningRate = 1e-3
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    epsilon: Epsilon = 1e-8
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("first_moment", "second_moment")
+
+
+class RMSprop(Frozen):
+    """RMSprop, Hinton (2012), Coursera lecture 6e; ε outside the root, as in Adam.
+
+    s ← ρ·s + (1 − ρ)·g²
+    w ← w − lr · g / (√s + ε)
+
+    Slot: `mean_square` (s).
+    """
+
+    name: Literal["rmsprop"] = "rmsprop"
+    learning_rate: LearningRate = 1e-3
+    rho: Decay = 0.9
+    epsilon: Epsilon = 1e-8
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean_square",)
+
+
+Optimizer = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
+
+
+Kind = Literal["classes", "binary", "real"]
+"""What a target is: a class index, 0 or 1, or a vector of real numbers."""
+
+
+class Shape(NamedTuple):
+    features: int
+    outputs: int
+    train: int
+    test: int
+    kind: Kind
+
+
+KNOWN = {
+    "digits": Shape(64, 10, 1437, 360, "classes"),
+    "cancer": Shape(30, 1, 455, 114, "binary"),
+    "diabetes": Shape(10, 1, 353, 89, "real"),
+    "mnist": Shape(784, 10, 60_000, 10_000, "classes"),
+    "fashion-mnist": Shape(784, 10, 60_000, 10_000, "classes"),
+}
+DOWNLOADED = ("mnist", "fashion-mnist")
+MAX_NUMBERS = 2**31
+"""Of synthetic inputs, 8 GiB; sixteen times less of their teacher's weights."""
+
+
+class Known(Frozen):
+    """A published data set.
+
+    Images are pixel ÷ 255, `digits` is pixel ÷ 16. The columns of `cancer` and `diabetes`, and the
+    target of `diabetes`, are standardised by the mean and deviation of the training rows.
+    With `target = "inputs"` the task is to reproduce the inputs (an autoencoder).
+    """
+
+    name: Literal["digits", "cancer", "diabetes", "mnist", "fashion-mnist"]
+    target: Literal["labels", "inputs"] = "labels"
+
+    @property
+    def shape(self) -> Shape:
+        shape = KNOWN[self.name]
+        if self.target == "inputs":
+            return shape._replace(outputs=shape.features, kind="real")
+        return shape
+
+
+class Teacher(Frozen):
+    """Synthetic classes: standard normal inputs, labelled by a random tanh network."""
+
+    name: Literal["teacher"] = "teacher"
+    features: Annotated[int, Field(ge=1, le=65_536)] = 64
+    classes: Annotated[int, Field(ge=2, le=65_536)] = 10
+    train: Annotated[int, Field(ge=1, le=10_000_000)] = 8192
+    test: Annotated[int, Field(ge=1, le=10_000_000)] = 2048
+    teacher_width: Annotated[int, Field(ge=1, le=65_536)] = 64
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Teacher:
+        if (rows := self.train + self.test) * self.features > MAX_NUMBERS:
+            raise ValueError(
+                f"{rows:,} rows of {self.features:,} features; at most {MAX_NUMBERS:,} numbers"
+            )
+        if self.teacher_width * (self.features + self.classes) > MAX_NUMBERS // 16:
+            raise ValueError(f"teacher_width: {self.teacher_width:,} is too wide for such data")
+        return self
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.features, self.classes, self.train, self.test, "classes")
+
+
+Data = Annotated[Known | Teacher, Field(discriminator="name")]
+
 
 DIGEST_VERSION = 1
 """Raised when the meaning of a field changes, so that old digests no longer match."""

@@ -14,10 +14,7 @@ from multiprocessing.connection import Connection
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
 from harness.records import Status
-from harness.worker.descendants import adopt_orphans, end_escaped
-from harness.worker.lifeline import connected
 from harness.worker.measure import Diverged, OtherWork
-from harness.worker.memory import exhausted, lift_limit, limit_memory, ran_out
 from harness.worker.messages import (
     MAX_BYTES,
     REQUEST,
@@ -27,8 +24,17 @@ from harness.worker.messages import (
     Load,
     Reply,
     StemReply,
+    connected,
 )
 from harness.worker.session import NotImported, Session
+from harness.worker.system import (
+    adopt_orphans,
+    end_escaped,
+    exhausted,
+    lift_limit,
+    limit_memory,
+    ran_out,
+)
 from harness.worker.usage import UsageCount
 
 

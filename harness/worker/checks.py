@@ -26,17 +26,15 @@ from numpy.typing import NDArray
 from harness.adapter import Adapter, Array, Idiom, Options, State
 from harness.cells import Phase
 from harness.certificates import Finding, Tolerance
-from harness.differences import compare
+from harness.differences import SHADOWS, TRUTH, compare, limits, nudged
 from harness.tasks.costs import flops, predict_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
-from harness.tolerances import SHADOWS, TRUTH, limits, nudged
-from harness.worker import feed
-from harness.worker.demand import restless
-from harness.worker.measure import PhaseRun, allowed, growth, take_turn
-from harness.worker.memory import lift_limit, ran_out
+from harness.worker import loops
+from harness.worker.measure import PhaseRun, Training, allowed, growth, take_turn
 from harness.worker.messages import Load
-from harness.worker.training import Training
+from harness.worker.system import lift_limit, ran_out
+from harness.worker.usage import restless
 
 MOST_FLOPS = 1e10
 """Of the steps that are compared in one phase, and of held-out rows where nothing was trained."""
@@ -130,7 +128,7 @@ class Checks:
         expected = np.concatenate(
             [
                 truth.to_numpy(truth.predict(batch))
-                for batch in feed.held_out_batches(truth, self._arrays)
+                for batch in loops.held_out_batches(truth, self._arrays)
             ]
         )
         rows = np.arange(len(inputs))
@@ -138,7 +136,7 @@ class Checks:
         if why or self._setup.lane == "identical":
             return why
         # The last rows once more, as one batch in a loop of its own.
-        last = rows[-feed.TEST_ROWS :]
+        last = rows[-loops.TEST_ROWS :]
         outputs = self._inferred(inputs, self._arrays.y_test, last[None], 1)
         told = self._apart(outputs, expected[last], moved, inputs, last)
         return told and f"in one inference of all, {told}"
@@ -309,10 +307,10 @@ class Checks:
     def _order(self, phase: Phase, number: int = 0) -> NDArray[np.int64]:
         """The rows of the set of batches that a phase's samples go through."""
         if phase == "predict-latency":
-            return feed.single_order(self._start, number)
+            return loops.single_order(self._start, number)
         if self._is_own(phase):
             return self._start.epoch_order(0)
-        return feed.sample_order(self._task, self._start, number)
+        return loops.sample_order(self._task, self._start, number)
 
     def _rows(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
         return self._arrays.x_train[rows], self._arrays.y_train[rows]
@@ -361,7 +359,7 @@ class Checks:
         calls = int(min(INFER_CALLS, max(2, MOST_FLOPS / (rows * per_row))))
         order = self._random.integers(0, len(self._arrays.x_train), (1 + calls, rows))
         loader = adapter.loader(self._arrays.x_train, self._arrays.y_train, order)
-        batches = feed.staged(adapter, self._arrays, order[:2])
+        batches = loops.staged(adapter, self._arrays, order[:2])
 
         def infer(steps: int) -> float:
             return self._seconds_of(lambda: adapter.infer(loader, steps))
@@ -396,7 +394,7 @@ class Checks:
         is there. A second look takes what handing it over takes."""
         adapter, handles = self._adapter, list[Any]()
         order = self._random.integers(0, len(self._arrays.x_train), (steps, batch))
-        fresh = run.loop.keeping(handles, feed.staged(adapter, self._arrays, order))
+        fresh = run.loop.keeping(handles, loops.staged(adapter, self._arrays, order))
         turn = take_turn(adapter, run.loop, run.waking, steps, fresh)
         looks = [self._looked(handles) for _ in range(2)]
         late = [max(0.0, first - second) for first, second in zip(*looks, strict=True)]

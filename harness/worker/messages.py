@@ -1,7 +1,17 @@
-"""What the runner asks of a worker, and what a worker answers: JSON, one message at a time."""
+"""What the runner asks of a worker, and what a worker answers: JSON, one message at a time.
+
+How a process that the runner started hears from it, and ends with it.
+
+Imports nothing but the standard library.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
 from operator import not_
 from typing import Annotated, Literal
 
@@ -11,8 +21,7 @@ from harness.adapter import Setting
 from harness.cells import Phase, Setup
 from harness.certificates import Finding
 from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status, Usage
-from harness.tasks.frozen import Frozen
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
 
 
 class Load(Frozen):
@@ -184,3 +193,24 @@ def fits(request: Request, reply: Reply, phases: tuple[Phase, ...]) -> bool:
 
 MAX_BYTES = 64 * 2**20
 """No honest message comes near this; a longer one is refused unread."""
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when the runner dies, however it dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        sys.exit(1)
+
+
+def connected() -> Connection:
+    """The channel that the command line names, `… DESCRIPTOR PARENT`; without the parent this
+    process ends."""
+    descriptor, parent = map(int, sys.argv[1:3])
+    die_with(parent)
+    # A process that the framework starts must not hold the channel open after our death.
+    os.set_inheritable(descriptor, False)
+    return Connection(descriptor)

@@ -16,10 +16,8 @@ from harness.settings import CORES
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.worker.checks import Checks
-from harness.worker.counters import allowed_cores
-from harness.worker.hiding import hide_from
 from harness.worker.loops import make_loops
-from harness.worker.measure import PhaseRun
+from harness.worker.measure import PhaseRun, Training
 from harness.worker.messages import (
     Finish,
     Finished,
@@ -35,7 +33,7 @@ from harness.worker.messages import (
     TrainEpoch,
 )
 from harness.worker.probe import measure_limits
-from harness.worker.training import Training
+from harness.worker.system import allowed_cores, hide_from
 
 
 class NotImported(Exception):

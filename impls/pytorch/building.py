@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn, optim
 from torch.nn import functional as F  # noqa: N812  (its name in the field)
 
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import PROBABILITY_FLOOR, Task
+from harness.tasks.spec import PROBABILITY_FLOOR, SGD, Adam, AdamW, RMSprop, Task
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,

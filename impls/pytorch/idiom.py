@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from harness.adapter import Array, Setting
-from harness.tasks.optimizers import Adam, AdamW, RMSprop
-from harness.tasks.spec import Task
+from harness.tasks.spec import Adam, AdamW, RMSprop, Task
 from impls.pytorch.adapter import Adapter, Batch
 from impls.pytorch.building import stock_optimizer
 

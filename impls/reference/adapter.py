@@ -11,8 +11,7 @@ import numpy as np
 import threadpoolctl
 
 from harness.adapter import Array, DeviceMemory, Options, Setting, State, common
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import Task
+from harness.tasks.spec import SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 from impls.reference import on_gpu, optim
 from impls.reference.capture import capture

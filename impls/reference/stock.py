@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import Task
+from harness.tasks.spec import SGD, Adam, AdamW, RMSprop, Task
 from impls.reference import adapter, optim
 from impls.reference.instructions import Array, Xp
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.adapter import Array, Options, Setting, State
-from harness.tasks import optimizers as spec
+from harness.tasks import spec
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.tensorflow.adapter import Adapter, Batch

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from harness.tasks import optimizers as spec
+from harness.tasks import spec
 
 
 class ExactSGD(keras.optimizers.SGD):

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.advice import advise, called_slower, fastest
-from harness.analysis.grounds import Grounds
+from harness.analysis.advice import Grounds, advise, called_slower, fastest
 from harness.analysis.ranking import taken_back, winner
 from harness.analysis.summary import summarise
 from harness.analysis.verdicts import evidence

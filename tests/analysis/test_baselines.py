@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from harness.analysis.baselines import rebased
-from harness.analysis.summary import summarise
+from harness.analysis.summary import rebased, summarise
 from tests.builders import (
     ERROR_TASK,
     LABELS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.between import compare_runs
-from harness.analysis.blocks import cell_blocks
+from harness.analysis.comparable import cell_blocks
+from harness.analysis.run_comparison import compare_runs
 from harness.analysis.summary import summarise_run
 from harness.records import Memory
 from tests.builders import (

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from harness.analysis.compare import block_log_ratio, compare, step_times
-from harness.analysis.verdicts import LEVEL
+from harness.analysis.pairs import block_log_ratio, compare, step_times
+from harness.analysis.stats import LEVEL
 from tests.builders import make_record, make_setup, measured
 
 OURS, THEIRS = make_setup(label="pytorch:eager"), make_setup(label="tensorflow:graph")

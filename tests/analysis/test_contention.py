@@ -9,9 +9,9 @@ from harness.analysis.noise import block_noise
 from harness.analysis.stopping import standing
 from harness.analysis.summary import summarise, summarise_run
 from harness.records import Around, Record
-from harness.report.choices import choices
-from harness.report.looks import Places
-from harness.report.noise import DISTURBED
+from harness.report.advice_text import choices
+from harness.report.noise_sections import DISTURBED
+from harness.report.style import Places
 from tests.builders import TASK, certified, make_run, measured
 
 CALM = Around(

@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.efficiency import device_peak, efficiency
-from harness.analysis.latency import latency, needed, percentile
-from harness.analysis.memory import memory_peaks
+from harness.analysis.cell_metrics import (
+    device_peak,
+    efficiency,
+    latency,
+    memory_peaks,
+    needed,
+    percentile,
+)
 from harness.analysis.startup import break_evens, startups
 from harness.cells import Cell
 from harness.records import Limits, Memory

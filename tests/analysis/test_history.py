@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from harness.analysis.changes import changes
+from harness.analysis.changepoints import changes
 from harness.analysis.history import METRICS, series
 from harness.analysis.summary import summarise_run
 from tests.builders import make_record, make_run, make_setup

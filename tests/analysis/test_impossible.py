@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.baselines import rebased
-from harness.analysis.compare import entries
-from harness.analysis.efficiency import PEAK_MARGIN, impossible
-from harness.analysis.summary import summarise, summarise_run
+from harness.analysis.cell_metrics import PEAK_MARGIN, impossible
+from harness.analysis.pairs import entries
+from harness.analysis.summary import rebased, summarise, summarise_run
 from harness.records import Limits, Record
-from harness.report.choices import choices
-from harness.report.looks import Places
+from harness.report.advice_text import choices
+from harness.report.style import Places
 from harness.tasks.costs import flops
 from tests.builders import TASK, certified, make_record, make_run, make_setup, measured
 

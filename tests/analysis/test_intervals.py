@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy import stats
 
-from harness.analysis.intervals import CONFIDENCE, mean_interval, median_interval
+from harness.analysis.stats import CONFIDENCE, mean_interval, median_interval
 
 
 @pytest.mark.parametrize("n", range(6, 21))

@@ -8,16 +8,14 @@ import random
 import numpy as np
 import pytest
 
-from harness.analysis.compare import log_ratios
-from harness.analysis.intervals import ratio_interval
-from harness.analysis.pauses import contradicts, ends_of, mean_ratio
+from harness.analysis.pairs import log_ratios
+from harness.analysis.stats import ratio_interval
 from harness.analysis.summary import summarise, summarise_run
-from harness.analysis.verdicts import evidence
+from harness.analysis.verdicts import contradicts, ends_of, evidence, mean_ratio
 from harness.records import Record
-from harness.report.choices import choices
-from harness.report.looks import Places
-from harness.report.suggestions import to_decide
-from harness.report.tidy import FRAMES
+from harness.report.advice_text import choices, to_decide
+from harness.report.frames import FRAMES
+from harness.report.style import Places
 from tests.analysis.simulator import SYMMETRIC, Shape, simulate
 from tests.builders import (
     TASK,

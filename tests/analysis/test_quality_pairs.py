@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.quality_pairs import MARGINS, quality_pairs
+from harness.analysis.quality import MARGINS, quality_pairs
 from tests.builders import ERROR_TASK, TASK
 
 BASE = {seed: 0.950 + 0.002 * (seed % 5) for seed in range(30)}

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 from harness.analysis.gate import anchored, one_sided
-from harness.analysis.intervals import median_interval
-from harness.analysis.quality_pairs import seeds_for
+from harness.analysis.quality import seeds_for, time_to_target
 from harness.analysis.ranking import together, winner
-from harness.analysis.to_target import time_to_target
-from harness.analysis.two_samples import shift_equivalence_p, shift_interval, shift_p
+from harness.analysis.stats import median_interval, shift_equivalence_p, shift_interval, shift_p
 from harness.analysis.verdicts import evidence
 from tests.analysis.populations import BAD, DEPENDENT, POPULATIONS
 from tests.analysis.test_quality_pairs import only

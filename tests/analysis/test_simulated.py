@@ -14,20 +14,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from harness.analysis.aggregate import geometric_mean
-from harness.analysis.compare import entries, log_ratios
-from harness.analysis.intervals import log_half_width, median_interval
 from harness.analysis.noise import margin
+from harness.analysis.pairs import entries, log_ratios
 from harness.analysis.ranking import winner
+from harness.analysis.stats import LEVEL, least_blocks_for, log_half_width, median_interval
 from harness.analysis.stopping import standing
-from harness.analysis.summary import summarise
-from harness.analysis.verdicts import (
-    LEAST_MARGIN,
-    LEVEL,
-    evidence,
-    judged,
-    least_blocks_for,
-)
+from harness.analysis.summary import geometric_mean, summarise
+from harness.analysis.verdicts import LEAST_MARGIN, evidence, judged
 from tests.analysis.simulator import (
     KINDS,
     MEASURED_SD,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.steadiness import FEWEST, steadiness, steady_from, theil_sen
+from harness.analysis.changepoints import FEWEST, steadiness, steady_from, theil_sen
 from tests.builders import entry_of, make_phase, make_record, make_setup
 
 SETUP = make_setup()

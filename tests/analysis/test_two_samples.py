@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy import stats
 
-from harness.analysis.two_samples import (
+from harness.analysis.stats import (
     decidable,
     dependence,
     shift_equivalence_p,

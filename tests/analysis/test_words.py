@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from harness.analysis.intervals import Interval
+from harness.analysis.sentences import by_how_much, decimals, listed, precision_sentence, ratio
+from harness.analysis.stats import Interval
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.verdicts import evidence
-from harness.analysis.words import by_how_much, decimals, listed, precision_sentence, ratio
 
 
 def interval(estimate, low=None, high=None):

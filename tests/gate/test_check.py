@@ -15,7 +15,7 @@ from harness.gate.baseline import Parity
 from harness.gate.check import Checked, concluded
 from harness.gate.judging import Line
 from harness.gating import gate, limits_of
-from harness.report.gate import markdown
+from harness.report.check import markdown
 from tests.gate.making import SETUP, make_baseline, make_entry, make_numbers, make_timed
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"

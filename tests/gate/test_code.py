@@ -9,10 +9,10 @@ import subprocess
 import pytest
 
 from harness.errors import UsageError
-from harness.gate import code
+from harness.gate import older_code
 from harness.gate.check import check
-from harness.gate.code import refuse_unknown, revision, sides
 from harness.gate.judging import Limits
+from harness.gate.older_code import refuse_unknown, revision, sides
 from harness.gate.timing import older
 from harness.gating import DEFAULTS
 from harness.runs.config import resolve
@@ -33,7 +33,7 @@ def commit(root, message):
 def repository(tmp_path, monkeypatch):
     """A checkout with one commit, whose code is then changed."""
     root = tmp_path / "checkout"
-    for room in code.ROOMS:
+    for room in older_code.ROOMS:
         (root / room).mkdir(parents=True)
         (root / room / "__init__.py").write_text("old = True\n")
     (root / "unrelated.txt").write_text("not needed")
@@ -43,7 +43,7 @@ def repository(tmp_path, monkeypatch):
     subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
     commit(root, "first")
     (root / "harness" / "__init__.py").write_text("old = False\n")
-    monkeypatch.setattr(code, "ROOT", root)
+    monkeypatch.setattr(older_code, "ROOT", root)
     return root
 
 
@@ -80,7 +80,7 @@ def shallow(repository, monkeypatch):
     subprocess.run(
         ["git", "clone", "-q", "--depth", "1", f"file://{repository}", str(copy)], check=True
     )
-    monkeypatch.setattr(code, "ROOT", copy)
+    monkeypatch.setattr(older_code, "ROOT", copy)
 
 
 REASONS = {
@@ -115,7 +115,7 @@ def test_a_worker_runs_the_code_of_its_folder(tmp_path):
 
 
 def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
-    for room in code.ROOMS:
+    for room in older_code.ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.rmtree(tmp_path / "harness" / "gate")  # a revision from before there was a gate
     flags = {

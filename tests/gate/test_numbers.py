@@ -11,8 +11,7 @@ import pytest
 from harness.cells import Setup
 from harness.gate import observe as observer
 from harness.gate.baseline import Numbers
-from harness.gate.judging import numbers
-from harness.gate.observing import observe
+from harness.gate.judging import numbers, observe
 from harness.runs.process import ROOT
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import load, write_staged

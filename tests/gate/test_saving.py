@@ -8,11 +8,11 @@ import pytest
 
 from harness.certificates import Divergence, Finding
 from harness.errors import NotComparable, NotProven, StoreError
-from harness.gate import saving
+from harness.gate import check
 from harness.gating import DEFAULTS
-from harness.proof.certify import claim
-from harness.proof.examine import rows_compared
-from harness.proof.messages import Proved
+from harness.proof.certificates import claim
+from harness.proof.pool import Proved
+from harness.proof.prover import rows_compared
 from harness.records import Limits, Source
 from harness.runs import machine
 from harness.runs.config import config_of, resolve
@@ -30,7 +30,7 @@ def observed(monkeypatch):
     monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd")
     found = make_numbers(), {"train": make_program()}
     monkeypatch.setattr(
-        saving, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
+        check, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
     )
 
 
@@ -68,8 +68,8 @@ def stored(**changes):
 @pytest.fixture
 def saved(tmp_path):
     def save(run):
-        plan = saving.plan_of(run, make_plan(resolve(None, DEFAULTS)))
-        return saving.save_from(plan, run, "before", lambda text: None, tmp_path)
+        plan = check.plan_of(run, make_plan(resolve(None, DEFAULTS)))
+        return check.save_from(plan, run, "before", lambda text: None, tmp_path)
 
     return save
 

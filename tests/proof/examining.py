@@ -7,11 +7,9 @@ import functools
 import threadpoolctl
 
 from harness.adapter import Options
-from harness.proof import examine as core
-from harness.tasks.data import Teacher
+from harness.proof import prover as core
 from harness.tasks.datasets import load
-from harness.tasks.optimizers import Adam
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import Adam, Model, Task, Teacher
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
 

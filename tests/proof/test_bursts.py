@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.proof.bursts import (
+from harness.proof.conduct import (
     BURST_SECONDS,
     MOST_ITERATIONS,
     Burst,
@@ -15,7 +15,7 @@ from harness.proof.bursts import (
     ends_late,
     too_many_threads,
 )
-from harness.worker.demand import Demand
+from harness.worker.usage import Demand
 
 
 def burst(threads=1.0, late=0.0, in_line=None):

@@ -11,9 +11,9 @@ import impls
 from harness.adapter import Framework, Own
 from harness.certificates import Finding
 from harness.frameworks import frameworks
-from harness.proof import certify
-from harness.proof.certify import claim, code_of, key_of, tolerance_of, versions_of
-from harness.proof.messages import Proved
+from harness.proof import certificates
+from harness.proof.certificates import claim, code_of, key_of, tolerance_of, versions_of
+from harness.proof.pool import Proved
 from harness.tasks.catalogue import CATALOGUE
 from tests.builders import make_setup
 
@@ -96,7 +96,7 @@ def test_what_a_proof_rests_on_counts(mine, tmp_path, monkeypatch):
 
     copy = tmp_path / "copy"
     shutil.copytree(next(iter(harness.__path__)), copy)
-    monkeypatch.setattr(certify.harness, "__file__", str(copy / "__init__.py"))
+    monkeypatch.setattr(certificates.harness, "__file__", str(copy / "__init__.py"))
     before = code_of("mine")
     for name in ("differences.py", "tasks/start.py", "adapter.py"):
         path = copy / name
@@ -129,7 +129,7 @@ def test_the_environment_and_the_machine_count(mine, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     changed = key()
     assert changed != before
-    monkeypatch.setattr(certify, "machine_of", lambda device: "another processor")
+    monkeypatch.setattr(certificates, "machine_of", lambda device: "another processor")
     assert key() not in (before, changed)
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from harness.adapter import Unsupported
-from harness.proof.children import ChildFailed, in_child
+from harness.proof.pool import ChildFailed, in_child
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,11 @@ import pytest
 
 from harness.adapter import Options, State, Unsupported
 from harness.proof import conduct, lockstep
-from harness.proof.drive import true_step, watched_step
-from harness.proof.examine import batches, rows_compared, steps_compared
-from harness.proof.lockstep import QUANTITIES
-from harness.proof.planted.table import FAULTS
+from harness.proof.faults.table import FAULTS
+from harness.proof.lockstep import QUANTITIES, true_step, watched_step
+from harness.proof.prover import batches, rows_compared, steps_compared
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.optimizers import SGD
+from harness.tasks.spec import SGD
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness.frameworks import absence, frameworks
-from harness.proof.planted.real import MODES, REAL, Faulty
-from harness.proof.selftest import planted, really_faulty, unmodified
-from harness.proof.trying import tried
+from harness.proof.faults.real import MODES, REAL, Faulty
+from harness.proof.selftest import planted, really_faulty, tried, unmodified
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
 from tests.worker.test_checks import failed

@@ -8,8 +8,7 @@ import time
 import pytest
 
 from harness.certificates import ENDED, Finding
-from harness.proof.messages import Prove, Proved
-from harness.proof.pool import Jobs, group_of, prove_all
+from harness.proof.pool import Jobs, Prove, Proved, group_of, prove_all
 from harness.runs.process import WorkerFailed
 from harness.tasks.catalogue import CATALOGUE
 from tests.builders import make_setup

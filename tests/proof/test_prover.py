@@ -10,10 +10,8 @@ import pytest
 
 import impls
 from harness.certificates import ENDED, SUPPORTED
-from harness.proof.certify import claim
-from harness.proof.children import ChildFailed, in_child
-from harness.proof.pool import prove_all
-from harness.proof.process import Prover, gone
+from harness.proof.certificates import claim
+from harness.proof.pool import ChildFailed, Prover, gone, in_child, prove_all
 from harness.proof.prover import at_most
 from harness.runs.process import WorkerFailed
 from harness.tasks.catalogue import CATALOGUE

@@ -11,18 +11,15 @@ import pytest
 
 from harness.adapter import Options
 from harness.certificates import UNPROVABLE
-from harness.differences import Difference
+from harness.differences import Difference, limits, nudged
 from harness.proof import rounding
-from harness.proof.examine import batches
+from harness.proof.faults.fault import Planted
 from harness.proof.lockstep import QUANTITIES, LockStep
-from harness.proof.planted.fault import Planted
+from harness.proof.prover import batches
 from harness.proof.rounding import excuses, lost, sought
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.data import Known
-from harness.tasks.optimizers import SGD, Adam
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import SGD, Adam, Known, Model, Task
 from harness.tasks.start import make_start
-from harness.tolerances import limits, nudged
 from impls.reference import stock
 from impls.reference.adapter import Adapter
 from tests.proof.examining import TASK, arrays_of, examined, failed, truth_of
@@ -98,7 +95,7 @@ def test_what_cannot_be_compared_has_no_excuse(problem):
 
 
 def test_float64_needs_no_excuse(monkeypatch):
-    monkeypatch.setattr("harness.proof.examine.excuses", None)
+    monkeypatch.setattr("harness.proof.prover.excuses", None)
     assert failed(examined(Faster))
 
 

@@ -10,12 +10,11 @@ import impls
 from harness.certificates import ENDED, SUPPORTED, Finding
 from harness.frameworks import frameworks
 from harness.proof import conduct, lockstep
-from harness.proof.planted import tasks
-from harness.proof.planted.fault import FAULTS as TABLE
-from harness.proof.planted.fault import Planted, changed, fault
-from harness.proof.planted.table import FAULTS
-from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, unmodified
-from harness.proof.trying import tried
+from harness.proof.faults import fault as tasks
+from harness.proof.faults.fault import FAULTS as TABLE
+from harness.proof.faults.fault import Planted, changed, fault
+from harness.proof.faults.table import FAULTS
+from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, tried, unmodified
 from harness.proof.whole_training import CHECK
 
 TIMING = ("synchronize", "threads")
@@ -132,7 +131,7 @@ def test_unmodified_takes_every_mode_seed_and_task():
 
 
 def test_a_fault_is_added_in_three_lines(monkeypatch):
-    monkeypatch.setattr("harness.proof.planted.fault.FAULTS", table := {})
+    monkeypatch.setattr("harness.proof.faults.fault.FAULTS", table := {})
     changed("rate", "twice the rate", tasks.DIGITS, "weights", optimizer={"learning_rate": 2e-3})
 
     @fault("idle", "does nothing", tasks.DIGITS, "weights")

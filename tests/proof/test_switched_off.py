@@ -9,8 +9,8 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.differences import Difference
-from harness.proof import conduct, examine, lockstep
-from harness.proof.planted.table import FAULTS
+from harness.proof import conduct, lockstep, prover
+from harness.proof.faults.table import FAULTS
 from harness.proof.selftest import faulty, judge
 from harness.tasks.datasets import load
 from harness.tasks.start import make_start
@@ -36,7 +36,7 @@ def outcome(name: str) -> str:
     task, start = case.task, make_start(case.task, case.seed)
     options = Options(name, "cpu", 1, "float64")
     exact = Options("eager", "cpu", 1, "float64")
-    examination = examine.examine(
+    examination = prover.examine(
         FAULTS[name].build(task, start, options),
         Adapter(task, start, exact),
         task,

@@ -9,10 +9,10 @@ from harness import verifying
 from harness.analysis.ranking import Eligibility
 from harness.certificates import ENDED, SUPPORTED, Divergence, Finding, LongProof
 from harness.errors import NotProven, StoreError
-from harness.proof import proving
-from harness.proof.examine import rows_compared
-from harness.proof.messages import Proved
-from harness.proof.proving import needs, one_of_each
+from harness.proof import certificates
+from harness.proof.certificates import needs, one_of_each
+from harness.proof.pool import Proved
+from harness.proof.prover import rows_compared
 from harness.proof.whole_training import QUICK, WHOLE
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
@@ -65,7 +65,7 @@ def proofs(monkeypatch):
             own = outcomes if request.rows is None else {}
             yield request, own.get(request.setup.mode, fine(request))
 
-    monkeypatch.setattr(proving, "prove_all", prove_all)
+    monkeypatch.setattr(certificates, "prove_all", prove_all)
     monkeypatch.setenv("COLUMNS", "100")
     return outcomes, asked
 
@@ -225,7 +225,7 @@ def test_a_proof_is_of_the_task_and_not_of_its_name(proofs, tmp_path):
         for task, setup in ((TASK, OTHER), (named, make_setup(named, "pytorch:eager"))):
             (need,) = needs([(task, setup)], store, quick=True)
             if need.certificate is None:
-                list(proving.prove([need], store, {TASK.data: tmp_path}, tmp_path, tmp_path))
+                list(certificates.prove([need], store, {TASK.data: tmp_path}, tmp_path, tmp_path))
             assert len(asked) == 1
             assert not Eligibility([store.certificate(need.key)]).proof(setup)
 
@@ -250,7 +250,7 @@ def test_a_run_takes_a_certificate_of_a_whole_training_where_there_is_one(proofs
         for reach, steps in ((WHOLE, 9375), (QUICK, 9375), (None, 9375)):
             (need,) = needs(setups, store, quick=True, reach=reach)
             if need.certificate is None:
-                list(proving.prove([need], store, data, tmp_path, tmp_path))
+                list(certificates.prove([need], store, data, tmp_path, tmp_path))
                 (need,) = needs(setups, store, quick=True, reach=reach)
             assert need.certificate.whole.steps == steps
             assert len(asked) == 1
@@ -263,7 +263,7 @@ def test_what_was_followed_over_its_first_steps_only_is_no_whole_training(proofs
     setups = [(task, make_setup(task, "reference:eager"))]
     with create(tmp_path) as store:
         quick = needs(setups, store, quick=True, reach=QUICK)
-        list(proving.prove(quick, store, {task.data: tmp_path}, tmp_path, tmp_path))
+        list(certificates.prove(quick, store, {task.data: tmp_path}, tmp_path, tmp_path))
         assert needs(setups, store, quick=True, reach=QUICK)[0].certificate
         assert needs(setups, store, quick=True, reach=WHOLE)[0].certificate is None
 

@@ -11,12 +11,13 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.certificates import ENDED, SUPPORTED, Finding, LongProof
+from harness.differences import FLOAT64_ROUNDING, Limits, nudged
 from harness.privacy import clean
-from harness.proof import proving, whole_training
-from harness.proof.certify import claim
-from harness.proof.examine import FEWEST_ROWS
-from harness.proof.messages import Proved
-from harness.proof.proving import proved_claims
+from harness.proof import certificates as proving
+from harness.proof import whole_training
+from harness.proof.certificates import claim, proved_claims
+from harness.proof.pool import Proved
+from harness.proof.prover import FEWEST_ROWS
 from harness.proof.whole_training import (
     CHECK,
     QUICK,
@@ -28,7 +29,6 @@ from harness.proof.whole_training import (
 )
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from harness.tolerances import FLOAT64_ROUNDING, Limits, nudged
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
 from tests.builders import make_setup

@@ -8,8 +8,7 @@ import numpy as np
 
 from harness.tasks import datasets
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.data import DOWNLOADED
-from harness.tasks.spec import Task
+from harness.tasks.spec import DOWNLOADED, Task
 
 SMALLER = {"mnist-wide": 16, "article-pytorch": 600}  # rows; the nets stay as they are
 TASKS = [

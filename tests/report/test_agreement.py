@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from harness.analysis.intervals import Interval
+from harness.analysis.stats import Interval
 from harness.report import format as fmt
 from harness.report.terminal import render
 from tests.report.reading import Page, markdown_tables, words

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.summary import summarise_run
-from harness.report.choices import DEPENDS, UNKNOWN, choices
-from harness.report.looks import Places
+from harness.report.advice_text import DEPENDS, UNKNOWN, choices
+from harness.report.style import Places
 from harness.report.terminal import render
 from tests.builders import (
     LABELS,

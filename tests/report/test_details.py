@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.intervals import Interval
 from harness.analysis.startup import BreakEven
-from harness.report.details import break_even
+from harness.analysis.stats import Interval
+from harness.report.sections import break_even
 
 
 def found(verdict, estimate, low, high):

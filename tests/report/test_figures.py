@@ -30,9 +30,9 @@ from harness.report.canvas import COARSE, FINE, Canvas
 from harness.report.chart import Dots, Mark
 from harness.report.charts import make_charts
 from harness.report.letters import SMALL, line_of, shortened, width
-from harness.report.looks import BAND, FAINT, GRID, INK, look
 from harness.report.pixels import png
 from harness.report.sketch import Scale, Sketch, Text
+from harness.report.style import BAND, FAINT, GRID, INK, look
 from harness.report.vectors import svg
 from tests.builders import (
     LABELS,

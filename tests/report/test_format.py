@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.intervals import Interval
+from harness.analysis.stats import Interval
 from harness.report import format as fmt
 
 

@@ -8,15 +8,15 @@ import re
 import pytest
 from rich.console import Console
 
-from harness.analysis.intervals import Interval
 from harness.analysis.noise import block_noise
+from harness.analysis.stats import Interval
 from harness.analysis.summary import summarise_run
+from harness.doctor.facts import Counted, watched
 from harness.records import Limits
 from harness.report.compose import make_content
 from harness.report.markdown import render_markdown
-from harness.report.qualities import _bounds
+from harness.report.proof_sections import _bounds
 from harness.report.terminal import INCREMENTAL, render
-from harness.runs.doctor.vitals import Counted, watched
 from tests.builders import LABELS, make_run, measured
 
 

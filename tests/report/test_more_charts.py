@@ -12,11 +12,11 @@ from harness.records import Limits
 from harness.report import figures
 from harness.report.chart import Curves
 from harness.report.charts import make_charts
-from harness.report.looks import FAINT, look
 from harness.report.panels import sketch, turned
+from harness.report.style import FAINT, look
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.costs import least_bytes
-from harness.tasks.vary import parse_settings, variants
+from harness.tasks.variants import parse_settings, variants
 from tests.builders import (
     TASK,
     certified,

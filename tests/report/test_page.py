@@ -9,7 +9,7 @@ import re
 import pytest
 
 from harness.report import format as fmt
-from harness.report.everything import everything
+from harness.report.sections import everything
 from harness.report.write import write_report
 from tests.builders import LABELS
 from tests.report.reading import Page
@@ -128,7 +128,7 @@ def test_every_cell_leads_to_its_samples(written, page, html):
 
 def test_too_many_samples_are_summed_up(monkeypatch, written):
     whole = everything(written.run, written.summary)
-    monkeypatch.setattr("harness.report.everything.MANY", 10)
+    monkeypatch.setattr("harness.report.sections.MANY", 10)
     short = everything(written.run, written.summary)
     texts = [it.raws[0].grid.rows[0][2].text for it in (whole, short)]
     times = [float(it) for it in texts[0].split()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.certificates import Certificate, Divergence, Finding, LongProof
-from harness.report.divergence import FLOOR, divergence_chart
-from harness.report.sameness import difference, sections
+from harness.report.charts import FLOOR, divergence_chart
+from harness.report.proof_sections import difference, sections
 from harness.report.write import write_report
 from tests.builders import LABELS, TASK, make_run, make_setup, measured
 from tests.report.reading import Page

@@ -12,22 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.analysis.deciding import blocks_for
+from harness.analysis.advice import blocks_for
 from harness.analysis.summary import summarise_run
 from harness.analysis.verdicts import evidence
 from harness.cells import LATENCY
 from harness.cli import app
+from harness.doctor.checks import examine
+from harness.doctor.facts import Facts, Watch
 from harness.gating import limits_of
-from harness.report.choices import UNDECIDED, choices
+from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
+from harness.report.check import SAID
 from harness.report.compose import facts, make_content
-from harness.report.gate import SAID
-from harness.report.looks import Places
-from harness.report.suggestions import QUIETER, to_decide, way
+from harness.report.style import Places
 from harness.report.terminal import render
 from harness.runs import plan
 from harness.runs.config import resolve
-from harness.runs.doctor.checkup import examine
-from harness.runs.doctor.vitals import Facts, Watch
 from harness.tasks.catalogue import CATALOGUE
 from tests.builders import LABELS, make_run, make_task, measured
 

@@ -11,7 +11,7 @@ from harness.analysis.summary import summarise
 from harness.report import panels
 from harness.report.chart import Chart, Curve, Curves, Dots, Mark
 from harness.report.charts import make_charts
-from harness.report.looks import look
+from harness.report.style import look
 from harness.report.svg import MARKERS, palette, picture, plot
 from tests.builders import LABELS, TASK, make_setup, measured
 from tests.report.reading import Page

@@ -10,8 +10,7 @@ from rich.console import Console
 from harness.analysis.summary import summarise_run
 from harness.cells import LATENCY
 from harness.records import Unavailable
-from harness.report.live import ratios_so_far
-from harness.report.terminal import render
+from harness.report.terminal import ratios_so_far, render
 from tests.builders import (
     ERROR_TASK,
     MANY_LABELS,

@@ -13,8 +13,7 @@ from markdown_it import MarkdownIt
 from harness.analysis.summary import summarise_run
 from harness.cells import PHASES
 from harness.report.exports import FORMATS, schemas, written
-from harness.report.table import results_csv
-from harness.report.tidy import FRAMES, kind, tidy
+from harness.report.frames import FRAMES, kind, results_csv, tidy
 from tests.builders import TASK, make_failure, make_record, make_run, make_setup, measured
 from tests.report.reading import markdown_tables
 

@@ -6,7 +6,7 @@ import pytest
 
 from harness.analysis.summary import summarise_run
 from harness.records import Limits
-from harness.report import idioms, noise, settings
+from harness.report import noise_sections, sections
 from harness.report.compose import make_content
 from tests.builders import LABELS, TASK, make_run, make_setup, measured
 
@@ -30,13 +30,13 @@ def with_twin(**fields):
 
 def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
     summary = summarise_run(make_run(with_twin()))
-    floors, *_ = noise.sections(summary, "all blocks done")
+    floors, *_ = noise_sections.sections(summary, "all blocks done")
     assert [row[0].text for row in floors.grid.rows] == ["train", "predict"]
     assert {row[1].text for row in floors.grid.rows} == {"pytorch:eager"}
     assert all(row[3].text.startswith("± ") for row in floors.grid.rows)
     assert floors.lead == "No setup differs from itself."
     assert "again" not in str([row.cell.setup.label for it in summary.tables for row in it.rows])
-    assert "pytorch:eager against itself" in noise.fact(summary.noise)
+    assert "pytorch:eager against itself" in noise_sections.fact(summary.noise)
 
 
 def test_a_table_says_of_which_ratios_only_the_direction_is_known():
@@ -63,7 +63,7 @@ def test_the_method_says_how_processes_began():
 
 def test_without_a_twin_there_is_no_noise_floor():
     summary = summarise_run(make_run(measured()))
-    assert noise.fact(summary.noise) == ""
+    assert noise_sections.fact(summary.noise) == ""
     facts = dict(make_content(make_run(measured()), summary).facts)
     assert "Noise floor" not in facts
     assert facts["Sameness"] == "3 setups proven against the float64 reference"
@@ -93,7 +93,7 @@ def test_noisy_blocks_are_named():
         )
         for it in measured()
     ]
-    (blocks, *_) = noise.sections(summarise_run(make_run(records)), "all blocks done")
+    (blocks, *_) = noise_sections.sections(summarise_run(make_run(records)), "all blocks done")
     assert blocks.lead == "1 of 9 blocks was noisy."
     assert [row[0].text for row in blocks.grid.rows if row[-1].text] == ["2"]
 
@@ -146,7 +146,7 @@ def test_settings_stand_side_by_side_with_differences_marked():
         *told(measured(labels=LABELS[:1]), onednn=True),
         *told(measured(labels=LABELS[1:2]), onednn=False),
     ]
-    (section,) = settings.sections(make_run(records))
+    (section,) = sections.sections(make_run(records))
     rows = {row[0].text: [it.text for it in row[1:4]] for row in section.grid.rows}
     assert rows["threads"] == ["1", "1", "yes"]
     assert rows["onednn"] == ["yes", "no", "differs"]
@@ -161,7 +161,7 @@ def test_settings_that_break_the_ranking_are_named(name):
         *told(measured(labels=LABELS[1:2]), **{name: other}),
     ]
     run = make_run(records)
-    (section,) = settings.sections(run)
+    (section,) = sections.sections(run)
     assert section.lead == f"They differ in what must agree: {name}."
     assert {it.verdict for table in summarise_run(run).tables for it in table.pairs} == {
         "not ranked"
@@ -174,7 +174,7 @@ def test_what_idiom_gains_is_a_ratio_of_its_own():
         for it in measured(labels=LABELS[:1], blocks=9, seed=3)
     ]
     summary = summarise_run(make_run([*measured(blocks=9), *own]), {"pytorch": "eager"})
-    shown = idioms.gain_sections(summary.idioms)
+    shown = sections.gain_sections(summary.idioms)
     assert [it.phase for it in shown] == ["train", "predict"]
     assert [it.text for it in shown[0].grid.rows[0][:2]] == ["pytorch:compile", "pytorch:eager"]
     lanes = {(it.lane, len(it.rows)) for it in summary.tables}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise_run
 from harness.records import Growth, Usage
-from harness.report import noise, terminal
+from harness.report import noise_sections, terminal
 from tests.builders import LABELS, make_run, measured
 
 QUIET = Usage(turns=100, turn_seconds=5.0, between_seconds=20.0, between_cpu_seconds=0.02)
@@ -29,7 +29,7 @@ def shown(**usage):
     summary = summarise_run(run)
     output = io.StringIO()
     terminal.render(run, summary, Console(file=output, width=200))
-    section = [it for it in noise.sections(summary, "") if it.anchor.startswith("usage")]
+    section = [it for it in noise_sections.sections(summary, "") if it.anchor.startswith("usage")]
     return section, output.getvalue()
 
 

@@ -17,7 +17,7 @@ from harness.analysis.summary import summarise
 from harness.records import Memory, Unavailable
 from harness.report.compose import machine
 from harness.report.document import RUN_SCHEMA_VERSION, run_schema
-from harness.report.table import COLUMNS, TRAINING_COLUMNS, results_csv, trainings_csv
+from harness.report.frames import COLUMNS, TRAINING_COLUMNS, results_csv, trainings_csv
 from harness.report.write import write_report
 from tests.builders import (
     ERROR_TASK,

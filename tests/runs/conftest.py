@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import impls
-from harness.tasks.data import Known
 from harness.tasks.datasets import load, write_staged
+from harness.tasks.spec import Known
 
 OURS = Path(__file__).parents[1] / "impls"
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from harness.analysis.contention import disturbances
-from harness.runs.cgroups import cores, usable
 from harness.runs.config import resolve
 from harness.runs.contention import QuietWait, Watcher, used
+from harness.runs.machine import cores, usable
 from harness.runs.store import open_existing
 from tests.test_cli import harness
 

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from harness import running, showing
 from harness.errors import ReportError, StoreError, UsageError
-from harness.runs import reading, runner
-from harness.runs.present import StoreGone
-from harness.runs.resuming import finished_blocks
-from harness.runs.store import FILE, create, open_existing
+from harness.runs import runner
+from harness.runs import store as reading
+from harness.runs.plan import finished_blocks
+from harness.runs.store import FILE, StoreGone, create, open_existing
 from tests.builders import make_run, measured
 from tests.fakes import TASK, FakeWorker
 from tests.runs.test_resuming import Clock, go

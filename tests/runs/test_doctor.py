@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.doctor import facts as probes
+from harness.doctor import facts as sensors
+from harness.doctor.checks import CHECKS, LEVELS, collect, examine, scatter
+from harness.doctor.facts import Busy, Counted, Facts, Watch, watched
 from harness.doctoring import sentence, show
-from harness.runs.cgroups import cores, usable
-from harness.runs.doctor import probes, sensors
-from harness.runs.doctor.checkup import CHECKS, collect, examine
-from harness.runs.doctor.moment import scatter
-from harness.runs.doctor.said import LEVELS
-from harness.runs.doctor.vitals import Busy, Counted, Facts, Watch, watched
+from harness.runs.machine import cores, usable
 from impls.pytorch.compiler import without_compiler
 from tests.test_cli import harness
 

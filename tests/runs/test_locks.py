@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.runs import locks
-from harness.runs.locks import Held, held, machine_lock, measuring_alone
+from harness.runs import files
+from harness.runs.files import Held, held, machine_lock, measuring_alone
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
 from tests.test_cli import ROOT
@@ -25,7 +25,7 @@ import os, sys, time
 from pathlib import Path
 from harness.errors import UsageError
 from harness.runs import store as stores
-from harness.runs.locks import measuring_alone
+from harness.runs.files import measuring_alone
 from harness.runs.runner import measuring
 
 def tell(line):
@@ -116,7 +116,7 @@ def test_a_lock_is_waited_for_as_long_as_asked(tmp_path):
     "content", [b"", b"\xff", b"{", b"[]", b'{"process": "x"}', b'{"process": -1}', b"9" * 99]
 )
 def test_a_holder_that_cannot_be_read_is_nobody_in_particular(tmp_path, monkeypatch, content):
-    monkeypatch.setattr(locks, "NAMED_SECONDS", 0.01)
+    monkeypatch.setattr(files, "NAMED_SECONDS", 0.01)
     with held(tmp_path / "lock"):
         (tmp_path / "lock").write_bytes(content)
         with pytest.raises(Held, match="does not say which"), held(tmp_path / "lock"):
@@ -135,7 +135,7 @@ def test_a_link_is_no_lock(tmp_path, monkeypatch):
 
 
 def note(path: Path) -> None:
-    path.write_text(json.dumps(dict.fromkeys(locks.NOTE, 0)))
+    path.write_text(json.dumps(dict.fromkeys(files.NOTE, 0)))
 
 
 NO_LOCKS = {
@@ -177,7 +177,7 @@ def test_what_a_holder_left_behind_is_a_lock(tmp_path, content):
 
 def test_the_lock_of_the_machine_is_one_for_all_its_users(monkeypatch, tmp_path):
     monkeypatch.delenv("SAMESTEP_LOCK")
-    monkeypatch.setattr(locks.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
     assert machine_lock() == tmp_path / "samestep.lock"
     with measuring_alone():
         assert (machine_lock().stat().st_mode & 0o777) == 0o666

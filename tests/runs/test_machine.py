@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.proof.certify import versions_of
+from harness.proof.certificates import versions_of
 from harness.runs import machine
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.compare import entries
+from harness.analysis.pairs import entries
 from harness.analysis.summary import summarise_run
 from harness.errors import NotComparable, UsageError
 from harness.runs.merge import Part, merge_runs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.compare import entries, pair_of
+from harness.analysis.pairs import entries, pair_of
 from harness.runs.block import run_block
-from harness.runs.stems import Stems
+from harness.runs.engines import Stems
 from tests.builders import make_task
 from tests.fakes import Ledger, block, setup
 

@@ -10,8 +10,8 @@ from harness import running
 from harness.errors import UsageError
 from harness.runs import machine, runner
 from harness.runs.block import run_block
+from harness.runs.plan import RETRIED, finished_blocks, refuse_changed
 from harness.runs.process import WorkerFailed
-from harness.runs.resuming import RETRIED, finished_blocks, refuse_changed
 from harness.runs.store import create
 from tests.fakes import TASK, FakeWorker
 from tests.runs.test_runner import FakeEngine, Quiet, plan

@@ -14,11 +14,9 @@ from harness.runs import runner
 from harness.runs.block import Block, run_block
 from harness.runs.config import resolve
 from harness.runs.contention import QuietWait
-from harness.runs.plan import Arena, Plan
-from harness.runs.resuming import finished_blocks
+from harness.runs.plan import Arena, Plan, finished_blocks
 from harness.runs.store import create
-from harness.tasks.data import Known, Teacher
-from harness.tasks.spec import Task
+from harness.tasks.spec import Known, Task, Teacher
 from harness.worker.messages import Sampled
 from tests.builders import certified
 from tests.fakes import TASK, FakeWorker, setup

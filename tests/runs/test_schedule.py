@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.verdicts import least_blocks_for
+from harness.analysis.stats import least_blocks_for
 from harness.records import Sample
 from harness.runs.config import resolve
 from harness.runs.plan import Arena, Plan

@@ -14,11 +14,10 @@ import pytest
 from harness.cells import Setup
 from harness.frameworks import frameworks, version
 from harness.runs.config import resolve
-from harness.runs.engines import LocalEngine
+from harness.runs.engines import ForkedWorker, LocalEngine, Stems
 from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
 from harness.runs.schedule import Slot
-from harness.runs.stems import ForkedWorker, Stems
 from harness.worker.messages import Load, Prepare
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
@@ -43,7 +42,7 @@ def stems():
     return [
         it
         for it in psutil.Process().children(recursive=True)
-        if it.status() != psutil.STATUS_ZOMBIE and "harness.worker.stem" in it.cmdline()
+        if it.status() != psutil.STATUS_ZOMBIE and "harness.worker.fork_server" in it.cmdline()
     ]
 
 

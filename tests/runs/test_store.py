@@ -23,7 +23,7 @@ from harness.records import RunInfo
 from harness.runs import schema
 from harness.runs import store as stores
 from harness.runs.block import run_block
-from harness.runs.resuming import finished_blocks
+from harness.runs.plan import finished_blocks
 from harness.runs.runner import measuring
 from tests.fakes import TASK, FakeWorker, Ledger, block, setup
 

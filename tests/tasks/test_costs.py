@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from harness.cells import PHASES
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.costs import Product, flops, least_bytes, only_predicting, products, rows_of
-from harness.tasks.data import Teacher
-from harness.tasks.optimizers import SGD, Adam
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import SGD, Adam, Model, Task, Teacher
 from harness.tasks.start import make_start
 
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.tasks import datasets, embedded, images, teacher
-from harness.tasks.data import DOWNLOADED, KNOWN, Known, Teacher
+from harness.tasks import datasets
+from harness.tasks import datasets as embedded
+from harness.tasks import datasets as teacher
+from harness.tasks import mnist as images
 from harness.tasks.datasets import (
     Arrays,
     data_directory,
@@ -23,8 +25,8 @@ from harness.tasks.datasets import (
     open_staged,
     write_staged,
 )
-from harness.tasks.idx import TruncatedError, content_sum, header
-from harness.tasks.images import File
+from harness.tasks.mnist import File, TruncatedError, content_sum, header
+from harness.tasks.spec import DOWNLOADED, KNOWN, Known, Teacher
 
 EMBEDDED = sorted(set(KNOWN) - set(DOWNLOADED))
 NOWHERE = Path("nowhere")

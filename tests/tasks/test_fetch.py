@@ -15,8 +15,7 @@ from filelock import FileLock
 from harness.errors import DataError, UsageError
 from harness.tasks import fetch as fetching
 from harness.tasks.fetch import SOURCES, Source, fetch, verify
-from harness.tasks.idx import content_sum, header, read_idx
-from harness.tasks.images import File
+from harness.tasks.mnist import File, content_sum, header, read_idx
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (300, 28, 28), np.uint8)  # larger than the chunks of a download

@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.tasks.files import MAX_BYTES, read_task_file, read_toml
-from harness.tasks.optimizers import SGD
+from harness.tasks.spec import SGD
+from harness.tasks.variants import MAX_BYTES, read_task_file, read_toml
 
 GOOD = """\
 [[task]]
@@ -47,7 +47,7 @@ def test_a_good_file(path):
 
 
 def test_the_example_in_the_documentation_is_valid(path):
-    import harness.tasks.files as module
+    import harness.tasks.variants as module
 
     tasks, error = attempt(path, module.__doc__.partition("\n\n")[2])
     assert error is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from harness.errors import DataError
-from harness.tasks.idx import MAX_ELEMENTS, TruncatedError, content_sum, header, read_idx
+from harness.tasks.mnist import MAX_ELEMENTS, TruncatedError, content_sum, header, read_idx
 
 SMALL = arrays(np.uint8, array_shapes(max_dims=4, max_side=6))
 

@@ -8,9 +8,18 @@ from pydantic import ValidationError
 from harness.errors import first_problem
 from harness.tasks.catalogue import CATALOGUE, TASKS
 from harness.tasks.costs import flops, predict_flops, train_flops
-from harness.tasks.data import DOWNLOADED, KNOWN, Known, Teacher
-from harness.tasks.optimizers import SGD, Adam, AdamW, RMSprop
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import (
+    DOWNLOADED,
+    KNOWN,
+    SGD,
+    Adam,
+    AdamW,
+    Known,
+    Model,
+    RMSprop,
+    Task,
+    Teacher,
+)
 
 TEACHER = {
     "name": "mine",

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tasks.data import Teacher
-from harness.tasks.optimizers import SGD
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import SGD, Model, Task, Teacher
 from harness.tasks.start import make_start
 
 SEEDS = st.integers(0, 2**70)
@@ -131,7 +129,7 @@ def test_weights_and_order_do_not_move_each_other():
 
 def test_weights_and_inputs_of_one_seed_are_strangers():
     """A student that began as its teacher, or as its data, would be no test."""
-    from harness.tasks.teacher import draw
+    from harness.tasks.datasets import draw
 
     task = make_task()
     inputs = draw(task.data)[0]

@@ -6,10 +6,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.data import Teacher
-from harness.tasks.optimizers import SGD, RMSprop
-from harness.tasks.spec import Model, Task
-from harness.tasks.vary import (
+from harness.tasks.spec import SGD, Model, RMSprop, Task, Teacher
+from harness.tasks.variants import (
     KEYS,
     OPTIMIZERS,
     described,

@@ -10,16 +10,13 @@ import pytest
 from benchmarks.studies.busy import strangers
 from harness.adapter import Options
 from harness.cells import PHASES, THROUGHPUT, Setup
-from harness.tasks.data import Teacher
 from harness.tasks.datasets import load
-from harness.tasks.optimizers import Adam
-from harness.tasks.spec import Model, Task
+from harness.tasks.spec import Adam, Model, Task, Teacher
 from harness.tasks.start import make_start
 from harness.worker.checks import Checks
 from harness.worker.loops import make_loops
-from harness.worker.measure import PhaseRun
+from harness.worker.measure import PhaseRun, Training
 from harness.worker.messages import Load
-from harness.worker.training import Training
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
 

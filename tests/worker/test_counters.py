@@ -10,16 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from harness.worker import counters
-from harness.worker.counters import (
-    PeakRSS,
-    Watch,
-    _ranges,
-    allowed_cores,
-    load,
-    others_work,
-)
+from harness.worker import system
 from harness.worker.measure import settle
+from harness.worker.system import PeakRSS, Watch, _ranges, allowed_cores, load, others_work
 
 
 def test_counters_grow_with_work():
@@ -45,7 +38,7 @@ def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not(
     tmp_path, monkeypatch, told
 ):
     if not told:
-        monkeypatch.setattr(counters, "PROC", tmp_path)
+        monkeypatch.setattr(system, "PROC", tmp_path)
     ends, begun = threading.Event(), threading.Event()
 
     def waits():
@@ -78,7 +71,7 @@ def test_a_thread_that_works_is_seen_while_it_does_and_one_that_waits_is_not(
     [("7 (pool) R 1", True), ("7 (pool) S 1", False), ("7 (a) R (b) S 1", False), ("", False)],
 )
 def test_the_name_of_a_thread_is_not_taken_for_its_state(tmp_path, monkeypatch, line, works):
-    monkeypatch.setattr(counters, "PROC", tmp_path)
+    monkeypatch.setattr(system, "PROC", tmp_path)
     thread = tmp_path / "self" / "task" / "7"
     thread.mkdir(parents=True)
     assert not others_work()  # it ended between two looks
@@ -114,8 +107,8 @@ def test_cores_are_told_as_ranges():
 
 
 def test_steal_and_pressure_are_those_of_the_stretch(tmp_path, monkeypatch):
-    monkeypatch.setattr(counters, "PROC", tmp_path)
-    monkeypatch.setattr(counters.os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(system, "PROC", tmp_path)
+    monkeypatch.setattr(system.os, "sysconf", lambda name: 100)
     machine(tmp_path, 250, 6_111_818)
     watch = Watch()
     machine(tmp_path, 263, 6_361_818)
@@ -126,7 +119,7 @@ def test_steal_and_pressure_are_those_of_the_stretch(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "some avg10=0.00", "some total=many"])
 def test_what_is_not_told_is_unknown_not_zero(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(counters, "PROC", tmp_path)
+    monkeypatch.setattr(system, "PROC", tmp_path)
     (tmp_path / "pressure").mkdir()
     (tmp_path / "pressure" / "cpu").write_text(text)
     spent = Watch().spent()
@@ -141,7 +134,7 @@ def test_the_load_is_told_or_unknown(monkeypatch):
     def refuses():
         raise OSError
 
-    monkeypatch.setattr(counters.os, "getloadavg", refuses)
+    monkeypatch.setattr(system.os, "getloadavg", refuses)
     assert load() is None
 
 
@@ -181,7 +174,7 @@ def test_what_stayed_from_the_first_stretch_counts_in_the_second():
 
 
 def test_a_mark_that_cannot_be_reset_is_unknown_not_zero(tmp_path, monkeypatch):
-    monkeypatch.setattr(counters, "PROC", tmp_path)
+    monkeypatch.setattr(system, "PROC", tmp_path)
     peak = PeakRSS()
     peak.open()
     peak.close()

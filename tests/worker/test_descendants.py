@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from harness.worker import descendants
+from harness.worker import system
 
 BURN = "import time\nwhile time.process_time() < 0.05: pass\n"
 ESCAPE = """
@@ -47,21 +47,21 @@ def busy():
 
 
 def test_a_child_counts_while_it_works_and_when_it_has_ended(busy):
-    before = descendants.cpu_of_descendants()
+    before = system.cpu_of_descendants()
     subprocess.run([sys.executable, "-c", BURN], check=True)
-    assert descendants.cpu_of_descendants() - before >= 0.05
-    assert busy.pid in descendants.descendants()
-    assert descendants.resident() > descendants.resident_of_descendants() > 1e6
+    assert system.cpu_of_descendants() - before >= 0.05
+    assert busy.pid in system.descendants()
+    assert system.resident() > system.resident_of_descendants() > 1e6
     late = time.monotonic() + 30
-    while not descendants.any_works() and time.monotonic() < late:
+    while not system.any_works() and time.monotonic() < late:
         pass
-    assert descendants.any_works()
-    started = descendants.still_running()
+    assert system.any_works()
+    started = system.still_running()
     busy.kill()
     late = time.monotonic() + 30
-    while descendants.still_running() == started and time.monotonic() < late:
+    while system.still_running() == started and time.monotonic() < late:
         time.sleep(0.001)
-    assert descendants.still_running() == started - 1
+    assert system.still_running() == started - 1
 
 
 @pytest.mark.parametrize("ending", ["by itself", "all", "by another"])
@@ -73,8 +73,8 @@ def test_a_process_that_left_its_group_is_found_and_ended(ending):
     assert escaped in found
     assert os.getpgid(escaped) != os.getpgid(worker.pid)
     if ending == "by another":
-        assert escaped in descendants.descendants(worker.pid)
-        descendants.end_descendants(worker.pid)
+        assert escaped in system.descendants(worker.pid)
+        system.end_descendants(worker.pid)
     worker.communicate("all" if ending == "all" else "")
     assert worker.returncode == 0
     assert _ended(escaped)

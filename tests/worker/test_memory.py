@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.runs.config import parse_bytes, resolve
-from harness.worker.memory import ran_out, tells_of_it
+from harness.worker.system import ran_out, tells_of_it
 from tests.test_cli import ROOT
 
 
@@ -64,7 +64,7 @@ def test_openblas_and_the_c_library_say_it_before_they_die():
 def test_the_limit_counts_what_is_written_and_can_be_lifted():
     code = (
         "import mmap\n"
-        "from harness.worker.memory import lift_limit, limit_memory\n"
+        "from harness.worker.system import lift_limit, limit_memory\n"
         "limit_memory(100_000_000)\n"
         "try: bytearray(200_000_000); raise SystemExit(1)\n"
         "except MemoryError: pass\n"

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from harness.worker import demand, usage
+from harness.worker import usage
+from harness.worker import usage as demand
 from harness.worker.loops import StepLoop
 from harness.worker.measure import PhaseRun, settle
 from harness.worker.usage import PATIENT_TURNS, SHORT_LIMIT, UsageCount

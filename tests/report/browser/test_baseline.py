@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.compare import entries, pair_of
+from harness.analysis.pairs import entries, pair_of
 from harness.analysis.verdicts import judged
 from harness.report import format as fmt
 from tests.builders import MANY_LABELS

@@ -1,0 +1,318 @@
+"""How near a cell comes to what its device can do, and how much of a step is framework.
+
+What no device could do was not done: it bars a setup from the ranking. The yardstick is never its
+own. It is the best large product of other frameworks and of plain NumPy in any worker of the arena,
+and the shortest bare products of a step, less what their calls cost. So a step that is compiled as
+a whole, where dispatch is all that a small batch costs, lies within it.
+
+The distribution of single iterations: percentiles of each block, and their intervals.
+
+Memory of one cell: kinds that are never mixed, beside the least that the mathematics needs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from harness.analysis.pairs import Blocks, Entry
+from harness.analysis.stats import Interval, median_interval
+from harness.cells import Cell, Phase, Setup
+from harness.certificates import Certificate
+from harness.records import Limits, Memory, Record
+from harness.tasks.costs import flops, least_bytes
+from harness.tasks.spec import Frozen, Task
+
+PEAK_MARGIN = 2.0
+"""NumPy's best large product, by CPU time and in twelve processes on a machine with a load of 15,
+came to 58 to 79 GFLOP/s; in float32 no library of one core's is known to be twice as fast."""
+PRODUCTS_MARGIN = 4.0
+"""Bare products of a small step, less their calls, scattered by a factor of 2, and a library for
+small products may need half of the time of another."""
+
+
+class Peak(Frozen):
+    """What the device of an arena reaches in one large matrix product, in FLOP/s.
+
+    Every worker multiplies in its own framework; `setup` is the one whose median over blocks is
+    the largest, `flops` is that median, and `by_block` its rates.
+    """
+
+    setup: Setup
+    flops: Interval
+    by_block: dict[int, float]
+
+
+class Efficiency(Frozen):
+    """Shares and multiples of one cell, each with its interval over blocks.
+
+    `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
+    peak of the device in the same block: 1 would be a device that never waits. `products` is the
+    time of the step's bare matrix products in the cell's own framework, each called by itself;
+    `over_products` is the step's time ÷ that. It may lie below 1, and two frameworks' do not
+    compare: each product costs a dispatch, which a step that is compiled as a whole does without.
+    Only blocks in which both were measured count. None where there is no such block, with the
+    reason in `reason`.
+    """
+
+    of_peak: Interval | None
+    over_products: Interval | None
+    reason: str = ""
+    products: Interval | None = None
+
+
+def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
+    """The best of the setups of one arena; None where no worker measured a peak."""
+    peaks = [
+        Peak(setup=setup, flops=median_interval(list(rates.values())), by_block=rates)
+        for setup, blocks in setups.items()
+        if (rates := _peaks(blocks))
+    ]
+    return max(peaks, key=lambda it: it.flops.estimate, default=None)
+
+
+def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
+    """One cell against its device."""
+    measured = {} if peak is None else peak.by_block
+    work = flops(task, phase)
+    of_peak, over_products, bare = [], [], []
+    for block, times in entry.steps[phase].items():
+        record, step = entry.blocks[block], statistics.median(times.values())
+        if block in measured:
+            of_peak.append(work / step / measured[block])
+        if record.limits and (products := record.limits.product_seconds.get(phase)):
+            over_products.append(step / products)
+            bare.append(products)
+    reasons = []
+    if not of_peak:
+        reasons.append("the peak of the device was not measured")
+    if not over_products:
+        reasons.append("the bare matrix products were not measured")
+    return Efficiency(
+        of_peak=median_interval(of_peak) if of_peak else None,
+        over_products=median_interval(over_products) if over_products else None,
+        reason="; ".join(reasons),
+        products=median_interval(bare) if bare else None,
+    )
+
+
+def _peaks(blocks: Blocks) -> dict[int, float]:
+    return {
+        block: it.limits.peak_flops
+        for block, it in blocks.items()
+        if it.limits and it.limits.peak_flops
+    }
+
+
+def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:
+    """Which setups of one arena did what its device cannot do, and what that was."""
+    timed = list(entries)
+    found = {}
+    for it in timed:
+        limits = list(_of_others(it, timed))
+        told = [why for phase in it.steps if (why := _too_fast(task, phase, it, limits))]
+        if told:
+            found[it.setup] = f"impossible: {'; '.join(told)}"
+    return found
+
+
+def _of_others(entry: Entry, entries: Iterable[Entry]) -> Iterator[Limits]:
+    """What other frameworks reached, and NumPy in any worker."""
+    for other in entries:
+        for record in other.records:
+            if record.limits and other.setup.framework != entry.setup.framework:
+                yield record.limits
+            if record.limits and record.limits.plain:
+                yield record.limits.plain
+
+
+def _too_fast(task: Task, phase: Phase, entry: Entry, limits: Iterable[Limits]) -> str:
+    """By the slow end of the step's interval, or of its range where there is none."""
+    if not entry.steps[phase]:
+        return ""
+    step = median_interval([*entry.steady[phase].values()])
+    slow = step.high or step.most or step.estimate
+    peak = max((it.peak_flops for it in limits if it.peak_flops), default=None)
+    if peak and (times := flops(task, phase) / slow / peak) > PEAK_MARGIN:
+        return f"{phase} at {times:.3g} × the device's peak"
+    arithmetic = [
+        it.product_seconds[phase] - it.dispatch_seconds[phase]
+        for it in limits
+        if phase in it.product_seconds and phase in it.dispatch_seconds
+    ]
+    if arithmetic and slow * PRODUCTS_MARGIN < min(arithmetic):
+        return f"a {phase} step in {slow / min(arithmetic):.2g} × the time of its bare products"
+    return ""
+
+
+PERCENTILES = (50, 95, 99)
+
+
+class Latency(Frozen):
+    """Seconds of single iterations of one cell of a latency phase.
+
+    `p50`, `p95` and `p99` are medians over blocks of that block's percentile, with intervals; None
+    where no block has enough readings for it, with the reason in `reason`. `maximum` is the
+    largest reading seen in any block: it has no interval, and grows with the number of readings.
+    `readings` is the number of readings of all blocks together.
+    """
+
+    readings: int
+    blocks: int
+    p50: Interval | None
+    p95: Interval | None
+    p99: Interval | None
+    maximum: float
+    reason: str = ""
+
+
+def latency(blocks: Blocks, phase: Phase) -> Latency | None:
+    """The cell's distribution, or None where no block kept single readings."""
+    per_block = [it for record in blocks.values() if (it := readings(record, phase))]
+    if not per_block:
+        return None
+    percentiles = {share: _over_blocks(per_block, share) for share in PERCENTILES}
+    return Latency(
+        readings=sum(map(len, per_block)),
+        blocks=len(per_block),
+        p50=percentiles[50],
+        p95=percentiles[95],
+        p99=percentiles[99],
+        maximum=max(it[-1] for it in per_block),
+        reason="; ".join(_shortage(it) for it in PERCENTILES if percentiles[it] is None),
+    )
+
+
+def readings(record: Record, phase: Phase) -> list[float]:
+    """All single readings of one trial, sorted, in seconds."""
+    measured = record.phase(phase)
+    return sorted(it for sample in measured.samples for it in sample.readings) if measured else []
+
+
+def percentile(ordered: Sequence[float], share: int) -> float:
+    """The smallest reading that at least `share` percent of them do not exceed.
+
+    A reading that was taken, never a mean of two (definition 1 of Hyndman & Fan 1996).
+    """
+    return ordered[math.ceil(share * len(ordered) / 100) - 1]
+
+
+def needed(share: int) -> int:
+    """Readings without which a percentile is no more than the maximum: 100 for the 99th."""
+    return math.ceil(100 / (100 - share))
+
+
+def _over_blocks(per_block: Sequence[Sequence[float]], share: int) -> Interval | None:
+    values = [percentile(it, share) for it in per_block if len(it) >= needed(share)]
+    return median_interval(values) if values else None
+
+
+def _shortage(share: int) -> str:
+    return f"no block has the {needed(share)} readings that p{share} needs"
+
+
+UNCOUNTED = "the counter reads 0, so it does not count"
+
+
+class Amount(Frozen):
+    """Bytes, as the median of `n` counts, the least and the most of them.
+
+    All are None where nothing was counted, with the reason in `reason`; never zero for that.
+    """
+
+    bytes: int | None
+    low: int | None = None
+    high: int | None = None
+    n: int = 0
+    reason: str = ""
+
+
+class MemoryPeaks(Frozen):
+    """Peaks of one cell, in bytes. Two kinds are never compared with one another.
+
+    `incremental_rss` is the growth of resident memory over the phase's first calls and warm-up,
+    code pages included; `total_rss` is all of the process; `logical` is the framework's own
+    account of its tensors, from the proof's untimed process; `device_allocated` and
+    `device_reserved` are the framework's count of device memory. `least` is what the mathematics
+    needs: weights, slots, gradients, one batch, the activations that the gradients need.
+    """
+
+    incremental_rss: Amount
+    total_rss: Amount
+    logical: Amount
+    device_allocated: Amount
+    device_reserved: Amount
+    least: int
+
+    @property
+    def logical_over_least(self) -> float | None:
+        """How many times the least the framework's own account comes to."""
+        return None if self.logical.bytes is None else self.logical.bytes / self.least
+
+
+MemoryKind = Literal["total_rss", "device_allocated"]
+"""Two kinds of `MemoryPeaks`."""
+
+
+def scarce(device: str, peaks: Iterable[MemoryPeaks]) -> MemoryKind:
+    """The kind of memory that setups on one device run short of.
+
+    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
+    of the whole process: all that the machine must have.
+    """
+    counted = device != "cpu" and all(it.device_allocated.bytes for it in peaks)
+    return "device_allocated" if counted else "total_rss"
+
+
+def memory_peaks(
+    task: Task, cell: Cell, blocks: Blocks, certificate: Certificate | None
+) -> MemoryPeaks:
+    """All peaks of one cell; `certificate` is its setup's, where it has one."""
+    phases = [it for record in blocks.values() if (it := record.phase(cell.phase))]
+    counted = [it.memory for it in phases if it.memory]
+    no_mark = "the kernel's high-water mark could not be reset or read"
+    device = (
+        "runs on the CPU"
+        if cell.setup.processor == "cpu"
+        else "the framework keeps no such count for this device"
+    )
+    return MemoryPeaks(
+        incremental_rss=_amount(counted, lambda it: it.incremental_peak_rss, no_mark, zero=True),
+        total_rss=_amount(counted, lambda it: it.total_peak_rss, no_mark),
+        logical=_logical(cell, certificate),
+        device_allocated=_amount(counted, lambda it: it.device_peak_allocated, device),
+        device_reserved=_amount(counted, lambda it: it.device_peak_reserved, device),
+        least=least_bytes(task, cell.phase, cell.setup.dtype),
+    )
+
+
+def _amount(
+    memories: Sequence[Memory],
+    count: Callable[[Memory], int | None],
+    reason: str,
+    *,
+    zero: bool = False,
+) -> Amount:
+    """The median of what was counted. Only a growth can be `zero`: all else holds the weights."""
+    values = [it for memory in memories if (it := count(memory)) is not None]
+    counts = [it for it in values if it or zero]
+    if not counts:
+        return Amount(bytes=None, reason=UNCOUNTED if values else reason)
+    return Amount(
+        bytes=round(statistics.median(counts)), low=min(counts), high=max(counts), n=len(counts)
+    )
+
+
+def _logical(cell: Cell, certificate: Certificate | None) -> Amount:
+    if certificate is None:
+        return Amount(bytes=None, reason="this setup has no certificate")
+    if cell.phase not in certificate.logical_peak:
+        return Amount(bytes=None, reason="the proof did not look at this phase")
+    peak = certificate.logical_peak[cell.phase]
+    if peak is None:
+        return Amount(bytes=None, reason="the framework keeps no account of its tensors")
+    if peak == 0:
+        return Amount(bytes=None, reason=UNCOUNTED)
+    return Amount(bytes=peak, low=peak, high=peak, n=1)

@@ -1,0 +1,254 @@
+"""Where a series of runs changes its level: binary segmentation, as of a warm-up's readings.
+
+Unlike these, runs are independent, and a level may come back. So the noise is estimated from the
+differences of neighbours, of which a few steps move only a few.
+
+Where a steady state begins, and whether it lasts. Nothing is removed: what is found is said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.pairs import Entry, Steps
+from harness.analysis.stats import Interval, median_interval
+from harness.cells import Phase
+from harness.tasks.spec import Frozen
+
+NORMAL = statistics.NormalDist().inv_cdf(0.75)
+"""The median of the absolute value of a standard normal variable."""
+LEAST_RUNS = 8
+"""Points without which nothing is said, of the whole and of every part that is split again."""
+
+
+class Change(Frozen):
+    """From the point at `place` (from 0) on, the level is `factor` times what it was before."""
+
+    place: int
+    factor: float
+
+
+def changes(values: Sequence[float]) -> tuple[Change, ...]:
+    """Every change of level of a series of positive values, in order (Scott & Knott 1974)."""
+    logs = [math.log(it) for it in values]
+    places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
+    levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]
+    return tuple(
+        Change(place=place, factor=math.exp(after - before))
+        for place, before, after in zip(places[1:-1], levels, levels[1:], strict=False)
+    )
+
+
+def _places(logs: Sequence[float], first: int, variance: float) -> list[int]:
+    if len(logs) < LEAST_RUNS or not (place := split(np.asarray(logs), variance)):
+        return []
+    before, after = logs[:place], logs[place:]
+    return [
+        *_places(before, first, variance),
+        first + place,
+        *_places(after, first + place, variance),
+    ]
+
+
+def _variance(logs: Sequence[float]) -> float:
+    """Of independent noise, from the median of the absolute differences of neighbours."""
+    differences = [abs(one - other) for one, other in itertools.pairwise(logs)]
+    return (statistics.median(differences) / NORMAL) ** 2 / 2 if differences else 0.0
+
+
+Vector = NDArray[np.float64]
+
+BINS = 40
+"""A warm-up is looked at in so many equal parts at most, by the median of each."""
+FEWEST = 10
+"""Readings without which nothing is said."""
+MATTERS = 0.02
+"""A change of level, or a drift over a block, that is smaller is none."""
+CRITICAL = 14.0
+"""How large a split's gain must be, in variances of a bin, to be a change: the largest of 40
+correlated χ² values exceeds it in a few per cent of flat series (see the tests)."""
+LAST = 0.25
+"""A change within the last quarter of the readings leaves too little to call steady."""
+
+SteadyVerdict = Literal["steady", "trend", "never steady", "cannot tell"]
+
+
+class Steadiness(Frozen):
+    """How one cell comes to its steady state, and how it stays there.
+
+    In `settled` of the `blocks` whose warm-up was long enough a steady state was found;
+    `readings` of the warm-up came before it (first and second call not counted), the median over
+    those blocks, and `warmup_readings` is how many there were. `trend` is by how much a step gets
+    slower from a block's first round to its last (0.03: 3 %), the median over blocks with its
+    interval; None with fewer than three rounds.
+
+    `never steady`: the warm-ups of at least half of the blocks ended while the times still
+    changed. `trend`: the interval lies on one side of 0 and its estimate matters. All of them are
+    kept and count.
+    """
+
+    blocks: int
+    settled: int
+    readings: int | None
+    warmup_readings: int | None
+    trend: Interval | None
+    verdict: SteadyVerdict
+
+    @property
+    def never(self) -> int:
+        """Blocks in which no steady state was found."""
+        return self.blocks - self.settled
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        if self.verdict == "never steady":
+            return f"never steady in {self.never} of {self.blocks} blocks"
+        if self.verdict == "cannot tell":
+            return "too few readings to tell"
+        start = f"steady after {self.readings} calls" if self.readings else "steady from the start"
+        if self.verdict == "trend" and self.trend:
+            way = "slower" if self.trend.estimate > 0 else "faster"
+            start += f", {100 * abs(self.trend.estimate):.0f} % {way} by the end of a block"
+        return start
+
+
+def steadiness(entry: Entry, phase: Phase) -> Steadiness:
+    """One cell over its blocks."""
+    phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
+    looked_at = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
+    starts = [steady_from(it) for it in looked_at]
+    settled = [it for it in starts if it is not None]
+    trend = _trend(entry.steps[phase])
+    return Steadiness(
+        blocks=len(starts),
+        settled=len(settled),
+        readings=round(statistics.median(settled)) if settled else None,
+        warmup_readings=round(statistics.median(map(len, looked_at))) if looked_at else None,
+        trend=trend,
+        verdict=_verdict(len(starts), len(settled), trend),
+    )
+
+
+def steady_from(readings: Sequence[float]) -> int | None:
+    """How many of at least FEWEST positive readings came before a steady state; None if none did.
+
+    The logarithms are summed up in at most BINS equal parts by their medians, so that single
+    outliers count for nothing. While the rest of the series splits into two levels that differ,
+    what is before the split is left behind: least-squares binary segmentation (Scott & Knott
+    1974), which follows a slow warm-up step by step. The noise is estimated from what is left
+    around the two levels, and counted as correlated from bin to bin where it is.
+    """
+    size = max(1, math.ceil(len(readings) / BINS))
+    bins = len(readings) // size
+    # What does not fill a bin is left out at the start, which a bin more or less does not change.
+    left_out = len(readings) - bins * size
+    logs = np.log(np.asarray(readings[left_out:], dtype=np.float64))
+    levels: Vector = np.median(logs.reshape(bins, size), axis=1) if size > 1 else logs
+    begin = 0
+    while place := split(levels[begin:]):
+        begin += place
+    if begin > (1 - LAST) * bins:
+        return None
+    return begin * size + (left_out if begin else 0)
+
+
+def split(levels: Vector, variance: float | None = None) -> int | None:
+    """Where a series splits best into two levels, if they differ by what matters; else None.
+
+    The variance of its noise is estimated from what is left around the two, unless it is known.
+    """
+    n = len(levels)
+    if n < 4:
+        return None
+    before = np.arange(1, n)
+    sums = np.cumsum(levels)
+    lefts = sums[:-1] / before
+    rights = (sums[-1] - sums[:-1]) / (n - before)
+    gains = (lefts - rights) ** 2 * before * (n - before) / n
+    place = int(np.argmax(gains))
+    if abs(lefts[place] - rights[place]) < MATTERS:
+        return None
+    if variance is None:
+        variance = _long_run_variance(levels[: place + 1], levels[place + 1 :])
+    if gains[place] <= CRITICAL * variance:
+        return None
+    return place + 1
+
+
+def _long_run_variance(*parts: Vector) -> float:
+    """Variance of correlated deviations, as it counts for the means of many.
+
+    They are those from a straight line through each part, so that a trend does not pass for noise.
+    A correlation ρ from one to the next makes the means of an AR(1) series vary (1 + ρ)/(1 − ρ)
+    times as much.
+    """
+    rests = [_without_line(it) for it in parts]
+    squares = math.fsum(float(it @ it) for it in rests)
+    if squares == 0:
+        return 0.0
+    products = math.fsum(float(it[1:] @ it[:-1]) for it in rests)
+    n, lines = sum(map(len, rests)), len(rests)
+    # What is left around a line is less correlated than the noise: by (2 + 4ρ) ÷ length (Kendall
+    # 1954, with a mean and a slope taken off).
+    correlation = (products / squares + 2 * lines / n) / max(1 - 4 * lines / n, 0.2)
+    correlation = min(max(correlation, 0.0), 0.9)
+    return squares / max(1, n - 2 * lines) * (1 + correlation) / (1 - correlation)
+
+
+def _without_line(values: Vector) -> Vector:
+    places = np.arange(len(values)) - (len(values) - 1) / 2
+    rest: Vector = values - values.mean()
+    if len(values) > 2:
+        rest -= places * (places @ rest) / (places @ places)
+    return rest
+
+
+def _trend(blocks: Steps) -> Interval | None:
+    """Over blocks, the relative change of a step from the first round to the last.
+
+    One slope a block, so that correlation from round to round cannot pass for certainty.
+    """
+    changes = [
+        math.expm1(slope * (max(steps) - min(steps)))
+        for steps in blocks.values()
+        if len(steps) >= 3
+        and (slope := theil_sen(list(steps), [math.log(it) for it in steps.values()])) is not None
+    ]
+    return median_interval(changes) if changes else None
+
+
+def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
+    """The median of the slopes between all pairs of points (Theil 1950, Sen 1968).
+
+    None where no two places differ.
+    """
+    points = list(zip(places, values, strict=True))
+    slopes = [
+        (value - before) / (place - earlier)
+        for late, (place, value) in enumerate(points)
+        for earlier, before in points[:late]
+        if place != earlier
+    ]
+    return statistics.median(slopes) if slopes else None
+
+
+def _verdict(blocks: int, settled: int, trend: Interval | None) -> SteadyVerdict:
+    if blocks and 2 * settled <= blocks:
+        return "never steady"
+    if (
+        trend is not None
+        and trend.low is not None
+        and trend.high is not None
+        and (trend.low > 0 or trend.high < 0)
+        and abs(trend.estimate) >= MATTERS
+    ):
+        return "trend"
+    return "steady" if blocks else "cannot tell"

@@ -1,0 +1,411 @@
+"""Student's t distribution, by SciPy.
+
+SciPy is imported where it first computes: even its smallest part takes a third of a second, which
+who only draws need not wait for. Not scipy.stats, which takes as much again.
+
+Intervals over blocks. The block is the unit of statistics, never the sample.
+
+Two runs against each other: two independent samples of blocks, none of them paired.
+
+Within a run the blocks of two setups are pairs and the sign test judges their ratios (`verdicts`).
+Between two runs nothing is paired, their spreads may differ, and blocks may resemble the ones
+before them where the machine drifts. A rank-sum test assumes one shape and independent blocks; it
+misses up to one time in five without them. Here each median has its exact interval, made wider by
+what its blocks have in common with their neighbours (`dependence`). Both are combined as those of a
+mean over tasks (Zou & Donner 2008, see `aggregate`): with medians a in (la, ua) and b in (lb, ub)
+the shift b − a reaches down by √((b − lb)² + (ua − a)²), and up likewise. The p values are those
+levels from which on the interval excludes what is tested. All of it is taken on logarithms, where a
+shift is a ratio. It takes 6 blocks in each run. Welch's t on the same logarithms is the
+cross-check. `tests/analysis/test_rates.py` simulates all of it. That the whole of a run was made on
+a slower machine is in no interval.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from harness.tasks.spec import Frozen
+
+
+@functools.lru_cache(maxsize=4096)
+def quantile(freedom: float, probability: float) -> float:
+    """What a t of so many degrees of freedom is below with this probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
+
+
+CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE
+LEAST_EXACT = 6
+"""Values from which on an exact interval at CONFIDENCE exists. Of fewer the range is shown: no
+interval of 2 to 5 values holds its rate on a coarse grid (results/studies/rates.md)."""
+
+FEWEST = 3
+"""Values without which nothing is claimed of their side; see `reach`."""
+
+WIDEST = math.log(2)
+"""Half the width, on the logarithmic scale, from which on a ratio or a time counts as not known: it
+may be twice as large as its middle, or half of it. Reports then give no bounds."""
+
+Method = Literal["order-statistic", "rank-sum", "student-t", "combined", "none"]
+
+
+class Interval(Frozen):
+    """A median over `n` blocks with its confidence interval.
+
+    `low` and `high` are None where there is none, with the reason in `reason`; `least` and `most`
+    are then the range of the values. The method `student-t` of a median stands in older files only.
+    """
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    method: Method
+    reason: str = ""
+    least: float | None = None
+    most: float | None = None
+
+    def scaled(self, factor: float) -> Interval:
+        """The interval of the quantity times a positive factor."""
+        ends = (self.low, self.high, self.least, self.most)
+        return self._with(
+            self.estimate * factor, *(None if it is None else it * factor for it in ends)
+        )
+
+    def inverted(self, factor: float = 1.0) -> Interval:
+        """The interval of `factor` ÷ the (positive) quantity: a time becomes a throughput."""
+        ends = (self.high, self.low, self.most, self.least)
+        return self._with(
+            factor / self.estimate, *(None if it is None else factor / it for it in ends)
+        )
+
+    def _with(self, estimate: float, *ends: float | None) -> Interval:
+        low, high, least, most = ends
+        return self.model_copy(
+            update={"estimate": estimate, "low": low, "high": high, "least": least, "most": most}
+        )
+
+
+def median_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, of: str = "blocks"
+) -> Interval:
+    """The median of any finite numbers with its interval; `of` names what they are one for each.
+
+    The exact order-statistic interval (Hahn & Meeker 1991, section 5.2): the narrowest pair of
+    ordered values whose binomial coverage is at least `confidence`. Where no such pair exists, of
+    2 to 5 values at 95 %, there is the range. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    n, middle = len(ordered), statistics.median(ordered)
+    if ends := exact_ends(ordered, confidence):
+        low, high = ends
+        return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
+    return Interval(
+        estimate=middle,
+        low=None,
+        high=None,
+        n=n,
+        method="none",
+        reason=too_few(n, confidence, of),
+        least=ordered[0] if n > 1 else None,
+        most=ordered[-1] if n > 1 else None,
+    )
+
+
+def exact_ends(
+    ordered: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """The two of the ordered values that hold their median; None of too few."""
+    place = rank(len(ordered), confidence)
+    return (ordered[place - 1], ordered[-place]) if place else None
+
+
+def reach(low: float, high: float, n: int, exact: int = LEAST_EXACT) -> tuple[float, float] | None:
+    """Where counts with this range lie, to tell on which side of another; None of too few.
+
+    Of `exact` counts the range is enough, whatever the distribution. Of FEWEST it is made three
+    times as wide. All of LEAST_EXACT counts below all of another's have a chance of 0.2 % if the
+    two are the same; of three 10 %, and where wide ranges stay apart at most 0.6 % (simulated for
+    normal, lognormal, uniform and Cauchy counts). Three differences of equals lie to one
+    side of zero this way with a chance of 4 %.
+    """
+    if n < FEWEST:
+        return None
+    slack = 0 if n >= exact else high - low
+    return low - slack, high + slack
+
+
+def too_few(n: int, confidence: float = CONFIDENCE, of: str = "blocks") -> str:
+    """Why so few values have no interval."""
+    if n == 1:
+        return f"one {of.removesuffix('s')} says nothing of the spread"
+    return f"fewer than {least_exact(confidence)} {of}"
+
+
+def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The same of ratios that are given by their logarithms.
+
+    The middle of an even number is the geometric mean of two. So a ratio and its inverse agree,
+    whichever of the two setups is the baseline; arithmetic means could both exceed 1.
+    """
+    found = median_interval([math.exp(it) for it in logs], confidence)
+    return found.model_copy(update={"estimate": math.exp(statistics.median(logs))})
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """The geometric mean of positive values with Student's t on their logarithms.
+
+    It assumes what the exact interval does not, normal logarithms, and so serves as its check;
+    None where there is nothing to check.
+    """
+    n = len(values)
+    if rank(n, confidence) is None:
+        return None
+    logs = [math.log(value) for value in values]
+    mean = math.fsum(logs) / n
+    half = quantile(n - 1, (1 + confidence) / 2) * math.sqrt(variance(logs) / n)
+    return Interval(
+        estimate=exp(mean),
+        low=exp(mean - half),
+        high=exp(mean + half),
+        n=n,
+        method="student-t",
+    )
+
+
+def exp(log: float) -> float:
+    """Of a bound: two blocks may put it where no float is, or so near zero that it has no log."""
+    return math.exp(max(-600.0, min(log, 600.0)))
+
+
+def variance(values: Sequence[float]) -> float:
+    """Of two values or more. The exact fractions of statistics.variance take ten times as long."""
+    mean = math.fsum(values) / len(values)
+    return math.fsum((it - mean) ** 2 for it in values) / (len(values) - 1)
+
+
+def half_width(interval: Interval) -> float | None:
+    """Half the width of a ratio's interval on the logarithmic scale: 0.02 is ±2 %."""
+    if interval.low is None or interval.high is None:
+        return None
+    return (math.log(interval.high) - math.log(interval.low)) / 2
+
+
+def too_wide(low: float, high: float) -> bool:
+    """Whether the size between two bounds counts as not known; see WIDEST."""
+    if low <= 0 <= high:  # it may be anything down to nothing
+        return low < high
+    return abs(math.log(high / low)) >= 2 * WIDEST
+
+
+def log_half_width(logs: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
+    """What `half_width` says of the ratios with these logarithms, without the way round."""
+    ends = exact_ends(sorted(logs), confidence)
+    return (ends[1] - ends[0]) / 2 if ends else None
+
+
+@functools.lru_cache(maxsize=1024)
+def rank(n: int, confidence: float = CONFIDENCE) -> int | None:
+    """The largest r for which [x(r), x(n+1−r)] covers the median with at least `confidence`.
+
+    It misses with twice the chance that fewer than r of n fair coins fall heads. None where even
+    the extremes cover too little: 5 values at 95 %, 4 at 90 %.
+    """
+    place, tail = 0, 1
+    while 1 - 2 * tail / 2**n >= confidence:
+        place += 1
+        tail += math.comb(n, place)
+    return place or None
+
+
+@functools.lru_cache(maxsize=64)
+def least_exact(confidence: float = CONFIDENCE) -> int:
+    """The fewest values with an exact interval: 6 at 95 %."""
+    return next(n for n in itertools.count(1) if rank(n, confidence))
+
+
+def sign_p(logs: Sequence[float]) -> float:
+    """The exact two-sided sign test of a median of 0; a tie counts for neither side."""
+    against = min(sum(it <= 0 for it in logs), sum(it >= 0 for it in logs))
+    return min(1.0, 2 * tail(len(logs), against))
+
+
+def equivalence_p(logs: Sequence[float], margin: float) -> float:
+    """The larger p of two exact one-sided sign tests: of a median ≤ −ln(1+δ), and ≥ ln(1+δ)."""
+    bound = math.log1p(margin)
+    against = max(sum(it <= -bound for it in logs), sum(it >= bound for it in logs))
+    return tail(len(logs), against)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given: reject where at most LEVEL."""
+    adjusted, largest = [0.0] * len(values), 0.0
+    for place, number in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - place) * values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
+@functools.lru_cache(maxsize=4096)
+def tail(n: int, k: int) -> float:
+    """The chance that at most k of n fair coins fall heads."""
+    return sum(math.comb(n, it) for it in range(k + 1)) / (1 << n)
+
+
+def least_blocks_for(rows: int) -> int:
+    """The fewest blocks that decide any of so many rows although one block disagrees.
+
+    9 for one row, 10 for two, 11 for three or four, 12 for up to seven, 13 for up to fourteen.
+    With one block fewer a single outlier would leave the largest difference undecided.
+    """
+    if not rows:
+        return 0
+    return next(n for n in itertools.count(1) if 2 * tail(n, 1) <= LEVEL / rows)
+
+
+def percent(share: float) -> str:
+    """A bound in percent with two digits, rounded up so that it stays one: 0.0132 is `1.4 %`."""
+    if share <= 0:
+        return "0 %"
+    places = max(0, 1 - math.floor(math.log10(100 * share)))
+    # What a float adds far behind the comma is no reason to round up.
+    scaled = round(100 * share * 10**places, 6)
+    return f"{math.ceil(scaled) / 10**places:g} %"
+
+
+Logs = Sequence[float]
+"""Logarithms of speeds, one a block, in the order of blocks."""
+STRONGEST = 0.9
+"""The largest correlation of neighbours that an interval is widened for."""
+
+
+def shift_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) -> Interval:
+    """How many times as fast the second sample is, with its interval.
+
+    `n` is the smaller number of blocks. Raises ValueError for an empty sample.
+    """
+    if not before or not after:
+        raise ValueError("no blocks")
+    middle = exp(statistics.median(after) - statistics.median(before))
+    n, ends = min(len(before), len(after)), shift_ends(before, after, confidence)
+    if ends is None:
+        few = "one block says nothing of the spread"
+        reason = few if n == 1 else "too few blocks for an interval"
+        return Interval(estimate=middle, low=None, high=None, n=n, method="none", reason=reason)
+    low, high = map(exp, ends)
+    return Interval(estimate=middle, low=low, high=high, n=n, method="combined")
+
+
+def shift_ends(before: Logs, after: Logs, confidence: float) -> tuple[float, float] | None:
+    """The ends of the interval of the second median less the first; None of too few values."""
+    early, late = _reach(before, confidence), _reach(after, confidence)
+    if early is None or late is None:
+        return None
+    gap = _ordered(tuple(after)).median - _ordered(tuple(before)).median
+    return gap - math.hypot(late[0], early[1]), gap + math.hypot(late[1], early[0])
+
+
+def _reach(values: Logs, confidence: float) -> tuple[float, float] | None:
+    """How far the median may lie below and above the one that was found."""
+    sample = _ordered(tuple(values))
+    ends = exact_ends(sample.values, confidence)
+    if ends is None:
+        return None
+    return sample.wider * (sample.median - ends[0]), sample.wider * (ends[1] - sample.median)
+
+
+class _Ordered(NamedTuple):
+    values: tuple[float, ...]
+    median: float
+    wider: float
+
+
+@functools.lru_cache(maxsize=256)
+def _ordered(values: tuple[float, ...]) -> _Ordered:
+    """What the ends at every level are made of."""
+    return _Ordered(tuple(sorted(values)), statistics.median(values), dependence(values))
+
+
+def dependence(values: tuple[float, ...]) -> float:
+    """How many times as wide an interval has to be for values that resemble their neighbours.
+
+    √((1 + ρ) ÷ (1 − ρ)), as for the mean of an AR(1) series. ρ is the correlation of ranks of
+    neighbours, less its bias of (1 + 4ρ) ÷ n (Kendall 1954), and a little more, for in few values
+    it is hardly seen. So an interval of 12 independent blocks becomes 1.4 times as wide.
+    """
+    n, ordered = len(values), sorted(values)
+    ranks = [
+        bisect.bisect_left(ordered, it) + bisect.bisect_right(ordered, it) - n for it in values
+    ]
+    squares = sum(it * it for it in ranks)
+    if not squares:
+        return 1.0
+    found = sum(one * other for one, other in pairwise(ranks)) / squares
+    correlation = min(max(found + (3.5 + 4 * found) / n, 0.0), STRONGEST)
+    return math.sqrt((1 + correlation) / (1 - correlation))
+
+
+def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) -> Interval | None:
+    """The ratio of geometric means with Welch's t (Welch 1947); None with one block in a sample."""
+    if len(before) < 2 or len(after) < 2:
+        return None
+    gap = math.fsum(after) / len(after) - math.fsum(before) / len(before)
+    errors = [variance(it) / len(it) for it in (before, after)]
+    total = sum(errors)
+    half = 0.0
+    if total:
+        parts = zip(errors, (before, after), strict=True)
+        freedom = total**2 / sum(error**2 / (len(it) - 1) for error, it in parts)
+        half = quantile(freedom, (1 + confidence) / 2) * math.sqrt(total)
+    return Interval(
+        estimate=exp(gap),
+        low=exp(gap - half),
+        high=exp(gap + half),
+        n=min(len(before), len(after)),
+        method="student-t",
+    )
+
+
+def shift_p(before: Logs, after: Logs) -> float:
+    """The smallest level whose interval excludes that neither is faster."""
+    found = 1.0
+    for level in _levels(len(before), len(after)):
+        ends = shift_ends(before, after, 1 - level)
+        if ends is None or ends[0] <= 0 <= ends[1]:
+            break
+        found = level
+    return found
+
+
+def shift_equivalence_p(before: Logs, after: Logs, margin: float) -> float:
+    """The larger p of two one-sided tests: of a shift ≤ −ln(1+δ), and of one ≥ ln(1+δ)."""
+    bound, found = math.log1p(margin), 1.0
+    for level in _levels(len(before), len(after)):
+        ends = shift_ends(before, after, 1 - level)
+        if ends is None or not -bound < ends[0] <= ends[1] < bound:
+            break
+        found = level / 2
+    return found
+
+
+def decidable(m: int, n: int) -> bool:
+    """Whether so many blocks can tell any difference at all."""
+    return rank(min(m, n), 1 - LEVEL) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _levels(m: int, n: int) -> tuple[float, ...]:
+    """At which the interval of one of the samples takes another pair of values, large first."""
+    levels = {2 * tail(size, k) for size in (m, n) for k in range(size // 2)}
+    return tuple(sorted((it for it in levels if it < 1), reverse=True))

@@ -1,0 +1,401 @@
+"""What the doctor knows of a machine: plain facts. Whatever is not told there is None.
+
+The doctor's one reader of /proc, /sys and the operating system's counters.
+
+A fact that this system does not tell is None, never a guess. `root` stands for `/`, so that tests
+can lay out a machine of their own.
+
+What the doctor measures: short, in its own process, with NumPy alone.
+
+These are first impressions of a machine, not measurements of anything that is compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import threadpoolctl
+from numpy.typing import NDArray
+
+from harness.runs.contention import core_times
+from harness.runs.files import filesystem
+from harness.runs.machine import ROOT, groups, quota, usable
+from harness.worker.system import text_of as _text
+
+
+class Busy(NamedTuple):
+    """A process, and the share of one core that it took while it was watched."""
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Counters that only grow, at one moment; CPU times are in seconds, of the usable cores."""
+
+    at: float
+    processes: Mapping[int, tuple[str, float]] = field(default_factory=dict)
+    busy: float | None = None
+    steal: float | None = None
+    uptime: float | None = None
+    swapped: float | None = None
+    pressure: Mapping[str, float] = field(default_factory=dict)
+    throttled: float | None = None
+    overheated: float | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What others did for a while.
+
+    `busy_cores` are those that anyone kept busy, even a process too short-lived to be in `busy`;
+    `steal_cores` went to other guests of the host. `pressure` is the share of the time in which
+    some task waited, by resource. `throttled` counts the periods in which a container's quota was
+    spent, `overheated` those in which a core slowed down to cool.
+    """
+
+    seconds: float
+    busy: tuple[Busy, ...] = ()
+    busy_cores: float | None = None
+    steal_cores: float | None = None
+    swapped: float | None = None
+    pressure: Mapping[str, float] = field(default_factory=dict)
+    throttled: float | None = None
+    overheated: float | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A machine as one process finds it. Memory in bytes, times in seconds, temperatures in °C.
+
+    `cores` may be used by this process, on `physical` ones; `quota` is in cores. `room` is the
+    memory that is free, within the limits of a container too. `hottest` is a sensor's temperature
+    and the critical one. `steal_share` and `overheated` count since the machine started. Others are
+    watched at rest, while the doctor sleeps, and in the `effort` of its own probes, the last of
+    these facts; `repeats` are log ratios of the times of equal work.
+    """
+
+    cores: int
+    cores_of_machine: int
+    watch: Watch
+    physical: int | None = None
+    virtual: bool | None = None
+    governors: tuple[str, ...] = ()
+    turbo: bool | None = None
+    load: float | None = None
+    steal_share: float | None = None
+    overheated: float | None = None
+    hottest: tuple[float, float | None] | None = None
+    swap_used: int | None = None
+    memory: int | None = None
+    room: int | None = None
+    quota: float | None = None
+    clock: str | None = None
+    peaks_reset: bool | None = None
+    compiler: str | None = None
+    disk_free: int | None = None
+    disk_writable: bool = True
+    filesystem: str | None = None
+    effort: Watch | None = None
+    blas: tuple[tuple[str, int], ...] | None = None
+    denormal_ratio: float | None = None
+    tick: float | None = None
+    repeats: tuple[float, ...] = ()
+
+
+def watched(before: Counted, after: Counted) -> Watch:
+    """What happened between two readings; a process that is in one of them only is left out."""
+    seconds = after.at - before.at
+
+    def rate(earlier: float | None, later: float | None) -> float | None:
+        grown = _grown(earlier, later)
+        return None if grown is None else max(0.0, grown / seconds)
+
+    shares = [
+        Busy(name, (spent - before.processes[pid][1]) / seconds)
+        for pid, (name, spent) in after.processes.items()
+        if pid in before.processes
+    ]
+    return Watch(
+        seconds=seconds,
+        busy=tuple(sorted((it for it in shares if it.share > 0), key=lambda it: -it.share)),
+        busy_cores=rate(before.busy, after.busy),
+        steal_cores=rate(before.steal, after.steal),
+        swapped=_grown(before.swapped, after.swapped),
+        pressure={
+            name: min(1.0, max(0.0, (waited - before.pressure[name]) / seconds))
+            for name, waited in after.pressure.items()
+            if name in before.pressure
+        },
+        throttled=_grown(before.throttled, after.throttled),
+        overheated=_grown(before.overheated, after.overheated),
+    )
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+WATCH_SECONDS = 1.0
+PRESSURES = ("cpu", "memory", "io")
+
+
+def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Facts:
+    """Everything but the probes; asleep for `seconds` to see what others do meanwhile.
+
+    `output` is the results directory, which need not exist.
+    """
+    cpus = usable()
+    before = count(cpus, root)
+    time.sleep(seconds)
+    after = count(cpus, root)
+    memory = psutil.virtual_memory()
+    limits = [it for it in (memory.available, _container_room(root)) if it is not None]
+    place = Path(os.path.realpath(output))  # unlike `resolve` it bears links in a circle
+    directory = next(it for it in (place, *place.parents) if _there(it))
+    return Facts(
+        cores=len(cpus),
+        cores_of_machine=os.cpu_count() or len(cpus),
+        watch=watched(before, after),
+        physical=_physical(cpus, root),
+        virtual=_virtual(root),
+        governors=_governors(cpus, root),
+        turbo=_turbo(root),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        steal_share=after.steal / after.uptime
+        if after.steal is not None and after.uptime
+        else None,
+        overheated=after.overheated,
+        hottest=_hottest(),
+        swap_used=psutil.swap_memory().used,
+        memory=memory.total,
+        room=min(limits),
+        quota=quota(root),
+        clock=_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
+        or None,
+        peaks_reset=_peaks_reset(root),
+        compiler=_compiler(),
+        disk_free=shutil.disk_usage(directory).free,
+        disk_writable=directory.is_dir() and os.access(directory, os.W_OK),
+        filesystem=filesystem(directory),
+    )
+
+
+def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
+    """All counters now. The doctor's own time is left out as far as it is known."""
+    own = time.process_time()
+    times = core_times(cpus, root)
+    swap = psutil.swap_memory()
+    return Counted(
+        at=time.perf_counter(),
+        processes={
+            it.pid: (
+                it.info["name"] or "?",
+                it.info["cpu_times"].user + it.info["cpu_times"].system,
+            )
+            for it in psutil.process_iter(["name", "cpu_times"])
+            if it.info["cpu_times"] is not None and it.pid != os.getpid()
+        },
+        busy=times.busy - own if times else None,
+        steal=times.stolen if times else None,
+        uptime=times.everything if times else None,
+        swapped=swap.sin + swap.sout,
+        pressure={
+            name: waited
+            for name in PRESSURES
+            if (waited := _waited(root / "proc/pressure" / name)) is not None
+        },
+        throttled=_throttled(root),
+        overheated=_overheated(cpus, root),
+    )
+
+
+def _waited(path: Path) -> float | None:
+    """Seconds in which some task waited: the `total` of the line `some`, in microseconds."""
+    for line in _text(path).splitlines():
+        kind, *fields = line.split()
+        total = dict(it.partition("=")[::2] for it in fields).get("total", "")
+        if kind == "some" and total.isdigit():
+            return int(total) / 1e6
+    return None
+
+
+def _cpu_folder(cpu: int, root: Path) -> Path:
+    return root / f"sys/devices/system/cpu/cpu{cpu}"
+
+
+def _physical(cpus: frozenset[int], root: Path) -> int | None:
+    told = {_text(_cpu_folder(it, root) / "topology/thread_siblings_list") for it in cpus}
+    return None if "" in told else len(told)
+
+
+def _virtual(root: Path) -> bool | None:
+    told = _text(root / "proc/cpuinfo")
+    return " hypervisor" in told if "flags" in told else None
+
+
+def _governors(cpus: frozenset[int], root: Path) -> tuple[str, ...]:
+    told = {_text(_cpu_folder(it, root) / "cpufreq/scaling_governor") for it in cpus}
+    return tuple(sorted(told - {""}))
+
+
+def _turbo(root: Path) -> bool | None:
+    """Two drivers tell it, each the other way round."""
+    folder = root / "sys/devices/system/cpu"
+    off, on = _text(folder / "intel_pstate/no_turbo"), _text(folder / "cpufreq/boost")
+    return off == "0" if off else on == "1" if on else None
+
+
+def _overheated(cpus: frozenset[int], root: Path) -> int | None:
+    told = [
+        _text(_cpu_folder(cpu, root) / "thermal_throttle" / f"{what}_throttle_count")
+        for cpu in cpus
+        for what in ("core", "package")
+    ]
+    counts = [int(it) for it in told if it.isdigit()]
+    return sum(counts) if counts else None
+
+
+def _hottest() -> tuple[float, float | None] | None:
+    read_sensors = getattr(psutil, "sensors_temperatures", None)
+    if read_sensors is None:
+        return None
+    sensors = [it for group in read_sensors().values() for it in group]
+    hottest = max(sensors, key=lambda it: it.current, default=None)
+    return None if hottest is None else (hottest.current, hottest.critical or hottest.high)
+
+
+def _throttled(root: Path) -> int | None:
+    told = [_named(folder / "cpu.stat").get("nr_throttled") for folder in groups("cpu", root)]
+    counts = [it for it in told if it is not None]
+    return sum(counts) if counts else None
+
+
+def _container_room(root: Path) -> int | None:
+    """What the tightest control group leaves, with the file pages that it would give up."""
+    found = []
+    for folder in groups("memory", root):
+        for limit, usage, cache in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            most, used = _text(folder / limit), _text(folder / usage)
+            if most.isdigit() and used.isdigit():
+                freed = _named(folder / "memory.stat").get(cache, 0)
+                found.append(max(0, int(most) - int(used) + freed))
+    return min(found, default=None)
+
+
+def _peaks_reset(root: Path) -> bool | None:
+    path = root / "proc/self/clear_refs"
+    if not path.exists():
+        return None
+    with contextlib.suppress(OSError):
+        path.write_text("5", encoding="ascii")
+        return True
+    return False
+
+
+def _compiler() -> str | None:
+    """The C++ compiler that `torch.compile` would use, if it is there; the PyTorch adapter asks
+    the same."""
+    named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return named if shutil.which(named) else None
+
+
+def _there(path: Path) -> bool:
+    # Not Path.exists, which raises where a folder above may not be entered.
+    return os.path.exists(path)
+
+
+def _named(path: Path) -> dict[str, int]:
+    """A file of lines `name number`."""
+    rows = [line.split() for line in _text(path).splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+REPEAT_SECONDS, SAMPLE_SECONDS = 2.0, 0.025
+PRODUCT_SIZE = 256
+TICKS = 2000
+
+
+def blas() -> tuple[tuple[str, int], ...]:
+    """NumPy's BLAS with the threads that it would take; empty where none is known."""
+    pools = [it for it in threadpoolctl.threadpool_info() if it["user_api"] == "blas"]
+    # SciPy may have brought one of its own.
+    own = [it for it in pools if "numpy" in it["filepath"]] or pools
+    return tuple((f"{it['internal_api']} {it['version']}", int(it["num_threads"])) for it in own)
+
+
+def tick() -> float:
+    """Seconds between two readings of the clock that differ: its step, or what reading it costs."""
+    steps = []
+    for _ in range(TICKS):
+        begin = now = time.perf_counter()
+        while now == begin:
+            now = time.perf_counter()
+        steps.append(now - begin)
+    return float(np.median(steps))
+
+
+def denormal_ratio() -> float:
+    """Time of a product of denormal float32 numbers ÷ that of normal ones, 1 where equally fast."""
+    half, result = np.float32(0.5), np.empty(4096, np.float32)
+
+    def seconds(values: NDArray[np.float32]) -> float:
+        begin = time.perf_counter()
+        for _ in range(20):
+            np.multiply(values, half, out=result)
+        return time.perf_counter() - begin
+
+    normal = np.full(4096, 1.0, np.float32)
+    denormal = np.full(4096, 1e-39, np.float32)
+    times = [(seconds(denormal), seconds(normal)) for _ in range(20)]
+    return min(it[0] for it in times) / min(it[1] for it in times)
+
+
+def repeats(threads: int, seconds: float = REPEAT_SECONDS) -> tuple[float, ...]:
+    """Log ratios of the times of one matrix product and itself, which take turns.
+
+    The first of a pair is the second of the next, so that no drift favours either.
+    """
+    with threadpoolctl.threadpool_limits(threads):
+        return tuple(_repeats(seconds))
+
+
+def _repeats(seconds: float) -> list[float]:
+    generator = np.random.default_rng(0)
+    left, right = generator.random((2, PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
+    result: NDArray[Any] = np.empty_like(left)
+    run = _timer(lambda: np.matmul(left, right, out=result))
+    # The shortest, so that a busy machine does not make samples of it too short.
+    shortest = min(run(5) / 5 for _ in range(5))
+    iterations = max(1, round(SAMPLE_SECONDS / shortest))
+    ratios: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        first, second = run(iterations), run(iterations)
+        ratios.append(math.log(first / second) * (-1) ** len(ratios))
+    return ratios
+
+
+def _timer(call: Callable[[], object]) -> Callable[[int], float]:
+    def run(iterations: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(iterations):
+            call()
+        return time.perf_counter() - begin
+
+    return run

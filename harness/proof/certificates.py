@@ -1,0 +1,385 @@
+"""Certificates and their keys: what is proved need not be proved again until anything changes.
+
+From setups to certificates: what the store has already, and proofs of all the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import harness
+from harness.adapter import Framework
+from harness.cells import Setup
+from harness.certificates import SUPPORTED, Certificate, Finding, LongProof, Tolerance
+from harness.differences import QUICK_STEPS, limits
+from harness.environment import only_known
+from harness.frameworks import folder_of, frameworks, version
+from harness.privacy import clean, cleaned
+from harness.proof.pool import Launch, Prove, Proved, Prover, prove_all
+from harness.proof.prover import rows_compared, steps_compared
+from harness.proof.rounding import fewest_compared
+from harness.proof.whole_training import CHECK, QUICK, WHOLE, Length, Reach
+from harness.runs import machine
+from harness.runs.machine import cores
+from harness.runs.process import environment
+from harness.runs.store import Store
+from harness.tasks.costs import train_flops
+from harness.tasks.spec import Data, Task
+
+KEY_VERSION = 2
+"""Raised when the meaning of a certificate changes."""
+RESTS_ON = (
+    "proof",
+    "tasks",
+    "differences.py",
+    "differences.py",
+    "worker/loops.py",
+    "worker/measure.py",
+    "adapter.py",
+    "certificates.py",
+)
+"""In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
+EXACT = "reference"
+SLOWEST_STEP, SLOWEST_FLOPS = 0.2, 5e8
+"""Seconds of one step of a long proof, and operations a second: what is slower has hung."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is to be shown of a setup: over so many steps from the shared start of a seed. Where it
+    is `counted`, each phase's logical peak is told as well. With a `length` a training of the same
+    mode in float64 is followed as far."""
+
+    task: Task
+    setup: Setup
+    tolerance: Tolerance
+    steps: int
+    seed: int
+    counted: bool = True
+    length: Length | None = None
+
+    def request(self, data: Path, limit: float) -> Prove:
+        """The proof in the setup's own dtype."""
+        return Prove(
+            task=self.task,
+            setup=self.setup,
+            seed=self.seed,
+            steps=self.steps,
+            tolerance=self.tolerance,
+            data=str(data),
+            limit=limit,
+            counted=self.counted,
+        )
+
+    def long_request(self, data: Path, limit: float) -> Prove | None:
+        """The long proof; setups that differ only in their dtype have the same."""
+        if self.length is None:
+            return None
+        flops = self.length.steps * self.length.rows * train_flops(self.task) / self.task.batch
+        return Prove(
+            task=self.task,
+            setup=self.setup.model_copy(update={"dtype": "float64"}),
+            seed=self.seed,
+            steps=self.length.steps,
+            rows=self.length.rows,
+            tolerance=self.tolerance,
+            data=str(data),
+            limit=limit + self.length.steps * SLOWEST_STEP + flops / SLOWEST_FLOPS,
+            counted=False,
+        )
+
+    def shown_by(self, certificate: Certificate) -> bool:
+        """Whether a certificate shows what is claimed, by all that it says of itself.
+
+        A store may come from a stranger: the key alone shows nothing. The task's name does not
+        count. In float32 the last steps may have no answer (`rounding.lost`).
+        """
+        setup = self.setup
+        steps = fewest_compared(self.steps) if setup.dtype == "float32" else self.steps
+        return (
+            certificate.proven
+            and certificate.setup.model_copy(update={"task": setup.task}) == setup
+            and certificate.tolerance == self.tolerance
+            and certificate.seed == self.seed
+            and certificate.steps >= steps
+            and certificate.rows == rows_compared(self.task)
+            and certificate.framework_version == (version(frameworks()[setup.framework]) or "")
+            and certificate.code == code_of(setup.framework)
+            and certificate.machine == machine_of(setup.device)
+            and (bool(certificate.logical_peak) or not self.counted)
+            and self._long_enough(certificate.whole)
+        )
+
+    def _long_enough(self, proof: LongProof | None) -> bool:
+        if self.length is None:
+            return True
+        if proof is None:
+            return False
+        return bool(proof.why) or (
+            proof.steps >= self.length.steps and proof.rows >= self.length.rows
+        )
+
+    def certificate(self, key: str, proved: Proved) -> Certificate:
+        framework, whole = frameworks()[self.setup.framework], proved.whole
+        return Certificate(
+            key=key,
+            setup=self.setup,
+            framework_version=version(framework) or "",
+            code=code_of(self.setup.framework),
+            machine=machine_of(self.setup.device),
+            made=datetime.now().astimezone().isoformat(timespec="seconds"),
+            tolerance=self.tolerance,
+            seed=self.seed,
+            steps=len(proved.divergence),
+            rows=proved.rows,
+            seconds=proved.seconds,
+            findings=tuple(
+                it.model_copy(update={"detail": clean(it.detail)}) for it in proved.findings
+            ),
+            divergence=proved.divergence,
+            settings=cleaned(proved.settings),
+            logical_peak=proved.logical_peak,
+            whole=whole and whole.model_copy(update={"why": clean(whole.why)}),
+        )
+
+
+def claim(
+    task: Task,
+    setup: Setup,
+    *,
+    quick: bool,
+    seed: int = 0,
+    counted: bool = True,
+    reach: Reach | None = None,
+) -> Claim:
+    """The claim for a setup; its twin is the same setup. A quick one takes fewer steps, and one
+    with a `reach` follows a training as far."""
+    tolerance = tolerance_of(setup)
+    steps = limits(tolerance, setup.dtype).steps
+    return Claim(
+        task=task,
+        setup=setup.model_copy(update={"twin": False}),
+        tolerance=tolerance,
+        steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
+        seed=seed,
+        counted=counted,
+        length=reach.of(task) if reach else None,
+    )
+
+
+def tolerance_of(setup: Setup) -> Tolerance:
+    """`stock` for an idiomatic mode that says why its formula is another one."""
+    if setup.lane == "identical":
+        return "exact"
+    return "stock" if frameworks()[setup.framework].idioms[setup.mode].stock else "exact"
+
+
+def key_of(claim: Claim) -> str:
+    """A hash over all that could change the outcome. Name and line of a task do not count."""
+    setup = claim.setup
+    framework = frameworks()[setup.framework]
+    content = {
+        "version": KEY_VERSION,
+        "task": claim.task.digest,
+        "setup": [
+            setup.framework,
+            setup.mode,
+            setup.lane,
+            setup.device,
+            setup.threads,
+            setup.dtype,
+        ],
+        "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted, claim.length],
+        "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
+        "code": code_of(setup.framework),
+        "machine": machine_of(setup.device),
+        "environment": only_known(environment(setup)),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def versions_of(framework: Framework) -> dict[str, str]:
+    """Every distribution of a framework or beneath it that is installed, and what those need
+    directly."""
+    found: dict[str, str] = {}
+    for name in (*framework.distributions, *framework.beneath):
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for it in (name, *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed)):
+            try:
+                found[it] = importlib.metadata.version(it)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def code_of(framework: str) -> str:
+    """A hash over the adapter's files, the reference's, and what of ours the proof rests on."""
+    home = Path(harness.__file__).parent
+    roots = {f"harness/{name}": home / name for name in RESTS_ON}
+    for name in (framework, EXACT):
+        roots[f"impls/{name}"] = folder_of(name)
+    digest = hashlib.sha256()
+    for name, root in sorted(roots.items()):
+        for path in _files(root):
+            digest.update(f"{name}/{path.relative_to(root)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _files(root: Path) -> Iterable[Path]:
+    if root.is_file():
+        return [root]
+    return sorted(it for it in root.rglob("*") if it.is_file() and "__pycache__" not in it.parts)
+
+
+def machine_of(device: str) -> str:
+    """The processor that computes: rounding differs between instruction sets."""
+    if device == "cpu":
+        return str(machine.fingerprint()["cpu"])
+    return machine.gpus()[int(device.removeprefix("gpu:"))]
+
+
+Name = TypeVar("Name", bound=Hashable)
+REACHES: tuple[Reach | None, ...] = (None, QUICK, WHOLE)
+"""How far long proofs go, each further than the one before."""
+LIMIT = 600.0
+"""Seconds for the one proof: a deep network takes its time to be compiled, for several sizes of
+batches, and others may use the cores."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is to be shown, and the certificate that shows it, if there is one."""
+
+    claim: Claim
+    key: str
+    certificate: Certificate | None = None
+
+
+def needs(
+    setups: Iterable[tuple[Task, Setup]],
+    store: Store | None,
+    *,
+    quick: bool,
+    counted: Container[Setup] | None = None,
+    reach: Reach | None = None,
+) -> list[Need]:
+    """One for every setup, twins aside, with what the store has.
+
+    Memory is counted of the setups that `counted` holds, of all unless it is given. A failure is
+    never taken from the store: it is tried again. Where a quick proof would do, a full one does
+    too, and one that counted where none need, and one over a longer training.
+    """
+    found = []
+    for task, setup in setups:
+        if setup.twin:
+            continue
+        counts = counted is None or setup in counted
+        claims = [
+            claim(task, setup, quick=it, counted=count, reach=far)
+            for it in dict.fromkeys((quick, False))
+            for count in dict.fromkeys((counts, True))
+            for far in REACHES[REACHES.index(reach) :]
+        ]
+        kept = (_kept(it, store) for it in dict.fromkeys(claims)) if store else ()
+        proven = next((it for it in kept if it), None)
+        found.append(Need(claims[0], key_of(claims[0]), proven))
+    return found
+
+
+def _kept(of: Claim, store: Store) -> Certificate | None:
+    """What the store has that shows a claim."""
+    found = store.certificate(key := key_of(of))
+    return found if found and found.key == key and of.shown_by(found) else None
+
+
+def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
+    """Of every framework and mode, in each lane and dtype and on each device, the setup of fewest
+    weights.
+
+    That a count of memory counts is shown once; what it comes to is for those to ask who report it.
+    """
+    fewest: dict[tuple[str, ...], tuple[Task, Setup]] = {}
+    for task, setup in setups:
+        kind = (setup.framework, setup.mode, setup.lane, setup.device, setup.dtype)
+        if kind not in fewest or task.parameters < fewest[kind][0].parameters:
+            fewest[kind] = (task, setup)
+    return {setup for _, setup in fewest.values()}
+
+
+def prove(
+    lacking: Sequence[Need], store: Store, data: Mapping[Data, Path], logs: Path, caches: Path
+) -> Iterator[Certificate]:
+    """Prove what has no certificate and keep the outcome, as it comes.
+
+    `data` are staged; provers write to `logs`, frameworks what they compile to `caches`.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    numbers = itertools.count()
+
+    def launch(setup: Setup) -> Prover:
+        return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
+
+    claims = {it.key: it.claim for it in lacking}
+    for key, proved in proved_claims(claims, data, LIMIT, launch, cores()):
+        certificate = claims[key].certificate(key, proved)
+        store.add_certificate(certificate)
+        yield certificate
+
+
+def proved_claims(
+    claims: Mapping[Name, Claim],
+    data: Mapping[Data, Path],
+    limit: float,
+    launch: Launch,
+    provers: int,
+) -> Iterator[tuple[Name, Proved]]:
+    """The outcome of every claim, as they come. A long proof that several ask for is made once."""
+    waiting: dict[Prove, list[Name]] = defaultdict(list)
+    parts: dict[Name, list[Prove]] = {}
+    for name, it in claims.items():
+        place = data[it.task.data]
+        long = it.long_request(place, limit)
+        parts[name] = [it.request(place, limit), *([long] if long else [])]
+        for request in parts[name]:
+            waiting[request].append(name)
+    done: dict[Prove, Proved] = {}
+    for request, proved in prove_all(list(waiting), launch, provers):
+        done[request] = proved
+        for name in waiting[request]:
+            if all(part in done for part in parts[name]):
+                own, *longs = (done[part] for part in parts[name])
+                yield name, _together(own, longs[0], claims[name]) if longs else own
+
+
+def _together(own: Proved, long: Proved, claim: Claim) -> Proved:
+    """A proof with what the long one found; where there is no float64, it says so."""
+    whole, findings = long.whole, long.findings
+    if whole is None:
+        planned = claim.task.epochs * claim.task.steps_per_epoch
+        why = next(it.detail for it in findings if not it.ok)
+        whole = LongProof(steps=0, planned=planned, rows=0, why=why)
+        absent = any(it.check == SUPPORTED for it in findings)
+        findings = (Finding(check=CHECK, ok=absent, detail=why),)
+    return own.model_copy(
+        update={
+            "findings": own.findings + findings,
+            "seconds": own.seconds + long.seconds,
+            "whole": whole,
+        }
+    )

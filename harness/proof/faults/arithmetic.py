@@ -1,0 +1,311 @@
+"""Faults in the mathematics: fields of a task, losses, layers, update rules.
+
+Faults in the precision of the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness.adapter import Array, Options, Setting
+from harness.proof.faults.fault import (
+    ADAMW,
+    AUTOENCODER,
+    DIABETES,
+    DIGITS,
+    GELU,
+    LARGE_BATCH,
+    RMSPROP,
+    SAME,
+    Net,
+    Planted,
+    changed,
+    criterion,
+    fault,
+)
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+from impls.reference import optim
+from impls.reference import primitives as ops
+from impls.reference.losses import softmax_cross_entropy as cross_entropy
+from impls.reference.losses import squared_error
+from impls.reference.tensor import Tensor, primitive
+
+# One field of the task.
+
+changed("adam-epsilon", "ε 1e-7 for 1e-8", DIGITS, "weights", optimizer={"epsilon": 1e-7})
+changed("beta1", "β₁ 0.95 for 0.9", DIGITS, "slots", optimizer={"beta1": 0.95})
+changed("beta2", "β₂ 0.99 for 0.999", DIGITS, "slots", optimizer={"beta2": 0.99})
+changed("rho", "ρ 0.99 for 0.9 in RMSprop", RMSPROP, "slots", optimizer={"rho": 0.99})
+changed(
+    "learning-rate",
+    "learning rate off by 1 %",
+    DIGITS,
+    "weights",
+    optimizer={"learning_rate": 1.01e-3},
+)
+changed(
+    "nesterov", "Nesterov for plain momentum", DIABETES, "weights", optimizer={"nesterov": True}
+)
+changed("decay-forgotten", "no weight decay", ADAMW, "weights", optimizer={"weight_decay": 0.0})
+changed(
+    "activation", "tanh for ReLU in every layer", DIGITS, "logits", model={"activation": "tanh"}
+)
+
+
+# The loss.
+
+
+@criterion("double-softmax", "softmax before a loss that takes logits", DIGITS, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    return cross_entropy(ops.softmax(z), y)
+
+
+@criterion("loss-summed", "loss summed over the batch instead of averaged", DIGITS, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    return ops.multiply(cross_entropy(z, y), float(len(z.array)))
+
+
+@criterion("softmax-axis", "softmax over the rows instead of the classes", DIGITS, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    return ops.negative(ops.mean(ops.sum(ops.log_softmax(z, axis=0) * one_hot(z, y), axis=1)))
+
+
+@criterion("label-smoothing", "labels smoothed by 1 %", DIGITS, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    even = ops.negative(ops.mean(ops.log_softmax(z)))
+    return 0.99 * cross_entropy(z, y) + 0.01 * even
+
+
+@criterion("loss-halved", "½(z − y)² for (z − y)²", AUTOENCODER, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    return 0.5 * squared_error(z, y)
+
+
+@criterion("outputs-summed", "squares summed over the outputs", AUTOENCODER, "loss")
+def _(z: Tensor, y: Tensor) -> Any:
+    return squared_error(z, y) * float(z.array.shape[1])
+
+
+def one_hot(z: Tensor, y: Tensor) -> Tensor:
+    return Tensor(np.eye(z.array.shape[1], dtype=z.array.dtype)[y.array])
+
+
+# The layers.
+
+
+@fault("leaky-relu", "leaky ReLU with slope 0.01 for ReLU, in one layer", DIGITS, "logits")
+class LeakyLayer(Net):
+    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
+        return ops.leaky_relu(x, slope=0.01) if index == 1 else super().activate(index, name, x)
+
+
+@fault("gelu-tanh", "the tanh form of GELU for the exact one, in one layer", GELU, "logits")
+class GeluByTanh(Net):
+    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
+        if index != 1:
+            return super().activate(index, name, x)
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return ops.multiply(0.5 * x, 1 + ops.tanh(inner))
+
+
+@fault("output-activated", "ReLU after the last layer too", DIGITS, "logits")
+class OutputActivated(Net):
+    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
+        return ops.relu(x)
+
+
+@fault("bias-missing", "one layer without its bias", DIGITS, "gradients")
+class BiasMissing(Net):
+    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return super().affine(index, x, weight, bias * 0.0 if index == 1 else bias)
+
+
+@fault("dropout", "dropout of 10 %, in training and inference", DIGITS, "logits")
+class Dropout(Net):
+    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
+        x = super().activate(index, name, x)
+        return x * kept(x) if index == 0 else x
+
+
+@fault("dropout-training", "dropout of 10 % in training steps alone", DIGITS, "loss")
+class DropoutInTraining(Planted):
+    def train_step(self, batch: Any) -> Any:
+        with self.other(Dropout):
+            return super().train_step(batch)
+
+
+@fault("dropout-inference", "predict leaves dropout on", DIGITS, "logits")
+class DropoutInInference(Planted):
+    def predict(self, batch: Any) -> Any:
+        with self.other(Dropout):
+            return super().predict(batch)
+
+
+def kept(x: Tensor) -> Tensor:
+    """A mask that drops one entry in ten, and scales the others up."""
+    mask = np.random.default_rng(len(x.array)).random(x.array.shape) >= 0.1
+    return Tensor((mask / 0.9).astype(x.array.dtype))
+
+
+# The update.
+
+
+@fault("epsilon-inside", "ε inside the root", DIGITS, "weights")
+class EpsilonInside(optim.Adam):
+    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
+        _, m, v = super().update(xp, g, w, m, v, rate, epsilon)
+        # ε̂ = ε·√(1 − β₂ᵗ); under the root of v it becomes ε·(1 − β₂ᵗ) = ε̂²/ε.
+        return w - rate * m / xp.sqrt(v + epsilon * epsilon / self.epsilon), m, v
+
+
+@fault("rms-epsilon-inside", "ε inside the root of RMSprop", RMSPROP, "weights")
+class RMSEpsilonInside(optim.RMSprop):
+    def update(self, xp: Any, g: Any, w: Any, s: Any) -> Any:
+        _, s = super().update(xp, g, w, s)
+        return w - self.learning_rate * g / xp.sqrt(s + self.epsilon), s
+
+
+@fault("no-bias-correction", "Adam without bias correction", DIGITS, "weights")
+class NoCorrection(optim.Adam):
+    def scalars(self, step: int) -> dict[str, float]:
+        return {"rate": self.learning_rate, "epsilon": self.epsilon}
+
+
+@fault("correction-late", "bias correction of the step before", DIGITS, "weights")
+class CorrectionLate(optim.Adam):
+    def scalars(self, step: int) -> dict[str, float]:
+        return super().scalars(max(1, step - 1))
+
+
+@fault(
+    "beta2-rounded",
+    "powers of β₂ from a β₂ that went through float32",
+    DIGITS,
+    "weights",
+    unseen="a rate off by 6e-6 moves a weight by less than the tolerance",
+)
+class Beta2Rounded(optim.Adam):
+    def scalars(self, step: int) -> dict[str, float]:
+        beta2 = float(np.float32(self.beta2))
+        return optim.Adam(self.learning_rate, self.beta1, beta2, self.epsilon).scalars(step)
+
+
+@fault("momentum-rate", "momentum scaled by the learning rate twice", DIABETES, "slots")
+class RateTwice(optim.SGD):
+    def update(self, xp: Any, g: Any, w: Any, *slots: Any) -> Any:
+        return super().update(xp, self.learning_rate * g, w, *slots)
+
+
+@fault("dampening", "momentum with dampening: v ← μ·v + (1 − μ)·g", DIABETES, "slots")
+class Dampening(optim.SGD):
+    def update(self, xp: Any, g: Any, w: Any, *slots: Any) -> Any:
+        return super().update(xp, (1 - self.momentum) * g, w, *slots)
+
+
+@fault("decay-coupled", "weight decay coupled to the gradient", ADAMW, "slots")
+class DecayCoupled(optim.Adam):
+    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
+        decay, shrink = self.weight_decay, 1 - self.learning_rate * self.weight_decay
+        # The shrinking that comes with the step is taken back.
+        return super().update(xp, g + decay * w, w / shrink, m, v, rate, epsilon)
+
+
+@fault(
+    "decay-unasked",
+    "weight decay of 1e-4 where none is asked for",
+    DIGITS,
+    "weights",
+    unseen="ten steps shrink a weight by 1e-6 of itself; the tolerance is 1e-5",
+)
+class DecayUnasked(optim.Adam):
+    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
+        return super().update(xp, g, w * (1 - 1e-4 * self.learning_rate), m, v, rate, epsilon)
+
+
+MANTISSA_BITS = 10
+
+
+def tf32(values: Array) -> Array:
+    """Values rounded to 10 mantissa bits after the leading one."""
+    fraction, exponent = np.frexp(values)
+    scale = 2.0 ** (MANTISSA_BITS + 1)
+    return np.ldexp(np.rint(fraction * scale) / scale, exponent).astype(values.dtype)
+
+
+def float16(values: Array) -> Array:
+    return values.astype(np.float16).astype(values.dtype)
+
+
+# Rounded on the way forth and on the way back: every product has such operands.
+through_tf32 = primitive("planted_tf32")(lambda xp, x: (tf32(x), tf32))
+through_float16 = primitive("planted_float16")(lambda xp, x: (float16(x), float16))
+
+
+class TF32Net(Net):
+    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        product = super().affine(index, through_tf32(x), through_tf32(weight), bias)
+        return through_tf32(product)
+
+
+@fault("float16", "float16 inside", DIGITS, "logits")
+class Float16Net(Net):
+    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        product = super().affine(index, through_float16(x), through_float16(weight), bias)
+        return through_float16(product)
+
+
+@fault("tf32", "matrix products with 10 mantissa bits, as TF32", DIGITS, "logits")
+class TF32(Planted):
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        super().__init__(task, start, options, network=TF32Net)
+
+    def product(self, left: Any, right: Any) -> Any:
+        return super().product(tf32(left), tf32(right))
+
+
+@fault(
+    "float32-inside", "float32 inside, shown as what was asked for", DIGITS, "start", unseen=SAME
+)
+class Float32Inside(Planted):
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        super().__init__(task, start, replace(options, dtype="float32"))
+        self._shown = options.dtype
+
+    def to_numpy(self, handle: Any) -> Array:
+        return super().to_numpy(handle).astype(self._shown)
+
+    def settings(self) -> dict[str, Setting]:
+        return super().settings() | {"dtype": self._shown}
+
+
+@fault("inference-cheaper", "float16 in predict alone", DIGITS, "logits")
+class InferenceCheaper(Planted):
+    def predict(self, batch: Any) -> Any:
+        with self.other(Float16Net):
+            return super().predict(batch)
+
+
+@fault("batch-cheaper", "10 mantissa bits from 256 rows on", LARGE_BATCH, "full-batch")
+class BatchCheaper(Planted):
+    LARGE = 256
+
+    def predict(self, batch: Any) -> Any:
+        with self._network_of(batch):
+            return super().predict(batch)
+
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        with self._network_of(batch):
+            return super().gradients(batch)
+
+    def train_step(self, batch: Any) -> Any:
+        with self._network_of(batch):
+            return super().train_step(batch)
+
+    def _network_of(self, batch: Any) -> AbstractContextManager[None]:
+        return self.other(TF32Net) if len(batch.inputs) >= self.LARGE else nullcontext()

@@ -1,0 +1,5 @@
+"""PyTorch with planted faults: each is a mode; see `harness.proof.faults.real`."""
+
+from harness.proof.faults.real import declared
+
+FRAMEWORK = declared("pytorch")

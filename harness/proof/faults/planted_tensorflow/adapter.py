@@ -1,0 +1,6 @@
+"""A task in TensorFlow with the fault that the mode names."""
+
+from harness.proof.faults.planted_tensorflow import seams
+from harness.proof.faults.real import adapters
+
+Adapter = adapters("tensorflow", "Adapter", seams)

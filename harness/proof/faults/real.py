@@ -1,0 +1,454 @@
+"""Faults of real frameworks' adapters: one definition serves every framework.
+
+A `Faulty` stands around an adapter and passes on what it does not change. Each fault is a mode of
+the frameworks `planted_<name>`, whose folders lie beside this file; what a fault must reach inside
+an adapter (weights, slots, the step count) is in their `seams`. `Fault.by` says what must catch it:
+`verify`, or the worker that measures in a run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+
+from harness.adapter import Array, Framework, Idiom, Options, State
+from harness.proof.faults.conduct import DeviceQueue
+from harness.proof.faults.fault import DIGITS, Fault
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+
+REAL: dict[str, Fault] = {}
+MODES = {"pytorch": ("eager", "eager"), "tensorflow": ("graph", "fit")}
+"""Frameworks that have a folder with faults, each with the modes that get them: in the identical
+lane, and in the idiomatic."""
+
+
+class Seams(Protocol):
+    """How to reach inside the adapters of one framework."""
+
+    def write(self, adapter: Any, state: State) -> None:
+        """Set weights, and the slots that are given."""
+
+    def set_count(self, adapter: Any, steps: int) -> None:
+        """Set the optimizer's count of steps."""
+
+
+class Faulty:
+    """An adapter around an honest one; by itself it has no fault."""
+
+    def __init__(self, inner: Idiom, seams: Seams) -> None:
+        self.inner, self.seams = inner, seams
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def to_numpy(self, handle: Any) -> Array:
+        return handle.copy() if isinstance(handle, np.ndarray) else self.inner.to_numpy(handle)
+
+    @classmethod
+    def task(cls, task: Task) -> Task:
+        """The task that is done where another one is asked for."""
+        return task
+
+    @classmethod
+    def options(cls, options: Options) -> Options:
+        return options
+
+
+Part = TypeVar("Part", bound=type[Faulty])
+
+
+def fault(name: str, line: str, check: str, **more: Any) -> Callable[[Part], Part]:
+    """Enter a class into the table: `@fault("lazy", "predict is lazy", "predict", by="run")`."""
+
+    def plant(part: Part) -> Part:
+        if name in REAL:
+            raise ValueError(f"two faults are called {name!r}")
+        REAL[name] = Fault(name, line, DIGITS, check, part, **more)
+        return part
+
+    return plant
+
+
+def declared(name: str) -> Framework:
+    """The framework `planted_<name>`: every fault is a mode."""
+    honest: Framework = importlib.import_module(f"impls.{name}").FRAMEWORK
+    mode, idiom = MODES[name]
+    ahead = honest.ahead.get(mode)
+    return replace(
+        honest,
+        title=f"{honest.title} with planted faults",
+        modes={it.name: it.line for it in REAL.values() if not it.idiomatic},
+        idioms={
+            it.name: replace(honest.idioms[idiom], line=it.line)
+            for it in REAL.values()
+            if it.idiomatic
+        },
+        ahead=dict.fromkeys(REAL, ahead) if ahead else {},
+        aliases={},
+        import_varies=False,  # no time of theirs counts
+    )
+
+
+def adapters(name: str, kind: str, seams: Any) -> Callable[[Task, Start, Options], Faulty]:
+    """What builds the faulty adapters of a framework; `kind` is `Adapter` or `Idiom`."""
+    return partial(_built, name, kind, seams)
+
+
+def _built(
+    name: str, kind: str, seams: Seams, task: Task, start: Start, options: Options
+) -> Faulty:
+    part = cast("type[Faulty]", REAL[options.mode].part)
+    build = getattr(importlib.import_module(f"impls.{name}.{kind.lower()}"), kind)
+    honest = replace(options, mode=MODES[name][kind == "Idiom"])
+    return part(build(part.task(task), start, part.options(honest)), seams)
+
+
+# Another task, or other options.
+
+
+@fault("epsilon", "Adam's ε is 1e-7", "weights")
+class WrongEpsilon(Faulty):
+    @classmethod
+    def task(cls, task: Task) -> Task:
+        return task.model_copy(
+            update={"optimizer": task.optimizer.model_copy(update={"epsilon": 1e-7})}
+        )
+
+
+@fault("double-softmax", "softmax before a loss that takes logits", "logits")
+class DoubleSoftmax(Faulty):
+    @classmethod
+    def task(cls, task: Task) -> Task:
+        return task.model_copy(
+            update={"model": task.model.model_copy(update={"output": "softmax"})}
+        )
+
+
+@fault("half-the-threads", "half of the threads that are asked for", "settings", threads=2)
+class HalfTheThreads(Faulty):
+    @classmethod
+    def options(cls, options: Options) -> Options:
+        return replace(options, threads=max(1, options.threads // 2))
+
+
+# Steps.
+
+
+@fault("gradients-stale", "every step uses the batch before", "loss")
+class StaleGradients(Faulty):
+    _last: Any = None
+
+    def train_step(self, batch: Any) -> Any:
+        last, self._last = batch if self._last is None else self._last, batch
+        return self.inner.train_step(last)
+
+    def reset(self) -> None:
+        self._last = None
+        self.inner.reset()
+
+
+@fault("loss-stale", "train_step returns the loss of the step before", "loss")
+class LossStale(Faulty):
+    _last: Any = None
+
+    def train_step(self, batch: Any) -> Any:
+        loss = self.inner.train_step(batch)
+        self._last, shown = loss, loss if self._last is None else self._last
+        return shown
+
+
+@fault("unwatched-skipped", "only the first step between two looks is taken", "unwatched")
+class UnwatchedSkipped(Faulty):
+    _watched = True
+    _loss: Any = None
+
+    def train_step(self, batch: Any) -> Any:
+        if self._watched:
+            self._watched, self._loss = False, self.inner.train_step(batch)
+        return self._loss
+
+    def state(self) -> State:
+        self._watched = True
+        return self.inner.state()
+
+    def reset(self) -> None:
+        self._watched = True
+        self.inner.reset()
+
+
+class Counting(Faulty):
+    """Counts the steps since the last reset."""
+
+    steps = 0
+
+    def train_step(self, batch: Any) -> Any:
+        self.steps += 1
+        return self.inner.train_step(batch)
+
+    def reset(self) -> None:
+        self.steps = 0
+        self.inner.reset()
+
+
+@fault("rate-later", "the learning rate is 20 % higher after step 150", "train", by="run")
+class RateLater(Counting):
+    FIRST, MORE = 150, 0.2
+
+    def train_step(self, batch: Any) -> Any:
+        if self.steps < self.FIRST:
+            return super().train_step(batch)
+        before = self.inner.state().weights
+        loss = super().train_step(batch)
+        after = self.inner.state().weights
+        moved = {name: it + self.MORE * (it - before[name]) for name, it in after.items()}
+        self.seams.write(self.inner, State(moved, {}))
+        return loss
+
+
+@fault("count-saturates", "the step count of Adam ends at 100", "train", by="run")
+class StepCountSaturates(Counting):
+    LAST = 100
+
+    def train_step(self, batch: Any) -> Any:
+        if self.steps >= self.LAST:
+            self.seams.set_count(self.inner, self.LAST - 1)
+        return super().train_step(batch)
+
+
+# Resets and states.
+
+
+@fault("reset-slots", "reset forgets the slots", "reset")
+class ResetSlots(Faulty):
+    def reset(self) -> None:
+        slots = self.inner.state().slots
+        self.inner.reset()
+        self.seams.write(self.inner, State(self.inner.state().weights, slots))
+
+
+@fault("state-live", "state returns views that later steps write to", "copies")
+class StateLive(Faulty):
+    _shown: State | None = None
+
+    def state(self) -> State:
+        self._shown = self._shown or self.inner.state()
+        return State(dict(self._shown.weights), dict(self._shown.slots))
+
+    def train_step(self, batch: Any) -> Any:
+        loss = self.inner.train_step(batch)
+        self._follow()
+        return loss
+
+    def reset(self) -> None:
+        self.inner.reset()
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._shown is None:
+            return
+        now = self.inner.state()
+        for shown, new in ((self._shown.weights, now.weights), (self._shown.slots, now.slots)):
+            for name, values in new.items():
+                shown[name][...] = values
+
+
+# Predictions that are not made.
+
+
+class Promise:
+    """Outputs that are computed when they are looked at."""
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute, self._value = compute, None
+
+    def value(self) -> Any:
+        if self._value is None:
+            self._value = self._compute()
+        return self._value
+
+
+@fault("lazy", "predictions that are dropped are never computed", "predict", by="run")
+class Lazy(Faulty):
+    _last: Promise | None = None
+
+    def predict(self, batch: Any) -> Any:
+        self._last = Promise(partial(self.inner.predict, batch))
+        return self._last
+
+    def to_numpy(self, handle: Any) -> Array:
+        return super().to_numpy(handle.value() if isinstance(handle, Promise) else handle)
+
+    def synchronize(self) -> None:
+        if self._last is not None:
+            self._last.value()
+        self.inner.synchronize()
+
+
+@fault("predict-stale", "predict remembers what it answered for a batch", "predict-fresh")
+class PredictStale(Faulty):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._known: dict[Any, tuple[Any, Any]] = {}
+
+    def key(self, batch: Any) -> Any:
+        return id(batch)
+
+    def predict(self, batch: Any) -> Any:
+        key = self.key(batch)
+        if key not in self._known:
+            # The batch is kept with its answer, lest another one gets its identity.
+            self._known[key] = batch, self.inner.predict(batch)
+        return self._known[key][1]
+
+
+@fault("cached-identity", "predict knows a batch again at the same weights", "predict", by="run")
+class CachedIdentity(PredictStale):
+    """At the shared start only: samples of predictions begin there."""
+
+    _moved = False
+
+    def predict(self, batch: Any) -> Any:
+        return self.inner.predict(batch) if self._moved else super().predict(batch)
+
+    def train_step(self, batch: Any) -> Any:
+        self._moved = True
+        return self.inner.train_step(batch)
+
+    def reset(self) -> None:
+        self._moved = False
+        self.inner.reset()
+
+
+@fault("cached-content", "predict knows rows again at the same weights", "predict", by="run")
+class CachedContent(CachedIdentity):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._contents: dict[int, tuple[Any, int]] = {}
+
+    def stage(self, inputs: Array, targets: Array) -> Any:
+        batch = self.inner.stage(inputs, targets)
+        self._contents[id(batch)] = batch, hash(np.asarray(inputs).tobytes())
+        return batch
+
+    def key(self, batch: Any) -> Any:
+        return self._contents[id(batch)][1]
+
+
+@fault("infer-last", "infer computes its last batch only", "predict", by="run", idiomatic=True)
+class InferLast(Faulty):
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
+        self._single = [
+            self.inner.loader(inputs, targets, order[which : which + 1])
+            for which in range(len(order))
+        ]
+        return self.inner.loader(inputs, targets, order), self._single
+
+    def fit(self, loader: Any, steps: int) -> Any:
+        return self.inner.fit(loader[0], steps)
+
+    def infer(self, loader: Any, steps: int) -> Any:
+        single = loader[1]
+        return self.inner.infer(single[(steps - 1) % len(single)], 1)
+
+
+# Predictions that are right for few rows only.
+
+
+@fault("rows-left-over", "rows after the last 256 are not computed", "held-out rows", by="run")
+class RowsLeftOver(Faulty):
+    CHUNK = 256
+
+    def predict(self, batch: Any) -> Any:
+        outputs = self.inner.to_numpy(self.inner.predict(batch))
+        if len(outputs) > self.CHUNK:
+            outputs[len(outputs) // self.CHUNK * self.CHUNK :] = 0
+        return outputs
+
+
+@fault("float16-rows", "float16 outputs from 256 rows on", "held-out rows", by="run")
+class Float16Rows(Faulty):
+    FROM = 256
+
+    def predict(self, batch: Any) -> Any:
+        outputs = self.inner.to_numpy(self.inner.predict(batch))
+        if len(outputs) >= self.FROM:
+            outputs = outputs.astype(np.float16).astype(outputs.dtype)
+        return outputs
+
+
+# The clock, threads, processes, memory.
+
+
+@fault("synchronize", "synchronize returns before the work is done", "synchronize")
+class WorksUnwaited(Faulty):
+    """Every result is waited for, but not when the device is."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._queue = DeviceQueue()
+
+    def train_step(self, batch: Any) -> Any:
+        return self._queue.submit(self.inner.train_step, batch)
+
+    def predict(self, batch: Any) -> Any:
+        return self._queue.submit(self.inner.predict, batch)
+
+    def to_numpy(self, handle: Any) -> Array:
+        return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
+
+    def state(self) -> State:
+        self._queue.finish()
+        return self.inner.state()
+
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        self._queue.finish()
+        return self.inner.gradients(batch)
+
+    def reset(self) -> None:
+        self._queue.finish()
+        self.inner.reset()
+
+
+@fault("burning-thread", "a thread of its own keeps a core busy", "threads", by="run")
+class BurningThread(Faulty):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        threading.Thread(target=self._burn, daemon=True).start()
+
+    def _burn(self) -> None:
+        numbers = np.ones(2**17)
+        while True:
+            np.cos(numbers, out=numbers)  # without the interpreter's lock
+
+
+@fault("burning-child", "a process of its own keeps a core busy", "usage", by="run")
+class BurningChild(Faulty):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        # It ends when its parent does.
+        code = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+        self._child = subprocess.Popen([sys.executable, "-c", code])
+
+
+@fault("memory-grows", "every step keeps 200 kB", "usage", by="run")
+class MemoryGrows(Faulty):
+    STEP_BYTES, MOST_STEPS = 200_000, 3000
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._kept: list[bytes] = []
+
+    def train_step(self, batch: Any) -> Any:
+        if len(self._kept) < self.MOST_STEPS:
+            self._kept.append(b"1" * self.STEP_BYTES)
+        return self.inner.train_step(batch)

@@ -1,5 +1,0 @@
-"""The same, for faults in a framework's own loop."""
-
-from harness.proof.planted.planted.adapter import Adapter as Idiom
-
-__all__ = ["Idiom"]

@@ -1,0 +1,267 @@
+"""What the proof showed: certificates and effective settings as sections, divergence as curves.
+
+Trainings → the sections on quality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.analysis.quality import QualityPair, QualityRow, QualityTable
+from harness.analysis.sentences import bracket, listed
+from harness.analysis.stats import Interval, too_wide
+from harness.analysis.summary import Summary
+from harness.certificates import Certificate, Divergence
+from harness.records import Run
+from harness.report import format as fmt
+from harness.report import values
+from harness.report.content import Column, Grid, Section, Value
+from harness.report.safe_text import line
+from harness.report.style import Places, label, lane_mark, place, scope
+
+KINDS = ("logits", "loss", "gradients", "slots", "weights")
+"""In the order in which a step computes them."""
+NAME = Column("framework:mode", "name")
+
+
+def sections(run: Run) -> tuple[Section, ...]:
+    """One section an arena and lane: every setup's certificate, and what it rests on."""
+    return tuple(
+        _section(certificates, number)
+        for number, certificates in enumerate(grouped(run.certificates), start=1)
+    )
+
+
+def fact(run: Run, summary: Summary) -> str:
+    """How many of the setups that were measured are shown to compute the same, in one line."""
+    measured = {row.cell.setup: row for table in summary.tables for row in table.rows}
+    unproven = sorted(label(setup) for setup, row in measured.items() if row.proof)
+    if not measured:
+        return "nothing was measured"
+    if not unproven:
+        return f"{fmt.count(len(measured), 'setup')} proven against the float64 reference"
+    return f"not proven, so not ranked: {listed(unproven)}"
+
+
+def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
+    """Certificates whose setups may be ranked against each other, together."""
+    groups: dict[tuple[object, ...], list[Certificate]] = {}
+    for it in sorted(certificates, key=lambda it: it.setup.label):
+        groups.setdefault(it.setup.ranking, []).append(it)
+    return list(groups.values())
+
+
+def worst(divergence: Iterable[Divergence], kind: str) -> float | None:
+    """The largest difference of one kind over all steps; None where it was never compared."""
+    found = [value for it in divergence if (value := getattr(it, kind)) is not None]
+    return max(found, default=None)
+
+
+def largest(step: Divergence) -> float | None:
+    """The largest difference of any kind at one step."""
+    found = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
+    return max(found, default=None)
+
+
+def difference(value: float | None) -> str:
+    """A relative difference, e.g. `3.1e-16`; exactly none is `0`."""
+    if value is None:
+        return fmt.NONE
+    return f"{value:.1e}" if value else "0"
+
+
+def _section(certificates: Sequence[Certificate], number: int) -> Section:
+    setup = certificates[0].setup
+    columns = (
+        NAME,
+        Column("outcome", "text"),
+        Column("steps"),
+        Column("rows"),
+        *(Column(kind) for kind in KINDS),
+        Column("tolerance", "text"),
+        Column("training", "text"),
+    )
+    failed = [it for it in certificates if not it.proven]
+    return Section(
+        anchor=f"sameness-{number}",
+        task=line(setup.task),
+        phase=f"proof{lane_mark(setup.lane)}",
+        place=place(setup),
+        lead=sentence(certificates),
+        grid=Grid(columns, tuple(_row(it) for it in certificates)),
+        notes=tuple(f"{label(it.setup)}: {line(it.why)}." for it in failed),
+        scope=scope(setup),
+    )
+
+
+def _row(certificate: Certificate) -> tuple[Value, ...]:
+    return (
+        Value(label(certificate.setup)),
+        Value("proven" if certificate.proven else "not proven"),
+        values.count(certificate.steps),
+        values.count(certificate.rows),
+        *(_difference(worst(certificate.divergence, kind)) for kind in KINDS),
+        Value(certificate.tolerance),
+        _training(certificate),
+    )
+
+
+def _training(certificate: Certificate) -> Value:
+    """How many steps of a whole training in float64 were compared."""
+    proof = certificate.whole
+    return Value(f"{proof.steps:,} of {proof.planned:,}" if proof else fmt.NONE)
+
+
+def _difference(value: float | None) -> Value:
+    return Value(difference(value), raw=value)
+
+
+def sentence(certificates: Sequence[Certificate]) -> str:
+    """Who is proven, and how far from the reference the farthest of them went."""
+    proven = [it for it in certificates if it.proven]
+    if not proven:
+        return "None of these is shown to compute the same thing, so none is ranked."
+    far = [value for it in proven for step in it.divergence if (value := largest(step)) is not None]
+    over = fmt.span(min(it.steps for it in proven), max(it.steps for it in proven), "step")
+    bound = ""
+    if far:
+        bound = f", and no tensor of theirs left the reference by more than {difference(max(far))}"
+    long = [it.whole.steps for it in proven if it.whole]
+    if long:
+        bound += f"; trainings in float64 over {fmt.span(min(long), max(long), 'step')}"
+    who = "All" if len(proven) == len(certificates) else f"{len(proven)} of {len(certificates)}"
+    return f"{who} are proven over {over}{bound}."
+
+
+NINE_IN_TEN = "9 in 10 trainings"
+"""Of what equal quality is said (quality_pairs.SHARE)."""
+
+
+def quality(table: QualityTable, number: int, places: Places) -> Section:
+    """The final value of every seed, and the time to the target."""
+    metric, target = table.task.metric, table.task.target
+    what = "accuracy" if metric == "accuracy" else "error"
+    columns = [NAME, *(Column(f"seed {seed}") for seed in table.seeds), Column("median")]
+    if target is not None:
+        columns += [Column("time to target"), Column("reached")]
+    columns += [Column("time of training")]
+    return Section(
+        anchor=f"quality-{number}",
+        task=line(table.task.name),
+        phase=what + lane_mark(table.rows[0].setup.lane),
+        place=places.differing(table),
+        lead=spread_sentence(table),
+        grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
+        notes=(_target_note(table), *(_pair_note(it) for it in table.pairs), *_lost(table)),
+        scope=scope(table.rows[0].setup),
+    )
+
+
+def _quality_row(table: QualityTable, row: QualityRow) -> tuple[Value, ...]:
+    metric = table.task.metric
+    shown = [Value(label(row.setup)), *(_final(row, seed, metric) for seed in table.seeds)]
+    bounds = _bounds(row.final_interval, metric)
+    shown.append(Value(fmt.quality(row.final, metric), bounds, raw=row.final))
+    if table.task.target is not None:
+        shown += [
+            Value(time_to_target(row), _to_target_bounds(row), raw=row.seconds_to_target),
+            Value(f"{row.reached} of {len(row.trainings)}", raw=row.reached),
+        ]
+    return (*shown, values.seconds(row.seconds))
+
+
+def _final(row: QualityRow, seed: int, metric: str) -> Value:
+    """The value that a seed ends with; of several trainings of it all."""
+    finals = [it.final for it in row.trainings if it.quality.seed == seed]
+    text = ", ".join(fmt.quality(it, metric) for it in finals)
+    return Value(text or fmt.NONE, raw=finals[0] if finals else None)
+
+
+def time_to_target(row: QualityRow) -> str:
+    """The median time to the target, or that it was not reached."""
+    return "not reached" if row.seconds_to_target is None else fmt.seconds(row.seconds_to_target)
+
+
+def _to_target_bounds(row: QualityRow) -> str:
+    """Its interval or range, in brackets; one that includes “not reached” has no end."""
+    it = row.to_target
+    if it is None:
+        return ""
+    if it.method == "none":
+        if it.n == 1:
+            return ""
+        least, most = (fmt.seconds(end) if end else "∞" for end in (it.least, it.most))
+        return f"(range of {it.n}: {least}–{most})" if it.least else ""
+    if it.low is None:
+        return ""
+    if it.high is not None and too_wide(it.low, it.high):
+        return fmt.NOT_KNOWN
+    high = "∞" if it.high is None else fmt.seconds(it.high)
+    return f"({fmt.seconds(it.low)}–{high})"
+
+
+def _bounds(it: Interval, metric: str) -> str:
+    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
+    if low is None or high is None:
+        return ""
+    # An end of an older file may lie where no accuracy and no error can.
+    low, high = max(0.0, low), min(1.0, high) if metric == "accuracy" else high
+    return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
+
+
+def margin_text(pair: QualityPair) -> str:
+    """What makes no difference in quality, e.g. `0.50 points`, `5 % of the error`."""
+    if pair.relative:
+        return f"{fmt.whole_percent(pair.margin)} of the error"
+    return fmt.difference(pair.margin, "accuracy")
+
+
+def _pair_note(pair: QualityPair) -> str:
+    """Whether two setups end equally good, over the seeds that they share."""
+    margin = margin_text(pair)
+    names = f"{line(pair.label)} and {line(pair.baseline)}"
+    seeds = fmt.count(len(pair.seeds), "seed")
+    if pair.verdict == "equivalent":
+        return f"{names} end equally good over {seeds}: {NINE_IN_TEN} lie within {margin}."
+    why = f": {line(pair.reason)}" if pair.reason else ""
+    if pair.verdict == "differs":
+        return f"{names} differ in quality by more than chance over {seeds}{why}."
+    return f"{names}: cannot tell whether {NINE_IN_TEN} lie within {margin}, over {seeds}{why}."
+
+
+def _lost(table: QualityTable) -> tuple[str, ...]:
+    return tuple(
+        f"{label(row.setup)}: the training of seed {', '.join(map(str, row.diverged))} diverged."
+        for row in table.rows
+        if row.diverged
+    )
+
+
+def spread_sentence(table: QualityTable) -> str:
+    """How far apart the setups end at the same seed."""
+    metric, spread = table.task.metric, table.spread
+    if spread is None:
+        alone = len(table.rows) == 1
+        return (
+            f"{label(table.rows[0].setup)} was trained alone: there is nothing to compare it with."
+            if alone
+            else "No two setups were trained from the same seed."
+        )
+    noun = "accuracies" if metric == "accuracy" else "errors"
+    where = f"{line(spread.setups[0])} and {line(spread.setups[1])}, seed {spread.seed}"
+    if spread.value == 0:
+        return f"At the same seed all final {noun} are equal."
+    return (
+        f"At the same seed the final {noun} lie within {fmt.difference(spread.value, metric)} "
+        f"of each other (largest between {where})."
+    )
+
+
+def _target_note(table: QualityTable) -> str:
+    metric, target = table.task.metric, table.task.target
+    what = "Accuracy" if metric == "accuracy" else "Mean squared error"
+    epochs = fmt.count(table.task.epochs, "epoch")
+    if target is None:
+        return f"{what} on the test rows after {epochs}. The task names no target."
+    bound = "at least" if metric == "accuracy" else "at most"
+    return f"{what} on the test rows after {epochs}. Target: {bound} {fmt.quality(target, metric)}."

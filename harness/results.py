@@ -1,0 +1,189 @@
+"""Results from wherever they lie: a results directory, a run's folder, a `run.json`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness.analysis.comparable import CellBlocks, cell_blocks
+from harness.analysis.summary import Summary, summarise_run
+from harness.errors import NotComparable, UsageError, first_problem, unknown
+from harness.frameworks import default_modes
+from harness.records import Record, Run, RunInfo
+from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
+from harness.report.frames import FRAMES, Line, tidy
+from harness.runs.store import FILE, Store, open_existing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DOCUMENT = "run.json"
+
+
+class Results:
+    """One run: what is known of it (`info`), its rows (`summary`), and its `run` with all records.
+
+    Made of a `run.json` alone it has no records: then `run` and the frames of raw values raise
+    UsageError.
+    """
+
+    def __init__(self, run: Run | None, document: RunDocument | None = None) -> None:
+        self._run = run
+        self._document = document
+
+    def __repr__(self) -> str:
+        return f"<samestep results {self.info.name!r}, {', '.join(self.tasks)}>"
+
+    @property
+    def run(self) -> Run:
+        """The run as it stands in the store, every record with its raw samples."""
+        if self._run is None:
+            raise UsageError(
+                f"a {DOCUMENT} alone has no raw samples; load the results directory they lie in"
+            )
+        return self._run
+
+    @property
+    def info(self) -> RunInfo:
+        return self._known.run if self._run is None else self._run.info
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of its tasks."""
+        return tuple(it.name for it in (self._run or self._known).tasks)
+
+    @functools.cached_property
+    def summary(self) -> Summary:
+        """All rows of its report."""
+        return (
+            self._known.summary if self._run is None else summarise_run(self._run, default_modes())
+        )
+
+    @functools.cached_property
+    def blocks(self) -> tuple[CellBlocks, ...]:
+        """Every cell by its blocks: what another run is compared with."""
+        return self._known.blocks if self._run is None else cell_blocks(self._run, self.summary)
+
+    def frame(self, what: str = "cells") -> pd.DataFrame:
+        """A tidy frame of the run; `FRAMES` of `harness.report.frames` has the names and columns.
+
+        Raises UsageError for a name that it has not.
+        """
+        if what not in FRAMES:
+            raise unknown("frame", what, FRAMES)
+        return tidy(self.lines(what), what)
+
+    def lines(self, what: str) -> Iterable[Line]:
+        """The rows of a frame, as plain values by column."""
+        frame = FRAMES[what]
+        bare = Run(info=self.info, tasks=(), records=(), stopped_by=None, seconds=None)
+        return frame.lines(self.run if frame.raw else bare, lambda: self.summary)
+
+    @property
+    def _known(self) -> RunDocument:
+        assert self._document is not None
+        return self._document
+
+
+class Place(NamedTuple):
+    """Where a run lies: a `run.json`, or a results directory with the run's name; None for the
+    latest."""
+
+    path: Path
+    run: str | None = None
+
+    @property
+    def stored(self) -> bool:
+        return not self.path.is_file()
+
+    def load(self, tables: bool = True) -> Results:
+        if not self.stored:
+            return Results(None, _document(self.path, tables))
+        with open_existing(self.path) as store:
+            return Results(store.load(self.named(store)))
+
+    def named(self, store: Store) -> str:
+        """The name of the run in its store."""
+        runs = store.runs()
+        if not runs:
+            raise UsageError(f"{self.path}: there is no run here yet")
+        return self.run or runs[-1]
+
+
+def load(path: Path, run: str | None = None) -> Results:
+    """What lies at a path; see `harness.load`. Raises UsageError, StoreError, NotComparable."""
+    return _at(path, run).load()
+
+
+def find(name: str | None, output: Path, tables: bool = True) -> Results:
+    """A run as the command line names it: a path, or a name in the results directory `output`.
+
+    Without a name it is the latest one there. Without `tables` those of a `run.json` are not read.
+    """
+    return _named(name, output).load(tables)
+
+
+def lines_of(
+    name: str | None, output: Path, what: str
+) -> tuple[RunInfo, Callable[[], Iterable[Line]]]:
+    """A run that is named as for `find`, and what gives the rows of a frame.
+
+    What needs no statistics is read from the store as it is asked for: samples may be more than
+    memory holds.
+    """
+    place, frame = _named(name, output), FRAMES[what]
+    if not place.stored or frame.of_summary:
+        found = place.load()
+        return found.info, lambda: found.lines(what)
+    with open_existing(place.path) as store:
+        run = place.named(store)
+        head = store.head(run)
+    if not frame.of_records:
+        return head.info, lambda: Results(head).lines(what)
+    return head.info, lambda: frame.of_records(_records(place.path, run))
+
+
+def _records(directory: Path, run: str) -> Iterator[Record]:
+    with open_existing(directory) as store:
+        yield from store.records(run)
+
+
+def _named(name: str | None, output: Path) -> Place:
+    path = Path(name or "")
+    # A run that has no folder, because no report was written, has a path all the same.
+    if name and (path.exists() or (len(path.parts) > 1 and (path.parent / FILE).is_file())):
+        return _at(path)
+    return Place(output, name)
+
+
+def _at(path: Path, run: str | None = None) -> Place:
+    if path.is_file() or (path / FILE).is_file():
+        return Place(path, run)
+    if run is None and (path.parent / FILE).is_file():
+        return Place(path.parent, path.name)
+    if run is None and (path / DOCUMENT).is_file():
+        return Place(path / DOCUMENT)
+    return Place(path, run)
+
+
+def _document(path: Path, tables: bool) -> RunDocument:
+    from pydantic import ValidationError
+    from pydantic_core import from_json
+
+    try:
+        content: Any = from_json(path.read_bytes())
+        version = content["schema_version"]
+        if version == RUN_SCHEMA_VERSION:
+            return read_document(content, tables)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {first_problem(error)}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {error}") from None
+    raise NotComparable(
+        f"{path}: of schema {version}, and this samestep reads {RUN_SCHEMA_VERSION}; write it "
+        "again where its store is: python -m harness report"
+    )

@@ -1,0 +1,321 @@
+"""Where a run may write: below the results directory, and nowhere that a link leads to.
+
+Locks that end with the process that holds them, and say which process that is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from harness.errors import StoreError, UsageError
+from harness.privacy import clean
+
+NETWORK = (
+    *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs"),
+)
+"""How the types of network file systems begin. SQLite's locks and its shared memory are not to be
+relied on there."""
+LONGEST_TEMPORARY = 60
+"""Bytes that the path of a folder for temporary files may have: a socket's path has at most 107,
+and libraries add up to 40."""
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
+"""A path that needs no quotes anywhere and leaves room for long names below it."""
+
+
+def within(output: Path, *names: str) -> Path:
+    """The path of these names below the results directory, which itself may be a link.
+
+    Raises UsageError where one of them is a link, or no plain name: what is written there would
+    be written elsewhere.
+    """
+    path = output
+    for name in names:
+        if name in ("", os.curdir, os.pardir) or "/" in name or not name.isprintable():
+            raise UsageError(f"{name!r}: no name of anything in {output}")
+        path = path / name
+        if path.is_symlink():
+            raise UsageError(f"{path}: a link; nothing is written where it leads. Remove it")
+    return path
+
+
+def write_whole(path: Path, content: bytes | Iterable[bytes], *, lasting: bool = False) -> Path:
+    """Write a file that appears whole or not at all, and make its folder; returns the path.
+
+    What stands there and is not a regular file, such as a link, stays as it is. With `lasting` the
+    content is on the disk when this returns. Raises OSError.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        why = "a link, or not a regular file; nothing is written there. Remove it"
+        raise OSError(errno.EEXIST, why, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with unfinished.open("xb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def temporary_files(folder: Path) -> Iterator[None]:
+    """Make a folder, where processes begun meanwhile keep their temporary files.
+
+    Some libraries never remove theirs. This process itself goes on with its own folder.
+    """
+    tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
+    folder.mkdir(parents=True)
+    before = os.environ.get("TMPDIR")
+    with _short(folder) as name:
+        if name is not None:
+            os.environ["TMPDIR"] = name
+        try:
+            yield
+        finally:
+            if before is not None:
+                os.environ["TMPDIR"] = before
+            else:
+                os.environ.pop("TMPDIR", None)
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[str | None]:
+    """A name of a folder that is short enough for sockets and plain enough for compilers.
+
+    Where its path is not, it is the name that the system gives to an open file of this process;
+    None where the system has no such names.
+    """
+    if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
+        yield str(folder)
+        return
+    descriptor, name = _opened(folder)
+    try:
+        yield name
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def plain(folder: Path) -> Path:
+    """The folder under a path that every compiler can take, as long as this process lives.
+
+    PyTorch puts paths of its files into commands unquoted.
+    """
+    whole = folder.absolute()
+    if PLAIN.fullmatch(str(whole)):
+        return folder
+    whole.mkdir(parents=True, exist_ok=True)
+    name = _opened(whole)[1]
+    return folder if name is None else Path(name)
+
+
+def _opened(folder: Path) -> tuple[int, str | None]:
+    """A descriptor of a folder, and the name that the system gives to it; None without /proc."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = f"/proc/{os.getpid()}/fd/{descriptor}"
+    return descriptor, name if os.path.isdir(name) else None
+
+
+def filesystem(directory: Path) -> str | None:
+    """The type of the file system that a directory is or would be on; None where it is not told."""
+    place = Path(os.path.realpath(directory))  # unlike `resolve` it bears links in a circle
+    try:
+        every = psutil.disk_partitions(all=True)
+    except OSError:  # Linux tells it in /proc
+        return None
+    mounts = [it for it in every if place.is_relative_to(it.mountpoint)]
+    # The last of several mounts in one place lies on top.
+    nearest = max(reversed(mounts), key=lambda it: len(it.mountpoint), default=None)
+    return nearest.fstype if nearest else None
+
+
+def on_network(kind: str | None) -> bool:
+    """Whether this is the type of a network file system."""
+    return (kind or "").startswith(NETWORK)
+
+
+def refuse_network(directory: Path) -> None:
+    """Raises StoreError, with the ways out, for a directory that is on a network."""
+    if on_network(kind := filesystem(directory)):
+        raise StoreError(
+            f"{directory}: on {kind}, a network file system, where a store is not safe; choose a "
+            "local directory with -o; several machines share a run by `run --shard 1/2` and "
+            "`--shard 2/2`, each with a directory of its own, and `merge`"
+        )
+
+
+LOOK_SECONDS = 0.02
+NAMED_SECONDS = 1.0
+"""How long to wait for a new holder to write down who it is."""
+LONGEST_COMMAND = 200
+NOTE = ("process", "since", "command", "in")
+"""What a lock's file says of its holder."""
+MOST_BYTES = 10_000
+
+
+class Held(Exception):
+    """Somebody else holds the lock; the message says who, as far as it is known."""
+
+
+@contextlib.contextmanager
+def held(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a file, waiting for it at most `patience` seconds.
+
+    The kernel gives it back when this process ends, however it ends, so a lock that is left over
+    holds nobody up. Raises Held, and OSError where there can be no such file, or where there is
+    one that is not a lock's: nothing of that changes.
+    """
+    descriptor = _opened_lock(path)
+    try:
+        _refuse_shared(descriptor, path)
+        _acquire(descriptor, time.monotonic() + patience)
+        _refuse_foreign(descriptor, path)
+        _note(descriptor, _self())
+        try:
+            yield
+        finally:
+            _note(descriptor, b"")
+    finally:
+        os.close(descriptor)
+
+
+def machine_lock() -> Path:
+    """The one lock of this machine, whoever runs: `SAMESTEP_LOCK`, else a file for all users."""
+    given = os.environ.get("SAMESTEP_LOCK")
+    return Path(given) if given else Path(tempfile.gettempdir()) / "samestep.lock"
+
+
+@contextlib.contextmanager
+def measuring_alone() -> Iterator[None]:
+    """Be the only run that measures on this machine. Raises UsageError that says who else does."""
+    path = machine_lock()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(path))
+        except Held as holder:
+            raise UsageError(
+                f"another run is measuring on this machine: {holder}; wait for it to end"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{path}: cannot be this machine's lock: {error.strerror}; remove it, or name "
+                "another file in SAMESTEP_LOCK"
+            ) from None
+        yield
+
+
+def _opened_lock(path: Path) -> int:
+    """A descriptor for the lock's file; no link is followed.
+
+    In a folder that all may write, a file of another user can be opened but not created over.
+    """
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    while True:
+        try:
+            return os.open(path, flags | os.O_RDWR)
+        except PermissionError:
+            return os.open(path, flags | os.O_RDONLY)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):  # somebody was faster
+                descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL)
+                os.fchmod(descriptor, 0o666)
+                return descriptor
+
+
+def _refuse_shared(descriptor: int, path: Path) -> None:
+    """Raises OSError for a device, a queue or a folder, and for a file that has another name too:
+    what is written here would be written there."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if found.st_nlink > 1:
+        raise OSError(errno.EMLINK, "a hard link to a file that has other names", str(path))
+
+
+def _refuse_foreign(descriptor: int, path: Path) -> None:
+    """Raises OSError for a file that holds anything but the note of a holder."""
+    content = os.pread(descriptor, MOST_BYTES + 1, 0)
+    if content.strip(b"\0") and _noted(content) is None:  # zeros: the power failed
+        raise OSError(errno.EEXIST, "a file with other content than a lock's", str(path))
+
+
+def _acquire(descriptor: int, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise Held(_holder(descriptor)) from None
+        time.sleep(LOOK_SECONDS)
+
+
+def _self() -> bytes:
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    # All users may read the machine's lock, and what is killed leaves its note behind.
+    command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
+    values = os.getpid(), since, command, clean(os.getcwd())
+    return json.dumps(dict(zip(NOTE, values, strict=True))).encode()
+
+
+def _noted(content: bytes) -> dict[str, object] | None:
+    """What a holder wrote of itself; None for anything else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(content)
+        if isinstance(found, dict) and tuple(found) == NOTE:
+            return found
+    return None
+
+
+def _note(descriptor: int, content: bytes) -> None:
+    with contextlib.suppress(OSError):  # a full disk, or another user's file, locks as well
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, content, 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who wrote itself down, if it lives; a lock that was just taken has no name for a moment."""
+    until = time.monotonic() + NAMED_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            told = _noted(os.pread(descriptor, MOST_BYTES, 0))
+            if told and isinstance(told["process"], int) and _lives(told["process"]):
+                return (
+                    f"process {told['process']}, since {told['since']}, "
+                    f"in {told['in']}: {told['command']}"
+                )
+        time.sleep(LOOK_SECONDS)
+    return "a process that does not say which"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return pid > 0

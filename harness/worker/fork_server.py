@@ -1,0 +1,156 @@
+"""Whether a process may be forked: no thread lives on in the child, and what it held stays held.
+
+`python -m harness.worker.fork_server FD PARENT`: import a framework once, then fork workers.
+
+Nothing of the framework is used here but what it names as harmless (`Framework.ahead`): threads,
+devices, graphs and tensors begin in the worker, where they are measured. Where an import has
+started threads all the same, nothing is forked from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+
+import threadpoolctl
+
+from harness.adapter import Framework
+from harness.cells import Setup
+from harness.worker.__main__ import failed, send, work
+from harness.worker.messages import (
+    MAX_BYTES,
+    STEM_REQUEST,
+    Fork,
+    Forked,
+    Import,
+    Imported,
+    Reap,
+    Reaped,
+    connected,
+    die_with,
+)
+from harness.worker.session import implementation
+from harness.worker.system import adopt_orphans, hide_from, still_running
+
+TASKS = Path("/proc/self/task")
+RESTARTED = "jemalloc"
+"""How the names of threads begin that are ended before a fork and begun again after it."""
+
+
+def lost_threads() -> int:
+    """How many threads of this process a forked child would miss; 0 where they cannot be counted.
+
+    Those of OpenBLAS are not missed: it ends them before a fork, and begins them anew.
+    """
+    libraries = threadpoolctl.threadpool_info()
+    blas: list[int] = [it["num_threads"] for it in libraries if it["internal_api"] == "openblas"]
+    kept = 1 + sum(it - 1 for it in blas)
+    found = sum(not _name(it).startswith(RESTARTED) for it in TASKS.glob("*"))
+    return max(threading.active_count() - 1, found - kept)
+
+
+def left_behind(*, processes: bool = True) -> str:
+    """What a forked child would not have, e.g. `2 threads`; empty where it would have all.
+
+    Processes that an import started are no child's: what they use would be counted nowhere.
+    """
+    if lost := lost_threads():
+        return f"{lost} threads"
+    if not processes:
+        return ""
+    return f"{started} processes" if (started := still_running()) else ""
+
+
+def _name(thread: Path) -> str:
+    try:
+        return (thread / "comm").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended
+        return RESTARTED
+
+
+def main() -> None:
+    channel = connected()
+    adopt_orphans()
+    forked = False
+    while True:
+        try:
+            request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+        except EOFError:
+            return
+        match request:
+            case Import(setups=setups):
+                try:
+                    _import(setups, forked)
+                except Exception as error:
+                    traceback.print_exc()
+                    send(channel, failed(error))
+                    return
+                send(channel, Imported())
+            case Fork(environment=environment):
+                forked = True
+                send(channel, Forked(pid=_fork(channel, environment)))
+            case Reap(pid=pid):
+                send(channel, Reaped(code=_reap(pid)))
+
+
+def _import(setups: tuple[Setup, ...], forked: bool) -> None:
+    """What workers of these setups, all of one framework, would import until they are built."""
+    framework: Framework = importlib.import_module(f"impls.{setups[0].framework}").FRAMEWORK
+    hide_from(framework)
+    for setup in setups:
+        implementation(setup)
+        if ahead := framework.ahead.get(setup.mode):
+            importlib.import_module(ahead)
+    # Workers that were forked before are its processes too.
+    if lost := left_behind(processes=not forked):
+        raise RuntimeError(
+            f"{lost} run once {setups[0].framework} is imported, and a forked worker would wait "
+            "for them for ever, or not count them: its workers start fresh"
+        )
+
+
+def _fork(channel: Connection, environment: dict[str, str]) -> int:
+    """A worker, in a process group of its own; its channel and its log were sent along."""
+    theirs, log = recv_handle(channel), recv_handle(channel)
+    parent = os.getpid()
+    # What is here already no worker need search for garbage: to look is to copy, page after page.
+    gc.collect()
+    gc.freeze()
+    if pid := os.fork():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(pid, pid)  # here too: whoever ends the group must find it
+        os.close(theirs)
+        os.close(log)
+        return pid
+    code = 1
+    try:
+        die_with(parent)
+        os.setpgid(0, 0)
+        channel.close()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.environ.update(environment)
+        code = work(Connection(theirs))
+    finally:  # never back into the code of the stem
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _reap(pid: int) -> int | None:
+    """How a worker ended: its exit code, or minus the signal; None if it has not."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+if __name__ == "__main__":
+    main()

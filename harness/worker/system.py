@@ -1,0 +1,452 @@
+"""This process and all that it started: their CPU time, their memory, and who works.
+
+A process that leaves the group (`setsid`) stays a descendant. Where its parent ends, the nearest
+process above that adopts orphans becomes its parent: `adopt_orphans` (Linux).
+
+What the operating system counts: noise while a sample is timed, and resident memory.
+
+A limit on what a worker may allocate, and how running out of memory is told from other failures.
+
+Imports nothing but the standard library: the limit is set before anything else is loaded.
+
+What is installed for the harness alone is not there for a framework.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import gc
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, cast
+
+import psutil
+
+from harness.adapter import Framework
+
+PROC = Path("/proc")
+PR_SET_CHILD_SUBREAPER = 36
+LAST_SECONDS = 5.0
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+class Queue(NamedTuple):
+    """Seconds in which a thread ran, and in which it stood in line for a core."""
+
+    thread: str
+    ran: float
+    waited: float
+
+
+def queues(folder: Path) -> Iterator[Queue]:
+    """Every thread of the process with this folder in /proc; none where the kernel does not count.
+
+    A thread that has just ended is left out.
+    """
+    for thread in folder.glob("task/*"):
+        words = text_of(thread / "schedstat").split()
+        if len(words) == 3:
+            yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def descendants(of: int | None = None) -> list[int]:
+    """The processes that a process started, and those that they started; ended ones that nobody
+    waited for are among them. None is the process that asks."""
+    own = os.getpid()
+    if of in (None, own) and not _has_children():
+        return []
+    if not _tells_children():
+        return _by_psutil(own if of is None else of)
+    found: list[int] = []
+    parents = [own if of is None else of]
+    while parents:
+        for thread in (PROC / str(parents.pop()) / "task").glob("*"):
+            children = [int(it) for it in text_of(thread / "children").split()]
+            found += children
+            parents += children
+    return found
+
+
+def still_running() -> int:
+    """How many descendants have not ended."""
+    states = (text_of(PROC / str(it) / "stat").rpartition(")")[2].split() for it in descendants())
+    return sum(it[:1] not in ([], ["Z"]) for it in states)
+
+
+def cpu_of_descendants() -> float:
+    """CPU seconds of all that this process started, ended ones included."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime + sum(map(_cpu_of, descendants()))
+
+
+def resident() -> int | None:
+    """Resident memory of this process and its descendants in bytes; None where it is not told."""
+    own = _resident(os.getpid())
+    return None if own is None else own + resident_of_descendants()
+
+
+def resident_of_descendants() -> int:
+    """Resident memory of all that this process started, in bytes; pages that they share with it
+    count again."""
+    return sum(_resident(it) or 0 for it in descendants())
+
+
+def any_works() -> bool:
+    """Whether a thread of a descendant runs or wants to."""
+    return any(
+        thread_works(it) for pid in descendants() for it in (PROC / str(pid) / "task").glob("*")
+    )
+
+
+def thread_works(thread: Path) -> bool:
+    """Whether the thread with this folder in /proc runs or wants to."""
+    # The name before it, in brackets, may hold anything.
+    return text_of(thread / "stat").rpartition(")")[2].split()[:1] == ["R"]
+
+
+def end_descendants(of: int | None = None) -> None:
+    """End all that a process started, whatever group it is in."""
+    for pid in descendants(of):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end_all() -> None:
+    """End what this process started, and wait until it has ended; what it starts meanwhile too."""
+    late = time.monotonic() + LAST_SECONDS
+    while _has_children() and time.monotonic() < late:
+        end_descendants()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.001)
+
+
+def end_escaped() -> None:
+    """End what this process started and what has left its group: nobody else finds it later."""
+    for pid in descendants():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) != os.getpgrp():
+                os.kill(pid, signal.SIGKILL)
+
+
+def _has_children() -> bool:
+    """Whether this process has any: a question that costs next to nothing."""
+    if not hasattr(os, "waitid"):
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+@functools.cache
+def _tells_children() -> bool:
+    """Whether the kernel lists the children of a thread: not every one is built to."""
+    return (PROC / "self" / "task" / str(os.getpid()) / "children").exists()
+
+
+def _by_psutil(pid: int) -> list[int]:
+    try:
+        return [it.pid for it in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _cpu_of(pid: int) -> float:
+    """CPU time of a process and of its own ended children; 0 where it has just ended."""
+    fields = text_of(PROC / str(pid) / "stat").rpartition(")")[2].split()
+    if len(fields) < 15:
+        return 0.0
+    ticks = os.sysconf("SC_CLK_TCK")
+    try:
+        # The clock of another process (clock_getcpuclockid): finer than ticks.
+        own = time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        own = (int(fields[11]) + int(fields[12])) / ticks
+    return own + (int(fields[13]) + int(fields[14])) / ticks
+
+
+def _resident(pid: int) -> int | None:
+    words = text_of(PROC / str(pid) / "statm").split()
+    return int(words[1]) * PAGE if len(words) > 1 else None
+
+
+def text_of(path: Path) -> str:
+    """A file's text; empty where there is none to be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+TICK, BUSY = 0.01, 0.05
+"""Seconds; and the share of them from which on somebody works."""
+
+
+class Counters(NamedTuple):
+    """What this process, its threads and its descendants used (switches: it alone), and what the
+    whole machine lost meanwhile."""
+
+    cpu_seconds: float
+    voluntary_switches: int
+    involuntary_switches: int
+    steal_seconds: float | None
+    pressure_seconds: float | None
+
+
+class Watch:
+    """Counts from its making to `spent`. The machine's own counters cost CPU time to read: they
+    are read outside the stretch in which this process is counted."""
+
+    def __init__(self) -> None:
+        self._steal, self._pressure = _steal_seconds(), _pressure_seconds()
+        self._descendants = cpu_of_descendants()
+        self._usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._cpu = time.process_time()
+
+    def spent(self) -> Counters:
+        cpu = time.process_time() - self._cpu
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        # One that ended and was not waited for takes its time along.
+        cpu += max(0.0, cpu_of_descendants() - self._descendants)
+        return Counters(
+            cpu,
+            usage.ru_nvcsw - self._usage.ru_nvcsw,
+            usage.ru_nivcsw - self._usage.ru_nivcsw,
+            _since(self._steal, _steal_seconds()),
+            _since(self._pressure, _pressure_seconds()),
+        )
+
+
+def load() -> float | None:
+    """Processes that run or wait to, averaged over a minute; None where it is not told."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def allowed_cores() -> str | None:
+    """The cores that the threads of this process may use, such as `0-3`; None where it is not told.
+
+    Where some threads may use other cores than others, every distinct set: `0; 1`.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    threads = [int(it.name) for it in (PROC / "self" / "task").glob("*")] or [0]
+    found = set()
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            found.add(tuple(sorted(os.sched_getaffinity(thread))))
+    return "; ".join(_ranges(it) for it in sorted(found))
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """`0-3, 6` for 0, 1, 2, 3, 6."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{it[0]}-{it[-1]}" if len(it) > 1 else f"{it[0]}" for it in runs)
+
+
+def others_work() -> bool:
+    """Whether a thread of this process, other than the one that asks, runs or wants to; or one of
+    a process that it started.
+
+    Their CPU time tells less and later: Linux adds to it once a tick, every 1 to 10 ms. It is
+    looked at where no thread's state is told.
+    """
+    threads, own = list((PROC / "self" / "task").glob("*")), str(threading.get_native_id())
+    if not threads:
+        return _uses_cpu()
+    return any(thread_works(it) for it in threads if it.name != own) or any_works()
+
+
+def _uses_cpu() -> bool:
+    """Whether this process does, while the one that asks sleeps."""
+    before = time.process_time()
+    time.sleep(TICK)
+    return time.process_time() - before > BUSY * TICK
+
+
+def _since(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _steal_seconds() -> float | None:
+    """CPU time that the hypervisor gave to others, all cores; None where it is not told."""
+    try:
+        fields = (PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+        return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _pressure_seconds() -> float | None:
+    """Time in which some task had to wait for a core; None where the kernel does not count it."""
+    try:
+        some = (PROC / "pressure" / "cpu").read_text(encoding="ascii").split("\n", 1)[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError):
+        return None
+
+
+class PeakRSS:
+    """High-water mark of resident memory while it is open, from the kernel's VmHWM.
+
+    What this process started counts too. It may be opened again: what was allocated before and
+    stayed counts on. `ru_maxrss` would not do: it is inherited through fork and exec, so that a
+    small child of a large parent reports the parent's size.
+    """
+
+    def __init__(self) -> None:
+        self._base: int | None = None
+        self._kept = 0
+        self._incremental: int | None = 0
+
+    def open(self) -> None:
+        self._base = None
+        _give_back_free_memory()
+        try:
+            for pid in ("self", *descendants()):
+                (PROC / str(pid) / "clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            return  # not resettable here: the incremental peak is unknown, never 0
+        self._base = resident()
+
+    def close(self) -> None:
+        peak, base = self.total(), self._base
+        if peak is None or base is None or self._incremental is None:
+            self._incremental = None
+            return
+        self._incremental = max(self._incremental, self._kept + peak - base)
+        _give_back_free_memory()
+        self._kept += max(0, (resident() or 0) - base)
+
+    def incremental(self) -> int | None:
+        """Bytes above the size when first opened; None where the mark could not be reset."""
+        return self._incremental
+
+    def total(self) -> int | None:
+        """The marks themselves, since they were last reset."""
+        own = _mark("self")
+        return None if own is None else own + sum(_mark(it) or 0 for it in descendants())
+
+
+def _mark(pid: int | str) -> int | None:
+    for line in text_of(PROC / str(pid) / "status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_: ClassVar = [(f"field{it}", ctypes.c_size_t) for it in range(10)]
+
+
+@functools.cache
+def _mallinfo() -> Callable[[], Any] | None:
+    """What tells of glibc's allocations; None elsewhere, and before 2.33."""
+    found = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if found is not None:
+        found.restype = _MallInfo
+    return found
+
+
+def allocated() -> int | None:
+    """Bytes that the C library has handed out and not got back; None where it does not tell."""
+    mallinfo = _mallinfo()
+    if mallinfo is None:
+        return None
+    found = mallinfo()
+    return int(found.field7 + found.field4)  # `uordblks` and `hblkhd`
+
+
+def _give_back_free_memory() -> None:
+    """Return freed heap to the system (glibc), lest an earlier phase's leftovers hide a peak."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+NEARLY = 0.95
+FAILED_ALLOCATION = re.compile(
+    r"bad_alloc|out of memory|OOM when allocating|allocation still failed"
+    r"|failed to map segment"
+    r"|(?:can(?:no|')t|unable to|failed to|could not) allocate",
+    re.IGNORECASE,
+)
+"""How C++, CUDA, TensorFlow, OpenBLAS, the loader, PyTorch and the C library say it."""
+
+
+def limit_memory(size: int) -> None:
+    """Let this process and its children hold no more than `size` bytes each (Linux).
+
+    What counts is private memory that can be written: heap, mapped arrays, stacks. Code and the
+    address space that a framework only reserves do not. `lift_limit` can take it back.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (size, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def lift_limit() -> int | None:
+    """Lift the limit and return it, None where there is none: a worker that ran out of memory
+    could not even say so."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    return None if limit == hard else limit
+
+
+def exhausted() -> bool:
+    """Whether this process holds nearly what it may: whatever fails now fails for that reason."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == hard:
+        return False
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return NEARLY * limit < int(status.partition("VmData:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an exception, of whatever framework, says that memory could not be had."""
+    return isinstance(error, MemoryError) or tells_of_it(f"{type(error).__name__}: {error}")
+
+
+def tells_of_it(text: str) -> bool:
+    """Whether a message, or what a process wrote before it died, says so."""
+    return FAILED_ALLOCATION.search(text) is not None
+
+
+def hide_from(framework: Framework) -> None:
+    """From now on what it is to be unaware of cannot be imported, as if it were not installed.
+
+    What this process has imported already stays.
+    """
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    for name in framework.unaware_of:
+        modules.setdefault(name, None)
