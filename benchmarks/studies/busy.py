@@ -22,7 +22,7 @@ from harness.analysis.contention import DISTURBED_SHARE
 from harness.analysis.pairs import BASELINE, entries, pair_of
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import Phase
-from harness.runs import stems
+from harness.runs import engines
 from harness.runs.config import SAMPLE_SECONDS
 from harness.runs.process import ROOT
 
@@ -204,7 +204,7 @@ def main() -> None:
         warmup_seconds=0.15,
     )
     # One import serves all runs: what it adds to a framework's times is the same in each.
-    stems.varies = lambda setup: False
+    engines.varies = lambda setup: False
     study(design, given, lambda bench, number: run(bench, number, blocks), summary, fork=True)
 
 
