@@ -1,6 +1,6 @@
 """The reference with Keras' stock update formulas: the truth for a mode that keeps them.
 
-Such a mode cannot be held to the task's formulas closely: docs/decisions.md derives how far apart
+Such a mode cannot be held to the task's formulas closely: docs/stock-optimizers.md derives how far apart
 they are. Held to its own it can be as closely as any other, so that every other fault still shows.
 """
 
