@@ -26,7 +26,7 @@ run: $(READY)
 
 # What has clocks, or looks for processes, comes one after the other; all else side by side, on one
 # thread each: two pools on the same cores would wait for each other with open eyes.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_fork_servers.py \
   $(patsubst %,tests/proof/test_%.py,planted_real selftest verifying whole_training) \
   $(patsubst %,tests/test_%.py,accounts adapters bad_input cli comparing docs exporting floors \
   frameworks fuzz hostile_files idioms makefile merging narrow new_framework printing privacy \

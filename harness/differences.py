@@ -21,9 +21,9 @@ rounding, they are not fitted to a framework:
   compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
 
 An idiomatic mode that keeps its framework's stock formula cannot follow the task's: where gradients
-are as small as ε no useful bound exists (docs/stock-optimizers.md). In the class `stock` the reference
-follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it over 100
-steps.
+are as small as ε no useful bound exists (docs/stock-optimizers.md). In the class `stock` the
+reference follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it
+over 100 steps.
 """
 
 from __future__ import annotations
