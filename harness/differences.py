@@ -136,7 +136,7 @@ def _cannot(name: str, reason: str) -> Difference:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """`one_step` bounds logits, loss and gradients before the first update, `trajectory` bounds
     everything else, over `steps` steps."""
 
@@ -145,11 +145,11 @@ class Limits:
     steps: int
 
 
-LIMITS: dict[tuple[Tolerance, Dtype], Limits] = {
-    ("exact", "float64"): Limits(1e-12, 1e-9, 100),
-    ("exact", "float32"): Limits(1e-5, 1e-5, 10),
-    ("stock", "float64"): Limits(1e-12, 1e-9, 100),
-    ("stock", "float32"): Limits(1e-5, 1e-5, 10),
+LIMITS: dict[tuple[Tolerance, Dtype], Bounds] = {
+    ("exact", "float64"): Bounds(1e-12, 1e-9, 100),
+    ("exact", "float32"): Bounds(1e-5, 1e-5, 10),
+    ("stock", "float64"): Bounds(1e-12, 1e-9, 100),
+    ("stock", "float32"): Bounds(1e-5, 1e-5, 10),
 }
 QUICK_STEPS = 10
 """What a run's own proof takes at the most."""
@@ -164,7 +164,7 @@ one in 4,000 would miss it."""
 FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
 
 
-def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
+def limits(tolerance: Tolerance, dtype: Dtype) -> Bounds:
     return LIMITS[tolerance, dtype]
 
 

@@ -23,7 +23,7 @@ from benchmarks.studies.lab import Bench, asked, setups_of, study
 from harness.analysis.gate import LOOKS
 from harness.errors import HarnessError
 from harness.gate.check import Checked, check
-from harness.gate.judging import Limits
+from harness.gate.judging import Thresholds
 from harness.gate.older_code import ROOMS
 from harness.gating import DEFAULTS
 from harness.runs.config import SAMPLE_SECONDS, resolve
@@ -68,7 +68,7 @@ def one_check(number: int, slow: bool, looks: Sequence[int], threads: int, folde
     against, this = "HEAD", ROOT
     if slow:
         against, this = str(_once(folder / "plain", 0)), _once(folder / "slower", 20)
-    checked = check(plan, None, against, Limits(), lambda text: None, looks=looks, this=this)
+    checked = check(plan, None, against, Thresholds(), lambda text: None, looks=looks, this=this)
     return Run(
         number=number,
         began=began.isoformat(timespec="seconds"),

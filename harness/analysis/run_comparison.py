@@ -34,7 +34,7 @@ Pair = tuple[CellBlocks, CellBlocks]
 """One cell in the run before and in the run after."""
 
 
-class Change(Frozen):
+class CellChange(Frozen):
     """How many times as fast a setup is in the second run as in the first.
 
     `before` and `after` are seconds per step, or ratios to the baseline, by the comparison's basis,
@@ -64,7 +64,7 @@ class ChangeTable(Frozen):
     dtype: str
     baseline: str
     margin: float
-    changes: tuple[Change, ...]
+    changes: tuple[CellChange, ...]
     memory: tuple[MemoryChange, ...] = ()
 
 
@@ -148,10 +148,12 @@ def _table(pairs: Sequence[Pair], basis: Basis) -> ChangeTable:
     )
 
 
-def _change(pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
+def _change(
+    pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]
+) -> CellChange:
     label = pair[0].setup.label
     shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
-    return Change(
+    return CellChange(
         label=label,
         before=shown[0],
         after=shown[1],

@@ -349,7 +349,7 @@ CHECKS: Mapping[str, Callable[[Facts], Said | None]] = {
 }
 
 
-class Finding(Frozen):
+class Diagnosis(Frozen):
     """One check: what was found, and what to do about it where anything can be done."""
 
     name: str
@@ -361,7 +361,7 @@ class Finding(Frozen):
 class Checkup(Frozen):
     """All findings, worst first; `untold` are the checks for which this system has no facts."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
     untold: tuple[str, ...]
 
     @property
@@ -373,14 +373,14 @@ class Checkup(Frozen):
     def fit(self) -> bool:
         return self.level != "unfit"
 
-    def at(self, level: Level) -> tuple[Finding, ...]:
+    def at(self, level: Level) -> tuple[Diagnosis, ...]:
         return tuple(it for it in self.findings if it.level == level)
 
 
 def examine(facts: Facts) -> Checkup:
     """Every check on these facts."""
     said = {name: check(facts) for name, check in CHECKS.items()}
-    findings = [Finding(name=name, **it._asdict()) for name, it in said.items() if it]
+    findings = [Diagnosis(name=name, **it._asdict()) for name, it in said.items() if it]
     return Checkup(
         findings=tuple(sorted(findings, key=lambda it: LEVELS.index(it.level))),
         untold=tuple(name for name, it in said.items() if it is None),

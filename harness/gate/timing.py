@@ -26,7 +26,7 @@ Pair = tuple[Task, Setup]
 
 
 @dataclass
-class Keeper:
+class SideKeeper:
     """An observer of blocks that keeps the records of each setup."""
 
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
@@ -68,7 +68,7 @@ def compared(
     looks: Sequence[int] = LOOKS,
 ) -> Iterator[Line]:
     """Blocks of both codes until every question is answered, or the last look was taken."""
-    keeper, cells = Keeper(), len(pairs) * len(config.phases)
+    keeper, cells = SideKeeper(), len(pairs) * len(config.phases)
     level = one_sided(cells, len(looks))
     open_, done = list(pairs), 0
     found: dict[Setup, dict[Phase, Slowdown]] = {}
@@ -103,7 +103,7 @@ def timed(
     told: Told,
 ) -> dict[Setup, dict[Phase, Timed]]:
     """This code alone, each block with the bare matrix products that are its anchor."""
-    keeper = Keeper()
+    keeper = SideKeeper()
     for number in range(config.blocks):
         told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
