@@ -34,7 +34,7 @@ Pair = tuple[CellBlocks, CellBlocks]
 """One cell in the run before and in the run after."""
 
 
-class CellChange(Frozen):
+class Change(Frozen):
     """How many times as fast a setup is in the second run as in the first.
 
     `before` and `after` are seconds per step, or ratios to the baseline, by the comparison's basis,
@@ -64,7 +64,7 @@ class ChangeTable(Frozen):
     dtype: str
     baseline: str
     margin: float
-    changes: tuple[CellChange, ...]
+    changes: tuple[Change, ...]
     memory: tuple[MemoryChange, ...] = ()
 
 
@@ -148,12 +148,10 @@ def _table(pairs: Sequence[Pair], basis: Basis) -> ChangeTable:
     )
 
 
-def _change(
-    pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]
-) -> CellChange:
+def _change(pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
     label = pair[0].setup.label
     shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
-    return CellChange(
+    return Change(
         label=label,
         before=shown[0],
         after=shown[1],

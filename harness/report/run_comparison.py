@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.analysis.comparable import Basis
 from harness.analysis.quality import QualityPair
 from harness.analysis.run_comparison import (
-    CellChange,
+    Change,
     ChangeTable,
     Comparison,
     MemoryChange,
@@ -92,7 +92,7 @@ def _speed(table: ChangeTable, basis: Basis) -> Sheet:
     )
 
 
-def _row(change: CellChange, basis: Basis) -> tuple[str, ...]:
+def _row(change: Change, basis: Basis) -> tuple[str, ...]:
     def shown(it: Interval) -> str:
         return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
 
