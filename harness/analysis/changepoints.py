@@ -28,20 +28,20 @@ LEAST_RUNS = 8
 """Points without which nothing is said, of the whole and of every part that is split again."""
 
 
-class Change(Frozen):
+class LevelChange(Frozen):
     """From the point at `place` (from 0) on, the level is `factor` times what it was before."""
 
     place: int
     factor: float
 
 
-def changes(values: Sequence[float]) -> tuple[Change, ...]:
+def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
     """Every change of level of a series of positive values, in order (Scott & Knott 1974)."""
     logs = [math.log(it) for it in values]
     places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
     levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]
     return tuple(
-        Change(place=place, factor=math.exp(after - before))
+        LevelChange(place=place, factor=math.exp(after - before))
         for place, before, after in zip(places[1:-1], levels, levels[1:], strict=False)
     )
 

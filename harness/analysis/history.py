@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from harness.analysis.cell_metrics import Amount
-from harness.analysis.changepoints import Change, changes
+from harness.analysis.changepoints import LevelChange, changes
 from harness.analysis.stats import Interval
 from harness.analysis.summary import Summary
 from harness.analysis.tables import CellRow
@@ -45,7 +45,7 @@ class Series(Frozen):
 
     cell: Cell
     points: tuple[Point, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[LevelChange, ...]
 
 
 def _interval(interval: Interval | None) -> Reading | None:

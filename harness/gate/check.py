@@ -13,9 +13,9 @@ from typing import Literal
 
 from harness import __version__
 from harness.adapter import Setting
-from harness.analysis.comparable import differing_facts, same_machine
-from harness.analysis.gate import LOOKS
 from harness.analysis.pairs import entries as entries_of
+from harness.analysis.run_comparison import differing_facts, same_machine
+from harness.analysis.verdicts import CHECKPOINTS
 from harness.cells import Setup
 from harness.errors import (
     CannotTell,
@@ -105,7 +105,7 @@ def check(
     folder: Path,
     *,
     clocked: bool = True,
-    looks: Sequence[int] = LOOKS,
+    checkpoints: Sequence[int] = CHECKPOINTS,
     this: Path = ROOT,
 ) -> Checked:
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
@@ -121,7 +121,7 @@ def check(
     ended: HarnessError | None = None
     try:
         with staged_data(plan, folder / "data") as data:
-            bench = _Bench(plan, data, folder, limits, told, clocked, looks)
+            bench = _Bench(plan, data, folder, limits, told, clocked, checkpoints)
             speed, note = bench.compare(baseline, code, this, lines)
     except (CellsFailed, NotComparable) as error:
         ended, speed, note = error, "none", str(error)
@@ -161,7 +161,7 @@ class _Bench:
     limits: Limits
     told: Told
     clocked: bool
-    looks: Sequence[int]
+    checkpoints: Sequence[int]
 
     @property
     def pairs(self) -> list[Pair]:
@@ -222,7 +222,7 @@ class _Bench:
             self.data,
             self.limits.speed,
             self.told,
-            self.looks,
+            self.checkpoints,
         )
 
     def stored(self, baseline: Baseline) -> Iterator[Line]:

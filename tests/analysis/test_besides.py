@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.comparable import cell_blocks
-from harness.analysis.run_comparison import compare_runs
+from harness.analysis.run_comparison import cell_blocks, compare_runs
 from harness.analysis.summary import summarise_run
 from harness.records import Memory
 from tests.builders import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.comparable import differing_facts, same_machine
+from harness.analysis.run_comparison import differing_facts, same_machine
 
 HERE = {
     "cpu": "one",
