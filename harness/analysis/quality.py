@@ -21,7 +21,7 @@ from harness.analysis.stats import (
     sign_p,
     time_to_target,
 )
-from harness.analysis.verdicts import Answer, Evidence, decide_together
+from harness.analysis.verdicts import MOST_MARGIN, Answer, Evidence, decide_together
 from harness.cells import Setup
 from harness.records import NotNegative, Quality, Record
 from harness.tasks.metrics import METRICS
@@ -355,6 +355,7 @@ class _Differences:
     def __init__(self, task: Task, ours: Finals, theirs: Finals) -> None:
         metric = METRICS[task.metric]
         self.relative, self.margin = metric.relative, metric.margin
+        self.most = MOST_MARGIN if metric.relative or metric.unit == "percent" else math.inf
         shared = sorted(ours.keys() & theirs.keys())
         pairs = {seed: (ours[seed], theirs[seed]) for seed in shared}
         both = {
@@ -386,6 +387,7 @@ class _Differences:
             p=self.p,
             p_equivalent=self.p_equivalent,
             margin=self.margin,
+            most=self.most,
             bar=f"one of the two diverged from seed {seeds}" if seeds else "",
             doubt=self._doubt(family),
         )
