@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from harness.analysis.comparable import CellBlocks
-from harness.analysis.run_comparison import compare_runs
+from harness.analysis.run_comparison import CellBlocks, compare_runs
 from tests.builders import make_info, make_setup, make_task
 
 FEW, MANY = 500, 4000

@@ -1,4 +1,8 @@
-"""`Certificate`: what was shown of a setup's sameness with the reference, and what was not."""
+"""`Certificate`: what a proof showed of a setup's sameness with the reference, and what not.
+
+A module by itself, because every certificate's key covers the code that it rests on: a change of
+`records` must not make all proofs be repeated.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +74,8 @@ class LongProof(Frozen):
 
     @property
     def described(self) -> str:
-        said = f"{self.steps:,} of {self.planned:,} steps of a training in float64"
-        return f"{said} ({self.why})" if self.why else said
+        text = f"{self.steps:,} of {self.planned:,} steps of a training in float64"
+        return f"{text} ({self.why})" if self.why else text
 
 
 class Certificate(Frozen):
@@ -123,7 +127,7 @@ class Certificate(Frozen):
 
     @property
     def unsupported(self) -> bool:
-        """Whether the framework says that it cannot do what was asked: no fault of anybody's."""
+        """Whether the framework says that it cannot do what was asked, which is no fault."""
         return any(it.check == SUPPORTED for it in self.findings)
 
     @property

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness.analysis.comparable import same_machine
 from harness.analysis.history import METRICS, Series, series
+from harness.analysis.run_comparison import same_machine
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import PHASE_ALIASES, PHASES
 from harness.console import Console

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.analysis.comparable import CellBlocks, cell_blocks
+from harness.analysis.run_comparison import CellBlocks, cell_blocks
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
 from harness.frameworks import default_modes

@@ -22,6 +22,7 @@ from harness.records import (
     Unavailable,
 )
 from harness.tasks.catalogue import CATALOGUE
+from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
 
 MB = 1_000_000
@@ -270,6 +271,6 @@ def _quality(task: Task, seed: int, step: float, rng: random.Random) -> Quality:
     values = []
     for epoch in range(task.epochs):
         left = math.exp(-1.2 * (epoch + 1) ** 0.7) * curve.uniform(0.9, 1.1)
-        value = 0.45 + left if task.metric == "mse" else 0.975 - left
+        value = 0.975 - left if METRICS[task.metric].higher_is_better else 0.45 + left
         values.append(value + rng.gauss(0, 0.0008))
     return make_quality(values, seed, seconds=task.steps_per_epoch * step)

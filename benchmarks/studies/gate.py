@@ -3,7 +3,7 @@
 Twenty checks of unchanged code: this tree against its own last commit. With `--planted` twenty
 checks of a copy of this tree whose reference takes every 20th step twice (`planted_impls/slowed`),
 5.00 % more work by counting, against a copy that holds the same scratch memory and takes no step
-twice. A check is the command's own: both codes in turns, up to three looks at the evidence.
+twice. A check is the command's own: both codes in turns, with up to three checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table
 from benchmarks.studies.lab import Bench, asked, setups_of, study
-from harness.analysis.gate import LOOKS
+from harness.analysis.verdicts import CHECKPOINTS
 from harness.errors import HarnessError
 from harness.gate.check import Checked, check
 from harness.gate.judging import Thresholds
@@ -31,7 +31,7 @@ from harness.runs.plan import make_plan
 from harness.runs.process import ROOT
 
 SLOWED = Path(__file__).parent / "planted_impls" / "slowed" / "adapter.py"
-TASK, LABEL, RUNS, QUICK_LOOKS = "digits-mlp", "reference:replay", 20, (6,)
+TASK, LABEL, RUNS, QUICK_CHECKPOINTS = "digits-mlp", "reference:replay", 20, (6,)
 ALARMS, FOUND = 1, 18
 HONEST = "impls.reference.honest"
 """Where a copy keeps the adapter that the slowed one stands on."""
@@ -61,14 +61,18 @@ def refuse_changes() -> None:
         raise HarnessError(f"{ROOT}: commit the changes of {' and '.join(ROOMS)} first")
 
 
-def one_check(number: int, slow: bool, looks: Sequence[int], threads: int, folder: Path) -> Run:
+def one_check(
+    number: int, slow: bool, checkpoints: Sequence[int], threads: int, folder: Path
+) -> Run:
     began, begin = datetime.now().astimezone(), time.perf_counter()
     flags = {"tasks": (TASK,), "frameworks": (LABEL,), "phases": ("train",), "threads": (threads,)}
     plan = make_plan(resolve(None, DEFAULTS | flags))
     against, this = "HEAD", ROOT
     if slow:
         against, this = str(_once(folder / "plain", 0)), _once(folder / "slower", 20)
-    checked = check(plan, None, against, Thresholds(), lambda text: None, looks=looks, this=this)
+    checked = check(
+        plan, None, against, Thresholds(), lambda text: None, checkpoints=checkpoints, this=this
+    )
     return Run(
         number=number,
         began=began.isoformat(timespec="seconds"),
@@ -130,14 +134,14 @@ def main() -> None:
         1,
         planted="of a copy that takes every 20th step twice",
     )
-    slow, looks = "planted" in given.flags, QUICK_LOOKS if given.quick else LOOKS
+    slow, checkpoints = "planted" in given.flags, QUICK_CHECKPOINTS if given.quick else CHECKPOINTS
     design = Design(
         study="gate-planted" if slow else "gate-unchanged",
         task=TASK,
         setups=setups_of([LABEL, LABEL], TASK, given.threads),
         pairs=(),
         phases=("train",),
-        blocks=looks[-1],
+        blocks=checkpoints[-1],
         rounds=DEFAULTS["rounds"],
         sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=DEFAULTS["warmup_seconds"],
@@ -146,7 +150,7 @@ def main() -> None:
     def run(bench: Bench, number: int) -> Run:
         if not slow:
             refuse_changes()
-        return one_check(number, slow, looks, given.threads, bench.data.parent)
+        return one_check(number, slow, checkpoints, given.threads, bench.data.parent)
 
     study(design, given, run, summary)
 

@@ -14,7 +14,7 @@ from benchmarks.studies.journal import table
 from benchmarks.studies.lab import RESULTS
 from harness.analysis.pairs import log_ratios
 from harness.analysis.stats import half_width, ratio_interval
-from harness.analysis.verdicts import evidence, mean_ratio
+from harness.analysis.verdicts import compare_blocks, mean_ratio
 
 STUDIES = ("same", "planted", "planted-neighbour")
 
@@ -47,7 +47,7 @@ def _row(runs: list[Any], ours: str, theirs: str, phase: str) -> tuple[str, ...]
         assert narrow
         assert wide
         widths.append((narrow, wide))
-        pair = evidence(ours, theirs, logs, mean=mean)
+        pair = compare_blocks(ours, theirs, logs, mean=mean)
         decided["median"] += pair.excludes_one
         decided["mean"] += bool(mean.low and mean.high) and not mean.low <= 1 <= mean.high
         denied += bool(pair.denied_by)

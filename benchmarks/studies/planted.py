@@ -26,7 +26,7 @@ from benchmarks.studies.journal import Design, Journal, Run, page, percent, tabl
 from benchmarks.studies.lab import Bench, add_frameworks, asked, setups_of, study
 from benchmarks.studies.neighbour import neighbour
 from harness.analysis.stats import median_interval
-from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence, judged
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, compare_blocks, judged
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 from harness.runs.process import ROOT, THREAD_VARIABLES
 
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 def floor(run: Run) -> Pair:
     """The run's A/A pair."""
-    return evidence(AGAIN, PLAIN, run.of(AGAIN, PLAIN, "train"))
+    return compare_blocks(AGAIN, PLAIN, run.of(AGAIN, PLAIN, "train"))
 
 
 def margin(run: Run) -> float:
@@ -69,7 +69,7 @@ def margin(run: Run) -> float:
 def verdicts(run: Run) -> dict[str, Pair]:
     """The rows of the run's table, by label."""
     delta = margin(run)
-    pairs = [evidence(it, PLAIN, run.of(it, PLAIN, "train"), delta) for it in SLOWER]
+    pairs = [compare_blocks(it, PLAIN, run.of(it, PLAIN, "train"), delta) for it in SLOWER]
     return {it.label: it for it in judged(pairs)}
 
 
@@ -81,7 +81,9 @@ def rows(runs: Sequence[Run], truth: Mapping[str, float] = SLOWER) -> list[Row]:
 def _row(label: str, planted: float, runs: Sequence[Run]) -> Row:
     logs = [run.of(label, PLAIN, "train") for run in runs]
     told = [verdicts(run)[label] for run in runs]
-    alone = [evidence(label, PLAIN, it, margin(run)) for run, it in zip(runs, logs, strict=True)]
+    alone = [
+        compare_blocks(label, PLAIN, it, margin(run)) for run, it in zip(runs, logs, strict=True)
+    ]
     return Row(
         label=label,
         planted=planted,

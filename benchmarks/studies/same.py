@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks.studies.journal import Design, Journal, Run, page, percent, table
 from benchmarks.studies.lab import asked, default_threads, setups_of, study
 from harness.analysis.stats import log_half_width, tail
-from harness.analysis.verdicts import Pair, evidence, judged
+from harness.analysis.verdicts import Pair, compare_blocks, judged
 from harness.cells import THROUGHPUT, Phase
 from harness.runs.config import PRESETS, SAMPLE_SECONDS
 
@@ -44,7 +44,7 @@ def again(label: str) -> str:
 def pairs_of(run: Run, label: str) -> dict[Phase, Pair]:
     """The pair of each phase, judged by itself."""
     return {
-        phase: evidence(again(label), label, run.of(again(label), label, phase))
+        phase: compare_blocks(again(label), label, run.of(again(label), label, phase))
         for phase in run.steps[label]
     }
 

@@ -1,9 +1,9 @@
-"""Where a series of runs changes its level: binary segmentation, as of a warm-up's readings.
+"""Where a series changes its level: in a history of runs, and in the warm-up of a worker.
 
-Unlike these, runs are independent, and a level may come back. So the noise is estimated from the
-differences of neighbours, of which a few steps move only a few.
-
-Where a steady state begins, and whether it lasts. Nothing is removed: what is found is said.
+Both are least-squares binary segmentation (Scott & Knott 1974). Runs are independent, and a level
+may come back, so the noise of a history is estimated from the differences of neighbours. Readings
+of a warm-up are correlated, and the steady state is what follows the last change. No reading is
+removed: a report only shows where the steady state begins and whether it lasts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.tasks.spec import Frozen
 NORMAL = statistics.NormalDist().inv_cdf(0.75)
 """The median of the absolute value of a standard normal variable."""
 LEAST_RUNS = 8
-"""Points without which nothing is said, of the whole and of every part that is split again."""
+"""The fewest points of a series, and of every part that is split again."""
 
 
 class LevelChange(Frozen):
@@ -66,9 +66,9 @@ def _variance(logs: Sequence[float]) -> float:
 Vector = NDArray[np.float64]
 
 BINS = 40
-"""A warm-up is looked at in so many equal parts at most, by the median of each."""
+"""A warm-up is divided into so many equal parts at most; each counts by its median."""
 FEWEST = 10
-"""Readings without which nothing is said."""
+"""The fewest readings of a warm-up."""
 MATTERS = 0.02
 """A change of level, or a drift over a block, that is smaller is none."""
 CRITICAL = 14.0
@@ -108,7 +108,7 @@ class Steadiness(Frozen):
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The verdict in words."""
         if self.verdict == "never steady":
             return f"never steady in {self.never} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
@@ -123,15 +123,15 @@ class Steadiness(Frozen):
 def steadiness(entry: Entry, phase: Phase) -> Steadiness:
     """One cell over its blocks."""
     phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
-    looked_at = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
-    starts = [steady_from(it) for it in looked_at]
+    warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
+    starts = [steady_from(it) for it in warmups]
     settled = [it for it in starts if it is not None]
     trend = _trend(entry.steps[phase])
     return Steadiness(
         blocks=len(starts),
         settled=len(settled),
         readings=round(statistics.median(settled)) if settled else None,
-        warmup_readings=round(statistics.median(map(len, looked_at))) if looked_at else None,
+        warmup_readings=round(statistics.median(map(len, warmups))) if warmups else None,
         trend=trend,
         verdict=_verdict(len(starts), len(settled), trend),
     )

@@ -27,10 +27,10 @@ PRESSURE_LIMIT = 0.25
 stands what hits a minority of them; a neighbour that is there a quarter of the time hits more."""
 
 SCATTER_LIMIT = 0.10
-"""Interquartile range of what the same work took, over its median. What others do to a core that a
-virtual machine only seems to own may show in no counter, neither as stolen time nor as pressure; it
-shows here. In 154 blocks below this limit a setup and its twin were 1.9 % apart (root mean square),
-in 26 above it 7.4 % (the journal results/studies/planted.json)."""
+"""Interquartile range of the times of the same work, over their median. A virtual machine may share
+its cores with others, and no counter shows it, neither stolen time nor pressure; it shows here.
+In 154 blocks below this limit a setup and its A/A copy differed by 1.9 % (root mean square), in 26
+above it by 7.4 % (the journal results/studies/planted.json)."""
 FEWEST_ROUNDS = 4
 """For quartiles."""
 
@@ -121,7 +121,7 @@ class SetupNoise(Frozen):
 
 
 class ArenaNoise(Frozen):
-    """Everything that a run knows of its noise while one arena was measured."""
+    """Everything that a run knows of its noise while one group was measured."""
 
     task: str
     digest: str
@@ -139,9 +139,10 @@ class ArenaNoise(Frozen):
 
 
 def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> ArenaNoise:
-    """The noise of one arena, all its records and all its good ones given.
+    """The noise of one group, all its records and all its good ones given.
 
-    The strips show every setup against its lane's baseline, and every twin against its original.
+    The strips show every setup against its lane's baseline, and every A/A copy against its
+    original.
     """
     blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
@@ -166,17 +167,17 @@ def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> Ar
 
 
 def floors(entries: Mapping[Setup, Entry]) -> tuple[Floor, ...]:
-    """The A/A pair of every twin, in every phase that it and its original measured together."""
-    twins = [
+    """Every A/A copy and its original, in every phase that they measured together."""
+    copies = [
         (it, original)
         for it in entries.values()
         if it.setup.twin and (original := entries.get(it.setup.original))
     ]
     return tuple(
         _floor(original.setup, phase, pair)
-        for twin, original in twins
+        for copy, original in copies
         for phase in PHASES
-        if (pair := pair_of(twin, original, phase))
+        if (pair := pair_of(copy, original, phase))
     )
 
 
@@ -257,14 +258,14 @@ def block_noise(records: Sequence[Record], around: Disturbance | None = None) ->
 
 def noisy(block: BlockNoise) -> str:
     """Why a block is noisy, by the limits declared above; empty where it is quiet."""
-    said = []
+    why = []
     if block.steal_share is not None and block.steal_share > STEAL_LIMIT:
-        said.append(f"the hypervisor took {block.steal_share:.2f} of a core")
+        why.append(f"the hypervisor took {block.steal_share:.2f} of a core")
     if block.pressure_share is not None and block.pressure_share > PRESSURE_LIMIT:
-        said.append(f"{100 * block.pressure_share:.0f} % of the time some task waited for a core")
+        why.append(f"{100 * block.pressure_share:.0f} % of the time some task waited for a core")
     if block.scatter is not None and block.scatter > SCATTER_LIMIT:
-        said.append(f"the same work varied by {100 * block.scatter:.0f} % from round to round")
-    return " and ".join(said)
+        why.append(f"the same work varied by {100 * block.scatter:.0f} % from round to round")
+    return " and ".join(why)
 
 
 def strip(ours: Entry, theirs: Entry, phase: Phase) -> Strip | None:

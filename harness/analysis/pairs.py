@@ -13,7 +13,13 @@ from typing import Literal
 
 from harness.analysis import contention
 from harness.analysis.contention import Disturbance
-from harness.analysis.verdicts import LEAST_MARGIN, Pair, evidence, mean_ratio, training_ratio
+from harness.analysis.verdicts import (
+    LEAST_MARGIN,
+    Pair,
+    compare_blocks,
+    mean_ratio,
+    training_ratio,
+)
 from harness.cells import LATENCY, PHASES, Phase, Setup
 from harness.records import Record
 
@@ -32,7 +38,7 @@ Of = Literal["step_seconds", "mean_seconds"]
 class Entry:
     """All good trials of one setup, its step times read once.
 
-    `disturbed` are the disturbed blocks of the arena, whoever took part in them.
+    `disturbed` are the disturbed blocks of the group, whichever setups took part in them.
     """
 
     setup: Setup
@@ -62,41 +68,32 @@ class Entry:
 
 
 def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
-    """Every setup that ended a trial well, twins included, in the order of the records.
+    """Every setup that ended a trial well, A/A copies included, in the order of the records.
 
-    All records of an arena should be given: what disturbed a block is told by all of them.
+    Give it all records of a group: whether a block was disturbed depends on all of them.
     """
     records = list(records)
-    arenas: dict[object, list[Record]] = defaultdict(list)
+    groups: dict[object, list[Record]] = defaultdict(list)
     blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
     for record in records:
-        arenas[record.setup.arena].append(record)
+        groups[record.setup.arena].append(record)
         if record.status == "ok":
             blocks[record.setup][record.block] = record
-    disturbed = {arena: contention.disturbances(own) for arena, own in arenas.items()}
+    disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
     return {
         setup: Entry(
             setup,
-            own,
-            {phase: steps(own, phase) for phase in PHASES},
+            good,
+            {phase: steps(good, phase) for phase in PHASES},
             disturbed[setup.arena],
         )
-        for setup, own in blocks.items()
+        for setup, good in blocks.items()
     }
 
 
 def baseline_of(labels: Collection[str]) -> str:
     """The label that ratios are taken to; raises ValueError where there is none at all."""
     return BASELINE if BASELINE in labels else min(labels)
-
-
-def compare(label: str, ours: Blocks, baseline: str, theirs: Blocks, phase: Phase) -> Pair | None:
-    """The pair's speed ratio over the blocks that both finished; None where there is none.
-
-    Its verdict is that of a pair by itself: see `verdicts.judged` for one of many.
-    """
-    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
-    return evidence(label, baseline, list(logs.values())) if logs else None
 
 
 def pair_of(
@@ -106,14 +103,15 @@ def pair_of(
     margin: float = LEAST_MARGIN,
     disturbed: str = "",
 ) -> Pair | None:
-    """The same of two entries under their labels, with equivalence meaning within `margin`.
+    """The speed ratio over the blocks that both finished, judged by itself; None without any.
 
-    `disturbed` says why the whole table is not judged; a pair may also be disturbed by itself.
+    Equivalence means within `margin`. `disturbed` says why the whole table is not judged. A pair
+    may also be disturbed by itself.
     """
     logs = log_ratios(ours.steps[phase], theirs.steps[phase])
     if not logs:
         return None
-    return evidence(
+    return compare_blocks(
         ours.setup.label,
         theirs.setup.label,
         list(logs.values()),
@@ -142,11 +140,6 @@ def log_ratios(ours: Steps, theirs: Steps) -> dict[int, float]:
         for block in sorted(ours.keys() & theirs.keys())
         if (ratio := _median_log(ours[block], theirs[block])) is not None
     }
-
-
-def block_log_ratio(ours: Record, theirs: Record, phase: Phase) -> float | None:
-    """Median over rounds of log(our step time ÷ theirs); None without a round in common."""
-    return _median_log(step_times(ours, phase), step_times(theirs, phase))
 
 
 def _median_log(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:

@@ -1,8 +1,6 @@
-"""Time to the target over seeds, where some trainings never reach it.
+"""How good the models get: final values by seed, time to the target, and which setups are equal.
 
-How good the models get: final values per seed, time to the target, and the spread.
-
-Do two setups train models that are equally good? The same seeds, compared one by one.
+Setups are compared seed by seed: the same seed means the same start and the same batches.
 """
 
 from __future__ import annotations
@@ -17,71 +15,17 @@ from typing import Literal
 from harness.analysis.stats import (
     LEVEL,
     Interval,
-    Method,
-    exact_ends,
-    holm,
+    TimeToTarget,
+    few_bad_p,
     median_interval,
     sign_p,
-    too_few,
+    time_to_target,
 )
+from harness.analysis.verdicts import MOST_MARGIN, Answer, Evidence, decide_together
 from harness.cells import Setup
 from harness.records import NotNegative, Quality, Record
-from harness.tasks.spec import Frozen, Metric, Task
-
-
-class TimeToTarget(Frozen):
-    """Seconds of training until the target was first met: the median over `n` seeds.
-
-    Not reached is ∞ and counts. `estimate` is None where the median is ∞; so are `low` and `high`
-    where `method` names an interval: `high` None is then an interval without end. With method
-    `none` there is no interval, for the `reason`, but `least` and `most`, the range: `most` is None
-    where a training did not arrive. `reached` of the n trainings met the target.
-    """
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n: int
-    reached: int
-    method: Method
-    reason: str = ""
-    least: float | None = None
-    most: float | None = None
-
-    @property
-    def endless(self) -> bool:
-        """Whether there is an interval and it reaches to infinity."""
-        return self.method != "none" and self.high is None
-
-
-def time_to_target(times: Sequence[float]) -> TimeToTarget:
-    """The median of positive times, of which some may be infinite, with its interval.
-
-    Order statistics need no finite values. Raises ValueError for no times.
-    """
-    if not times:
-        raise ValueError("no times")
-    ordered = sorted(times)
-    n, reached = len(ordered), sum(map(math.isfinite, ordered))
-    ends = exact_ends(ordered)
-    low, high = ends or (None, None)
-    least, most = (None, None) if ends or n == 1 else (ordered[0], ordered[-1])
-    return TimeToTarget(
-        estimate=_finite(statistics.median(ordered)),
-        low=_finite(low),
-        high=_finite(high),
-        n=n,
-        reached=reached,
-        method="order-statistic" if ends else "none",
-        reason="" if ends else too_few(n, of="seeds"),
-        least=_finite(least),
-        most=_finite(most),
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
+from harness.tasks.metrics import METRICS
+from harness.tasks.spec import Frozen, Task
 
 QUARTILES_FROM = 8
 """With fewer seeds the band of a curve shows all of them."""
@@ -144,7 +88,7 @@ class QualityRow(Frozen):
 
 
 class QualityTable(Frozen):
-    """One arena's trainings; `spread` is None where no two setups share a seed.
+    """The trainings of one group; `spread` is None where no two setups share a seed.
 
     `pairs` compare each setup with `baseline` at the same seeds.
     """
@@ -182,9 +126,9 @@ def quality_table(
     diverged: Iterable[Record] = (),
     baseline: str | None = None,
 ) -> QualityTable | None:
-    """The trainings of one arena, or None where nothing was trained.
+    """The trainings of one group, or None where nothing was trained.
 
-    `diverged` are the arena's records of that status; `baseline` is the label to compare with,
+    `diverged` are the group's records of that status; `baseline` is the label to compare with,
     where it was trained: else the first by name.
     """
     trained = {
@@ -317,14 +261,16 @@ def _bands(trainings: Sequence[TrainingRow]) -> tuple[Band, ...]:
 
 
 QualityVerdict = Literal["equivalent", "differs", "cannot tell"]
+WORDS: Mapping[Answer, QualityVerdict] = {
+    "above": "differs",
+    "below": "differs",
+    "equivalent": "equivalent",
+    "cannot tell": "cannot tell",
+}
 Finals = Mapping[int, float | None]
 """Final values by seed; None where the training diverged."""
-
-MARGINS: Mapping[Metric, float] = {"accuracy": 0.005, "mse": 0.05}
-"""What makes no difference in practice: 0.5 percentage points of accuracy, and an error that is
-5 % larger or smaller. A convention of the analysis; it takes no part in a task's digest."""
 SHARE = 0.9
-"""Where two setups are equally good, so many of all trainings end within the margin."""
+"""Where two setups are equally good, so many of all trainings end within the metric's margin."""
 
 
 class QualityPair(Frozen):
@@ -362,21 +308,36 @@ def quality_pairs(
     """Each setup by its label against the baseline, in the order given."""
     theirs = finals[baseline]
     sides = {label: (ours, theirs) for label, ours in finals.items() if label != baseline}
-    return paired(task, sides, baseline)
+    return paired_by_seed(task, sides, baseline)
 
 
-def paired(
+def paired_by_seed(
     task: Task, sides: Mapping[str, tuple[Finals, Finals]], baseline: str
 ) -> tuple[QualityPair, ...]:
     """By label the final values of one side against those of the other, named `baseline`."""
-    sets = {label: _Differences(task, *both) for label, both in sides.items()}
-    tested = {label: it for label, it in sets.items() if it.values}
-    differ = holm([sign_p(it.values) for it in tested.values()])
-    agree = holm([it.p_equivalent() for it in tested.values()])
-    p_values = dict(zip(tested, zip(differ, agree, strict=True), strict=True))
-    return tuple(
-        it.pair(label, baseline, p_values.get(label), len(tested)) for label, it in sets.items()
-    )
+    differences = {label: _Differences(task, *both) for label, both in sides.items()}
+    tested = [label for label, it in differences.items() if it.values]
+    decisions = decide_together([differences[it].evidence(len(tested)) for it in tested])
+    decided = dict(zip(tested, decisions, strict=True))
+    pairs = []
+    for label, it in differences.items():
+        decision = decided.get(label)
+        pairs.append(
+            QualityPair(
+                label=label,
+                baseline=baseline,
+                seeds=it.seeds,
+                difference=it.interval(),
+                relative=it.relative,
+                margin=it.margin,
+                p=it.p if decision else None,
+                p_equivalent=it.p_equivalent if decision else None,
+                verdict=WORDS[decision.answer] if decision else "cannot tell",
+                reason=decision.reason if decision else it.reason or "every seed diverged",
+                beyond=it.beyond if decision else None,
+            )
+        )
+    return tuple(pairs)
 
 
 def seeds_for(beyond: int, family: int = 1) -> int:
@@ -385,21 +346,16 @@ def seeds_for(beyond: int, family: int = 1) -> int:
     29 for one pair without any, 46 with one.
     """
     counts = itertools.count(beyond + 1)
-    return next(n for n in counts if _few(n, beyond) <= LEVEL / family)
-
-
-def _few(n: int, beyond: int) -> float:
-    """The chance that at most so many of n seeds lie beyond the margin if 1 − SHARE of all do."""
-    return sum(math.comb(n, it) * (1 - SHARE) ** it * SHARE ** (n - it) for it in range(beyond + 1))
+    return next(n for n in counts if few_bad_p(n, beyond, 1 - SHARE) <= LEVEL / family)
 
 
 class _Differences:
     """One setup's differences from the baseline, seed by seed."""
 
     def __init__(self, task: Task, ours: Finals, theirs: Finals) -> None:
-        self.relative = task.metric == "mse"
-        self.margin = MARGINS[task.metric]
-        self.bound = math.log1p(self.margin) if self.relative else self.margin
+        metric = METRICS[task.metric]
+        self.relative, self.margin = metric.relative, metric.margin
+        self.most = MOST_MARGIN if metric.relative or metric.unit == "percent" else math.inf
         shared = sorted(ours.keys() & theirs.keys())
         pairs = {seed: (ours[seed], theirs[seed]) for seed in shared}
         both = {
@@ -409,7 +365,7 @@ class _Differences:
         }
         self.seeds = tuple(both)
         self.one_diverged = [
-            it for it, (our, their) in pairs.items() if (our is None) != (their is None)
+            seed for seed, (our, their) in pairs.items() if (our is None) != (their is None)
         ]
         self.values: list[float] = []
         self.reason = "" if shared else "no seed in common"
@@ -419,41 +375,22 @@ class _Differences:
             self.values = [math.log(our) - math.log(their) for our, their in both.values()]
         else:
             self.reason = "an error of zero has no ratio"
-        self.beyond = sum(abs(it) >= self.bound for it in self.values)
+        bound = math.log1p(self.margin) if self.relative else self.margin
+        self.beyond = sum(abs(it) >= bound for it in self.values)
+        self.p = sign_p(self.values)
+        self.p_equivalent = few_bad_p(len(self.values), self.beyond, 1 - SHARE)
 
-    def p_equivalent(self) -> float:
-        return _few(len(self.values), self.beyond)
-
-    def pair(
-        self, label: str, baseline: str, corrected: tuple[float, float] | None, family: int
-    ) -> QualityPair:
-        verdict, reason = self._verdict(corrected, family)
-        return QualityPair(
-            label=label,
-            baseline=baseline,
-            seeds=self.seeds,
-            difference=self._interval(),
-            relative=self.relative,
+    def evidence(self, family: int) -> Evidence:
+        seeds = ", ".join(map(str, self.one_diverged))
+        return Evidence(
+            above=statistics.median(self.values) > 0,
+            p=self.p,
+            p_equivalent=self.p_equivalent,
             margin=self.margin,
-            p=sign_p(self.values) if self.values else None,
-            p_equivalent=self.p_equivalent() if self.values else None,
-            verdict=verdict,
-            reason=reason,
-            beyond=self.beyond if self.values else None,
+            most=self.most,
+            bar=f"one of the two diverged from seed {seeds}" if seeds else "",
+            doubt=self._doubt(family),
         )
-
-    def _verdict(
-        self, corrected: tuple[float, float] | None, family: int
-    ) -> tuple[QualityVerdict, str]:
-        if corrected is None:
-            return "cannot tell", self.reason or "every seed diverged"
-        if self.one_diverged:
-            seeds = ", ".join(map(str, self.one_diverged))
-            return "cannot tell", f"one of the two diverged from seed {seeds}"
-        differ, agree = corrected
-        if agree <= LEVEL:
-            return "equivalent", ""
-        return ("differs", "") if differ <= LEVEL else ("cannot tell", self._doubt(family))
 
     def _doubt(self, family: int) -> str:
         n = len(self.values)
@@ -462,15 +399,15 @@ class _Differences:
         within = f"{n - self.beyond} of {n} lie" if n > 1 else "the only one lies"
         return f"{within} within it, which shows it from {seeds_for(self.beyond, family)} seeds on"
 
-    def _interval(self) -> Interval | None:
+    def interval(self) -> Interval | None:
         if not self.values:
             return None
-        found = median_interval(self.values, of="seeds")
+        median = median_interval(self.values, of="seeds")
         if not self.relative:
-            return found
-        ends = {name: getattr(found, name) for name in ("estimate", "low", "high", "least", "most")}
-        return found.model_copy(
-            update={name: None if it is None else _growth(it) for name, it in ends.items()}
+            return median
+        ends = {it: getattr(median, it) for it in ("estimate", "low", "high", "least", "most")}
+        return median.model_copy(
+            update={name: None if end is None else _growth(end) for name, end in ends.items()}
         )
 
 

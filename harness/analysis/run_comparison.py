@@ -1,6 +1,7 @@
-"""Two runs side by side: what became of every cell that both have.
+"""Two runs side by side: what may be compared, on what basis, and what became of it.
 
-Two runs side by side, beside speed: what became of memory and of quality.
+Each cell is compared with its counterpart in the other run by speed and memory, each setup by the
+quality of its trainings. A cell without a counterpart is listed with the reason.
 """
 
 from __future__ import annotations
@@ -9,29 +10,150 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from harness.analysis.cell_metrics import MemoryKind
-from harness.analysis.comparable import (
-    Apart,
-    Basis,
-    CellBlocks,
-    Fact,
-    cell_name,
-    facts,
-    missing,
-    notes,
-    same_machine,
+from pydantic import Field
+
+from harness.adapter import Setting
+from harness.analysis.cell_metrics import MemoryKind, scarce
+from harness.analysis.pairs import Entry, entries, log_ratios
+from harness.analysis.quality import (
+    QualityPair,
+    QualityRow,
+    QualityTable,
+    finals_of,
+    paired_by_seed,
 )
-from harness.analysis.quality import QualityPair, QualityRow, QualityTable, finals_of, paired
 from harness.analysis.stats import Interval, median_interval, percent
-from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, judged_shifts, shift
-from harness.cells import Lane, Phase
-from harness.records import RunInfo
+from harness.analysis.summary import Summary, Table
+from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, compare_samples, judged
+from harness.cells import Lane, Phase, Setup
+from harness.records import Positive, Run, RunInfo
 from harness.tasks.spec import Frozen, Metric
 
-Pair = tuple[CellBlocks, CellBlocks]
+MACHINE_FACTS = ("cpu", "cores", "cores_of_machine", "gpus", "architecture", "virtual")
+"""Facts that must be equal for two runs to share a machine; its system may be updated."""
+SAME_MEMORY = 0.01
+"""The share by which its memory may differ, which is what kernels keep to themselves."""
+
+
+def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bool:
+    """Whether two fingerprints may be those of one machine."""
+    return not differing_facts(one, other)
+
+
+def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
+    """Names of the facts that tell two machines from each other.
+
+    A fact that one of them lacks tells nothing: older fingerprints have fewer.
+    """
+    both = one.keys() & other.keys()
+    differing = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
+    sizes = [it.get("memory_bytes") for it in (one, other)]
+    known = [float(it) for it in sizes if isinstance(it, int | float)]
+    if len(known) == 2 and not math.isclose(*known, rel_tol=SAME_MEMORY):
+        differing.append("memory_bytes")
+    return differing
+
+
+class CellBlocks(Frozen):
+    """One cell of a run, one value a block, in the order of its blocks.
+
+    `step_seconds` are medians over rounds; `ratios` say how many times as fast the cell was as
+    `baseline` in the blocks that both finished, and are empty for the baseline itself. `peaks` are
+    bytes of the memory that is `scarce` there, in the phase that the process began with; empty in
+    any other. `unranked` says why the cell may not be ranked, empty where it may; `margin` is its
+    table's δ.
+    """
+
+    setup: Setup
+    phase: Phase
+    step_seconds: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    baseline: str
+    ratios: tuple[Positive, ...]
+    margin: Annotated[float, Field(ge=0, le=1e100)]
+    unranked: str = ""
+    scarce: MemoryKind = "total_rss"
+    peaks: tuple[Annotated[int, Field(ge=1, lt=2**63)], ...] = ()
+
+    @property
+    def table(self) -> tuple[object, ...]:
+        return (*self.setup.ranking, self.phase)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a cell of another run must share. Names of tasks do not count, digests do."""
+        return (*self.table[1:], self.setup.label)
+
+
+def cell_blocks(run: Run, summary: Summary) -> tuple[CellBlocks, ...]:
+    """Every cell of a run's tables, one value a block."""
+    good = entries(run.records)
+    return tuple(it for table in summary.tables for it in _of_table(table, good))
+
+
+def cell_name(cell: CellBlocks) -> str:
+    """A cell in words, e.g. `digits-mlp train, pytorch:eager, identical, cpu, 2 threads`."""
+    setup = cell.setup
+    threads = f"{setup.threads} thread" + ("s" if setup.threads != 1 else "")
+    where = (setup.lane, setup.device, threads, setup.dtype)
+    return ", ".join((f"{setup.task} {cell.phase}", setup.label, *where))
+
+
+def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
+    of_label = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
+    baseline = of_label[table.baseline]
+    kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
+    for row in table.rows:
+        setup = row.cell.setup
+        timed = of_label[setup.label].steps[table.phase]
+        ratios = (
+            {} if setup.label == table.baseline else log_ratios(timed, baseline.steps[table.phase])
+        )
+        yield CellBlocks(
+            setup=setup,
+            phase=table.phase,
+            step_seconds=tuple(of_label[setup.label].steady[table.phase].values()),
+            baseline=table.baseline,
+            ratios=tuple(map(math.exp, ratios.values())),
+            margin=table.margin,
+            unranked=row.unranked,
+            scarce=kind,
+            peaks=tuple(_peaks(of_label[setup.label], table.phase, kind)),
+        )
+
+
+def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> Iterator[int]:
+    for record in entry.records:
+        began = next(iter(record.phases), None)  # none where it was only trained
+        if began and began.phase == phase and began.memory:
+            count = {
+                "total_rss": began.memory.total_peak_rss,
+                "device_allocated": began.memory.device_peak_allocated,
+            }[kind]
+            yield from [count] if count else []
+
+
+Basis = Literal["time", "ratio"]
+"""`time`: steps of one machine; `ratio`: each setup's ratio to the baseline of its own run."""
+Both = tuple[CellBlocks, CellBlocks]
 """One cell in the run before and in the run after."""
+
+
+class Unmatched(Frozen):
+    """A cell of one run with no counterpart in the other; `side` is the run that has it."""
+
+    side: Literal["a", "b"]
+    cell: str
+    reason: str
+
+
+class Fact(Frozen):
+    """Something on which the runs differ; None where a run lacks it."""
+
+    what: str
+    a: Setting
+    b: Setting
 
 
 class Change(Frozen):
@@ -68,133 +190,14 @@ class ChangeTable(Frozen):
     memory: tuple[MemoryChange, ...] = ()
 
 
-class Comparison(Frozen):
-    """`a` is the run before, `b` the run after; `notes` say what the verdicts do not hold."""
-
-    a: RunInfo
-    b: RunInfo
-    basis: Basis
-    facts: tuple[Fact, ...]
-    notes: tuple[str, ...]
-    tables: tuple[ChangeTable, ...]
-    qualities: tuple[QualityChanges, ...] = ()
-    apart: tuple[Apart, ...]
-
-
-def compare_runs(
-    a: RunInfo,
-    ours: Sequence[CellBlocks],
-    b: RunInfo,
-    theirs: Sequence[CellBlocks],
-    trainings: tuple[Sequence[QualityTable], Sequence[QualityTable]] = ((), ()),
-) -> Comparison:
-    """Every cell that both runs have, judged; those that one of them lacks, with the reason.
-
-    On one machine the times of steps are compared, on two only ratios to the same baseline. Final
-    values of the same seeds are compared wherever they were trained.
-    """
-    basis: Basis = "time" if same_machine(a.machine, b.machine) else "ratio"
-    found = {it.key: it for it in theirs}
-    apart = [*missing("a", ours, theirs), *missing("b", theirs, ours)]
-    pairs: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
-    for mine in ours:
-        other = found.get(mine.key)
-        if other is None:
-            continue
-        if basis == "ratio" and mine.baseline != other.baseline:
-            why = f"its ratios are to {mine.baseline} in one run, to {other.baseline} in the other"
-            apart.append(Apart(side="a", cell=cell_name(mine), reason=why))
-        elif basis == "time" or (mine.ratios and other.ratios):
-            pairs[mine.table].append((mine, other))
-    tables = tuple(_table(it, basis) for it in pairs.values())
-    return Comparison(
-        a=a,
-        b=b,
-        basis=basis,
-        facts=tuple(facts(a, b)),
-        notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
-        tables=tables,
-        qualities=tuple(quality_changes(*trainings)),
-        apart=tuple(apart),
-    )
-
-
-def _table(pairs: Sequence[Pair], basis: Basis) -> ChangeTable:
-    first = pairs[0][0]
-    margin = max(it.margin for pair in pairs for it in pair)
-    barred = {
-        mine.setup.label: why for mine, other in pairs if (why := mine.unranked or other.unranked)
-    }
-    times, ratios = {}, {}
-    for pair in pairs:
-        label = pair[0].setup.label
-        times[label] = shift(*_logs(pair, "time"), margin)
-        same_baseline = pair[0].baseline == pair[1].baseline
-        if same_baseline and all(it.ratios for it in pair):
-            ratios[label] = shift(*_logs(pair, "ratio"), margin)
-    times, ratios = judged_shifts(times, margin, barred), judged_shifts(ratios, margin, barred)
-    return ChangeTable(
-        task=first.setup.task,
-        digest=first.setup.digest,
-        phase=first.phase,
-        lane=first.setup.lane,
-        device=first.setup.device,
-        threads=first.setup.threads,
-        dtype=first.setup.dtype,
-        baseline=first.baseline,
-        margin=margin,
-        changes=tuple(_change(pair, basis, times, ratios) for pair in pairs),
-        memory=memory_changes(pairs) if basis == "time" else (),
-    )
-
-
-def _change(pair: Pair, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
-    label = pair[0].setup.label
-    shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
-    return Change(
-        label=label,
-        before=shown[0],
-        after=shown[1],
-        shift=times[label] if basis == "time" else ratios[label],
-        relative=ratios.get(label) if basis == "time" else None,
-    )
-
-
-def _logs(pair: Pair, basis: Basis) -> tuple[list[float], list[float]]:
-    """Logarithms of speeds, before and after."""
-    mine, other = (
-        [-math.log(time) for time in it.step_seconds]
-        if basis == "time"
-        else [math.log(ratio) for ratio in it.ratios]
-        for it in pair
-    )
-    return mine, other
-
-
-def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
-    """That all times moved in one direction, as they do where the machine changed."""
-    shifts = [it.shift for table in tables for it in table.changes]
-    speeds = [it.speed.estimate for it in shifts]
-    told = any(it.verdict in ("faster", "slower") for it in shifts)
-    if basis == "time" and told and len(speeds) > 2 and (max(speeds) < 1 or min(speeds) > 1):
-        sizes = sorted(abs(it - 1) for it in speeds)
-        way = "slower" if max(speeds) < 1 else "faster"
-        yield (
-            f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
-            "A machine at another moment does just that; most of it cancels in the ratios to the "
-            "baseline."
-        )
-
-
-BEFORE = "before"
-"""What the first run's trainings are called where a pair names its baseline."""
-
 MemoryVerdict = Literal["more", "less", "equivalent", "cannot tell"]
-_WORDS: Mapping[Verdict, MemoryVerdict] = {
+MEMORY: Mapping[Verdict, MemoryVerdict] = {
     "faster": "more",
     "slower": "less",
     "equivalent": "equivalent",
+    "cannot tell": "cannot tell",
 }
+"""`compare_samples` calls the larger amount the faster one."""
 
 
 class MemoryChange(Frozen):
@@ -202,7 +205,7 @@ class MemoryChange(Frozen):
 
     `before` and `after` are median peaks in bytes, of the `kind` that is scarce there. `times` has
     the exact interval of two independent samples, and the verdict is that of the exact tests behind
-    it, corrected over the table: as of speeds, see `shifts`.
+    it, corrected over the table, by the rule of speeds.
     """
 
     label: str
@@ -225,7 +228,7 @@ class QualityChange(Frozen):
 
 
 class QualityChanges(Frozen):
-    """The trainings of one arena that both runs have."""
+    """The trainings of one group that both runs have."""
 
     task: str
     digest: str
@@ -236,40 +239,159 @@ class QualityChanges(Frozen):
     changes: tuple[QualityChange, ...]
 
 
-def memory_changes(pairs: Iterable[tuple[CellBlocks, CellBlocks]]) -> tuple[MemoryChange, ...]:
+class Comparison(Frozen):
+    """`a` is the run before, `b` the run after; `notes` say what the verdicts do not hold."""
+
+    a: RunInfo
+    b: RunInfo
+    basis: Basis
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    tables: tuple[ChangeTable, ...]
+    qualities: tuple[QualityChanges, ...] = ()
+    apart: tuple[Unmatched, ...]
+
+
+def compare_runs(
+    a: RunInfo,
+    ours: Sequence[CellBlocks],
+    b: RunInfo,
+    theirs: Sequence[CellBlocks],
+    trainings: tuple[Sequence[QualityTable], Sequence[QualityTable]] = ((), ()),
+) -> Comparison:
+    """Every cell that both runs have, judged; those that one of them lacks, with the reason.
+
+    On one machine the times of steps are compared, on two only ratios to the same baseline. Final
+    values of the same seeds are compared wherever they were trained.
+    """
+    basis: Basis = "time" if same_machine(a.machine, b.machine) else "ratio"
+    there = {it.key: it for it in theirs}
+    apart = [*missing("a", ours, theirs), *missing("b", theirs, ours)]
+    pairs: dict[tuple[object, ...], list[Both]] = defaultdict(list)
+    for mine in ours:
+        other = there.get(mine.key)
+        if other is None:
+            continue
+        if basis == "ratio" and mine.baseline != other.baseline:
+            why = f"its ratios are to {mine.baseline} in one run, to {other.baseline} in the other"
+            apart.append(Unmatched(side="a", cell=cell_name(mine), reason=why))
+        elif basis == "time" or (mine.ratios and other.ratios):
+            pairs[mine.table].append((mine, other))
+    tables = tuple(_table(it, basis) for it in pairs.values())
+    return Comparison(
+        a=a,
+        b=b,
+        basis=basis,
+        facts=tuple(facts(a, b)),
+        notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
+        tables=tables,
+        qualities=tuple(quality_changes(*trainings)),
+        apart=tuple(apart),
+    )
+
+
+def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
+    first = pairs[0][0]
+    margin = max(it.margin for pair in pairs for it in pair)
+    barred = {
+        mine.setup.label: why for mine, other in pairs if (why := mine.unranked or other.unranked)
+    }
+    times = _shifts(pairs, "time", margin, barred)
+    ratios = _shifts([it for it in pairs if _same_baseline(*it)], "ratio", margin, barred)
+    return ChangeTable(
+        task=first.setup.task,
+        digest=first.setup.digest,
+        phase=first.phase,
+        lane=first.setup.lane,
+        device=first.setup.device,
+        threads=first.setup.threads,
+        dtype=first.setup.dtype,
+        baseline=first.baseline,
+        margin=margin,
+        changes=tuple(_change(pair, basis, times, ratios) for pair in pairs),
+        memory=memory_changes(pairs) if basis == "time" else (),
+    )
+
+
+def _change(pair: Both, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
+    label = pair[0].setup.label
+    shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
+    return Change(
+        label=label,
+        before=shown[0],
+        after=shown[1],
+        shift=times[label] if basis == "time" else ratios[label],
+        relative=ratios.get(label) if basis == "time" else None,
+    )
+
+
+def _same_baseline(mine: CellBlocks, other: CellBlocks) -> bool:
+    return mine.baseline == other.baseline and bool(mine.ratios and other.ratios)
+
+
+def _shifts(
+    pairs: Iterable[Both], basis: Basis, margin: float, barred: Mapping[str, str]
+) -> dict[str, Shift]:
+    shifts = [
+        compare_samples(mine.setup.label, _logs(mine, basis), _logs(other, basis), margin)
+        for mine, other in pairs
+    ]
+    return {it.label: it for it in judged(shifts, barred)}
+
+
+def _logs(cell: CellBlocks, basis: Basis) -> list[float]:
+    """Logarithms of speeds."""
+    if basis == "time":
+        return [-math.log(it) for it in cell.step_seconds]
+    return [math.log(it) for it in cell.ratios]
+
+
+def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
+    """That all times moved in one direction, as they do where the machine changed."""
+    shifts = [it.shift for table in tables for it in table.changes]
+    speeds = [it.speed.estimate for it in shifts]
+    changed = any(it.verdict in ("faster", "slower") for it in shifts)
+    if basis == "time" and changed and len(speeds) > 2 and (max(speeds) < 1 or min(speeds) > 1):
+        sizes = sorted(abs(it - 1) for it in speeds)
+        way = "slower" if max(speeds) < 1 else "faster"
+        yield (
+            f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
+            "A machine at another moment does just that; most of it cancels in the ratios to the "
+            "baseline."
+        )
+
+
+def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
     """Of one table's cells those whose peaks both runs counted, and counted alike."""
     counted = {
         a.setup.label: (a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce
     }
-    shifts = {
-        label: shift(_logs_of_seeds(a.peaks), _logs_of_seeds(b.peaks), LEAST_MARGIN)
+    shifts = [
+        compare_samples(label, [*map(math.log, a.peaks)], [*map(math.log, b.peaks)], LEAST_MARGIN)
         for label, (a, b) in counted.items()
-    }
+    ]
     return tuple(
         MemoryChange(
-            label=label,
-            kind=counted[label][0].scarce,
-            before=round(statistics.median(counted[label][0].peaks)),
-            after=round(statistics.median(counted[label][1].peaks)),
+            label=it.label,
+            kind=before.scarce,
+            before=round(statistics.median(before.peaks)),
+            after=round(statistics.median(after.peaks)),
             times=it.speed,
-            verdict=_WORDS.get(it.verdict, "cannot tell"),
+            verdict=MEMORY[it.verdict],
             reason=it.reason,
         )
-        for label, it in judged_shifts(shifts, LEAST_MARGIN, {}).items()
+        for it in judged(shifts)
+        for before, after in [counted[it.label]]
     )
-
-
-def _logs_of_seeds(sizes: Iterable[int]) -> list[float]:
-    return [math.log(it) for it in sizes]
 
 
 def quality_changes(
     before: Iterable[QualityTable], after: Iterable[QualityTable]
 ) -> Iterator[QualityChanges]:
-    """Every arena in which both runs trained one setup at least."""
-    there = {_arena(it): it for it in after}
+    """Every group in which both runs trained one setup at least."""
+    there = {_group_of(it): it for it in after}
     for mine in before:
-        other = there.get(_arena(mine))
+        other = there.get(_group_of(mine))
         if other is not None and (changes := tuple(_changes(mine, other))):
             yield QualityChanges(
                 task=mine.task.name,
@@ -282,7 +404,7 @@ def quality_changes(
             )
 
 
-def _arena(table: QualityTable) -> tuple[object, ...]:
+def _group_of(table: QualityTable) -> tuple[object, ...]:
     return (table.task.digest, table.device, table.threads, table.dtype)
 
 
@@ -290,7 +412,7 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
     ours, theirs = _by_setup(mine.rows), _by_setup(other.rows)
     names = {it: " ".join(it) for it in ours if it in theirs}
     sides = {name: (finals_of(theirs[it]), finals_of(ours[it])) for it, name in names.items()}
-    for (lane, label), pair in zip(names, paired(mine.task, sides, BEFORE), strict=True):
+    for (lane, label), pair in zip(names, paired_by_seed(mine.task, sides, "before"), strict=True):
         yield QualityChange(
             label=label,
             lane=lane,
@@ -302,3 +424,86 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
 
 def _by_setup(rows: Sequence[QualityRow]) -> dict[tuple[Lane, str], QualityRow]:
     return {(it.setup.lane, it.setup.label): it for it in rows}
+
+
+def missing(
+    side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
+) -> Iterator[Unmatched]:
+    there = {it.key for it in theirs}
+    lacking = [it for it in ours if it.key not in there]
+    if not lacking:
+        return
+    near: dict[tuple[str, ...], list[Setup]] = defaultdict(list)
+    for it in theirs:
+        for key in _near(it):
+            near[key].append(it.setup)
+    for it in lacking:
+        others = [setup for key in _near(it) for setup in near.get(key, ())]
+        yield Unmatched(side=side, cell=cell_name(it), reason=_why_missing(it.setup, others))
+
+
+def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
+    """What a counterpart shares: setup and phase, and the task by its name or its digest."""
+    setup = cell.setup
+    return (
+        ("name", setup.task, setup.label, cell.phase),
+        ("digest", setup.digest, setup.label, cell.phase),
+    )
+
+
+def _why_missing(setup: Setup, others: Iterable[Setup]) -> str:
+    """By the counterpart that comes nearest."""
+    return min(
+        (_differing(setup, it) for it in others),
+        key=len,
+        default=["the other run has no such cell"],
+    )[0]
+
+
+def _differing(one: Setup, other: Setup) -> list[str]:
+    if one.digest != other.digest:
+        return [f"the task is another one there: its digest is {other.digest}, not {one.digest}"]
+    names = ("lane", "dtype", "threads", "device")
+    return [
+        f"the other run has it with {name} {getattr(other, name)} only"
+        for name in names
+        if getattr(one, name) != getattr(other, name)
+    ]
+
+
+def facts(a: RunInfo, b: RunInfo) -> Iterator[Fact]:
+    sides: tuple[tuple[str, Mapping[str, Setting], Mapping[str, Setting]], ...] = (
+        ("", {"commit": a.commit}, {"commit": b.commit}),
+        ("", a.versions, b.versions),
+        ("", a.machine, b.machine),
+        ("environment ", a.environment, b.environment),
+    )
+    seen: set[str] = set()
+    for prefix, one, other in sides:
+        for name in dict.fromkeys((*one, *other)):
+            what = f"{prefix}{name}"
+            if one.get(name) != other.get(name) and what not in seen:
+                seen.add(what)
+                yield Fact(what=what, a=one.get(name), b=other.get(name))
+
+
+def notes(a: RunInfo, b: RunInfo, basis: Basis, baselines: Iterable[str]) -> Iterator[str]:
+    if basis == "time":
+        yield (
+            "The runs were made at two times on a machine with one fingerprint. What else changed "
+            "between them is in no interval: only a run that measures both side by side takes it "
+            "out."
+        )
+        return
+    yield (
+        "The machines differ, so no times are compared, only each setup’s ratio to the same "
+        "baseline within its own run. That is weaker: a ratio depends on the machine too, and no "
+        "interval here says how much."
+    )
+    for name in sorted({it.partition(":")[0] for it in baselines}):
+        one, other = a.versions.get(name), b.versions.get(name)
+        if one != other:
+            yield (
+                f"The baseline itself is another: {name} {one or 'unknown'} before, "
+                f"{other or 'unknown'} after. A change of a ratio may be the baseline’s."
+            )

@@ -1,23 +1,18 @@
-"""Student's t distribution, by SciPy.
+"""Intervals, exact tests and corrections. Values in, numbers out; `verdicts` decides what they say.
 
-SciPy is imported where it first computes: even its smallest part takes a third of a second, which
-who only draws need not wait for. Not scipy.stats, which takes as much again.
+The block is the unit of statistics, never the sample. One sample of values has the exact
+order-statistic interval of its median, and exact sign tests. Every interval and test here is
+simulated in `tests/analysis/test_rates.py`.
 
-Intervals over blocks. The block is the unit of statistics, never the sample.
-
-Two runs against each other: two independent samples of blocks, none of them paired.
-
-Within a run the blocks of two setups are pairs and the sign test judges their ratios (`verdicts`).
-Between two runs nothing is paired, their spreads may differ, and blocks may resemble the ones
-before them where the machine drifts. A rank-sum test assumes one shape and independent blocks; it
-misses up to one time in five without them. Here each median has its exact interval, made wider by
-what its blocks have in common with their neighbours (`dependence`). Both are combined as those of a
-mean over tasks (Zou & Donner 2008, see `aggregate`): with medians a in (la, ua) and b in (lb, ub)
-the shift b − a reaches down by √((b − lb)² + (ua − a)²), and up likewise. The p values are those
-levels from which on the interval excludes what is tested. All of it is taken on logarithms, where a
-shift is a ratio. It takes 6 blocks in each run. Welch's t on the same logarithms is the
-cross-check. `tests/analysis/test_rates.py` simulates all of it. That the whole of a run was made on
-a slower machine is in no interval.
+Two runs are two independent samples: nothing is paired, their spreads may differ, and blocks may
+resemble the ones before them where the machine drifts. A rank-sum test assumes one shape and
+independent blocks; without them it misses up to one time in five. Here each median has its exact
+interval, widened by what its blocks have in common with their neighbours (`dependence`). Both are
+combined as those of a mean over tasks (Zou & Donner 2008): with medians a in (la, ua) and b in
+(lb, ub) the shift b − a reaches down by √((b − lb)² + (ua − a)²), and up likewise. The p values are
+the levels from which on the interval excludes what is tested. All of it is taken on logarithms,
+where a shift is a ratio. It takes 6 blocks in each run. Welch's t on the same logarithms is the
+cross-check. If a whole run was made on a slower machine, no interval shows it.
 """
 
 from __future__ import annotations
@@ -27,20 +22,10 @@ import functools
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.tasks.spec import Frozen
-
-
-@functools.lru_cache(maxsize=4096)
-def quantile(freedom: float, probability: float) -> float:
-    """What a t of so many degrees of freedom is below with this probability."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))
-
 
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
@@ -123,6 +108,60 @@ def median_interval(
     )
 
 
+class TimeToTarget(Frozen):
+    """Seconds of training until the target was first met: the median over `n` seeds.
+
+    Not reached is ∞ and counts. `estimate` is None where the median is ∞; so are `low` and `high`
+    where `method` names an interval: `high` None is then an interval without end. With method
+    `none` there is no interval, for the `reason`, but `least` and `most`, the range: `most` is None
+    where a training did not arrive. `reached` of the n trainings met the target.
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reached: int
+    method: Method
+    reason: str = ""
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def endless(self) -> bool:
+        """Whether there is an interval and it reaches to infinity."""
+        return self.method != "none" and self.high is None
+
+
+def time_to_target(times: Sequence[float]) -> TimeToTarget:
+    """The median of positive times, of which some may be infinite, with its interval.
+
+    Order statistics need no finite values. Raises ValueError for no times.
+    """
+    if not times:
+        raise ValueError("no times")
+    ordered = sorted(times)
+    n, reached = len(ordered), sum(map(math.isfinite, ordered))
+    ends = exact_ends(ordered)
+    low, high = ends or (None, None)
+    least, most = (None, None) if ends or n == 1 else (ordered[0], ordered[-1])
+    return TimeToTarget(
+        estimate=_finite(statistics.median(ordered)),
+        low=_finite(low),
+        high=_finite(high),
+        n=n,
+        reached=reached,
+        method="order-statistic" if ends else "none",
+        reason="" if ends else too_few(n, of="seeds"),
+        least=_finite(least),
+        most=_finite(most),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def exact_ends(
     ordered: Sequence[float], confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
@@ -159,8 +198,19 @@ def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Int
     The middle of an even number is the geometric mean of two. So a ratio and its inverse agree,
     whichever of the two setups is the baseline; arithmetic means could both exceed 1.
     """
-    found = median_interval([math.exp(it) for it in logs], confidence)
-    return found.model_copy(update={"estimate": math.exp(statistics.median(logs))})
+    interval = median_interval([math.exp(it) for it in logs], confidence)
+    return interval.model_copy(update={"estimate": math.exp(statistics.median(logs))})
+
+
+@functools.lru_cache(maxsize=4096)
+def quantile(freedom: float, probability: float) -> float:
+    """The quantile of Student's t with so many degrees of freedom.
+
+    Even the smallest part of SciPy takes a third of a second to import. Charts need none of it.
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -185,7 +235,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def exp(log: float) -> float:
-    """Of a bound: two blocks may put it where no float is, or so near zero that it has no log."""
+    """A bound from its logarithm, kept where floats and their logarithms exist."""
     return math.exp(max(-600.0, min(log, 600.0)))
 
 
@@ -210,7 +260,7 @@ def too_wide(low: float, high: float) -> bool:
 
 
 def log_half_width(logs: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
-    """What `half_width` says of the ratios with these logarithms, without the way round."""
+    """`half_width` of the ratios with these logarithms, computed directly."""
     ends = exact_ends(sorted(logs), confidence)
     return (ends[1] - ends[0]) / 2 if ends else None
 
@@ -241,11 +291,15 @@ def sign_p(logs: Sequence[float]) -> float:
     return min(1.0, 2 * tail(len(logs), against))
 
 
+def below_p(logs: Sequence[float], bound: float) -> float:
+    """The exact one-sided sign test of a median of `bound` or more."""
+    return tail(len(logs), sum(it >= bound for it in logs))
+
+
 def equivalence_p(logs: Sequence[float], margin: float) -> float:
     """The larger p of two exact one-sided sign tests: of a median ≤ −ln(1+δ), and ≥ ln(1+δ)."""
     bound = math.log1p(margin)
-    against = max(sum(it <= -bound for it in logs), sum(it >= bound for it in logs))
-    return tail(len(logs), against)
+    return max(below_p(logs, bound), below_p([-it for it in logs], bound))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -261,6 +315,11 @@ def holm(values: Sequence[float]) -> list[float]:
 def tail(n: int, k: int) -> float:
     """The chance that at most k of n fair coins fall heads."""
     return sum(math.comb(n, it) for it in range(k + 1)) / (1 << n)
+
+
+def few_bad_p(n: int, bad: int, share: float) -> float:
+    """The chance that at most `bad` of n values are bad if a `share` of all values is."""
+    return sum(math.comb(n, it) * share**it * (1 - share) ** (n - it) for it in range(bad + 1))
 
 
 def least_blocks_for(rows: int) -> int:
@@ -317,7 +376,7 @@ def shift_ends(before: Logs, after: Logs, confidence: float) -> tuple[float, flo
 
 
 def _reach(values: Logs, confidence: float) -> tuple[float, float] | None:
-    """How far the median may lie below and above the one that was found."""
+    """How far the true median may lie below and above that of the sample."""
     sample = _ordered(tuple(values))
     ends = exact_ends(sample.values, confidence)
     if ends is None:
@@ -351,8 +410,8 @@ def dependence(values: tuple[float, ...]) -> float:
     squares = sum(it * it for it in ranks)
     if not squares:
         return 1.0
-    found = sum(one * other for one, other in pairwise(ranks)) / squares
-    correlation = min(max(found + (3.5 + 4 * found) / n, 0.0), STRONGEST)
+    seen = sum(one * other for one, other in itertools.pairwise(ranks)) / squares
+    correlation = min(max(seen + (3.5 + 4 * seen) / n, 0.0), STRONGEST)
     return math.sqrt((1 + correlation) / (1 - correlation))
 
 
@@ -378,30 +437,35 @@ def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
 
 
 def shift_p(before: Logs, after: Logs) -> float:
-    """The smallest level whose interval excludes that neither is faster."""
-    found = 1.0
-    for level in _levels(len(before), len(after)):
-        ends = shift_ends(before, after, 1 - level)
-        if ends is None or ends[0] <= 0 <= ends[1]:
-            break
-        found = level
-    return found
+    """Of the two-sided test that neither is faster."""
+    return _smallest_level(before, after, lambda low, high: not low <= 0 <= high)
+
+
+def shift_below_p(before: Logs, after: Logs, bound: float) -> float:
+    """Of the one-sided test of a shift of `bound` or more."""
+    return _one_sided(_smallest_level(before, after, lambda _, high: high < bound))
 
 
 def shift_equivalence_p(before: Logs, after: Logs, margin: float) -> float:
     """The larger p of two one-sided tests: of a shift ≤ −ln(1+δ), and of one ≥ ln(1+δ)."""
-    bound, found = math.log1p(margin), 1.0
+    bound = math.log1p(margin)
+    within = _smallest_level(before, after, lambda low, high: -bound < low <= high < bound)
+    return _one_sided(within)
+
+
+def _one_sided(level: float) -> float:
+    return level / 2 if level < 1 else 1.0
+
+
+def _smallest_level(before: Logs, after: Logs, lies: Callable[[float, float], bool]) -> float:
+    """The smallest level whose interval lies where it is asked to; 1 where none does."""
+    smallest = 1.0
     for level in _levels(len(before), len(after)):
         ends = shift_ends(before, after, 1 - level)
-        if ends is None or not -bound < ends[0] <= ends[1] < bound:
+        if ends is None or not lies(*ends):
             break
-        found = level / 2
-    return found
-
-
-def decidable(m: int, n: int) -> bool:
-    """Whether so many blocks can tell any difference at all."""
-    return rank(min(m, n), 1 - LEVEL) is not None
+        smallest = level
+    return smallest
 
 
 @functools.lru_cache(maxsize=256)

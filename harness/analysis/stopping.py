@@ -46,7 +46,7 @@ class Width(Frozen):
 
 
 class Standing(Frozen):
-    """Where one arena stands: every headline ratio, the widest of them, and whether to stop.
+    """Where one group stands: every headline ratio, the widest of them, and whether to stop.
 
     `precision` is the target, None where the number of blocks is fixed; `blocks` are those that
     any setup finished; `widest` is None where there is no ratio.
@@ -66,20 +66,20 @@ class Standing(Frozen):
 
 
 def standing(records: Sequence[Record], *, precision: float | None, least_blocks: int) -> Standing:
-    """Where the records of one arena stand: each setup against its lane's baseline, each phase.
+    """Where the records of one group stand: each setup against its lane's baseline, each phase.
 
-    Twins take no part, nor do trials that did not end well. Give it the records of setups that
-    may be ranked: of one that may not, nobody waits for the ratio. `least_blocks` is raised to
+    A/A copies take no part, nor do trials that did not end well. Give it the records of setups that
+    may be ranked: no run waits for the ratio of another. `least_blocks` is raised to
     the number that the verdicts of so many rows need. A setup without a rival is known at once.
     """
     return standing_of(entries(records).values(), precision=precision, least_blocks=least_blocks)
 
 
 def standing_of(
-    contestants: Iterable[Entry], *, precision: float | None, least_blocks: int
+    candidates: Iterable[Entry], *, precision: float | None, least_blocks: int
 ) -> Standing:
     """The same of entries."""
-    good = [it for it in contestants if not it.setup.twin]
+    good = [it for it in candidates if not it.setup.twin]
     lanes: dict[Lane, dict[str, Entry]] = defaultdict(dict)
     for it in good:
         lanes[it.setup.lane][it.setup.label] = it
@@ -145,8 +145,8 @@ def _widths(
     return found
 
 
-def _disturbed(contestants: Iterable[Entry]) -> int:
-    return len({block for it in contestants for block in it.blocks if block in it.disturbed})
+def _disturbed(candidates: Iterable[Entry]) -> int:
+    return len({block for it in candidates for block in it.blocks if block in it.disturbed})
 
 
 def _breadth(width: Width) -> float:

@@ -1,18 +1,12 @@
-"""What a median hides, pauses above all: the mean time of a step, and whole trainings.
+"""What may be said of a comparison: one rule for pairs in a run, two runs, seeds and the gate.
 
-The test of a ratio is that of the median over rounds, which stands what a busy machine does to a
-few of them. It also stands a pause of the framework's own at every fiftieth step. So two witnesses
-are heard beside it: the ratio of mean times over the same rounds, and the ratio of the times of
-full trainings in the same blocks. Where one of them contradicts a verdict, there is none.
-
-What may be said of a ratio: exact tests, the verdict of one, and the verdicts of many.
-
-Two questions are asked of every ratio, each at 5 %. *Is there a difference?* The two-sided sign
-test, of which the order-statistic interval is the dual: it rejects if and only if the interval
+Two questions are asked of every comparison, each at 5 %. *Is there a difference?* The two-sided
+sign test, of which the order-statistic interval is the dual: it rejects if and only if the interval
 excludes 1. *Is there none larger than δ?* Two one-sided sign tests, against 1/(1+δ) and against
 1+δ: both reject if and only if the exact 90 % interval lies between them (Schuirmann 1987). Each
 question is corrected over the rows of a table by Holm's method (Holm 1979), which holds the
-chance of any false answer in the table at 5 % whatever the rows have in common.
+chance of any false answer in the table at 5 % whatever the rows have in common. `decide` turns the
+answers into a verdict. Beyond a margin of 10 % nothing is called equivalent.
 
 An exact test of few blocks has few levels: with n blocks its p is never below 2/2ⁿ, all blocks on
 one side. Six blocks can decide one row (p = 0.031) but never two (0.025 is needed). Nine decide up
@@ -21,27 +15,52 @@ to twelve rows if all agree (0.0039), but if one block disagrees only a row that
 blocks, is found in 98 % of runs of one row and nine blocks, in 83 % of those of two rows, and in
 98 % of those of two rows and ten blocks.
 
-From one sample of blocks to another: how far they are apart, and what may be said of it.
+The test of a ratio is that of the median over rounds, which stands what a busy machine does to a
+few of them. It also stands a pause of the framework itself at every fiftieth step. So there are two
+witnesses: the ratio of mean times over the same rounds, and the ratio of the times of full
+trainings in the same blocks. Where one of them contradicts a verdict, there is none.
+
+The gate asks whether code has become slower, at a threshold T that a user chose. Where a slowdown
+of T is excluded, it is *fine*, or *improved* if it is surely faster. Else, where no slowdown at all
+is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up to the
+last checkpoint. To ask for the whole interval beyond T would find a slowdown of just that size in
+one of forty checks; to ask only that it excludes zero would make an alarm of every half percent,
+once there are blocks enough. Here a regression has its middle beyond T/2, whatever its width.
+
+Each end of the gate's interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by
+the sign test, whatever the noise is like, if blocks are independent. So a check of unchanged code
+raises a false alarm in at most 1 of 20 runs, however many cells and checkpoints it has, and one
+with a cell that is slower by T passes as fine in at most 1 of 20. With a standard deviation of
+2.5 % between blocks a slowdown of 5 % is found at the first checkpoint in 19 of 20 checks of two
+cells. Against stored times the samples are not paired. The promise then holds only if a step took
+the same share of its bare products in both runs, aside from a drift within each run.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
+
+from pydantic import Field
 
 from harness.analysis.stats import (
     LEAST_EXACT,
     LEVEL,
     Interval,
     Logs,
-    decidable,
+    Method,
+    below_p,
     equivalence_p,
+    exact_ends,
     holm,
     mean_interval,
     percent,
     ratio_interval,
     reach,
+    shift_below_p,
+    shift_ends,
     shift_equivalence_p,
     shift_interval,
     shift_p,
@@ -51,6 +70,84 @@ from harness.analysis.stats import (
 from harness.records import Record
 from harness.tasks.spec import Frozen
 
+LEAST_MARGIN = 0.01
+"""The smallest δ: a difference of 1 % is nothing to stake a decision on."""
+MOST_MARGIN = 0.10
+"""A run that cannot tell a setup from itself to 10 % has no equality to claim."""
+USUAL_PRECISION = 0.03
+"""The half-width of an interval up to which the size of a difference is shown, where a run sets no
+target. Of a wider one only the direction is."""
+
+Answer = Literal["above", "below", "equivalent", "cannot tell"]
+
+
+class Evidence(NamedTuple):
+    """One comparison as it comes to `decide`, whatever was compared.
+
+    `above` is on which side of "no difference" the estimate lies. `p` is of the test that there is
+    no difference, `p_equivalent` of the test that it is larger than `margin`; neither is corrected.
+    A margin beyond `most` shows no equivalence. `wide` says that the 95 % interval reaches beyond
+    the margin. `bar` says why nothing may be concluded, `doubt` why the tests could not answer.
+    """
+
+    above: bool
+    p: float
+    p_equivalent: float
+    margin: float
+    most: float = MOST_MARGIN
+    wide: bool = False
+    bar: str = ""
+    doubt: str = ""
+
+
+class Decision(NamedTuple):
+    """A verdict that is corrected over `family` rows; `reason` says why it is not what the interval
+    suggests."""
+
+    answer: Answer
+    reason: str
+    family: int
+
+
+def decide(evidence: Evidence, differ: float, agree: float, family: int) -> Decision:
+    """By the adjusted p values `differ` and `agree`; the plain ones only say why not.
+
+    Equivalence first: a difference below δ is none, however surely it is there.
+    """
+    answer, reason = _decide(evidence, differ, agree, family)
+    return Decision(answer, reason, family)
+
+
+def _decide(of: Evidence, differ: float, agree: float, family: int) -> tuple[Answer, str]:
+    if of.bar:
+        return "cannot tell", of.bar
+    if agree <= LEVEL and of.margin <= of.most:
+        return "equivalent", _within(of.margin) if of.wide else ""
+    if differ <= LEVEL:
+        return ("above" if of.above else "below"), ""
+    if of.doubt:
+        return "cannot tell", of.doubt
+    not_enough = f"but over {family} rows that is not enough"
+    if of.p <= LEVEL:
+        return "cannot tell", f"the interval excludes 1, {not_enough}"
+    if of.p_equivalent <= LEVEL and of.margin > of.most:
+        return "cannot tell", f"this run cannot tell a setup from itself to {percent(of.most)}"
+    if of.p_equivalent <= LEVEL:
+        return "cannot tell", f"{_within(of.margin)}, {not_enough}"
+    return "cannot tell", ""
+
+
+def _within(margin: float) -> str:
+    return f"its 90 % interval lies within {percent(margin)}"
+
+
+def decide_together(rows: Sequence[Evidence]) -> list[Decision]:
+    """Verdicts that hold for all rows of a table together."""
+    differ = holm([it.p for it in rows])
+    agree = holm([it.p_equivalent for it in rows])
+    return [decide(*row, len(rows)) for row in zip(rows, differ, agree, strict=True)]
+
+
 Witness = Literal["", "mean", "trainings"]
 WHERE: Mapping[Witness, str] = {
     "mean": "in the mean of all steps",
@@ -58,87 +155,13 @@ WHERE: Mapping[Witness, str] = {
 }
 _OF_MEDIAN = {"faster": "faster", "slower": "slower", "equivalent": "no different"}
 
-
-def mean_ratio(
-    ours: Mapping[int, Mapping[int, float]], theirs: Mapping[int, Mapping[int, float]]
-) -> Interval | None:
-    """Their mean time ÷ ours over the rounds that both have, block by block; None without any."""
-    logs = []
-    for block in sorted(ours.keys() & theirs.keys()):
-        rounds = ours[block].keys() & theirs[block].keys()
-        if rounds:
-            mine, others = (
-                math.fsum(it[block][round_] for round_ in rounds) for it in (ours, theirs)
-            )
-            logs.append(math.log(others / mine))
-    return ratio_interval(logs) if logs else None
-
-
-def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Interval | None:
-    """Their time of a full training ÷ ours, block by block; None where no two are alike."""
-    logs = [
-        math.log(other / own)
-        for block in sorted(ours.keys() & theirs.keys())
-        if (own := _trained(ours[block])) and (other := _trained(theirs[block]))
-        if _epochs(ours[block]) == _epochs(theirs[block])
-    ]
-    return ratio_interval(logs) if logs else None
-
-
-def _epochs(record: Record) -> int:
-    return len(record.quality.epochs) if record.quality else 0
-
-
-def _trained(record: Record) -> float:
-    """Seconds of the full training; 0 where there was none."""
-    return math.fsum(it.seconds for it in record.quality.epochs) if record.quality else 0.0
-
-
-def contradicts(verdict: str, speed: Interval, other: Interval | None, margin: float) -> bool:
-    """Whether a witness denies a verdict beyond both intervals.
-
-    An overlap denies nothing: the interval of a mean is the wider one. Nor does a witness that
-    comes to the same verdict with another size.
-    """
-    ends, own = ends_of(other) if other else None, ends_of(speed)
-    if not ends or not own:
-        return False
-    low, high = ends
-    if verdict == "faster":
-        return high < own[0] and low <= 1
-    if verdict == "slower":
-        return low > own[1] and high >= 1
-    return verdict == "equivalent" and (high < 1 / (1 + margin) or low > 1 + margin)
-
-
-def ends_of(ratio: Interval) -> tuple[float, float] | None:
-    """Between which bounds a ratio lies; of 3 to 5 values by their range, see `reach`."""
-    if ratio.low is not None and ratio.high is not None:
-        return ratio.low, ratio.high
-    if ratio.least is None or ratio.most is None:
-        return None
-    ends = reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
-    return (math.exp(ends[0]), math.exp(ends[1])) if ends else None
-
-
-def denied(verdict: str, witnesses: Sequence[tuple[Witness, Interval]]) -> str:
-    """What to say of a verdict and those that contradict it, the last of them for all."""
-    name, ratio = witnesses[-1]
-    ends = ends_of(ratio) or (ratio.estimate, ratio.estimate)
-    there = "slower" if ends[1] < 1 else "faster" if ends[0] > 1 else "no different"
-    why = ": pauses" if any(it == "mean" for it, _ in witnesses) else ""
-    return f"{_OF_MEDIAN[verdict]} in the median step, {there} {WHERE[name]}{why}"
-
-
-LEAST_MARGIN = 0.01
-"""The smallest δ: a difference of 1 % is nothing to stake a decision on."""
-MOST_MARGIN = 0.10
-"""A run that cannot tell a setup from itself to 10 % has no equality to claim."""
-USUAL_PRECISION = 0.03
-"""Half the width of the interval with which the size of a difference is told, where a run asks for
-no other; of one that is known less well only the direction is."""
-
 Verdict = Literal["faster", "slower", "equivalent", "cannot tell", "not ranked"]
+SPEED: Mapping[Answer, Verdict] = {
+    "above": "faster",
+    "below": "slower",
+    "equivalent": "equivalent",
+    "cannot tell": "cannot tell",
+}
 
 
 class Pair(Frozen):
@@ -149,7 +172,7 @@ class Pair(Frozen):
     estimate of one lies outside the other. `p` is that of the exact two-sided sign test,
     `p_equivalent` that of equivalence within `margin` (δ), neither of them corrected. `verdict`
     is corrected over `family` rows; `reason` says why it is not what the interval suggests.
-    `disturbed` says what others did in too many of its blocks: then nothing is told apart.
+    `disturbed` says what others did in too many of its blocks: then no verdict is given.
 
     `mean` is the ratio of mean times over the same rounds, pauses included, and `trainings` that of
     full trainings in the same blocks, None where there is none; `denied_by` names the one that
@@ -185,10 +208,53 @@ class Pair(Frozen):
     @property
     def hidden(self) -> float | None:
         """The largest difference that the interval does not exclude: 0.04 is 4 %."""
-        return _hidden(self.speed)
+        if self.speed.low is None or self.speed.high is None:
+            return None
+        return max(self.speed.high, 1 / self.speed.low) - 1
+
+    @property
+    def too_few(self) -> str:
+        """Why it has too few blocks for an exact test; empty where it has enough."""
+        if self.n == 1:
+            return self.speed.reason
+        return f"an exact test takes {LEAST_EXACT} blocks" if self.n < LEAST_EXACT else ""
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(
+            above=self.speed.estimate > 1,
+            p=self.p,
+            p_equivalent=self.p_equivalent,
+            margin=self.margin,
+            wide=(hidden := self.hidden) is not None and hidden > self.margin,
+            bar=self.disturbed,
+            doubt=self.too_few,
+        )
 
 
-def evidence(
+class Shift(Pair):
+    """How many times as fast a setup is in the second of two runs. Its table names both sides.
+
+    `speed` has the interval of two independent samples, `cross` is Welch's, which knows of no
+    drift; `agrees` is False where the first excludes 1 and the other does not. The p values are not
+    corrected, `verdict` is, over `family` rows; `reason` says why it is not what the interval
+    suggests.
+    """
+
+    label: str = Field(exclude=True)
+    baseline: str = Field(default="before", exclude=True)
+    margin: float = Field(exclude=True)
+    disturbed: str = Field(default="", exclude=True)
+    mean: Interval | None = Field(default=None, exclude=True)
+    trainings: Interval | None = Field(default=None, exclude=True)
+    denied_by: Witness = Field(default="", exclude=True)
+
+    @property
+    def too_few(self) -> str:
+        return "" if self.speed.low is not None else f"it takes {LEAST_EXACT} blocks in each"
+
+
+def compare_blocks(
     label: str,
     baseline: str,
     logs: Sequence[float],
@@ -202,15 +268,14 @@ def evidence(
     Raises ValueError where there is no block.
     """
     speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
-    p, p_equivalent = sign_p(logs), equivalence_p(logs, margin)
     pair = Pair(
         label=label,
         baseline=baseline,
         speed=speed,
         cross=cross,
         agrees=cross is None or _agree(speed, cross),
-        p=p,
-        p_equivalent=p_equivalent,
+        p=sign_p(logs),
+        p_equivalent=equivalence_p(logs, margin),
         margin=margin,
         family=1,
         verdict="cannot tell",
@@ -218,85 +283,138 @@ def evidence(
         mean=mean,
         trainings=trainings,
     )
-    return _corrected(pair, p, p_equivalent, 1)
+    return judged([pair])[0]
 
 
-def judged(pairs: Sequence[Pair], barred: Mapping[str, str] | None = None) -> tuple[Pair, ...]:
+def compare_samples(label: str, before: Logs, after: Logs, margin: float) -> Shift:
+    """One setup in two runs, not judged yet. Raises ValueError for a run without blocks."""
+    speed, cross = shift_interval(before, after), welch_interval(before, after)
+    return Shift(
+        label=label,
+        speed=speed,
+        cross=cross,
+        agrees=cross is None or _side(speed) in (0, _side(cross)),
+        p=shift_p(before, after),
+        p_equivalent=shift_equivalence_p(before, after, margin),
+        margin=margin,
+        family=0,
+        verdict="cannot tell",
+    )
+
+
+_AnyPair = TypeVar("_AnyPair", bound=Pair)
+
+
+def judged(
+    pairs: Sequence[_AnyPair], barred: Mapping[str, str] | None = None
+) -> tuple[_AnyPair, ...]:
     """The pairs of one table with verdicts that hold for all of them together.
 
     `barred` maps the label of a pair to the reason for which it is not ranked; such a pair takes
     no part in the correction.
     """
     barred = barred or {}
-    ranked = [it for it in pairs if it.label not in barred]
-    differ = iter(holm([it.p for it in ranked]))
-    agree = iter(holm([it.p_equivalent for it in ranked]))
+    decisions = iter(decide_together([it.evidence for it in pairs if it.label not in barred]))
     return tuple(
         pair.model_copy(update={"verdict": "not ranked", "reason": barred[pair.label], "family": 0})
         if pair.label in barred
-        else _corrected(pair, next(differ), next(agree), len(ranked))
+        else pair.model_copy(update=_verdict(pair, next(decisions)))
         for pair in pairs
     )
 
 
-def _corrected(pair: Pair, differ: float, agree: float, family: int) -> Pair:
-    verdict, reason = _verdict(
-        pair.speed, pair.p, pair.p_equivalent, differ, agree, pair.margin, family, pair.disturbed
-    )
-    found: tuple[tuple[Witness, Interval | None], ...] = (
+def _verdict(pair: Pair, decision: Decision) -> dict[str, object]:
+    """What a decision changes in a pair, unless a witness contradicts it."""
+    verdict, reason = SPEED[decision.answer], decision.reason
+    witnesses: tuple[tuple[Witness, Interval | None], ...] = (
         ("mean", pair.mean),
         ("trainings", pair.trainings),
     )
     against = [
-        (name, it) for name, it in found if it and contradicts(verdict, pair.speed, it, pair.margin)
+        (name, it)
+        for name, it in witnesses
+        if it and contradicts(verdict, pair.speed, it, pair.margin)
     ]
     denied_by: Witness = ""
     if against:
         denied_by, reason, verdict = against[-1][0], denied(verdict, against), "cannot tell"
-    return pair.model_copy(
-        update={"verdict": verdict, "reason": reason, "family": family, "denied_by": denied_by}
-    )
+    return {
+        "verdict": verdict,
+        "reason": reason,
+        "family": decision.family,
+        "denied_by": denied_by,
+    }
 
 
-def _verdict(
-    speed: Interval,
-    p: float,
-    p_equivalent: float,
-    differ: float,
-    agree: float,
-    margin: float,
-    family: int,
-    disturbed: str,
-) -> tuple[Verdict, str]:
-    """By the adjusted p values `differ` and `agree`; the plain ones only say why not.
+def mean_ratio(
+    ours: Mapping[int, Mapping[int, float]], theirs: Mapping[int, Mapping[int, float]]
+) -> Interval | None:
+    """Their mean time ÷ ours over the rounds that both have, block by block; None without any."""
+    logs = []
+    for block in sorted(ours.keys() & theirs.keys()):
+        rounds = ours[block].keys() & theirs[block].keys()
+        if rounds:
+            mine, others = (
+                math.fsum(it[block][round_] for round_ in rounds) for it in (ours, theirs)
+            )
+            logs.append(math.log(others / mine))
+    return ratio_interval(logs) if logs else None
 
-    Equivalence first: a difference below δ is none, however surely it is there.
+
+def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Interval | None:
+    """Their time of a full training ÷ ours, block by block; None where no two are alike."""
+    logs = [
+        math.log(their / our)
+        for block in sorted(ours.keys() & theirs.keys())
+        if (our := _trained(ours[block])) and (their := _trained(theirs[block]))
+        if _epochs(ours[block]) == _epochs(theirs[block])
+    ]
+    return ratio_interval(logs) if logs else None
+
+
+def _epochs(record: Record) -> int:
+    return len(record.quality.epochs) if record.quality else 0
+
+
+def _trained(record: Record) -> float:
+    """Seconds of the full training; 0 where there was none."""
+    return math.fsum(it.seconds for it in record.quality.epochs) if record.quality else 0.0
+
+
+def contradicts(verdict: str, speed: Interval, other: Interval | None, margin: float) -> bool:
+    """Whether a witness denies a verdict beyond both intervals.
+
+    An overlap denies nothing: the interval of a mean is the wider one. Nor does a witness that
+    comes to the same verdict with another size.
     """
-    if disturbed:
-        return "cannot tell", disturbed
-    if agree <= LEVEL and margin <= MOST_MARGIN:
-        wider = (hidden := _hidden(speed)) is not None and hidden > margin
-        return "equivalent", f"its 90 % interval lies within {percent(margin)}" if wider else ""
-    if differ <= LEVEL:
-        return ("faster" if speed.estimate > 1 else "slower"), ""
-    if speed.n == 1:
-        return "cannot tell", speed.reason
-    if speed.n < LEAST_EXACT:
-        return "cannot tell", f"an exact test takes {LEAST_EXACT} blocks"
-    if p <= LEVEL:
-        return "cannot tell", f"the interval excludes 1, but over {family} rows that is not enough"
-    if p_equivalent <= LEVEL and margin > MOST_MARGIN:
-        return "cannot tell", f"this run cannot tell a setup from itself to {percent(MOST_MARGIN)}"
-    if p_equivalent <= LEVEL:
-        within = f"its 90 % interval lies within {percent(margin)}"
-        return "cannot tell", f"{within}, but over {family} rows that is not enough"
-    return "cannot tell", ""
+    ends, of_median = ends_of(other) if other else None, ends_of(speed)
+    if not ends or not of_median:
+        return False
+    low, high = ends
+    if verdict == "faster":
+        return high < of_median[0] and low <= 1
+    if verdict == "slower":
+        return low > of_median[1] and high >= 1
+    return verdict == "equivalent" and (high < 1 / (1 + margin) or low > 1 + margin)
 
 
-def _hidden(speed: Interval) -> float | None:
-    if speed.low is None or speed.high is None:
+def ends_of(ratio: Interval) -> tuple[float, float] | None:
+    """Between which bounds a ratio lies; of 3 to 5 values by their range, see `reach`."""
+    if ratio.low is not None and ratio.high is not None:
+        return ratio.low, ratio.high
+    if ratio.least is None or ratio.most is None:
         return None
-    return max(speed.high, 1 / speed.low) - 1
+    ends = reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
+    return (math.exp(ends[0]), math.exp(ends[1])) if ends else None
+
+
+def denied(verdict: str, witnesses: Sequence[tuple[Witness, Interval]]) -> str:
+    """What to say of a verdict and those that contradict it, the last of them for all."""
+    name, ratio = witnesses[-1]
+    ends = ends_of(ratio) or (ratio.estimate, ratio.estimate)
+    there = "slower" if ends[1] < 1 else "faster" if ends[0] > 1 else "no different"
+    why = ": pauses" if any(it == "mean" for it, _ in witnesses) else ""
+    return f"{_OF_MEDIAN[verdict]} in the median step, {there} {WHERE[name]}{why}"
 
 
 def _agree(one: Interval, other: Interval) -> bool:
@@ -315,73 +433,77 @@ def _side(interval: Interval) -> int:
     return (interval.low > 1) - (interval.high < 1)
 
 
-class Shift(Frozen):
-    """How many times as fast the second sample is.
+GateOutcome = Literal["fine", "improved", "regression", "cannot tell"]
+GATE: Mapping[Answer, GateOutcome] = {
+    "above": "regression",
+    "below": "improved",
+    "equivalent": "fine",
+    "cannot tell": "cannot tell",
+}
+CHECKPOINTS = (12, 24, 48)
+"""After so many blocks the gate evaluates its evidence; an open question gets more of them."""
 
-    `speed` has the interval of two independent samples, `cross` is Welch's, which knows of no
-    drift; `agrees` is False where the first excludes 1 and the other does not. The p values are not
-    corrected, `verdict` is, over `family` rows; `reason` says why it is not what the interval
-    suggests.
+
+class Slowdown(Frozen):
+    """How many times as long a step takes as before: 1.05 is 5 % slower; `n` blocks a side."""
+
+    ratio: Interval
+    outcome: GateOutcome
+    threshold: float
+
+
+def slowdown_in_blocks(logs: Sequence[float], threshold: float, family: int) -> Slowdown:
+    """From log(time now ÷ time before) by block, in which both took turns.
+
+    `family` is the number of cells times that of checkpoints.
     """
-
-    speed: Interval
-    cross: Interval | None
-    agrees: bool
-    p: float
-    p_equivalent: float
-    family: int = 0
-    verdict: Verdict = "cannot tell"
-    reason: str = ""
-
-
-def shift(before: Logs, after: Logs, margin: float) -> Shift:
-    """Of two samples, not judged yet. Raises ValueError for an empty one."""
-    speed, cross = shift_interval(before, after), welch_interval(before, after)
-    return Shift(
-        speed=speed,
-        cross=cross,
-        agrees=cross is None or _side(speed) in (0, _side(cross)),
-        p=shift_p(before, after),
-        p_equivalent=shift_equivalence_p(before, after, margin),
-        reason=""
-        if decidable(len(before), len(after))
-        else f"it takes {LEAST_EXACT} blocks in each",
+    ends = exact_ends(sorted(logs), 1 - 2 * LEVEL / family)
+    evidence = Evidence(
+        above=(middle := statistics.median(logs)) > 0,
+        p=sign_p(logs) / 2,
+        p_equivalent=below_p(logs, math.log1p(threshold)),
+        margin=threshold,
+        most=math.inf,
     )
+    ratio = _gate_interval(middle, ends, len(logs), "order-statistic")
+    return _slowdown(ratio, evidence, family)
 
 
-def judged_shifts(
-    shifts: Mapping[str, Shift], margin: float, barred: Mapping[str, str]
-) -> dict[str, Shift]:
-    """By label, with verdicts that hold for all of them together.
+def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
+    """From logarithms of times in two separate runs.
 
-    `barred` maps a label to the reason for which it is not ranked; it takes no part in the
-    correction.
+    It cannot know what else changed between the runs: it is weaker than `slowdown_in_blocks`.
     """
-    ranked = [label for label in shifts if label not in barred]
-    differ = _adjusted(ranked, [shifts[it].p for it in ranked])
-    agree = _adjusted(ranked, [shifts[it].p_equivalent for it in ranked])
-    return {
-        label: it.model_copy(update={"verdict": "not ranked", "reason": barred[label]})
-        if label in barred
-        else _judged_shift(it, differ[label], agree[label], margin, len(ranked))
-        for label, it in shifts.items()
-    }
+    ends = shift_ends(before, now, 1 - 2 * LEVEL / family)
+    evidence = Evidence(
+        above=(middle := statistics.median(now) - statistics.median(before)) > 0,
+        p=shift_p(before, now) / 2,
+        p_equivalent=shift_below_p(before, now, math.log1p(threshold)),
+        margin=threshold,
+        most=math.inf,
+    )
+    ratio = _gate_interval(middle, ends, min(len(now), len(before)), "combined")
+    return _slowdown(ratio, evidence, family)
 
 
-def _adjusted(labels: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    return dict(zip(labels, holm(values), strict=True))
+def _slowdown(ratio: Interval, evidence: Evidence, family: int) -> Slowdown:
+    """Each end may be wrong with a chance of LEVEL ÷ `family` (Bonferroni)."""
+    differ, agree = family * evidence.p, family * evidence.p_equivalent
+    outcome = GATE[decide(evidence, differ, agree, family).answer]
+    if outcome == "fine" and differ <= LEVEL and not evidence.above:
+        outcome = "improved"
+    return Slowdown(ratio=ratio, outcome=outcome, threshold=evidence.margin)
 
 
-def _judged_shift(it: Shift, differ: float, agree: float, margin: float, family: int) -> Shift:
-    """Equivalence first, as within a run: a difference below δ is none, however surely there."""
-    verdict: Verdict = "cannot tell"
-    reason = it.reason
-    if agree <= LEVEL and margin <= MOST_MARGIN:
-        verdict = "equivalent"
-    elif differ <= LEVEL:
-        verdict = "faster" if it.speed.estimate > 1 else "slower"
-    elif it.p <= LEVEL:
-        reason = f"the interval excludes 1, but over {family} rows that is not enough"
-    elif it.p_equivalent <= LEVEL and margin <= MOST_MARGIN:
-        reason = f"within {percent(margin)} by itself, but over {family} rows that is not enough"
-    return it.model_copy(update={"verdict": verdict, "reason": reason, "family": family})
+def _gate_interval(
+    middle: float, ends: tuple[float, float] | None, n: int, method: Method
+) -> Interval:
+    low, high = map(math.exp, ends) if ends else (None, None)
+    return Interval(
+        estimate=math.exp(middle),
+        low=low,
+        high=high,
+        n=n,
+        method=method if ends else "none",
+        reason="" if ends else f"{n} blocks are too few for so many cells and checkpoints",
+    )

@@ -76,7 +76,7 @@ class Timed(Frozen):
     products: tuple[float, ...]
 
 
-class Entry(Frozen):
+class BaselineEntry(Frozen):
     """All that is kept of one setup. `logical_peak` is in bytes, None where nobody counts it."""
 
     setup: Setup
@@ -100,7 +100,7 @@ class Baseline(Frozen):
     machine: dict[str, Setting]
     versions: dict[str, str]
     tasks: tuple[Task, ...]
-    entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
+    entries: Annotated[tuple[BaselineEntry, ...], Field(min_length=1)]
 
 
 def path_of(name: str, output: Path) -> Path:

@@ -13,9 +13,9 @@ from typing import Literal
 
 from harness import __version__
 from harness.adapter import Setting
-from harness.analysis.comparable import differing_facts, same_machine
-from harness.analysis.gate import LOOKS
 from harness.analysis.pairs import entries as entries_of
+from harness.analysis.run_comparison import differing_facts, same_machine
+from harness.analysis.verdicts import CHECKPOINTS
 from harness.cells import Setup
 from harness.errors import (
     CannotTell,
@@ -26,7 +26,7 @@ from harness.errors import (
     Regression,
 )
 from harness.gate import timing
-from harness.gate.baseline import Baseline, Entry
+from harness.gate.baseline import Baseline, BaselineEntry
 from harness.gate.judging import (
     Line,
     Thresholds,
@@ -105,7 +105,7 @@ def check(
     folder: Path,
     *,
     clocked: bool = True,
-    looks: Sequence[int] = LOOKS,
+    checkpoints: Sequence[int] = CHECKPOINTS,
     this: Path = ROOT,
 ) -> Checked:
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
@@ -121,7 +121,7 @@ def check(
     ended: HarnessError | None = None
     try:
         with staged_data(plan, folder / "data") as data:
-            bench = _Bench(plan, data, folder, limits, told, clocked, looks)
+            bench = _Bench(plan, data, folder, limits, told, clocked, checkpoints)
             speed, note = bench.compare(baseline, code, this, lines)
     except (CellsFailed, NotComparable) as error:
         ended, speed, note = error, "none", str(error)
@@ -161,7 +161,7 @@ class _Bench:
     limits: Thresholds
     told: Told
     clocked: bool
-    looks: Sequence[int]
+    checkpoints: Sequence[int]
 
     @property
     def pairs(self) -> list[Pair]:
@@ -222,7 +222,7 @@ class _Bench:
             self.data,
             self.limits.speed,
             self.told,
-            self.looks,
+            self.checkpoints,
         )
 
     def stored(self, baseline: Baseline) -> Iterator[Line]:
@@ -300,7 +300,7 @@ def plan_of(run: Run, plan: Plan) -> Plan:
     return replace(plan, arenas=tuple(arenas))
 
 
-def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[Entry]:
+def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[BaselineEntry]:
     pairs = pairs_of(plan)
     claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
     certificates = {
@@ -315,7 +315,7 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
         raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
     found = observed(pairs, data, folder / "logs")
     return [
-        Entry(
+        BaselineEntry(
             setup=setup,
             parity=(parity(certificates[setup]),),
             numbers=found[setup][0],
@@ -341,7 +341,7 @@ def _refuse_other(run: Run) -> None:
         raise NotComparable(f"{info.name} was made on another machine")
 
 
-def _refuse_unproven(made: Sequence[Entry]) -> None:
+def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
     """Nobody is to be held to what was wrong from the start."""
     for entry in made:
         for it in entry.parity:
@@ -349,7 +349,7 @@ def _refuse_unproven(made: Sequence[Entry]) -> None:
                 raise NotProven(f"{entry.setup.id}, {it.dtype}: {it.detail}")
 
 
-def _baseline(plan: Plan, name: str, made: Sequence[Entry]) -> Baseline:
+def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
     commit = machine.commit({it.setup.framework for it in made})
     setups: set[Setup] = {it.setup for it in made}
     tasks = {arena.task.name: arena.task for arena in plan.arenas if setups & set(arena.setups)}

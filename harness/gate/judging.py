@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 from harness.cells import DTYPES, Phase, Setup
 from harness.certificates import Certificate
 from harness.errors import CellsFailed, NotComparable
-from harness.gate.baseline import Entry, Numbers, Parity, Program, Sketch
+from harness.gate.baseline import BaselineEntry, Numbers, Parity, Program, Sketch
 from harness.proof.certificates import claim, needs, prove
 from harness.proof.pool import Prover, prove_all
 from harness.proof.prover import rows_compared, steps_compared
@@ -162,12 +162,12 @@ def parity(certificate: Certificate) -> Parity:
 
 def entries(
     setups: Sequence[tuple[Task, Setup]], data: Mapping[Data, Path], folder: Path
-) -> list[Entry]:
+) -> list[BaselineEntry]:
     """Everything of this code that no clock decides."""
     found = observed(setups, data, folder / "logs")
     proved = parities(setups, data, folder)
     return [
-        Entry(
+        BaselineEntry(
             setup=setup,
             parity=tuple(proved[setup][0]),
             numbers=found[setup][0],
@@ -349,7 +349,7 @@ def _differing(now: Mapping[str, int], before: Mapping[str, int]) -> str:
     )
 
 
-def deterministic(now: Entry, before: Entry, limits: Thresholds) -> Iterator[Line]:
+def deterministic(now: BaselineEntry, before: BaselineEntry, limits: Thresholds) -> Iterator[Line]:
     """Everything of one setup that no clock decides."""
     setup = now.setup
     yield from proofs(setup, now.parity)

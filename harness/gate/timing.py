@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.analysis.gate import LOOKS, Slowdown, anchored, anchors, by_phase, one_sided, paired
-from harness.analysis.pairs import Blocks
+from harness.analysis.pairs import Blocks, log_ratios, step_times, steps
+from harness.analysis.verdicts import (
+    CHECKPOINTS,
+    Slowdown,
+    slowdown_between_runs,
+    slowdown_in_blocks,
+)
 from harness.cells import Phase, Setup
 from harness.errors import CellsFailed, NotComparable
 from harness.gate.baseline import Timed
@@ -26,7 +32,7 @@ Pair = tuple[Task, Setup]
 
 
 @dataclass
-class SideKeeper:
+class BlockRecords:
     """An observer of blocks that keeps the records of each setup."""
 
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
@@ -65,34 +71,41 @@ def compared(
     data: Mapping[Data, Path],
     threshold: float,
     told: Told,
-    looks: Sequence[int] = LOOKS,
+    checkpoints: Sequence[int] = CHECKPOINTS,
 ) -> Iterator[Line]:
-    """Blocks of both codes until every question is answered, or the last look was taken."""
-    keeper, cells = SideKeeper(), len(pairs) * len(config.phases)
-    level = one_sided(cells, len(looks))
+    """Blocks of both codes until every question is answered, or the last checkpoint is reached."""
+    kept, family = BlockRecords(), len(pairs) * len(config.phases) * len(checkpoints)
     open_, done = list(pairs), 0
-    found: dict[Setup, dict[Phase, Slowdown]] = {}
-    for look in looks:
-        for number in range(done, look):
-            told(f"block {number + 1} of {look}, both codes, {len(open_)} setup(s)")
+    slowdowns: dict[Setup, dict[Phase, Slowdown]] = {}
+    for checkpoint in checkpoints:
+        for number in range(done, checkpoint):
+            told(f"block {number + 1} of {checkpoint}, both codes, {len(open_)} setup(s)")
             for task, setup in open_:
                 both = (setup, older(setup))
                 block = _block(task, both, number, config, data, alone=False)
-                keeper.run(engine, block)
-        done = look
+                kept.run(engine, block)
+        done = checkpoint
         for _, setup in open_:
-            logs = by_phase(keeper.blocks[setup], keeper.blocks[older(setup)], config.phases)
-            found[setup] = {it: paired(logs[it], threshold, level) for it in config.phases}
-        open_ = [it for it in open_ if _open(found[it[1]])]
+            now, before = kept.blocks[setup], kept.blocks[older(setup)]
+            slowdowns[setup] = {
+                phase: slowdown_in_blocks(_growth(now, before, phase), threshold, family)
+                for phase in config.phases
+            }
+        open_ = [it for it in open_ if _open(slowdowns[it[1]])]
         if not open_:
             break
-    for setup, by in found.items():
+    for setup, by in slowdowns.items():
         for phase, slowdown in by.items():
             yield line(setup, phase, slowdown)
 
 
-def _open(found: Mapping[Phase, Slowdown]) -> bool:
-    return any(it.outcome == "cannot tell" for it in found.values())
+def _growth(now: Blocks, before: Blocks, phase: Phase) -> list[float]:
+    """log(time now ÷ time before) of every block that both finished."""
+    return [-it for it in log_ratios(steps(now, phase), steps(before, phase)).values()]
+
+
+def _open(by_phase: Mapping[Phase, Slowdown]) -> bool:
+    return any(it.outcome == "cannot tell" for it in by_phase.values())
 
 
 def timed(
@@ -103,18 +116,29 @@ def timed(
     told: Told,
 ) -> dict[Setup, dict[Phase, Timed]]:
     """This code alone, each block with the bare matrix products that are its anchor."""
-    keeper = SideKeeper()
+    kept = BlockRecords()
     for number in range(config.blocks):
         told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
-            keeper.run(engine, _block(task, (setup,), number, config, data, alone=True))
-    return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}
+            kept.run(engine, _block(task, (setup,), number, config, data, alone=True))
+    return {setup: timed_of(kept.blocks[setup], config.phases) for _, setup in pairs}
 
 
 def timed_of(blocks: Blocks, phases: Sequence[Phase]) -> dict[Phase, Timed]:
     """Of records, by phase; those without a reading of both are left out."""
-    found = {phase: anchors(blocks, phase) for phase in phases}
-    return {phase: Timed(steps=it[0], products=it[1]) for phase, it in found.items() if it[0]}
+    timed = {phase: _timed(blocks, phase) for phase in phases}
+    return {phase: it for phase, it in timed.items() if it.steps}
+
+
+def _timed(blocks: Blocks, phase: Phase) -> Timed:
+    both = [
+        (statistics.median(times.values()), products)
+        for record in blocks.values()
+        if (times := step_times(record, phase))
+        and record.limits
+        and (products := record.limits.product_seconds.get(phase))
+    ]
+    return Timed(steps=tuple(it for it, _ in both), products=tuple(it for _, it in both))
 
 
 def stored(
@@ -130,10 +154,9 @@ def stored(
         for phase in phases
         if phase in before.get(setup, {})
     ]
-    level = one_sided(max(1, len(shared)), looks=1)
     for setup, phase in shared:
-        logs = [_anchored(it[setup][phase]) for it in (now, before)]
-        slowdown = anchored(logs[0], logs[1], threshold, level)
+        earlier, later = (_anchored(it[setup][phase]) for it in (before, now))
+        slowdown = slowdown_between_runs(earlier, later, threshold, len(shared))
         yield line(setup, phase, slowdown)
 
 

@@ -1,6 +1,7 @@
-"""Certificates and their keys: what is proved need not be proved again until anything changes.
+"""From setups to certificates: a claim for each, what the store has already, proofs of the rest.
 
-From setups to certificates: what the store has already, and proofs of all the rest.
+A claim has a key over all that could change the outcome of its proof. What is proved need not be
+proved again until the key changes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ RESTS_ON = (
     "proof",
     "tasks",
     "differences.py",
-    "differences.py",
     "worker/loops.py",
     "worker/measure.py",
     "adapter.py",
@@ -57,9 +57,11 @@ SLOWEST_STEP, SLOWEST_FLOPS = 0.2, 5e8
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be shown of a setup: over so many steps from the shared start of a seed. Where it
-    is `counted`, each phase's logical peak is told as well. With a `length` a training of the same
-    mode in float64 is followed as far."""
+    """What is to be shown of a setup: over so many steps from the shared start of a seed.
+
+    Where it is `counted`, the certificate has each phase's logical peak as well. With a `length`
+    a training of the same mode in float64 is followed as far.
+    """
 
     task: Task
     setup: Setup
@@ -70,7 +72,7 @@ class Claim:
     length: Length | None = None
 
     def request(self, data: Path, limit: float) -> Prove:
-        """The proof in the setup's own dtype."""
+        """The proof in the dtype of the setup."""
         return Prove(
             task=self.task,
             setup=self.setup,
@@ -163,7 +165,7 @@ def claim(
     counted: bool = True,
     reach: Reach | None = None,
 ) -> Claim:
-    """The claim for a setup; its twin is the same setup. A quick one takes fewer steps, and one
+    """The claim for a setup; its A/A copy has the same one. A quick one takes fewer steps, and one
     with a `reach` follows a training as far."""
     tolerance = tolerance_of(setup)
     steps = limits(tolerance, setup.dtype).steps
@@ -279,7 +281,7 @@ def needs(
     counted: Container[Setup] | None = None,
     reach: Reach | None = None,
 ) -> list[Need]:
-    """One for every setup, twins aside, with what the store has.
+    """One for every setup but A/A copies, with what the store has.
 
     Memory is counted of the setups that `counted` holds, of all unless it is given. A failure is
     never taken from the store: it is tried again. Where a quick proof would do, a full one does
@@ -312,7 +314,7 @@ def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
     """Of every framework and mode, in each lane and dtype and on each device, the setup of fewest
     weights.
 
-    That a count of memory counts is shown once; what it comes to is for those to ask who report it.
+    One proof shows that memory can be counted. A report asks for every count that it prints.
     """
     fewest: dict[tuple[str, ...], tuple[Task, Setup]] = {}
     for task, setup in setups:
@@ -363,11 +365,11 @@ def proved_claims(
         done[request] = proved
         for name in waiting[request]:
             if all(part in done for part in parts[name]):
-                own, *longs = (done[part] for part in parts[name])
-                yield name, _together(own, longs[0], claims[name]) if longs else own
+                short, *longs = (done[part] for part in parts[name])
+                yield name, _together(short, longs[0], claims[name]) if longs else short
 
 
-def _together(own: Proved, long: Proved, claim: Claim) -> Proved:
+def _together(short: Proved, long: Proved, claim: Claim) -> Proved:
     """A proof with what the long one found; where there is no float64, it says so."""
     whole, findings = long.whole, long.findings
     if whole is None:
@@ -376,10 +378,10 @@ def _together(own: Proved, long: Proved, claim: Claim) -> Proved:
         whole = LongProof(steps=0, planned=planned, rows=0, why=why)
         absent = any(it.check == SUPPORTED for it in findings)
         findings = (Finding(check=CHECK, ok=absent, detail=why),)
-    return own.model_copy(
+    return short.model_copy(
         update={
-            "findings": own.findings + findings,
-            "seconds": own.seconds + long.seconds,
+            "findings": short.findings + findings,
+            "seconds": short.seconds + long.seconds,
             "whole": whole,
         }
     )

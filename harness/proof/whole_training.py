@@ -158,7 +158,7 @@ class LongTraining:
         )
 
     def quality(self, outputs: Array) -> float:
-        return METRICS[self.task.metric](outputs, self.arrays.y_test)
+        return METRICS[self.task.metric].function(outputs, self.arrays.y_test)
 
 
 @dataclass

@@ -42,6 +42,7 @@ from harness.report.proof_sections import grouped, largest
 from harness.report.safe_text import line
 from harness.report.sections import PEAKS, STAGES, amount, counted_peaks, stage_times
 from harness.report.style import PLAIN, Places, label, lane_mark, look, place, scope
+from harness.tasks.metrics import METRICS
 
 PLENTY = 1200
 """Ratios to other baselines that a page can draw."""
@@ -252,11 +253,11 @@ def _banded(summary: Summary) -> str:
 
 def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves]:
     metric, target = table.task.metric, table.task.target
-    unit: Unit = "accuracy" if metric == "accuracy" else "error"
+    unit: Unit = "accuracy" if METRICS[metric].unit == "percent" else "error"
     over_epochs = [_curve(row, by_epoch=True) for row in table.rows]
     over_seconds = [_curve(row, by_epoch=False) for row in table.rows]
     title, where = task_title(table, places), scope(table.rows[0].setup)
-    up = "accuracy" if metric == "accuracy" else "mean squared error"
+    up = METRICS[metric].title
     return (
         Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target, scope=where),
         Curves("", "training time", "seconds", up, unit, tuple(over_seconds), target, scope=where),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.analysis.comparable import CellBlocks, cell_blocks
+from harness.analysis.run_comparison import CellBlocks, cell_blocks
 from harness.analysis.summary import Summary
 from harness.records import Run, RunInfo
 from harness.tasks.spec import Frozen, Task

@@ -11,6 +11,7 @@ from typing import Literal
 
 from harness.analysis.sentences import DIGITS, UNKNOWN, bracket, ratio_texts, unknown
 from harness.analysis.stats import Interval
+from harness.tasks.metrics import METRICS
 
 NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""
@@ -83,13 +84,13 @@ def of_peak(share: float | None) -> str:
 
 
 def quality(value: float | None, metric: str) -> str:
-    """A metric's value: accuracy in percent, an error with three digits."""
-    return percent(value) if metric == "accuracy" else number(value)
+    """A metric's value: in percent, or a number with three digits."""
+    return percent(value) if METRICS[metric].unit == "percent" else number(value)
 
 
 def difference(value: float | None, metric: str) -> str:
-    """A difference of two values of a metric: accuracy in percentage points."""
-    if value is None or metric != "accuracy":
+    """A difference of two values of a metric, e.g. in percentage points."""
+    if value is None or METRICS[metric].unit != "percent":
         return number(value)
     return f"{100 * value:.2f} points"
 

@@ -19,6 +19,7 @@ from harness.certificates import Certificate
 from harness.records import PhaseRecord, Record, Run
 from harness.report.safe_text import sheet
 from harness.report.sections import stage_times
+from harness.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,9 @@ TRAINING_COLUMNS = SETUP_COLUMNS | {
     "epoch": "epoch, counted from 1",
     "seconds": "training time since the start, evaluation off the clock",
     "loss": "mean loss over the epoch",
-    "metric": "accuracy (share of one) or mse",
+    "metric": " or ".join(
+        f"{name} (share of one)" if it.unit == "percent" else name for name, it in METRICS.items()
+    ),
     "quality": "the metric on the test rows after the epoch",
     "target": "the task's target; empty where there is none",
     "seconds_to_target": "training time until it was first met; empty where it was not",

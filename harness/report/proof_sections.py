@@ -18,6 +18,7 @@ from harness.report import values
 from harness.report.content import Column, Grid, Section, Value
 from harness.report.safe_text import line
 from harness.report.style import Places, label, lane_mark, place, scope
+from harness.tasks.metrics import METRICS
 
 KINDS = ("logits", "loss", "gradients", "slots", "weights")
 """In the order in which a step computes them."""
@@ -140,7 +141,7 @@ NINE_IN_TEN = "9 in 10 trainings"
 def quality(table: QualityTable, number: int, places: Places) -> Section:
     """The final value of every seed, and the time to the target."""
     metric, target = table.task.metric, table.task.target
-    what = "accuracy" if metric == "accuracy" else "error"
+    what = METRICS[metric].word
     columns = [NAME, *(Column(f"seed {seed}") for seed in table.seeds), Column("median")]
     if target is not None:
         columns += [Column("time to target"), Column("reached")]
@@ -152,7 +153,7 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
         place=places.differing(table),
         lead=spread_sentence(table),
         grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
-        notes=(_target_note(table), *(_pair_note(it) for it in table.pairs), *_lost(table)),
+        notes=(_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *_lost(table)),
         scope=scope(table.rows[0].setup),
     )
 
@@ -204,21 +205,21 @@ def _bounds(it: Interval, metric: str) -> str:
     low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
     if low is None or high is None:
         return ""
-    # An end of an older file may lie where no accuracy and no error can.
-    low, high = max(0.0, low), min(1.0, high) if metric == "accuracy" else high
+    # An end of an older file may lie where no value can.
+    low, high = max(0.0, low), min(1.0, high) if METRICS[metric].unit == "percent" else high
     return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
 
 
-def margin_text(pair: QualityPair) -> str:
+def margin_text(pair: QualityPair, metric: str) -> str:
     """What makes no difference in quality, e.g. `0.50 points`, `5 % of the error`."""
     if pair.relative:
-        return f"{fmt.whole_percent(pair.margin)} of the error"
-    return fmt.difference(pair.margin, "accuracy")
+        return f"{fmt.whole_percent(pair.margin)} of the {METRICS[metric].word}"
+    return fmt.difference(pair.margin, metric)
 
 
-def _pair_note(pair: QualityPair) -> str:
+def _pair_note(pair: QualityPair, metric: str) -> str:
     """Whether two setups end equally good, over the seeds that they share."""
-    margin = margin_text(pair)
+    margin = margin_text(pair, metric)
     names = f"{line(pair.label)} and {line(pair.baseline)}"
     seeds = fmt.count(len(pair.seeds), "seed")
     if pair.verdict == "equivalent":
@@ -247,7 +248,7 @@ def spread_sentence(table: QualityTable) -> str:
             if alone
             else "No two setups were trained from the same seed."
         )
-    noun = "accuracies" if metric == "accuracy" else "errors"
+    noun = METRICS[metric].plural
     where = f"{line(spread.setups[0])} and {line(spread.setups[1])}, seed {spread.seed}"
     if spread.value == 0:
         return f"At the same seed all final {noun} are equal."
@@ -258,10 +259,10 @@ def spread_sentence(table: QualityTable) -> str:
 
 
 def _target_note(table: QualityTable) -> str:
-    metric, target = table.task.metric, table.task.target
-    what = "Accuracy" if metric == "accuracy" else "Mean squared error"
-    epochs = fmt.count(table.task.epochs, "epoch")
+    name, target = table.task.metric, table.task.target
+    metric, epochs = METRICS[name], fmt.count(table.task.epochs, "epoch")
+    measured = f"{metric.title.capitalize()} on the test rows after {epochs}."
     if target is None:
-        return f"{what} on the test rows after {epochs}. The task names no target."
-    bound = "at least" if metric == "accuracy" else "at most"
-    return f"{what} on the test rows after {epochs}. Target: {bound} {fmt.quality(target, metric)}."
+        return f"{measured} The task names no target."
+    bound = "at least" if metric.higher_is_better else "at most"
+    return f"{measured} Target: {bound} {fmt.quality(target, name)}."

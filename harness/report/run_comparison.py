@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.analysis.comparable import Basis
 from harness.analysis.quality import QualityPair
 from harness.analysis.run_comparison import (
+    Basis,
     Change,
     ChangeTable,
     Comparison,
@@ -34,6 +34,7 @@ from harness.report.compose import machine
 from harness.report.proof_sections import NINE_IN_TEN, margin_text
 from harness.report.safe_text import cell, line, prose
 from harness.report.style import lane_mark
+from harness.tasks.metrics import METRICS
 
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
 
@@ -192,7 +193,7 @@ def _quality(table: QualityChanges) -> Sheet:
                 _name(it),
                 fmt.quality(it.before, metric),
                 fmt.quality(it.after, metric),
-                _difference(it.pair),
+                _difference(it.pair, metric),
                 it.pair.verdict,
             )
             for it in table.changes
@@ -203,7 +204,7 @@ def _quality(table: QualityChanges) -> Sheet:
 
 
 def _quality_lead(table: QualityChanges) -> str:
-    within = margin_text(table.changes[0].pair)
+    within = margin_text(table.changes[0].pair, table.metric)
     said = []
     for verdict, words in (
         ("differs", "Another quality than before"),
@@ -220,16 +221,21 @@ def _name(change: QualityChange) -> str:
     return f"{line(change.label)}{lane_mark(change.lane)}"
 
 
-def _difference(pair: QualityPair) -> str:
+def _difference(pair: QualityPair, metric: str) -> str:
     """After less before, e.g. `+0.02 points (−0.01 to +0.05)`, or a share of the error."""
     found = pair.difference
     if found is None:
         return fmt.NONE
 
-    def signed(value: float) -> str:
-        return fmt.change(value) if pair.relative else f"{100 * value:+.2f}".replace("-", "−")
+    points = METRICS[metric].unit == "percent"
 
-    unit = "" if pair.relative else " points"
+    def signed(value: float) -> str:
+        if pair.relative:
+            return fmt.change(value)
+        text = f"{100 * value:+.2f}" if points else f"{value:+.3g}"
+        return text.replace("-", "−")
+
+    unit = " points" if points and not pair.relative else ""
     text = f"{signed(found.estimate)}{unit}"
     if found.low is not None and found.high is not None:
         return f"{text} ({signed(found.low)} to {signed(found.high)})"

@@ -34,6 +34,7 @@ from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line
 from harness.report.style import Places, label, lane_mark
 from harness.runs.block import Block, Step
+from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
 
 REFRESH_SECONDS = 0.25
@@ -212,8 +213,9 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     grid.add_column(Text("verdict"), max_width=8 if tight else None)
     grid.add_column(Text("incre-\nmental\npeak RSS"), justify="right", no_wrap=True)
     if any(qualities):
-        metric = "accu-\nracy" if table.task.metric == "accuracy" else "error"
-        grid.add_column(Text(metric), justify="right", no_wrap=True)
+        grid.add_column(
+            Text(_narrow(METRICS[table.task.metric].word)), justify="right", no_wrap=True
+        )
     for row, quality in zip(table.rows, qualities, strict=True):
         grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
     console.print(grid)
@@ -224,6 +226,12 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     if sizes := by_how_much(table.pairs, table.precision):
         console.print(Text(line(sizes)))
     console.print()
+
+
+def _narrow(word: str) -> str:
+    """A heading for a narrow column, e.g. `accu-` above `racy`."""
+    half = len(word) // 2
+    return f"{word[:half]}-\n{word[half:]}" if len(word) > 6 else word
 
 
 def _row(table: Table, row: CellRow) -> Iterable[Text]:
@@ -261,7 +269,7 @@ def _single(row: CellRow) -> tuple[str, str]:
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
-    what = "accuracy" if table.task.metric == "accuracy" else "error"
+    what = METRICS[table.task.metric].word
     console.print(
         Text.assemble(
             (line(table.task.name), "bold"),

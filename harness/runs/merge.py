@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.adapter import Setting
-from harness.analysis.comparable import same_machine
+from harness.analysis.run_comparison import same_machine
 from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import NotComparable, UsageError

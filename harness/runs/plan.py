@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.comparable import differing_facts
 from harness.analysis.pairs import baseline_of
+from harness.analysis.run_comparison import differing_facts
 from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
 from harness.frameworks import absence, contestants, frameworks, modes_of, undeclared

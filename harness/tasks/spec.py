@@ -21,6 +21,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.tasks.metrics import METRICS, metric_of
+
 
 class Frozen(BaseModel):
     """A validated, immutable value; unknown fields, NaN and infinities are refused."""
@@ -220,7 +222,8 @@ Loss = Literal["cross-entropy", "cross-entropy-of-probabilities", "mse", "binary
 PROBABILITY_FLOOR = 1e-7
 """Where `cross-entropy-of-probabilities` clips; its gradient is zero outside."""
 
-Metric = Literal["accuracy", "mse"]
+Metric = Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=[*METRICS]))]
+"""A name in `METRICS`."""
 Width = Annotated[int, Field(ge=1, le=65_536)]
 MAX_PARAMETERS = 2_000_000_000
 
@@ -297,7 +300,7 @@ class Task(Frozen):
 
     @property
     def metric(self) -> Metric:
-        return "mse" if self.loss == "mse" else "accuracy"
+        return metric_of(self.loss)
 
     @property
     def digest(self) -> str:
@@ -310,4 +313,5 @@ class Task(Frozen):
         """Whether a metric's value meets the task's target; False where there is no target."""
         if self.target is None:
             return False
-        return value <= self.target if self.metric == "mse" else value >= self.target
+        higher = METRICS[self.metric].higher_is_better
+        return value >= self.target if higher else value <= self.target

@@ -370,7 +370,7 @@ class Training:
 
     def _quality(self) -> float:
         outputs = self.held_out()
-        quality = METRICS[self._task.metric](outputs, self._arrays.y_test)
+        quality = METRICS[self._task.metric].function(outputs, self._arrays.y_test)
         if not math.isfinite(quality):
             raise Diverged(f"{self._task.metric} is {quality} on the test rows")
         return quality

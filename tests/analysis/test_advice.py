@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.analysis.advice import Grounds, advise, called_slower, fastest
 from harness.analysis.ranking import taken_back, winner
 from harness.analysis.summary import summarise
-from harness.analysis.verdicts import evidence
+from harness.analysis.verdicts import compare_blocks
 from harness.records import Memory
 from tests.builders import (
     LABELS,
@@ -35,7 +35,7 @@ VERDICTS = st.sampled_from(
 
 
 def pair(label, other, verdict):
-    return evidence(label, other, [0.01] * 6).model_copy(update={"verdict": verdict})
+    return compare_blocks(label, other, [0.01] * 6).model_copy(update={"verdict": verdict})
 
 
 @st.composite

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from harness.analysis.pairs import block_log_ratio, compare, step_times
+from harness.analysis.pairs import log_ratios, step_times, steps
 from harness.analysis.stats import LEVEL
+from harness.analysis.verdicts import compare_blocks
 from tests.builders import make_record, make_setup, measured
 
 OURS, THEIRS = make_setup(label="pytorch:eager"), make_setup(label="tensorflow:graph")
@@ -16,6 +17,15 @@ OURS, THEIRS = make_setup(label="pytorch:eager"), make_setup(label="tensorflow:g
 
 def blocks_of(records, setup):
     return {it.block: it for it in records if it.setup == setup}
+
+
+def compare(label, ours, baseline, theirs, phase):
+    logs = log_ratios(steps(ours, phase), steps(theirs, phase))
+    return compare_blocks(label, baseline, list(logs.values())) if logs else None
+
+
+def block_log_ratio(ours, theirs, phase):
+    return -log_ratios(steps({0: ours}, phase), steps({0: theirs}, phase))[0]
 
 
 def pair(records, phase="train"):

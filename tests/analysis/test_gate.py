@@ -8,9 +8,10 @@ from collections import Counter
 
 import pytest
 
-from harness.analysis.gate import LOOKS, anchored, one_sided, paired
+from harness.analysis.verdicts import CHECKPOINTS, slowdown_between_runs, slowdown_in_blocks
 
 FIVE = math.log(1.05)
+TWO_CELLS = 2 * len(CHECKPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -26,35 +27,36 @@ FIVE = math.log(1.05)
     ],
 )
 def test_both_ends_decide(logs, outcome):
-    assert paired(logs, 0.05, one_sided(2)).outcome == outcome
+    assert slowdown_in_blocks(logs, 0.05, TWO_CELLS).outcome == outcome
 
 
 def test_too_few_blocks_say_so():
-    told = paired([0.5] * 4, 0.05, one_sided(2))
-    assert told.ratio.low is None
-    assert "4 blocks are too few" in told.ratio.reason
-    assert anchored([0.5] * 2, [0.0] * 2, 0.05, one_sided(2)).outcome == "cannot tell"
+    slowdown = slowdown_in_blocks([0.5] * 4, 0.05, TWO_CELLS)
+    assert slowdown.ratio.low is None
+    assert "4 blocks are too few" in slowdown.ratio.reason
+    between = slowdown_between_runs([0.0] * 2, [0.5] * 2, 0.05, TWO_CELLS)
+    assert between.outcome == "cannot tell"
 
 
 def test_shifts_cancel_what_both_runs_share():
     rng = random.Random(0)
     before = [2 + rng.gauss(0, 0.004) for _ in range(12)]
     now = [2 + FIVE + rng.gauss(0, 0.004) for _ in range(12)]
-    assert anchored(now, before, 0.05, one_sided(2, 1)).outcome == "regression"
-    assert anchored(before, before, 0.05, one_sided(2, 1)).outcome == "fine"
-    assert anchored(before, now, 0.05, one_sided(2, 1)).outcome == "improved"
+    assert slowdown_between_runs(before, now, 0.05, 2).outcome == "regression"
+    assert slowdown_between_runs(before, before, 0.05, 2).outcome == "fine"
+    assert slowdown_between_runs(now, before, 0.05, 2).outcome == "improved"
 
 
 def _check(rng: random.Random, slowdown: float, deviation: float, cells: int) -> str:
-    """One whole check: all looks over cells with normal noise and one block of ten far off."""
-    level, worst = one_sided(cells), "fine"
+    """One whole check: all checkpoints over cells with normal noise and a block of ten far off."""
+    family, worst = cells * len(CHECKPOINTS), "fine"
     for _ in range(cells):
         blocks = [
             slowdown + rng.gauss(0, deviation * (6 if rng.random() < 0.1 else 1))
-            for _ in range(LOOKS[-1])
+            for _ in range(CHECKPOINTS[-1])
         ]
-        for look in LOOKS:
-            outcome = paired(blocks[:look], 0.05, level).outcome
+        for checkpoint in CHECKPOINTS:
+            outcome = slowdown_in_blocks(blocks[:checkpoint], 0.05, family).outcome
             if outcome != "cannot tell":
                 break
         if outcome == "regression":

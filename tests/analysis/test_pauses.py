@@ -11,7 +11,7 @@ import pytest
 from harness.analysis.pairs import log_ratios
 from harness.analysis.stats import ratio_interval
 from harness.analysis.summary import summarise, summarise_run
-from harness.analysis.verdicts import contradicts, ends_of, evidence, mean_ratio
+from harness.analysis.verdicts import compare_blocks, contradicts, ends_of, mean_ratio
 from harness.records import Record
 from harness.report.advice_text import choices, to_decide
 from harness.report.frames import FRAMES
@@ -185,7 +185,7 @@ def test_honest_setups_under_heavy_noise_are_not_denied(kind, faster):
             {block: dict(enumerate(it[:, worker])) for block, it in enumerate(times[number])}
             for worker in range(2)
         )
-        pair = evidence(
+        pair = compare_blocks(
             *LABELS,
             [*log_ratios(ours, theirs).values()],
             mean=mean_ratio(ours, theirs),

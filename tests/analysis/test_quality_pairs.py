@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.quality import MARGINS, quality_pairs
+from harness.analysis.quality import quality_pairs
+from harness.tasks.metrics import METRICS
 from tests.builders import ERROR_TASK, TASK
 
 BASE = {seed: 0.950 + 0.002 * (seed % 5) for seed in range(30)}
@@ -114,7 +115,7 @@ def test_errors_are_compared_by_their_ratio():
 
 def test_the_margin_of_errors_is_the_same_up_and_down():
     base = dict.fromkeys(range(29), 1.0)
-    assert MARGINS["mse"] == 0.05
+    assert METRICS["mse"].margin == 0.05
     for factor, verdict in ((1.049, "equivalent"), (1.051, "differs")):
         for ours in (factor, 1 / factor):
             assert only(dict.fromkeys(base, ours), base, ERROR_TASK).verdict == verdict

@@ -10,11 +10,16 @@ import math
 import numpy as np
 import pytest
 
-from harness.analysis.gate import anchored, one_sided
-from harness.analysis.quality import seeds_for, time_to_target
+from harness.analysis.quality import seeds_for
 from harness.analysis.ranking import together, winner
-from harness.analysis.stats import median_interval, shift_equivalence_p, shift_interval, shift_p
-from harness.analysis.verdicts import evidence
+from harness.analysis.stats import (
+    median_interval,
+    shift_equivalence_p,
+    shift_interval,
+    shift_p,
+    time_to_target,
+)
+from harness.analysis.verdicts import compare_blocks, slowdown_between_runs
 from tests.analysis.populations import BAD, DEPENDENT, POPULATIONS
 from tests.analysis.test_quality_pairs import only
 
@@ -69,7 +74,7 @@ def test_the_winners_ratio_to_the_closest_of_many(name, rivals, apart):
         noise = 0.01 * (FINITE[name].draw(rng, (rivals, n)) - FINITE[name].median)
         # Logarithms of speeds of one block each; the ratios to all rivals share the leader's.
         logs = {it: (0.01 * apart + own[run] - noise[it]).tolist() for it in range(rivals)}
-        pairs = {it: evidence("a", str(it), logs[it]) for it in logs}
+        pairs = {it: compare_blocks("a", str(it), logs[it]) for it in logs}
         best = winner(["a", *map(str, pairs)], lambda one, other, of=pairs: _pair(of, one, other))
         if best != "a":
             continue
@@ -112,7 +117,7 @@ def check_two_samples(population, sizes, spread, runs=300):
         moved = [it + math.log1p(margin) for it in other]
         equal += shift_equivalence_p(one, moved, margin) <= 0.05
         if min(sizes) >= 12:
-            checked = anchored(other, one, 0.05, one_sided(cells=1, looks=1))
+            checked = slowdown_between_runs(one, other, 0.05, family=1)
             regressions += checked.outcome == "regression"
     allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
     assert wrong / runs <= allowed

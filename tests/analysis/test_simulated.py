@@ -20,7 +20,7 @@ from harness.analysis.ranking import winner
 from harness.analysis.stats import LEVEL, least_blocks_for, log_half_width, median_interval
 from harness.analysis.stopping import standing
 from harness.analysis.summary import geometric_mean, summarise
-from harness.analysis.verdicts import LEAST_MARGIN, evidence, judged
+from harness.analysis.verdicts import LEAST_MARGIN, compare_blocks, judged
 from tests.analysis.simulator import (
     KINDS,
     MEASURED_SD,
@@ -107,12 +107,12 @@ def test_false_alarms_in_any_row_of_a_table(kind, fixed):
     alarms, wins = 0, 0
     for run in range(RUNS):
         n = fixed or stopped([between[it, 0][run] for it in (1, 2, 3)], PRECISION, 11)
-        delta = max(LEAST_MARGIN, evidence("4", "0", between[4, 0][run][:n]).hidden)
+        delta = max(LEAST_MARGIN, compare_blocks("4", "0", between[4, 0][run][:n]).hidden)
 
         def pair(one, other, run=run, n=n, delta=delta):
             logs = between[max(one, other), min(one, other)][run][:n]
             logs = logs if one > other else [-it for it in logs]
-            return evidence(str(one), str(other), logs, delta)
+            return compare_blocks(str(one), str(other), logs, delta)
 
         pairs = judged([pair(it, 0) for it in (1, 2, 3)])
         alarms += any(it.verdict in ("faster", "slower") for it in pairs)
@@ -127,7 +127,7 @@ def test_false_alarms_of_one_pair_without_any_margin(kind):
     """The A/A comparison itself: how often an interval excludes 1 between equals."""
     rows = block_logs(simulate(kind, Shape(RUNS, 40, 2), seed=7)).tolist()
     alarms = sum(
-        evidence("a", "b", row[: stopped([row], PRECISION, least_blocks_for(1))]).excludes_one
+        compare_blocks("a", "b", row[: stopped([row], PRECISION, least_blocks_for(1))]).excludes_one
         for row in rows
     )
     assert alarms / RUNS <= FALSE_ALARMS
@@ -145,8 +145,10 @@ def test_a_planted_three_percent_is_found(rows, stops):
     for run in range(RUNS):
         *of_rows, twin = [it[run] for it in logs]
         n = stopped(of_rows, PRECISION, least) if stops else least
-        delta = max(LEAST_MARGIN, evidence("twin", "0", twin[:n]).hidden)
-        pairs = judged([evidence(str(it), "0", row[:n], delta) for it, row in enumerate(of_rows)])
+        delta = max(LEAST_MARGIN, compare_blocks("twin", "0", twin[:n]).hidden)
+        pairs = judged(
+            [compare_blocks(str(it), "0", row[:n], delta) for it, row in enumerate(of_rows)]
+        )
         found += pairs[0].verdict == "faster"
     assert found / RUNS >= POWER
 
@@ -161,10 +163,10 @@ def test_false_equivalence_at_the_margin(kind, own):
     false = 0
     for row, twin in zip(rows, twins, strict=True):
         n = stopped([row], PRECISION, least_blocks_for(1))
-        bound = evidence("twin", "0", twin[:n]).hidden if own else 0
+        bound = compare_blocks("twin", "0", twin[:n]).hidden if own else 0
         delta = max(LEAST_MARGIN, bound)
         shifted = [it + math.log1p(delta) for it in row[:n]]
-        false += evidence("a", "b", shifted, delta).verdict == "equivalent"
+        false += compare_blocks("a", "b", shifted, delta).verdict == "equivalent"
     assert false / RUNS <= LEVEL
 
 
@@ -204,6 +206,6 @@ def test_a_run_of_records_stops_and_says_what_the_short_way_says():
     records = as_records(times[:n], LABELS)
     (table,) = summarise([TASK], records, certified(records)).tables
     assert table.margin == margin(()) == LEAST_MARGIN
-    short = judged([evidence(LABELS[it], LABELS[0], rows[it - 1][:n]) for it in (1, 2)])
+    short = judged([compare_blocks(LABELS[it], LABELS[0], rows[it - 1][:n]) for it in (1, 2)])
     assert {it.label: it.verdict for it in table.pairs} == {it.label: it.verdict for it in short}
     assert table.winner == LABELS[1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.quality import time_to_target
+from harness.analysis.stats import time_to_target
 
 NEVER = math.inf
 

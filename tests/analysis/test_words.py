@@ -9,7 +9,7 @@ import pytest
 from harness.analysis.sentences import by_how_much, decimals, listed, precision_sentence, ratio
 from harness.analysis.stats import Interval
 from harness.analysis.stopping import Standing, Width
-from harness.analysis.verdicts import evidence
+from harness.analysis.verdicts import compare_blocks
 
 
 def interval(estimate, low=None, high=None):
@@ -97,7 +97,7 @@ def test_how_well_the_ratios_are_known(stand, text):
 def spread(middle, width, label="b:y"):
     """A pair of nine blocks, whose exact interval reaches from the second to the eighth."""
     logs = [math.log(middle) + width * it for it in (-2, -1, -0.5, -0.2, 0, 0.2, 0.5, 1, 2)]
-    return evidence(label, "a:x", logs)
+    return compare_blocks(label, "a:x", logs)
 
 
 def test_a_difference_that_is_sure_in_its_direction_only():
@@ -119,4 +119,4 @@ def test_no_size_is_asked_of_what_is_no_difference():
     unclear, same = spread(1.01, 0.2), spread(1, 0.001)
     assert (unclear.verdict, same.verdict) == ("cannot tell", "equivalent")
     assert by_how_much([unclear, same], 0.0001) == ""
-    assert by_how_much([evidence("b:y", "a:x", [0.3])], 0.03) == ""
+    assert by_how_much([compare_blocks("b:y", "a:x", [0.3])], 0.03) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cells import DTYPES, Setup
-from harness.gate.baseline import Baseline, Entry, Numbers, Parity, Program, Timed
+from harness.gate.baseline import Baseline, BaselineEntry, Numbers, Parity, Program, Timed
 from harness.runs import machine
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import Task
@@ -48,7 +48,7 @@ def make_timed(slower: float = 1.0) -> Timed:
     return Timed(steps=tuple(steps), products=(5e-5,) * 12)
 
 
-def make_entry(setup: Setup = SETUP, **changes: Any) -> Entry:
+def make_entry(setup: Setup = SETUP, **changes: Any) -> BaselineEntry:
     content: dict[str, Any] = {
         "setup": setup,
         "parity": tuple(Parity(dtype=it, proven=True, steps=100, worst=1e-15) for it in DTYPES),
@@ -57,10 +57,12 @@ def make_entry(setup: Setup = SETUP, **changes: Any) -> Entry:
         "logical_peak": {"train": 300_000, "predict": None},
         "timed": {"train": make_timed()},
     }
-    return Entry.model_validate(content | changes)
+    return BaselineEntry.model_validate(content | changes)
 
 
-def make_baseline(*entries: Entry, tasks: tuple[Task, ...] = (TASK,), **changes: Any) -> Baseline:
+def make_baseline(
+    *entries: BaselineEntry, tasks: tuple[Task, ...] = (TASK,), **changes: Any
+) -> Baseline:
     content: dict[str, Any] = {
         "name": "before",
         "made": "2026-01-02T03:04:05+00:00",

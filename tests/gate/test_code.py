@@ -125,7 +125,9 @@ def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
         "rounds": 2,
     }
     plan, folder = make_plan(resolve(None, DEFAULTS | flags)), tmp_path / "scratch"
-    found = check(plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, looks=(2,))
+    found = check(
+        plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, checkpoints=(2,)
+    )
     by_what = {it.what: it for it in found.lines if it.phase in (None, "train")}
     assert by_what["losses"].detail == "to the bit"
     assert by_what["logical peak"].change == 0
@@ -135,6 +137,8 @@ def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
     shutil.rmtree(folder)
     # What older code cannot do says nothing of this code.
     (tmp_path / "impls" / "reference" / "adapter.py").write_text("raise ImportError('too old')\n")
-    found = check(plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, looks=(2,))
+    found = check(
+        plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, checkpoints=(2,)
+    )
     assert found.outcome == "not comparable"
     assert re.search(r"older code cannot do it.*too old", found.note)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.analysis.advice import blocks_for
 from harness.analysis.summary import summarise_run
-from harness.analysis.verdicts import evidence
+from harness.analysis.verdicts import compare_blocks
 from harness.cells import LATENCY
 from harness.cli import app
 from harness.doctor.checks import examine
@@ -155,7 +155,9 @@ def test_the_command_is_the_runs_own_with_enough_blocks_for_all_that_is_open():
 )
 def test_how_many_blocks_would_decide_a_pair(blocks, shift, spread, wanted):
     rng = random.Random(1)
-    pair = evidence("a:x", "b:y", [shift + rng.uniform(-spread, spread) for _ in range(blocks)])
+    pair = compare_blocks(
+        "a:x", "b:y", [shift + rng.uniform(-spread, spread) for _ in range(blocks)]
+    )
     table = summarise_run(RUNS["one block"]).tables[0].model_copy(update={"pairs": (pair,)})
     found = blocks_for(pair, table)
     assert found in wanted if isinstance(wanted, range) else found == wanted
