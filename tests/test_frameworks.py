@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import impls
-from harness import listing
+from harness.cli import machine as machine_verbs
 from harness.errors import UsageError
 from harness.frameworks import (
     absence,
@@ -95,7 +95,7 @@ def test_a_folder_that_declares_no_framework_is_left_out(further, capsys, conten
     for pattern in ("mine", "min*", "mine:only"):
         with pytest.raises(UsageError, match=r"framework 'mine' is left out: .*mine/__init__"):
             make_plan(resolve(None, {"frameworks": (pattern,)}))
-    listing.show(None, None)
+    machine_verbs.list_()
     assert f"left out: framework mine: {said}" in capsys.readouterr().out
 
 
@@ -269,7 +269,7 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))
     assert [it.what for it in plan.unavailable] == ["framework pytorch"]
-    listing.show(None, None)
+    machine_verbs.list_()
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
 
 

@@ -16,8 +16,8 @@ import pytest
 from harness.__main__ import CRASHED, served
 from harness.analysis.summary import summarise_run
 from harness.frameworks import default_modes
-from harness.merging import keep
 from harness.report.document import run_document
+from harness.runs.merge import keep
 from harness.runs.store import FILE, create
 from tests.mutations import good_run, mutate_store, mutated
 
