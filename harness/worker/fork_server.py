@@ -2,7 +2,7 @@
 
 `python -m harness.worker.fork_server FD PARENT`: import a framework once, then fork workers.
 
-Nothing of the framework is used here but what it names as harmless (`Framework.ahead`): threads,
+Nothing of the framework is used here but what it names as harmless (`Tuning.ahead`): threads,
 devices, graphs and tensors begin in the worker, where they are measured. Where an import has
 started threads all the same, nothing is forked from it.
 """
@@ -107,7 +107,7 @@ def _import(setups: tuple[Setup, ...], forked: bool) -> None:
     hide_from(framework)
     for setup in setups:
         implementation(setup)
-        if ahead := framework.ahead.get(setup.mode):
+        if ahead := framework.tuning.ahead.get(setup.mode):
             importlib.import_module(ahead)
     # Workers that were forked before are its processes too.
     if lost := left_behind(processes=not forked):
