@@ -108,6 +108,18 @@ class Framework:
 
 
 @dataclass(frozen=True)
+class FrameworkFacts:
+    """What the analysis needs to know of all frameworks, as plain values: it reads no files.
+
+    `defaults` maps a framework to its default mode; `references` maps those that are a yardstick
+    to their titles.
+    """
+
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Options:
     """How a cell asks its framework to run: `device` is `cpu` or `gpu:<index>`."""
 

@@ -11,7 +11,7 @@ from harness.analysis.comparable import CellBlocks, cell_blocks
 from harness.analysis.run_comparison import Comparison, compare_runs
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.records import Record, Run, RunInfo
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
 from harness.report.frames import FRAMES, Line, tidy
@@ -59,7 +59,9 @@ class Results:
     def summary(self) -> Summary:
         """All rows of its report."""
         return (
-            self._known.summary if self._run is None else summarise_run(self._run, default_modes())
+            self._known.summary
+            if self._run is None
+            else summarise_run(self._run, framework_facts())
         )
 
     @functools.cached_property

@@ -25,7 +25,7 @@ from harness.cells import MACHINE, PHASE_ALIASES, PHASES
 from harness.cli.app import Output, RunName
 from harness.cli.console import Console
 from harness.errors import ReportError, StoreError, UsageError, unknown
-from harness.frameworks import default_modes, matches
+from harness.frameworks import framework_facts, matches
 from harness.records import RunInfo
 from harness.report import history as history_report
 from harness.report import run_comparison as comparison_report
@@ -57,7 +57,7 @@ To = Annotated[
 def show(name: RunName = None, output: Output = RESULTS) -> None:
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    render(stored, summarise_run(stored, default_modes()), Console())
+    render(stored, summarise_run(stored, framework_facts()), Console())
 
 
 def report(name: RunName = None, output: Output = RESULTS) -> None:
@@ -225,7 +225,7 @@ def merge(
         publish(stored, output)
     except ReportError as error:
         unwritten = error  # the terminal can still have the result
-    render(stored, summarise_run(stored, default_modes()), console)
+    render(stored, summarise_run(stored, framework_facts()), console)
     if merged.repeated:
         note = f"left out: {merged.repeated} trainings of a seed that was trained already"
         console.print(Text(note), soft_wrap=True)
@@ -300,11 +300,11 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
             damage[name] = error
     last = next(reversed(heads.values()), None)
     here = [name for name, it in heads.items() if last and same_machine(it.machine, last.machine)]
-    defaults = default_modes()
+    facts = framework_facts()
     for name in here:
         # One after the other: the samples of all may be more than memory holds.
         try:
-            summaries.append((name, heads[name].commit, summarise_run(store.load(name), defaults)))
+            summaries.append((name, heads[name].commit, summarise_run(store.load(name), facts)))
         except StoreError as error:
             damage[name] = error
     if not summaries:

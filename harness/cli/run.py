@@ -28,7 +28,7 @@ from harness.cli.console import Console
 from harness.cli.notes import print_left_out, print_overruled
 from harness.cli.proof import prove_first
 from harness.errors import CellsFailed, ReportError, StoreError, UsageError
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.records import Run
 from harness.report.format import duration
 from harness.report.terminal import Plain, Screen, Silent, render
@@ -229,7 +229,7 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
         publish(finished, output)
     except ReportError as error:
         unwritten = error  # the terminal can still have the result
-    render(finished, summarise_run(finished, default_modes()), console)
+    render(finished, summarise_run(finished, framework_facts()), console)
     if unwritten:
         raise unwritten
     where = output / finished.info.name / "report.html"

@@ -192,9 +192,8 @@ def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
     yield TRUTH[request.tolerance]
     yield implementation(request)
-    if (ahead := _framework(request).tuning.ahead.get(request.setup.mode)) and _may_import_more(
-        request
-    ):
+    ahead = _framework(request).tuning.ahead.get(request.setup.mode)
+    if ahead and _may_import_more(request):
         yield ahead
 
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from harness.analysis.summary import Summary, rebased, summarise_run
 from harness.errors import ReportError
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.records import Run
 from harness.report.apart import Helper
 from harness.report.charts import divergence_chart, make_charts, make_forests
@@ -63,7 +63,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
-    summary = summarise_run(run, default_modes())
+    summary = summarise_run(run, framework_facts())
     divergence = divergence_chart(run.certificates)
     charts = [*make_charts(summary), *([divergence] if divergence else [])]
     with Helper(functools.partial(_data, run, summary), charts, len(run.records)) as helper:

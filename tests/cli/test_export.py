@@ -16,7 +16,7 @@ import harness as package
 from harness.analysis.summary import summarise_run
 from harness.cli.results import export, schema
 from harness.errors import HarnessError, NotComparable, UsageError
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.report.document import run_document
 from harness.report.exports import schema_text, schemas, written
 from harness.report.frames import FRAMES
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
     make_store(directory, first, second)
     run = find("first", directory).run
     (directory / "first").mkdir()
-    text = json.dumps(run_document(run, summarise_run(run, default_modes())))
+    text = json.dumps(run_document(run, summarise_run(run, framework_facts())))
     (directory / "first" / "run.json").write_text(text)
     return directory
 
