@@ -10,9 +10,8 @@ import traceback
 
 import typer
 
-from harness import cli_data, cli_gate  # noqa: F401 - importing them enters their commands
-from harness.cli import app
-from harness.console import outlive_readers
+from harness.cli.app import app
+from harness.cli.console import outlive_readers
 from harness.errors import HarnessError, UsageError
 from harness.runs import interrupts
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -49,27 +49,44 @@ class Own:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """Optional facts of a framework, for measuring it faster or more exactly.
+
+    `ahead` maps a mode to a module that a process imports before it forks others that run on the
+    CPU: what each of them would load again. It may start no thread and make no tensor.
+    `import_varies`: times of workers that share one import resemble each other more than those of
+    others (hash seeds and addresses are drawn once a process), so each block imports it anew.
+    `spins_beyond`: in matrix products of more multiplications, its threads keep a core busy while
+    they wait for each other, so two processes side by side take longer than one after the other.
+    `unaware_of` are modules that the harness needs and that the framework would import only because
+    they are installed. They are hidden in its processes, so they count neither in its import time
+    nor in its memory; a framework that needs some of them names the others.
+    `beneath` are distributions that it computes with where they are installed. `caches` are the
+    environment variables that name the folders in which it keeps what it compiles. `accounting` is
+    added to the environment of a process that asks for logical peaks.
+    """
+
+    ahead: Mapping[str, str] = field(default_factory=dict)
+    import_varies: bool = True
+    spins_beyond: float = math.inf
+    unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
+    beneath: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    accounting: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Framework:
     """What is known of a framework without importing it.
 
-    `distributions` are the names under which pip may have installed it, the first one found gives
-    the version; `install` is the pip command that installs it; `least` is the oldest that the
-    adapter works with, such as `2.4`; `beneath` are distributions that it computes with where they
-    are installed; `environment` is set before a worker starts; `modes` maps a mode to one line, the
-    first mode is the default; `idioms` does so for the idiomatic lane; `color` is its fixed colour
-    in every figure. `accounting` is added to the environment of a process that asks for logical
-    peaks, before it makes its first tensor. `caches` are the environment variables that name the
-    folders in which it keeps what it compiled. `ahead` maps a mode to a module that a process
-    imports before it forks others that run on the CPU: what each of them would load and find out
-    anew; no thread or tensor may come of it. In matrix products of more than `spins_beyond`
-    multiplications its threads keep a core busy while they wait for each other: two processes side
-    by side take longer than one after the other. `unaware_of` are modules that are here for the
-    harness, and that it would import only because it finds them: in its processes they are hidden,
-    so that they are in neither its import time nor its memory. One that needs some of them names
-    the others. `aliases` maps other words, in lower case, that users write for the framework or one
-    of its modes to their name here; errors suggest that name. Where `import_varies`, times of
-    workers that share one import resemble each other more than those of others (hash seeds and
-    addresses are drawn once a process): then each block imports it anew.
+    `distributions` are the names under which pip may have installed it; the first one that is
+    installed gives the version. `install` is the pip command that installs it, `least` the oldest
+    version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
+    mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
+    figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
+    that users write for the framework or a mode to their name here; errors suggest that name.
+    A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
+    as another framework takes part.
     """
 
     title: str
@@ -78,21 +95,28 @@ class Framework:
     modes: Mapping[str, str]
     color: str
     least: str = ""
-    beneath: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)
-    accounting: Mapping[str, str] = field(default_factory=dict)
     idioms: Mapping[str, Own] = field(default_factory=dict)
-    caches: tuple[str, ...] = ()
-    ahead: Mapping[str, str] = field(default_factory=dict)
-    spins_beyond: float = math.inf
     aliases: Mapping[str, str] = field(default_factory=dict)
-    import_varies: bool = True
-    unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
+    role: Literal["framework", "reference"] = "framework"
+    tuning: Tuning = Tuning()
 
     @property
     def default_mode(self) -> str:
         return next(iter(self.modes))
+
+
+@dataclass(frozen=True)
+class FrameworkFacts:
+    """What the analysis needs to know of all frameworks, as plain values: it reads no files.
+
+    `defaults` maps a framework to its default mode; `references` maps those that are a yardstick
+    to their titles.
+    """
+
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 import impls
-from harness.adapter import Framework
+from harness.adapter import Framework, FrameworkFacts
 from harness.cells import Lane, Setup
 from harness.errors import UsageError, first_problem, unknown
 
@@ -103,9 +103,13 @@ def folder_of(name: str) -> Path:
     return Path(importlib.import_module(f"impls.{name}").__path__[0])
 
 
-def default_modes() -> dict[str, str]:
-    """The default mode of every framework, by name."""
-    return {name: it.default_mode for name, it in frameworks().items()}
+def framework_facts() -> FrameworkFacts:
+    """The default modes and the yardsticks among the frameworks that are declared here."""
+    known = frameworks()
+    return FrameworkFacts(
+        defaults={name: it.default_mode for name, it in known.items()},
+        references={name: it.title for name, it in known.items() if it.role == "reference"},
+    )
 
 
 def version(framework: Framework) -> str | None:

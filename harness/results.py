@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.analysis.run_comparison import CellBlocks, cell_blocks
+from harness.analysis.run_comparison import (
+    CellBlocks,
+    Comparison,
+    cell_blocks,
+    compare_runs,
+)
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.records import Record, Run, RunInfo
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
 from harness.report.frames import FRAMES, Line, tidy
@@ -58,7 +63,9 @@ class Results:
     def summary(self) -> Summary:
         """All rows of its report."""
         return (
-            self._known.summary if self._run is None else summarise_run(self._run, default_modes())
+            self._known.summary
+            if self._run is None
+            else summarise_run(self._run, framework_facts())
         )
 
     @functools.cached_property
@@ -123,6 +130,26 @@ def find(name: str | None, output: Path, tables: bool = True) -> Results:
     Without a name it is the latest one there. Without `tables` those of a `run.json` are not read.
     """
     return _named(name, output).load(tables)
+
+
+def compare(a: Results, b: Results) -> Comparison:
+    """Compare two runs cell by cell. Raises NotComparable if they have no cell in common."""
+    for each in (a, b):
+        if len(each.info.machines) > 1:
+            raise NotComparable(
+                f"{each.info.name} holds {len(each.info.machines)} machines; compare the runs that "
+                "it was made of"
+            )
+        if not each.blocks:
+            raise NotComparable(f"{each.info.name} has no cell that was timed")
+    comparison = compare_runs(
+        a.info, a.blocks, b.info, b.blocks, (a.summary.qualities, b.summary.qualities)
+    )
+    if not comparison.tables:
+        why = comparison.apart[0] if comparison.apart else None
+        detail = f": {why.cell}: {why.reason}" if why else ": each has its baseline only"
+        raise NotComparable(f"{a.info.name} and {b.info.name} have no cell in common{detail}")
+    return comparison
 
 
 def lines_of(

@@ -38,7 +38,7 @@ def built(task, framework, options):
 
 def peak(task, phase, framework, options, counting) -> str:
     if counting:
-        os.environ.update(importlib.import_module(f"impls.{framework}").FRAMEWORK.accounting)
+        os.environ.update(importlib.import_module(f"impls.{framework}").FRAMEWORK.tuning.accounting)
     adapter = built(only_predicting(task) if phase == "predict" else task, framework, options)
     batch = adapter.stage(*next(batches(task)))
     work = {"train": adapter.train_step, "predict": adapter.predict}[phase]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.merging import keep
 from harness.records import Run
+from harness.runs.merge import keep
 from harness.runs.store import create
 from tests.builders import TASK, make_run, measured
 

@@ -26,8 +26,8 @@ import pytest
 from tests.test_floors import ROOT, imports, modules
 
 import harness
-from harness import cli, running, verifying
 from harness.__main__ import served
+from harness.cli.app import VERBS
 from harness.errors import (
     DataError,
     HarnessError,
@@ -577,10 +577,10 @@ def _nothing_is_measured(monkeypatch):
     def refuse(*_args, **_settings):
         raise AssertionError("it was not refused")
 
-    monkeypatch.setattr(running, "LocalEngine", refuse)
-    monkeypatch.setattr(verifying, "_proved", refuse)
+    monkeypatch.setattr("harness.cli.run.LocalEngine", refuse)
+    monkeypatch.setattr("harness.cli.proof._proved", refuse)
     # The run of the store here is of another machine; what else is wrong with it is asked for.
-    monkeypatch.setattr(running, "refuse_changed", lambda *_: None)
+    monkeypatch.setattr("harness.cli.run.refuse_changed", lambda *_: None)
 
 
 def everything(folder: Path) -> dict[str, object]:
@@ -604,8 +604,7 @@ def everything(folder: Path) -> dict[str, object]:
 def test_there_are_enough():
     assert len(ROWS) >= 120
     words = {it.words[0] for it in ROWS}
-    known = {it.name or it.callback.__name__ for it in cli.app.registered_commands}
-    known |= {it.name for it in cli.app.registered_groups}
+    known = {it.split()[0] for it in VERBS}
     assert known <= words, f"no bad input for {known - words}"
 
 

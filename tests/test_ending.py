@@ -120,7 +120,7 @@ def test_a_closed_terminal_ends_the_run_and_its_report_is_written(begin, tmp_pat
 
 
 def script(body: str, **given) -> subprocess.Popen:
-    begin = "from harness.runs import interrupts\nfrom harness.console import outlive_readers\n"
+    begin = "from harness.runs import interrupts\nfrom harness.cli.console import outlive_readers\n"
     return subprocess.Popen(
         [sys.executable, "-c", begin + body],
         env=ENVIRONMENT,

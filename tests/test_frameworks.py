@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import impls
-from harness import listing
+from harness.adapter import Tuning
+from harness.cli import machine as machine_verbs
 from harness.errors import UsageError
 from harness.frameworks import (
     absence,
@@ -95,7 +96,7 @@ def test_a_folder_that_declares_no_framework_is_left_out(further, capsys, conten
     for pattern in ("mine", "min*", "mine:only"):
         with pytest.raises(UsageError, match=r"framework 'mine' is left out: .*mine/__init__"):
             make_plan(resolve(None, {"frameworks": (pattern,)}))
-    listing.show(None, None)
+    machine_verbs.list_()
     assert f"left out: framework mine: {said}" in capsys.readouterr().out
 
 
@@ -194,7 +195,8 @@ print(threads() - before)
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [(name, mode) for name, it in frameworks().items() for mode in it.ahead]
+    ("name", "mode"),
+    [(name, mode) for name, it in frameworks().items() for mode in it.tuning.ahead],
 )
 def test_what_is_imported_ahead_starts_no_thread(name, mode):
     """Threads of a process do not live on in those that it forks."""
@@ -204,7 +206,7 @@ def test_what_is_imported_ahead_starts_no_thread(name, mode):
         pytest.skip(f"{name} is not installed")
     if not Path("/proc/self/task").is_dir():
         pytest.skip("threads are counted on Linux only")
-    command = [sys.executable, "-c", AHEAD, f"impls.{name}", framework.ahead[mode]]
+    command = [sys.executable, "-c", AHEAD, f"impls.{name}", framework.tuning.ahead[mode]]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.stdout.strip() == "0", told.stderr
 
@@ -217,7 +219,7 @@ hide_from({package}.FRAMEWORK)
 importlib.import_module("{package}.adapter")
 if {package}.FRAMEWORK.idioms:
     importlib.import_module("{package}.idiom")
-print([it for it in {package}.FRAMEWORK.unaware_of if sys.modules.get(it)])
+print([it for it in {package}.FRAMEWORK.tuning.unaware_of if sys.modules.get(it)])
 """
 
 
@@ -234,7 +236,9 @@ def test_a_framework_imports_nothing_that_is_here_for_the_harness(name):
 def test_what_is_hidden_is_as_if_it_were_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", sys)  # here already: it stays
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    framework = replace(frameworks()["reference"], unaware_of=("sklearn", "colorsys"))
+    framework = replace(
+        frameworks()["reference"], tuning=Tuning(unaware_of=("sklearn", "colorsys"))
+    )
     hide_from(framework)
     try:
         assert sys.modules["sklearn"] is sys
@@ -269,7 +273,7 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))
     assert [it.what for it in plan.unavailable] == ["framework pytorch"]
-    listing.show(None, None)
+    machine_verbs.list_()
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
 
 

@@ -191,7 +191,7 @@ def test_a_worker_that_lies_ends_its_own_trial_at_most(lie):
             store.end(it)
         run = store.load("a-run")
     assert {it.trial: it for it in run.records} == {it.trial: it for it in ledger.records}
-    summarise_run(run, {})
+    summarise_run(run)
 
 
 @pytest.mark.parametrize(

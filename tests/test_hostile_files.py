@@ -15,9 +15,9 @@ import pytest
 
 from harness.__main__ import CRASHED, served
 from harness.analysis.summary import summarise_run
-from harness.frameworks import default_modes
-from harness.merging import keep
+from harness.frameworks import framework_facts
 from harness.report.document import run_document
+from harness.runs.merge import keep
 from harness.runs.store import FILE, create
 from tests.mutations import good_run, mutate_store, mutated
 
@@ -34,7 +34,7 @@ def good(tmp_path_factory):
     with create(home) as store:
         keep(good_run("a-run"), store)
         keep(run, store)
-    document = run_document(run, summarise_run(run, default_modes()))
+    document = run_document(run, summarise_run(run, framework_facts()))
     (home / "run.json").write_text(json.dumps(document))
     return home
 

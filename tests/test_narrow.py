@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from harness import doctoring, listing, selftesting, verifying
 from harness.certificates import Finding
+from harness.cli import machine, proof
 from harness.doctor.checks import Checkup
 from harness.doctor.checks import Diagnosis as Health
 from harness.gate.check import Checked
@@ -24,25 +24,25 @@ SETUP = make_setup(TASK, "a-framework-of-mine:a-mode-of-mine")
 
 def verified(console):
     certificates = [make_certificate(SETUP), make_certificate(SETUP, "step 1, layer0.weight")]
-    console.print(verifying._table([(it, False) for it in certificates]))
+    console.print(proof._table([(it, False) for it in certificates]))
 
 
 def selftested(console):
     caught = [judge(it, [Finding(check=it.fault.check, ok=False)]) for it in faulty()]
-    console.print(selftesting._faults(caught))
+    console.print(proof._faults(caught))
     in_adapters = [Case(TASK, SETUP, 0, it, it.by == "run") for it in REAL.values()]
     caught = [judge(it, [Finding(check=it.fault.check, ok=False)]) for it in in_adapters]
-    console.print(selftesting._faults_in_adapters(caught))
-    console.print(selftesting._others([judge(Case(TASK, SETUP), [Finding(check="x", ok=True)])]))
+    console.print(proof._faults_in_adapters(caught))
+    console.print(proof._others([judge(Case(TASK, SETUP), [Finding(check="x", ok=True)])]))
 
 
 def listed(console):
-    console.print(listing._grid("Tasks", [(TASK.name, f"{SETUP.label}: so that it has no room")]))
+    console.print(machine.grid("Tasks", [(TASK.name, f"{SETUP.label}: so that it has no room")]))
 
 
 def diagnosed(console):
     found = Health(name="a-long-name", level="warning", found="x" * 50, advice=f"run {'y' * 50}")
-    doctoring.show(Checkup(findings=(found,), untold=()), console)
+    machine.show_checkup(Checkup(findings=(found,), untold=()), console)
 
 
 def checked(console):

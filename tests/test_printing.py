@@ -19,7 +19,7 @@ from rich.text import Text
 from tests.test_floors import modules
 
 from harness.__main__ import served
-from harness.console import Console, Inert
+from harness.cli.console import Console, Inert
 from harness.records import Unavailable
 from harness.report.safe_text import sheet, shown
 from harness.report.style import UNKNOWN_COLOR, look
@@ -117,7 +117,7 @@ def test_nothing_prints_with_another_console():
         calls = [it for it in ast.walk(ast.parse(text)) if isinstance(it, ast.Call)]
         made = {ast.unparse(it.func) for it in calls}
         foreign = "from rich.console import Console" in text and "Console" in made
-        assert not foreign, f"{name} makes a console of Rich's; take harness.console's"
+        assert not foreign, f"{name} makes a console of Rich's; take harness.cli.console's"
         assert not made & {"rich.print", "rich.get_console", "get_console", "sys.stdout.write"}
 
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from harness import privacy
+from harness.cli.results import export
 from harness.environment import CLEARED, NAMES, THREAD_VARIABLES, recorded
-from harness.exporting import export
 from harness.privacy import SECRET_NAMES, clean, cleaned, copy_clean, restored
 from harness.records import Run
 from harness.report.exports import FORMATS
@@ -241,7 +241,7 @@ def published(tmp_path_factory):
         run(0, "compare", one, other, "-o", results, "--to", out / f"compared.{suffix}")
     run(0, "merge", f"a={one}", f"b={other}", "-o", results)
     for frame, format_ in itertools.product(FRAMES, FORMATS):
-        export(one, results, frame, format_, str(out / f"{frame}.{format_}"))
+        export(one, frame, format_, str(out / f"{frame}.{format_}"), results)
     return out
 
 

@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.gate.check import Checked, check
 from harness.gate.judging import Thresholds
 from harness.gate.older_code import ROOMS
-from harness.gating import DEFAULTS
+from harness.gate.scope import DEFAULTS
 from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.plan import make_plan
 from harness.runs.process import ROOT

@@ -37,10 +37,10 @@ from harness.tasks.spec import Frozen
 class Grounds(Frozen):
     """One table's leader against all others, and its first starter against all others.
 
-    Only setups that may be ranked count. The leader is the winner, or else the first row
-    of the table; `rivals` are its comparisons, each judged by itself. `first` starts in the
-    shortest median time (None where no start was timed); `head_starts` are its leads. Who shares
-    no block with them is missing.
+    Only contestants count: setups that may be ranked and are no yardstick. The leader is the
+    winner, or else the first of them in the table; `rivals` are its comparisons, each judged by
+    itself. `first` starts in the shortest median time (None where no start was timed);
+    `head_starts` are its leads. A setup that shares no block with them is missing.
     """
 
     table: Table
@@ -51,19 +51,22 @@ class Grounds(Frozen):
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The labels of all setups that may be ranked."""
-        return tuple(it.cell.setup.label for it in self.table.rows if not it.unranked)
+        """The labels of all contestants."""
+        return self.table.contestants
 
 
 def grounds(table: Table, entries: Iterable[Entry], eligibility: Eligibility) -> Grounds:
     """Those of a table; `entries` are the ones that it was made of."""
     timed = {it.setup.label: it for it in entries}
+    ranked = table.contestants
     starts = {
-        row.cell.setup.label: row.starts[0].total.estimate
+        label: row.starts[0].total.estimate
         for row in table.rows
-        if not row.unranked and row.starts and not row.starts[0].cold and row.starts[0].total
+        if (label := row.cell.setup.label) in ranked
+        and row.starts
+        and not row.starts[0].cold
+        and row.starts[0].total
     }
-    ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
     leader = table.winner or next(iter(ranked), None)
     first = min(starts, key=lambda it: (starts[it], it), default=None)
     return Grounds(
@@ -214,15 +217,15 @@ def fastest(number: int, case: Grounds) -> Finding:
 
 
 def called_slower(table: Table) -> set[str]:
-    """Who is slower than another in the table's rows."""
-    slower = {it.label for it in table.pairs if it.verdict == "slower"}
-    return slower | {it.baseline for it in table.pairs if it.verdict == "faster"}
+    """The contestants that are slower than another in the table's rows."""
+    slower = {it.label for it in table.contest if it.verdict == "slower"}
+    return slower | {it.baseline for it in table.contest if it.verdict == "faster"}
 
 
 def _doubted(case: Grounds, beaten: Iterable[str]) -> bool:
     """Whether a row of the table takes back that the leader beats these."""
     assert case.leader is not None
-    rows = [it for it in case.table.pairs if {it.label, it.baseline} & set(beaten)]
+    rows = [it for it in case.table.contest if {it.label, it.baseline} & set(beaten)]
     return taken_back(case.leader, case.table.baseline, rows) is not None
 
 
@@ -244,8 +247,8 @@ def first(number: int, case: Grounds) -> Finding:
 
 
 def weighed(table: Table) -> tuple[str, dict[str, Amount]]:
-    """The kind of memory that is scarce, and the peak of every ranked setup that has its count."""
-    rows = [it for it in table.rows if not it.unranked]
+    """The kind of memory that is scarce, and the peak of every contestant that has its count."""
+    rows = [it for it in table.rows if it.cell.setup.label in table.contestants]
     kind = scarce(table.device, [it.peaks for it in rows])
     peaks = {it.cell.setup.label: getattr(it.peaks, kind) for it in rows}
     return kind, {label: it for label, it in peaks.items() if it.bytes is not None}

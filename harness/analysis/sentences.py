@@ -16,13 +16,23 @@ NAMED = 4
 """Setups that a sentence names; of more it gives the number."""
 UNKNOWN = "not known"
 """What stands in place of bounds that are WIDEST or wider."""
+LARGEST_PART = 2.0
+"""From this ratio of the reference on, more than half of a framework's time is overhead."""
 DIRECTLY = "compared directly, in the same blocks"
 """Said where two setups do not stand to each other as their ratios to the baseline do."""
 
 
+class Yardstick(NamedTuple):
+    """The title of a reference beside frameworks, and its pair with the leader, if they share a
+    block and the leader exists."""
+
+    title: str
+    pair: Pair | None
+
+
 class Order(NamedTuple):
-    """How a table's rows stand: by their ratios to its `first` baseline; the table shows `speeds`,
-    the ratios to `baseline` of those that are ranked, 0 where no block is shared."""
+    """How a table's contestants stand: by their ratios to its `first` baseline; the table shows
+    `speeds`, their ratios to `baseline`, 0 where no block is shared."""
 
     first: str
     baseline: str
@@ -192,12 +202,13 @@ def ranking(
     others: int,
     disturbed: str = "",
     told: str = "",
+    yardstick: Yardstick | None = None,
 ) -> str:
-    """Who is the fastest of a table, or why nobody is.
+    """Which contestant of a table is the fastest, or why none is.
 
-    `leader` is the winner, or else the first row that is ranked, None where there is none; `rivals`
-    are the others that are, each with the pair in which the leader is compared with it, None where
-    the two share no block. `back` is the row that takes the win back; `others` is the number of
+    `leader` is the winner, or else the first contestant, None where there is none; `rivals` are the
+    other contestants, each with the pair in which the leader is compared with it, None where the
+    two share no block. `back` is the row that takes the win back; `others` is the number of
     setups that are not ranked. `disturbed` is why nothing may be told apart, and `told` what others
     did in any of the blocks.
     """
@@ -205,15 +216,37 @@ def ranking(
     if others and leader:
         left_out = f" {others} setup{' is' if others == 1 else 's are'} not ranked."
     if leader is None:
-        return "No winner: nothing here may be ranked."
+        what = f"only the {yardstick.title}" if yardstick else "nothing here"
+        return f"No winner: {what} may be ranked."
     if disturbed:
         return f"No winner, cannot tell: {disturbed}.{left_out}"
     if told:
         left_out += f" Disturbed, yet few enough to count: {told}."
     if back:
         return _taken_back(leader, back) + left_out
-    said = _won(order, leader, rivals) if won else _not_won(order, leader, rivals, bool(others))
-    return said + left_out
+    if won:
+        text = ("Of the frameworks, " if yardstick else "") + _won(order, leader, rivals)
+    elif yardstick and not rivals:
+        text = (
+            f"{leader} is the only setup of a framework here{' that may be ranked' * (others > 0)}."
+        )
+    else:
+        text = _not_won(order, leader, rivals, bool(others))
+    return text + (_measured_by(yardstick, won) if yardstick else "") + left_out
+
+
+def _measured_by(yardstick: Yardstick, won: bool) -> str:
+    """How much time the reference needs, as far as that was told apart from the leader's."""
+    title, pair = yardstick
+    if pair is None or pair.verdict not in ("faster", "slower"):
+        return ""
+    speed = pair.speed.estimate
+    time = "its time" if won else f"the time of {pair.baseline}"
+    if speed < 1:
+        return f" The {title} needs {1 / speed:.2g} times {time}."
+    if speed < LARGEST_PART:
+        return f" The {title} needs {percent(1 / speed)} of {time}."
+    return f" The {title} needs 1/{speed:.0f} of {time}: overhead decides here."
 
 
 def _won(order: Order, winner: str, rivals: Mapping[str, Pair | None]) -> str:

@@ -23,6 +23,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.adapter import FrameworkFacts
 from harness.analysis.advice import Advice, advise, grounds
 from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import ArenaNoise, arena_noise, margin
@@ -59,7 +60,9 @@ def _others(
 ) -> tuple[Table, ...]:
     own = {it.cell.setup.label: timed[it.cell.setup] for it in table.rows}
     ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
-    contest = Contest(own, ranked, table.baseline, table.phase, table.margin, eligibility)
+    contest = Contest(
+        own, ranked, table.baseline, table.phase, table.margin, eligibility, table.yardsticks
+    )
     return tuple(
         table.model_copy(update=dict(contest.against(label)))
         for label in own
@@ -204,6 +207,7 @@ def _group(tables: Sequence[Table]) -> list[Aggregate]:
 
 __all__ = ["BASELINE", "CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
+NO_FACTS = FrameworkFacts()
 Arena = tuple[str, str, str, int, str]
 """`Setup.arena`: task and digest come first."""
 
@@ -245,16 +249,16 @@ def summarise(
     tasks: Iterable[Task],
     records: Sequence[Record],
     certificates: Iterable[Certificate] = (),
-    defaults: Mapping[str, str] | None = None,
+    facts: FrameworkFacts = NO_FACTS,
     *,
     precision: float | None = None,
     least_blocks: int = 0,
 ) -> Summary:
     """All rows of a report. Tables stand in the order of tasks, their rows fastest first.
 
-    Only setups with a passing certificate are ranked. `defaults` maps a framework to its default
-    mode, which its idiomatic modes are compared with. `precision` and `least_blocks` are those of
-    the run's early stop, if it had one.
+    Only setups with a passing certificate are ranked. `facts` say what idiomatic modes are compared
+    with, and which frameworks are a yardstick. `precision` and `least_blocks` are those of the
+    run's early stop, if it had one.
     """
     # By name too: a user's copy of a task has the same digest under another name.
     known = {(task.name, task.digest): task for task in tasks}
@@ -264,7 +268,7 @@ def summarise(
         arenas[record.setup.arena].append(record)
     eligibility = Eligibility(certificates)
     parts = [
-        _Part(known[arena[0], arena[1]], arenas[arena], eligibility, defaults or {}, precision)
+        _Part(known[arena[0], arena[1]], arenas[arena], eligibility, facts, precision)
         for arena in sorted(arenas, key=lambda it: (order.index((it[0], it[1])), it[2:]))
     ]
     tables = tuple(it for part in parts for it in part.tables)
@@ -283,14 +287,14 @@ def summarise(
     )
 
 
-def summarise_run(run: Run, defaults: Mapping[str, str] | None = None) -> Summary:
+def summarise_run(run: Run, facts: FrameworkFacts = NO_FACTS) -> Summary:
     """The same of a stored run, with the certificates that its setups had."""
     config = run.info.config
     return summarise(
         run.tasks,
         run.records,
         run.certificates,
-        defaults,
+        facts,
         precision=config.get("precision"),
         least_blocks=config.get("least_blocks", 0),
     )
@@ -304,30 +308,34 @@ class _Part:
         task: Task,
         records: Sequence[Record],
         eligibility: Eligibility,
-        defaults: Mapping[str, str],
+        facts: FrameworkFacts,
         precision: float | None,
     ) -> None:
         good = entries(records)
-        contestants = [it for it in good.values() if not it.setup.twin]
+        entered = [it for it in good.values() if not it.setup.twin]
         lanes: list[list[Entry]] = [
-            own for lane in LANES if (own := [it for it in contestants if it.setup.lane == lane])
+            own for lane in LANES if (own := [it for it in entered if it.setup.lane == lane])
         ]
-        eligibility.bar(impossible(task, contestants))
-        self.rankable = [it for it in contestants if not eligibility.of_setup(it)]
+        eligibility.bar(impossible(task, entered))
+        self.rankable = [it for it in entered if not eligibility.of_setup(it)]
         self.noise = arena_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}
         made = [
             (table, lane)
             for lane in lanes
             for phase in PHASES
-            if (table := make_table(task, phase, lane, eligibility, floors[phase], precision))
+            if (
+                table := make_table(
+                    task, phase, lane, eligibility, floors[phase], precision, facts.references
+                )
+            )
         ]
         self.tables = [table for table, _ in made]
         self.grounds = [grounds(table, lane, eligibility) for table, lane in made]
         self.idioms = [
             gain
             for phase in PHASES
-            for gain in gains(phase, contestants, eligibility, defaults, margin(floors[phase]))
+            for gain in gains(phase, entered, eligibility, facts.defaults, margin(floors[phase]))
         ]
         self.qualities = [
             trained

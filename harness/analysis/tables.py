@@ -12,9 +12,10 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.analysis import contention, sentences
 from harness.analysis.cell_metrics import (
@@ -53,6 +54,9 @@ class Outcome(Frozen):
 class Contest:
     """The entries of one table by label; `ranked` are those that may be.
 
+    The winner is sought among the contestants: those that are ranked and no yardstick. A yardstick
+    has its rows and verdicts like any other.
+
     `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
     ratio that the table shows, those that are not ranked after all others. `disturbed` says what
     others did in too many blocks for any verdict; it is empty where they did not.
@@ -66,6 +70,7 @@ class Contest:
         phase: Phase,
         margin: float,
         eligibility: Eligibility,
+        yardsticks: Mapping[str, str],
     ) -> None:
         self._timed, self._first = timed, baseline
         self._phase, self._margin, self._eligibility = phase, margin, eligibility
@@ -79,8 +84,10 @@ class Contest:
         speeds = {it: self._speed(it, baseline) for it in timed}
         self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
         self._ranked = [it for it in self.labels if it in ranked]
-        self._best = winner(self._ranked, self._pair)
-        self._leader = self._best or next(iter(self._ranked), None)
+        self._yardsticks = yardsticks
+        self._contestants = [it for it in self._ranked if it not in yardsticks]
+        self._best = winner(self._contestants, self._pair)
+        self._leader = self._best or next(iter(self._contestants), None)
 
     def against(self, baseline: str) -> Outcome:
         """The table's outcome with its ratios taken to `baseline`.
@@ -92,14 +99,18 @@ class Contest:
         ]
         barred = {it.label: it.reason for it in found if it.verdict == "not ranked"}
         pairs = judged(found, barred)
-        back = taken_back(self._best, baseline, pairs) if self._best else None
+        rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
+        back = taken_back(self._best, baseline, rows) if self._best else None
         leader = self._leader
-        others_ranked = [it for it in self._ranked if it != leader]
-        rivals = {it: self._pair(leader, it) for it in others_ranked} if leader else {}
+        rivals = (
+            {it: self._pair(leader, it) for it in self._contestants if it != leader}
+            if leader
+            else {}
+        )
         pairs_of = closest_first(filter(None, rivals.values()), self._timed, self._phase)
         rivals |= {it.baseline: it for it in pairs_of}
         others = len(self.labels) - len(self._ranked)
-        speeds = {it: self._speed(it, baseline) for it in self._ranked}
+        speeds = {it: self._speed(it, baseline) for it in self._contestants}
         return Outcome(
             baseline=baseline,
             pairs=pairs,
@@ -113,8 +124,17 @@ class Contest:
                 others=others,
                 disturbed=self.disturbed,
                 told=self._told,
+                yardstick=self._yardstick(),
             ),
         )
+
+    def _yardstick(self) -> sentences.Yardstick | None:
+        """The title of the fastest yardstick, and its ratio to the leading contestant."""
+        label = next((it for it in self._ranked if it in self._yardsticks), None)
+        if label is None:
+            return None
+        pair = self._pair(label, self._leader) if self._leader else None
+        return sentences.Yardstick(self._yardsticks[label], pair)
 
     def _speed(self, label: str, baseline: str) -> float:
         """Its ratio to the baseline; 0 where the two share no block."""
@@ -269,7 +289,8 @@ class Table(Frozen):
     row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in this
     phase. `winner` is the label of the setup that is faster than every other one that is ranked,
     or None; `sentence` says the same in words. `disturbed` says what others did in too many blocks
-    for any verdict; it is empty where they did not.
+    for any verdict; it is empty where they did not. `yardsticks` are the rows of a reference beside
+    rows of frameworks, by label, with its title: they are ranked, and never the winner.
     """
 
     task: Task
@@ -289,6 +310,18 @@ class Table(Frozen):
     winner: str | None
     sentence: str
     disturbed: str = ""
+    yardsticks: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """The labels of the setups that may win or be recommended, in the order of the rows."""
+        ranked = (it.cell.setup.label for it in self.rows if not it.unranked)
+        return tuple(it for it in ranked if it not in self.yardsticks)
+
+    @property
+    def contest(self) -> tuple[Pair, ...]:
+        """The pairs in which no yardstick takes part."""
+        return tuple(it for it in self.pairs if not {it.label, it.baseline} & {*self.yardsticks})
 
     @model_validator(mode="after")
     def _of_its_rows(self) -> Table:
@@ -306,10 +339,12 @@ def make_table(
     eligibility: Eligibility,
     floors: tuple[Floor, ...] = (),
     precision: float | None = None,
+    references: Mapping[str, str] = MappingProxyType({}),
 ) -> Table | None:
     """The table of one phase and lane; None where nothing was timed in it.
 
-    `precision` is what the run asked for, if it did.
+    `precision` is what the run asked for, if it did. `references` are the frameworks that are a
+    yardstick beside others, with their titles.
     """
     timed = {it.setup.label: it for it in entries if it.steps[phase]}
     if not timed:
@@ -329,7 +364,14 @@ def make_table(
     }
     ranked = [label for label, it in rows.items() if not it.unranked]
     delta, baseline = margin(floors), baseline_of(ranked or rows)
-    contest = Contest(timed, ranked, baseline, phase, delta, eligibility)
+    yardsticks = {
+        label: references[it.setup.framework]
+        for label, it in timed.items()
+        if it.setup.framework in references
+    }
+    if len(yardsticks) == len(timed):  # nothing else to choose
+        yardsticks = {}
+    contest = Contest(timed, ranked, baseline, phase, delta, eligibility, yardsticks)
     outcome, labels = contest.against(baseline), contest.labels
     setup = timed[labels[0]].setup
     return Table(
@@ -355,4 +397,5 @@ def make_table(
         winner=outcome.winner,
         sentence=outcome.sentence,
         disturbed=contest.disturbed,
+        yardsticks=yardsticks,
     )

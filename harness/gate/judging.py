@@ -15,11 +15,12 @@ from pydantic import Field, TypeAdapter
 
 from harness.cells import DTYPES, Phase, Setup
 from harness.certificates import Certificate
-from harness.errors import CellsFailed, NotComparable
+from harness.errors import CellsFailed, NotComparable, UsageError, unknown
 from harness.gate.baseline import BaselineEntry, Numbers, Parity, Program, Sketch
 from harness.proof.certificates import claim, needs, prove
 from harness.proof.pool import Prover, prove_all
 from harness.proof.prover import rows_compared, steps_compared
+from harness.runs.config import parse_precision
 from harness.runs.machine import cores
 from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.runs.store import create
@@ -192,6 +193,20 @@ class Thresholds(Frozen):
     speed: float = 0.05
     memory: float = 0.02
     program: float = 0.0
+
+
+def limits_of(words: Sequence[str]) -> Thresholds:
+    """The limits in `speed:5%` and the like. Raises UsageError for anything else."""
+    shares: dict[str, float] = {}
+    for word in words:
+        what, colon, share = word.partition(":")
+        if not colon:
+            raise UsageError(f"--fail-on {word!r}: write NAME:SHARE, such as speed:5%")
+        if what not in Thresholds.model_fields:
+            raise unknown("limit", what, Thresholds.model_fields)
+        zero = share.rstrip("%") in ("0", "0.0") and what != "speed"
+        shares[what] = 0.0 if zero else parse_precision(share)
+    return Thresholds.model_validate(shares)
 
 
 class Line(Frozen):

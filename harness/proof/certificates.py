@@ -216,7 +216,7 @@ def versions_of(framework: Framework) -> dict[str, str]:
     """Every distribution of a framework or beneath it that is installed, and what those need
     directly."""
     found: dict[str, str] = {}
-    for name in (*framework.distributions, *framework.beneath):
+    for name in (*framework.distributions, *framework.tuning.beneath):
         try:
             needed = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:

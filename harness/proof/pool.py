@@ -357,7 +357,7 @@ def spins(request: Prove) -> bool:
     """Whether its threads wait busily for each other, and keep others from their cores."""
     setup, task = request.setup, request.task
     largest = max(task.batch * fan_in * fan_out for fan_in, fan_out in task.layers)
-    return setup.threads > 1 and largest > frameworks()[setup.framework].spins_beyond
+    return setup.threads > 1 and largest > frameworks()[setup.framework].tuning.spins_beyond
 
 
 def cost(request: Prove) -> float:

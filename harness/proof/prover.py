@@ -8,7 +8,7 @@ written and nothing stale can be read.
 
 A prover imports a framework once and forks a child for every setup, so that each has a process of
 its own without the seconds that an import takes. Nothing of the framework is used before a fork
-but what it names as harmless (`Framework.ahead`): threads, devices and graphs begin in the child.
+but what it names as harmless (`Tuning.ahead`): threads, devices and graphs begin in the child.
 Where an import has started threads all the same, children are not forked but start fresh.
 """
 
@@ -192,7 +192,8 @@ def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
     yield TRUTH[request.tolerance]
     yield implementation(request)
-    if (ahead := _framework(request).ahead.get(request.setup.mode)) and _may_import_more(request):
+    ahead = _framework(request).tuning.ahead.get(request.setup.mode)
+    if ahead and _may_import_more(request):
         yield ahead
 
 
@@ -293,7 +294,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
 def _peak(request: Prove, phase: Phase) -> str:
     if phase == "predict":  # who only predicts keeps no slots, whatever an adapter brings along
         request = request.model_copy(update={"task": only_predicting(request.task)})
-    os.environ.update(_framework(request).accounting)
+    os.environ.update(_framework(request).tuning.accounting)
     arrays, batch = open_staged(Path(request.data)), request.task.batch
     rows = make_start(request.task, request.seed).epoch_order(0)[0][:batch]
     adapter = _built(request)

@@ -209,8 +209,9 @@ class _Told:
             "memory": self._memory,
         }
         if it.kind == "alone":
-            who = f"only {it.labels[0]}" if it.labels else "nothing"
-            return f"{who} may be ranked"
+            only = f"only {it.labels[0]}" if it.labels else "nothing"
+            beside = " beside the yardstick" if self._tables[it.table].yardsticks else ""
+            return f"{only} may be ranked{beside}"
         if it.disturbed:
             return f"{it.disturbed}; run again on a quiet machine"
         said = by_evidence[self._advice.evidence](it)

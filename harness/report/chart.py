@@ -17,7 +17,7 @@ from harness.cells import THROUGHPUT, Phase, Setup
 from harness.report.content import ALL, Scope
 from harness.report.format import Unit
 from harness.report.safe_text import line
-from harness.report.style import Look, Places, label, look, scope
+from harness.report.style import Look, Places, is_reference, label, look, scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
 
@@ -159,8 +159,12 @@ def side_by_side(rows: Sequence[Sequence[Panel]]) -> tuple[tuple[Panel | None, .
 
 
 def keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
-    looks = {label(it): look(it) for it in setups}
-    return tuple(Key(name, looks[name], line=line) for name in sorted(looks))
+    by_name = {label(it): it for it in setups}
+    yardsticks = {name for name, it in by_name.items() if is_reference(it)}
+    marks = dict.fromkeys(yardsticks if len(yardsticks) < len(by_name) else (), " (yardstick)")
+    return tuple(
+        Key(name + marks.get(name, ""), look(by_name[name]), line=line) for name in sorted(by_name)
+    )
 
 
 def task_title(table: Table | QualityTable, places: Places) -> str:

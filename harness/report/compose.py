@@ -282,7 +282,8 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             f"is impossible: at more than {PEAK_MARGIN:g} × the rate of the best large product of "
             "other frameworks and of NumPy, or with a step in less than "
             f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
-            "shown with the reason.",
+            "shown with the reason. A reference beside other frameworks is the yardstick: it shows "
+            "what a step costs without their overhead, and is neither winner nor recommended.",
         ),
         (
             "Choice",

@@ -2,7 +2,7 @@
 
 `line` and `lines` make text safe to show anywhere; `code`, `prose` and `fenced` make it literal in
 Markdown, `sheet` in a spreadsheet. HTML is escaped by the template, the terminal is written without
-markup, through the streams of `harness.console`: they make inert what nobody else did.
+markup, through the streams of `harness.cli.console`: they make harmless what nothing else did.
 """
 
 from __future__ import annotations

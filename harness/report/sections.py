@@ -123,9 +123,10 @@ def _single(row: CellRow) -> tuple[Value, ...]:
 
 
 def _speed_row(table: Table, row: CellRow, measured: tuple[Value, ...]) -> tuple[Value, ...]:
-    fastest = row.cell.setup.label == table.winner
+    name = row.cell.setup.label
+    mark = "fastest" if name == table.winner else "yardstick" if name in table.yardsticks else ""
     return (
-        Value(label(row.cell.setup), "fastest" if fastest else ""),
+        Value(label(row.cell.setup), mark),
         *measured,
         *judgement(table, row),
         values.count(row.step.n),

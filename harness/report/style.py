@@ -57,6 +57,12 @@ def look(setup: Setup) -> Look:
     return Look(color, MARKERS[marker % len(MARKERS)], DASHES[place % len(DASHES)])
 
 
+def is_reference(setup: Setup) -> bool:
+    """Whether its framework is the yardstick of the others."""
+    framework = _known().get(setup.framework)
+    return framework is not None and framework.role == "reference"
+
+
 def lane_mark(lane: Lane) -> str:
     """What tells the idiomatic lane in headings; the identical one is what nobody need name."""
     return "" if lane == "identical" else f", {lane}"

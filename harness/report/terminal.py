@@ -247,7 +247,9 @@ def _row(table: Table, row: CellRow) -> Iterable[Text]:
     # The column's heading says that these are multiples.
     ratio = ratio.replace(" ×", "")
     return (
-        Text(label(row.cell.setup), "bold" if name == table.winner else ""),
+        Text(label(row.cell.setup), "bold" if name == table.winner else "").append(
+            "\nyardstick" if name in table.yardsticks else "", "dim"
+        ),
         *(Text(it) for it in (_single(row) if table.phase in LATENCY else _steady(row))),
         Text(ratio),
         Text(verdict, _STYLES.get(verdict, "")),

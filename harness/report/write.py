@@ -4,23 +4,58 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from harness.analysis.summary import Summary, rebased, summarise_run
-from harness.frameworks import default_modes
+from harness.errors import ReportError
+from harness.frameworks import framework_facts
 from harness.records import Run
 from harness.report.apart import Helper
 from harness.report.charts import divergence_chart, make_charts, make_forests
 from harness.report.compose import make_content
 from harness.report.document import run_document
 from harness.report.frames import results_csv, trainings_csv
-from harness.runs.files import write_whole
+from harness.runs.files import output_option, within, write_whole
 
 FILES = ("report.html", "report.md", "results.csv", "trainings.csv", "run.json")
 """Of every report, beside its figures."""
+
+
+def publish(run: Run, output: Path) -> None:
+    """Write the report of a run into its results directory.
+
+    Raises ReportError where that is not possible, UsageError where a link is in its place.
+    """
+    name = run.info.name
+    refuse_links(output, name)
+    keep_fonts(output)
+    try:
+        write_report(run, output / name)
+    except (OSError, UnicodeError) as error:  # matplotlib reads the user's settings as UTF-8
+        where = getattr(error, "filename", None) or output / name
+        why = getattr(error, "strerror", None) or error
+        raise ReportError(
+            f"{where}: the report cannot be written: {why}; all results are kept; "
+            f"try again with: python -m harness report {name}{output_option(output)}"
+        ) from error
+
+
+def refuse_links(output: Path, name: str) -> None:
+    """Raises UsageError where a part of a run's report would be written elsewhere."""
+    for part in ("figures", *FILES):
+        within(output, name, part)
+
+
+def keep_fonts(output: Path) -> None:
+    """Have matplotlib keep its font list in the results directory, unless the user names another.
+
+    Without a home directory it would search the system's fonts for every report.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", str(within(output.absolute(), ".matplotlib")))
 
 
 def write_report(run: Run, directory: Path) -> list[Path]:
@@ -28,7 +63,7 @@ def write_report(run: Run, directory: Path) -> list[Path]:
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
-    summary = summarise_run(run, default_modes())
+    summary = summarise_run(run, framework_facts())
     divergence = divergence_chart(run.certificates)
     charts = [*make_charts(summary), *([divergence] if divergence else [])]
     with Helper(functools.partial(_data, run, summary), charts, len(run.records)) as helper:

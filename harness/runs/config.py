@@ -137,6 +137,15 @@ PRESET_HELP = {
 }
 
 
+def given(options: Mapping[str, object]) -> Content:
+    """The options that were given and are fields of a configuration."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if name in RunConfig.model_fields and value not in (None, [])
+    }
+
+
 def resolve(file: Path | None, flags: Content) -> RunConfig:
     """The configuration after preset, file and flags. Raises UsageError naming what is wrong."""
     content = read_toml(file) if file else {}

@@ -188,7 +188,7 @@ def key_of(setup: Setup) -> Key:
 
 
 def varies(setup: Setup) -> bool:
-    return frameworks()[setup.framework].import_varies
+    return frameworks()[setup.framework].tuning.import_varies
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import stat
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import psutil
 
 from harness.errors import StoreError, UsageError
 from harness.privacy import clean
+from harness.runs import RESULTS
 
 NETWORK = (
     *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
@@ -54,6 +56,11 @@ def within(output: Path, *names: str) -> Path:
         if path.is_symlink():
             raise UsageError(f"{path}: a link; nothing is written where it leads. Remove it")
     return path
+
+
+def output_option(output: Path) -> str:
+    """The end of a command that is to use this results directory."""
+    return "" if output == RESULTS else f" -o {shlex.quote(str(output))}"
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes], *, lasting: bool = False) -> Path:

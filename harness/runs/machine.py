@@ -151,7 +151,7 @@ def versions() -> dict[str, str]:
     """Installed versions of samestep, the frameworks and the libraries beneath them."""
     found = {"samestep": harness.__version__, "python": platform.python_version()}
     found |= {name: it for name, fw in frameworks().items() if (it := version(fw))}
-    beneath = [name for it in frameworks().values() for name in it.beneath]
+    beneath = [name for it in frameworks().values() for name in it.tuning.beneath]
     for package in (*RECORDED_PACKAGES, *beneath):
         try:
             found[package] = importlib.metadata.version(package)

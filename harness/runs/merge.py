@@ -17,6 +17,7 @@ from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import NotComparable, UsageError
 from harness.records import Record, Run, RunInfo, Source
+from harness.runs.store import Store
 from harness.tasks.spec import Task
 
 
@@ -203,3 +204,18 @@ def _told(values: Mapping[str, str | None]) -> str:
     if len(set(values.values())) == 1:
         return next(iter(values.values())) or ""
     return ", ".join(f"{it or 'none'} ({machine})" for machine, it in values.items())
+
+
+def keep(run: Run, store: Store) -> None:
+    """Write everything of a run into a store, or, on any failure, nothing of it."""
+    name = run.info.name
+    with store.together():
+        store.add_run(run.info, run.tasks)
+        for certificate in run.certificates:
+            store.add_certificate(certificate)
+        store.relate(name, [it.key for it in run.certificates])
+        for record in run.records:
+            store.start(name, record.trial, record.block, record.attempt, record.setup)
+            store.end(record)
+        if run.stopped_by:
+            store.stop(name, run.stopped_by, run.seconds or 0)

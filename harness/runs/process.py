@@ -307,7 +307,7 @@ def _decides(name: str, setup: Setup) -> str:
         return f"by --threads {setup.threads}"
     if name in framework.environment:
         return f"{framework.title} gets {framework.environment[name] or 'none'}"
-    if name in framework.caches:
+    if name in framework.tuning.caches:
         return f"{framework.title} gets a compile cache of this run"
     return f"by --device {setup.device}" if name == "CUDA_VISIBLE_DEVICES" else "by samestep"
 
@@ -316,7 +316,7 @@ def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:
     """Where the framework of a setup is to keep what it compiles."""
     if caches is None:
         return {}
-    return {name: str(plain(caches) / name) for name in frameworks()[setup.framework].caches}
+    return {name: str(plain(caches) / name) for name in frameworks()[setup.framework].tuning.caches}
 
 
 def _has_files(folder: Path | None) -> bool:

@@ -107,7 +107,7 @@ def _import(setups: tuple[Setup, ...], forked: bool) -> None:
     hide_from(framework)
     for setup in setups:
         implementation(setup)
-        if ahead := framework.ahead.get(setup.mode):
+        if ahead := framework.tuning.ahead.get(setup.mode):
             importlib.import_module(ahead)
     # Workers that were forked before are its processes too.
     if lost := left_behind(processes=not forked):

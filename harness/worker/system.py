@@ -448,5 +448,5 @@ def hide_from(framework: Framework) -> None:
     What this process has imported already stays.
     """
     modules = cast("dict[str, ModuleType | None]", sys.modules)
-    for name in framework.unaware_of:
+    for name in framework.tuning.unaware_of:
         modules.setdefault(name, None)

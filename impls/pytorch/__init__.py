@@ -1,6 +1,6 @@
 """PyTorch: a dynamic graph, run as written (`eager`) or compiled by TorchInductor (`compile`)."""
 
-from harness.adapter import Framework, Own
+from harness.adapter import Framework, Own, Tuning
 
 FRAMEWORK = Framework(
     title="PyTorch",
@@ -20,8 +20,10 @@ FRAMEWORK = Framework(
         "torch": "pytorch",
         **dict.fromkeys(("compiled", "jit", "inductor", "dynamo"), "compile"),
     },
-    caches=("TORCHINDUCTOR_CACHE_DIR",),
-    # Every optimizer imports it when it is made, and takes as long for it as PyTorch for itself.
-    ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},
-    import_varies=False,
+    tuning=Tuning(
+        # Every optimizer imports torch._dynamo when it is made, which takes as long as PyTorch.
+        ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},
+        import_varies=False,
+        caches=("TORCHINDUCTOR_CACHE_DIR",),
+    ),
 )

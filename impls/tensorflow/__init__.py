@@ -2,7 +2,7 @@
 
 import os
 
-from harness.adapter import Framework, Own
+from harness.adapter import Framework, Own, Tuning
 
 FRAMEWORK = Framework(
     title="TensorFlow",
@@ -44,5 +44,5 @@ FRAMEWORK = Framework(
         "KERAS_HOME": os.devnull,
     },
     # The allocator of oneDNN counts large tensors only; this one counts all, and is slower.
-    accounting={"TF_CPU_ALLOCATOR_USE_BFC": "1"},
+    tuning=Tuning(accounting={"TF_CPU_ALLOCATOR_USE_BFC": "1"}),
 )

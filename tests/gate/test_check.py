@@ -8,13 +8,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness import errors, gating
+from harness import errors
+from harness.cli import check as verb
 from harness.gate import baseline as baselines
 from harness.gate import check as checking
 from harness.gate.baseline import Parity
 from harness.gate.check import Checked, concluded
-from harness.gate.judging import Line
-from harness.gating import gate, limits_of
+from harness.gate.judging import Line, limits_of
+from harness.gate.scope import refuse_other_tasks
 from harness.report.check import markdown
 from tests.gate.making import SETUP, make_baseline, make_entry, make_numbers, make_timed
 
@@ -37,8 +38,7 @@ def now(monkeypatch):
 
 def checked(output, capsys, baseline="before", clocked=True, **options) -> dict:
     """The JSON of a check; raises what it ends with after that was printed."""
-    asked = {"against": None, "flags": {}, "fail_on": [], "comment": None, "everything": False}
-    gate(baseline, output=output, clocked=clocked, as_json=True, **(asked | options))
+    verb.check(baseline, output=output, deterministic=not clocked, json_=True, **options)
     return json.loads(capsys.readouterr().out)
 
 
@@ -154,10 +154,8 @@ def test_a_cell_without_a_baseline_is_named(tmp_path, now, capsys):
     with pytest.raises(
         errors.NoBaseline, match=r"'before' has no 'reference:eager'; it has: digits"
     ):
-        checked(
-            tmp_path, capsys, flags={**REPLAY, "frameworks": ["reference:eager"], "threads": [1]}
-        )
-    told = checked(tmp_path, capsys, flags=REPLAY)
+        checked(tmp_path, capsys, **REPLAY | {"frameworks": ["reference:eager"], "threads": [1]})
+    told = checked(tmp_path, capsys, **REPLAY)
     assert told["exit_code"] == 0
 
 
@@ -200,7 +198,7 @@ def test_a_comment_has_what_is_worth_a_line(tmp_path, now, capsys):
     baselines.write(make_baseline(), tmp_path)
     now["entry"] = make_entry(numbers=make_numbers(losses=(2.3, 2.2, 2.2)))
     with pytest.raises(errors.Regression):
-        checked(tmp_path, capsys, comment=tmp_path / "comment.md")
+        checked(tmp_path, capsys, markdown=tmp_path / "comment.md")
     text = (tmp_path / "comment.md").read_text()
     assert text.startswith("### Check against `before`: regression")
     assert "| digits-mlp reference:replay | losses | regression |" in text
@@ -222,5 +220,5 @@ def test_the_committed_baseline_is_one_of_the_reference_and_of_this_catalogue():
     root = Path(__file__).parents[2] / "results"
     kept = baselines.read("reference", root)
     assert {it.setup.framework for it in kept.entries} == {"reference"}
-    gating._refuse_other_tasks({it.name: it for it in kept.tasks}, None)
+    refuse_other_tasks({it.name: it for it in kept.tasks}, None)
     assert kept.revision is not None

@@ -16,10 +16,10 @@ from harness.analysis.advice import blocks_for
 from harness.analysis.summary import summarise_run
 from harness.analysis.verdicts import compare_blocks
 from harness.cells import LATENCY
-from harness.cli import app
+from harness.cli.app import app
 from harness.doctor.checks import examine
 from harness.doctor.facts import Facts, Watch
-from harness.gating import limits_of
+from harness.gate.judging import limits_of
 from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
 from harness.report.check import SAID
 from harness.report.compose import facts, make_content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.adapter import FrameworkFacts
 from harness.analysis.summary import summarise_run
 from harness.records import Limits
 from harness.report import noise_sections, sections
@@ -173,7 +174,9 @@ def test_what_idiom_gains_is_a_ratio_of_its_own():
         it.model_copy(update={"setup": make_setup(TASK, "pytorch:compile", lane="idiomatic")})
         for it in measured(labels=LABELS[:1], blocks=9, seed=3)
     ]
-    summary = summarise_run(make_run([*measured(blocks=9), *own]), {"pytorch": "eager"})
+    summary = summarise_run(
+        make_run([*measured(blocks=9), *own]), FrameworkFacts(defaults={"pytorch": "eager"})
+    )
     shown = sections.gain_sections(summary.idioms)
     assert [it.phase for it in shown] == ["train", "predict"]
     assert [it.text for it in shown[0].grid.rows[0][:2]] == ["pytorch:compile", "pytorch:eager"]

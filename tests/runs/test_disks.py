@@ -12,7 +12,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from harness import running, showing
+from harness.cli import results
+from harness.cli import run as run_verb
 from harness.errors import ReportError, StoreError, UsageError
 from harness.runs import runner
 from harness.runs import store as reading
@@ -106,7 +107,7 @@ def test_a_disk_that_is_full_when_the_report_is_written(disk):
     small, run = disk("64k"), make_run(measured())
     console = Console(record=True, width=80, file=io.StringIO())
     with pytest.raises(ReportError, match="No space left on device; all results are kept") as told:
-        running._finish(run, small.folder, console)
+        run_verb._finish(run, small.folder, console)
     assert "python -m harness report 2026-01-02-fast-fox -o" in str(told.value)
     assert told.value.exit_code == 4
     assert "× pytorch:eager" in console.export_text()  # the terminal has it all the same
@@ -126,11 +127,10 @@ def test_results_that_cannot_be_written_can_be_read(disk, tmp_path, capsys):
         go(made, store, FakeEngine(Clock()), tmp_path)
     before = {it.name for it in fixed.folder.iterdir()}
     fixed.remount("ro")
-    showing.show(None, fixed.folder)
+    results.show(output=fixed.folder)
     assert "pytorch:eager" in capsys.readouterr().out
-    flags = {"tasks": ("digits-mlp",), "frameworks": ("reference",)}
     with pytest.raises(UsageError, match="cannot write here: Read-only file system"):
-        running.run(flags, None, fixed.folder, "quiet", dry_run=False, resume=None)
+        run_verb.run(["digits-mlp"], ["reference"], output=fixed.folder, quiet=True)
     assert {it.name for it in fixed.folder.iterdir()} == before
 
 
@@ -166,5 +166,5 @@ def test_the_way_to_go_on_is_told_where_there_is_one(error, way):
             raise error
 
     with pytest.raises(StoreError) as told:
-        running._run_blocks(Failing(), finished_blocks(()), "a-run")
+        run_verb.run_blocks(Failing(), finished_blocks(()), "a-run")
     assert ("python -m harness run --resume a-run" in str(told.value)) == way

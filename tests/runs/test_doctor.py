@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.cli.machine import sentence, show_checkup
 from harness.doctor import facts as sensors
 from harness.doctor.checks import CHECKS, LEVELS, collect, examine, scatter
 from harness.doctor.facts import Busy, Counted, Facts, Watch, watched
-from harness.doctoring import sentence, show
 from harness.runs.machine import cores, usable
 from impls.pytorch.compiler import without_compiler
 from tests.test_cli import harness
@@ -181,7 +181,7 @@ def test_eighty_columns_hold_it_and_foreign_names_stay_inert():
     names = (Busy("evil\x1b[31m\n[bold]name" * 9, 3.0),)
     checkup = examine(dataclasses.replace(FIT, **busy(busy=names, busy_cores=3.0), load=9.0))
     output = io.StringIO()
-    show(checkup, Console(file=output, width=80))
+    show_checkup(checkup, Console(file=output, width=80))
     lines = output.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in output.getvalue()

@@ -11,6 +11,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from harness.adapter import Framework
 from harness.cells import Setup
 from harness.frameworks import frameworks, version
 from harness.runs.config import resolve
@@ -27,6 +28,11 @@ pytestmark = [
 ]
 SHORT = TASK.model_copy(update={"epochs": 2})
 FAST = {"rounds": 2, "trains": False, "sample_seconds": 0.002, "warmup_seconds": 0.002}
+
+
+def with_import(varies: bool) -> Framework:
+    faulty = frameworks()["faulty"]
+    return replace(faulty, tuning=replace(faulty.tuning, import_varies=varies))
 
 
 def run(engine, staged, *setups, number=0, alone=False, **fields):
@@ -105,9 +111,7 @@ def test_nothing_is_forked_from_an_import_that_started(staged, engine, tmp_path,
 def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_vary(
     staged, engine, monkeypatch, varies
 ):
-    monkeypatch.setattr(
-        "impls.faulty.FRAMEWORK", replace(frameworks()["faulty"], import_varies=varies)
-    )
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(varies))
     kinds = (setup("faulty", "fine"), setup("faulty", "fine", twin=True))
     forked = []
     for number, alone in enumerate((True, False, True)):
@@ -119,8 +123,7 @@ def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_va
 
 
 def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, monkeypatch):
-    varying = replace(frameworks()["faulty"], import_varies=True)
-    monkeypatch.setattr("impls.faulty.FRAMEWORK", varying)
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(True))
     kinds = (setup("faulty", "ahead"), setup("faulty", "ahead", twin=True))
     importers = []
     for number in range(4):
@@ -131,8 +134,7 @@ def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, mo
 
 
 def test_a_spare_server_that_is_killed_leaves_fresh_workers(staged, engine, monkeypatch):
-    varying = replace(frameworks()["faulty"], import_varies=True)
-    monkeypatch.setattr("impls.faulty.FRAMEWORK", varying)
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(True))
     forked = []
     for number in range(3):
         (record,) = run(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.adapter import Tuning
 from harness.proof.certificates import versions_of
 from harness.runs import machine
 
@@ -44,7 +45,10 @@ def test_a_tool_without_a_gpu(driver, script):
 
 def test_what_a_framework_computes_with_is_told(monkeypatch):
     known = machine.frameworks()
-    known = {**known, "reference": replace(known["reference"], beneath=("pydantic", "no-such"))}
+    known = {
+        **known,
+        "reference": replace(known["reference"], tuning=Tuning(beneath=("pydantic", "no-such"))),
+    }
     monkeypatch.setattr(machine, "frameworks", lambda: known)
     assert machine.versions()["pydantic"] == importlib.metadata.version("pydantic")
     assert versions_of(known["reference"])["pydantic"] == importlib.metadata.version("pydantic")

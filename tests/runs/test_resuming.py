@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.test_floors import modules
 
-from harness import running
+from harness.cli.run import run as run_verb
 from harness.errors import UsageError
 from harness.runs import machine, runner
 from harness.runs.block import run_block
@@ -148,7 +148,7 @@ def test_a_run_goes_on_only_as_it_began(tmp_path, monkeypatch):
 
 def test_failures_can_be_repeated_of_a_run_that_is_resumed_only(tmp_path):
     with pytest.raises(UsageError, match="--retry-failed goes with --resume RUN"):
-        running.run({}, None, tmp_path, "quiet", dry_run=False, resume=None, retry=True)
+        run_verb(output=tmp_path, retry_failed=True)
 
 
 def test_a_wall_clock_that_jumps_about_changes_no_duration_and_no_order(tmp_path, monkeypatch):

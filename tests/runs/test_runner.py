@@ -168,7 +168,7 @@ def test_whose_ratio_is_known_rests_and_the_others_go_on(tmp_path, clock):
     )
     assert rule == "all blocks done"
     proofs = certified(run.records)
-    summary = summarise_run(run.model_copy(update={"certificates": proofs}), {})
+    summary = summarise_run(run.model_copy(update={"certificates": proofs}))
     (standing,) = summary.standings
     counts = {it.label: it.n for it in standing.widths if it.phase == "train"}
     assert counts == {"reference:replay": first, "tensorflow:graph": 20}

@@ -279,7 +279,7 @@ def test_a_damaged_store_is_read_or_refused(tmp_path_factory, whole, flips, leng
     try:
         with stores.open_existing(folder) as store:
             for name in store.runs():
-                summarise_run(store.load(name), {})
+                summarise_run(store.load(name))
     except HarnessError as error:
         caught = str(error)
         assert caught.isprintable()

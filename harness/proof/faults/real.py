@@ -83,7 +83,7 @@ def declared(name: str) -> Framework:
     """The framework `planted_<name>`: every fault is a mode."""
     honest: Framework = importlib.import_module(f"impls.{name}").FRAMEWORK
     mode, idiom = MODES[name]
-    ahead = honest.ahead.get(mode)
+    ahead = honest.tuning.ahead.get(mode)
     return replace(
         honest,
         title=f"{honest.title} with planted faults",
@@ -93,9 +93,12 @@ def declared(name: str) -> Framework:
             for it in REAL.values()
             if it.idiomatic
         },
-        ahead=dict.fromkeys(REAL, ahead) if ahead else {},
         aliases={},
-        import_varies=False,  # no time of theirs counts
+        tuning=replace(
+            honest.tuning,
+            ahead=dict.fromkeys(REAL, ahead) if ahead else {},
+            import_varies=False,  # no time of theirs counts
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """A framework that computes nothing and fails on request, in a real process."""
 
-from harness.adapter import Framework, Own
+from harness.adapter import Framework, Own, Tuning
 
 FRAMEWORK = Framework(
     title="Faulty",
@@ -31,11 +31,13 @@ FRAMEWORK = Framework(
     idioms={"fine": Own("a loop of its own")},
     color="#000000",
     devices=("cpu",),
-    caches=("FAULTY_CACHE",),
-    ahead={
-        "ahead": "impls.faulty.ahead",
-        "processes": "impls.faulty.processes",
-        "threads": "impls.faulty.threads",
-    },
-    import_varies=False,
+    tuning=Tuning(
+        ahead={
+            "ahead": "impls.faulty.ahead",
+            "processes": "impls.faulty.processes",
+            "threads": "impls.faulty.threads",
+        },
+        import_varies=False,
+        caches=("FAULTY_CACHE",),
+    ),
 )

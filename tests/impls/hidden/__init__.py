@@ -1,6 +1,6 @@
 """The reference with something besides its steps, in a real process."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Tuning
 
 FRAMEWORK = Framework(
     title="Hidden",
@@ -16,5 +16,5 @@ FRAMEWORK = Framework(
     },
     color="#000000",
     devices=("cpu",),
-    import_varies=False,
+    tuning=Tuning(import_varies=False),
 )

@@ -1,14 +1,16 @@
-"""`verify`, and the proofs with which a run begins: ask for certificates, and print them."""
+"""`verify` and `selftest`; and the quick proof with which every run begins."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -16,30 +18,66 @@ from rich.text import Text
 
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate, LongProof
-from harness.console import Console
-from harness.errors import NotProven
-from harness.listing import print_left_out
+from harness.cli.app import (
+    DataDir,
+    Devices,
+    Dtypes,
+    Frameworks,
+    Fresh,
+    Lanes,
+    Output,
+    Settings,
+    TaskFile,
+    Tasks,
+    Threads,
+    WholeTraining,
+)
+from harness.cli.console import Console
+from harness.cli.notes import print_left_out, print_overruled
+from harness.errors import NotProven, SelftestFailed
 from harness.proof.certificates import Need, needs, one_of_each, prove
+from harness.proof.selftest import (
+    Case,
+    Judgement,
+    faulty,
+    planted,
+    really_faulty,
+    sampled,
+    tried,
+    unmodified,
+)
 from harness.proof.whole_training import QUICK, WHOLE, Reach
 from harness.report.format import span
-from harness.runs import runner
-from harness.runs.config import resolve
+from harness.runs import RESULTS, runner
+from harness.runs.config import given, resolve
 from harness.runs.files import within
+from harness.runs.machine import cores
 from harness.runs.plan import Plan, make_plan
-from harness.runs.process import overruled
 from harness.runs.store import Store, create
 from harness.tasks.spec import Data, Task
 
 EVERYTHING: dict[str, Any] = {"tasks": ("*",), "modes": "all", "dtypes": DTYPES, "twin": False}
-"""What `verify` proves unless it is told otherwise: the identical lane on the CPU."""
+"""What `verify` proves by default: every task and mode in the identical lane on the CPU."""
+STYLES = {"caught": "green", "unseen": "yellow", "passed": "green", "unsupported": "yellow"}
+"""Of the outcomes of a selftest; any other is a failure."""
 
 
-def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
-    """Prove, and print a line for every setup. Raises NotProven if one could not be proven.
-
-    With `fresh` no earlier certificate counts.
-    """
-    plan = make_plan(resolve(None, EVERYTHING | flags))
+def verify(
+    tasks: Tasks = None,
+    frameworks: Frameworks = None,
+    lanes: Lanes = None,
+    devices: Devices = None,
+    threads: Threads = None,
+    dtypes: Dtypes = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    task_file: TaskFile = None,
+    output: Output = RESULTS,
+    fresh: Fresh = False,
+    whole: WholeTraining = None,
+) -> None:
+    """Prints a line for every setup. Raises NotProven if one could not be proven."""
+    plan = make_plan(resolve(None, EVERYTHING | given(locals())))
     runner.check_data(plan)
     console, begin = Console(), time.monotonic()
     print_overruled(plan, console)
@@ -68,12 +106,6 @@ def verify(flags: dict[str, Any], output: Path, *, fresh: bool) -> None:
             f"{wrong} of {len(certificates)} setups not proven; what they wrote is in {logs}"
         )
     _clear(logs)
-
-
-def print_overruled(plan: Plan, console: Console) -> None:
-    """Which of the user's variables do not count, and what does instead."""
-    if line := overruled(plan.setups):
-        console.print(Text(line), soft_wrap=True)
 
 
 def _clear(logs: Path) -> None:
@@ -230,3 +262,144 @@ def _lengths(proofs: Sequence[LongProof]) -> list[str]:
         if steps:
             said.append(f"{len(steps)} {words} ({span(min(steps), max(steps), 'step')})")
     return said
+
+
+def selftest(
+    seeds: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Try every framework without a fault this many times."),
+    ] = 2,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real/--no-real", help="Plant faults in the adapters of installed frameworks too."
+        ),
+    ] = True,
+) -> None:
+    """Raises SelftestFailed if a fault escaped, or if a check failed where nothing is wrong."""
+    console = Console()
+    with planted():
+        cases = [*faulty(), *(really_faulty() if real else ()), sampled(), *unmodified(seeds)]
+        judgements = _tried(cases, console)
+    faults = [it for it in judgements if it.case.fault]
+    others = [it for it in judgements if not it.case.fault]
+    console.print(_faults([it for it in faults if it.case.setup.framework == "planted"]))
+    if in_adapters := [it for it in faults if it.case.setup.framework != "planted"]:
+        console.print(_faults_in_adapters(in_adapters))
+    _print_unseen(faults, console)
+    console.print(_others(others))
+    bad = [it for it in judgements if not it.good]
+    for it in bad:
+        _print_bad(it, console)
+    caught = Counter(it.outcome for it in faults)
+    console.print(
+        Text(
+            f"{len({it.case.setup.label for it in faults})} faults in {len(faults)} trials: "
+            f"{caught['caught']} caught, {caught['unseen']} of which float32 shows nothing; "
+            f"{sum(not it.good for it in others)} false alarms in {len(others)} trials of what has "
+            f"no fault, over {seeds} seed(s)"
+        ),
+        soft_wrap=True,
+    )
+    if bad:
+        escaped = sum(1 for it in bad if it.case.fault)
+        raise SelftestFailed(
+            f"the proof is not to be trusted: {escaped} escapes, {len(bad) - escaped} false alarms"
+        )
+
+
+def _tried(cases: Sequence[Case], console: Console) -> list[Judgement]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        judgements = progress.track(
+            tried(cases, cores()), total=len(cases), description="trying the proof"
+        )
+        # In the order of the table, not in that in which they came.
+        place = {case.setup.id + str(case.seed): number for number, case in enumerate(cases)}
+        return sorted(judgements, key=lambda it: place[it.case.setup.id + str(it.case.seed)])
+
+
+def _faults(judgements: Iterable[Judgement]) -> Table:
+    caption = "+4: four other checks noticed it too"
+    return _by_fault("Planted faults", caption, judgements, lambda it: it.setup.dtype)
+
+
+def _faults_in_adapters(judgements: Iterable[Judgement]) -> Table:
+    title = "Faults planted in adapters of real frameworks"
+    caption = "verify: by the proof; run: by the worker that measures"
+    return _by_fault(
+        title, caption, judgements, lambda it: it.setup.framework.removeprefix("planted_")
+    )
+
+
+def _by_fault(
+    title: str, caption: str, judgements: Iterable[Judgement], column: Callable[[Case], str]
+) -> Table:
+    """A row for each fault, with what came of it in each column."""
+    table = Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    rows: dict[str, dict[str, Judgement]] = {}
+    for it in judgements:
+        rows.setdefault(it.case.setup.mode, {})[column(it.case)] = it
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    table.add_column("what is wrong", ratio=1, overflow="fold")
+    for name in ("to be caught by", *names):
+        table.add_column(name, overflow="fold")
+    for found in rows.values():
+        fault = next(iter(found.values())).case.fault
+        assert fault is not None
+        cells = [_found(found[name]) if name in found else Text("") for name in names]
+        table.add_row(Text(fault.line), Text(f"{fault.by}: {fault.check}"), *cells)
+    return table
+
+
+def _found(it: Judgement) -> Text:
+    """The check that is told first and how many others failed, or what happened instead."""
+    style = STYLES.get(it.outcome, "bold red")
+    if it.outcome == "caught":
+        others = len(it.failed) - 1
+        return Text(it.failed[0].check + (f" +{others}" if others else ""), style)
+    if it.outcome == "by another":
+        return Text(f"only {it.failed[0].check}", style)
+    return Text(it.outcome, style)
+
+
+def _print_unseen(judgements: Iterable[Judgement], console: Console) -> None:
+    for it in judgements:
+        if it.outcome == "unseen" and it.case.fault:
+            text = f"unseen in float32: {it.case.fault.line}: {it.case.fault.unseen}"
+            console.print(Text(text, "yellow"), soft_wrap=True)
+
+
+def _others(judgements: Iterable[Judgement]) -> Table:
+    table = Table(
+        title="\nWithout a fault", title_justify="left", title_style="bold", box=box.SIMPLE
+    )
+    table.add_column("framework:mode", overflow="fold")
+    table.add_column("lane", overflow="fold")
+    table.add_column("trials", justify="right")
+    table.add_column("outcome")
+    rows: dict[tuple[str, str], Counter[str]] = {}
+    for it in judgements:
+        setup = it.case.setup
+        rows.setdefault((setup.label, setup.lane), Counter())[it.outcome] += 1
+    for (label, lane), outcomes in rows.items():
+        worst = next((it for it in outcomes if it not in STYLES), next(iter(outcomes)))
+        said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        style = STYLES.get(worst, "bold red")
+        table.add_row(Text(label), lane, str(outcomes.total()), Text(said, style))
+    return table
+
+
+def _print_bad(it: Judgement, console: Console) -> None:
+    found = "; ".join(f"{finding.check}: {finding.detail}" for finding in it.failed)
+    text = f"{it.outcome}: {it.case.setup.id}, seed {it.case.seed}: {found or 'nothing failed'}"
+    console.print(Text(text, "red"), soft_wrap=True)

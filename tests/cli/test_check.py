@@ -11,8 +11,10 @@ import sys
 import pytest
 import typer
 
-from harness import errors, gating, remembering
-from harness.cli_gate import app
+from harness import errors
+from harness.cli.app import app
+from harness.cli.check import baseline_save, check
+from harness.cli.results import history
 from harness.gate import baseline as baselines
 from harness.runs.files import measuring_alone
 from harness.runs.store import create
@@ -21,27 +23,18 @@ from tests.fakes import TASK
 from tests.gate.making import make_baseline, make_entry
 from tests.test_cli import ROOT, harness, imported_by
 
-CHECK = {
-    "against": None,
-    "flags": {},
-    "fail_on": [],
-    "clocked": False,
-    "as_json": False,
-    "comment": None,
-    "everything": True,
-}
 SMALL = {"tasks": ["diabetes-regression"], "frameworks": ["reference:replay"]}
 
 
 def test_a_baseline_of_real_code_holds_until_a_number_changes(tmp_path, capsys):
-    gating.save("now", SMALL, None, tmp_path, clocked=False)
+    baseline_save("now", **SMALL, deterministic=True, output=tmp_path)
     kept = baselines.read("now", tmp_path)
     (entry,) = kept.entries
     assert len(entry.numbers.losses) == 20
     assert set(entry.programs) == {"train", "predict"}
     assert all(it.proven for it in entry.parity)
     assert entry.logical_peak["train"] > entry.logical_peak["predict"] > 0
-    gating.gate("now", output=tmp_path, **CHECK)
+    check("now", deterministic=True, verbose=True, output=tmp_path)
     told = capsys.readouterr().out
     assert "to the bit" in told
     assert "Nothing became worse." in told
@@ -51,19 +44,19 @@ def test_a_baseline_of_real_code_holds_until_a_number_changes(tmp_path, capsys):
     losses[-1] = (float.fromhex(losses[-1]) * (1 + 1e-6)).hex()
     path.write_text(json.dumps(content))
     with pytest.raises(errors.Regression, match=r"losses: regression: step 20: 1.0e-06"):
-        gating.gate("now", output=tmp_path, **CHECK)
+        check("now", deterministic=True, verbose=True, output=tmp_path)
 
 
 def test_what_is_timed_is_timed_alone(tmp_path, monkeypatch):
     """Beside a run on the same machine neither is worth anything."""
     monkeypatch.setenv("SAMESTEP_LOCK", str(tmp_path / "lock"))
-    gating.save("now", SMALL, None, tmp_path, clocked=False)
+    baseline_save("now", **SMALL, deterministic=True, output=tmp_path)
     with measuring_alone():
         with pytest.raises(errors.UsageError, match="another run is measuring"):
-            gating.save("then", SMALL, None, tmp_path, clocked=True)
+            baseline_save("then", **SMALL, output=tmp_path)
         with pytest.raises(errors.UsageError, match="another run is measuring"):
-            gating.gate("now", output=tmp_path, **CHECK | {"clocked": True})
-        gating.gate("now", output=tmp_path, **CHECK)
+            check("now", output=tmp_path)
+        check("now", deterministic=True, verbose=True, output=tmp_path)
 
 
 BAD_INPUT = [
@@ -123,7 +116,7 @@ def test_the_front_door_says_it_in_one_line(tmp_path):
 
 def test_a_fault_of_ours_is_no_regression():
     code = (
-        "import runpy, sys, harness.listing as it\n"
+        "import runpy, sys, harness.cli.machine as it\n"
         "it.info = lambda: 1 / 0\n"
         "sys.argv = ['harness', 'info']\n"
         "runpy.run_module('harness', run_name='__main__')\n"
@@ -135,7 +128,7 @@ def test_a_fault_of_ours_is_no_regression():
 
 def test_an_interrupt_ends_with_130():
     code = (
-        "import runpy, sys, harness.listing as it\n"
+        "import runpy, sys, harness.cli.machine as it\n"
         "def stopped(): raise KeyboardInterrupt\n"
         "it.info = stopped\n"
         "sys.argv = ['harness', 'info']\n"
@@ -176,7 +169,7 @@ def test_history_draws_every_cell_and_marks_the_change(tmp_path, capsys, monkeyp
         store.start("run-99", "elsewhere", 0, 1, setup)
         store.end(elsewhere)
         store.add_run(make_info(name="run-last"), (TASK,))
-    remembering.history("step", None, "pytorch:*", "train", tmp_path)
+    history(framework="pytorch:*", output=tmp_path)
     told = capsys.readouterr().out
     (marked,) = [it for it in told.splitlines() if "from here on" in it]
     assert "run-06" in marked
@@ -186,4 +179,4 @@ def test_history_draws_every_cell_and_marks_the_change(tmp_path, capsys, monkeyp
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in svg.read_text()
     with pytest.raises(errors.UsageError, match="no run here measured"):
-        remembering.history("peak", None, None, "train", tmp_path)
+        history("peak", output=tmp_path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import selftesting
 from harness.certificates import Finding
+from harness.cli import proof
 from harness.errors import SelftestFailed
 from harness.proof.selftest import judge
 from tests.test_cli import harness
@@ -31,8 +31,8 @@ def wide(monkeypatch):
 
 
 def test_all_is_well(monkeypatch, capsys):
-    monkeypatch.setattr(selftesting, "tried", trial(caught))
-    selftesting.selftest(1)
+    monkeypatch.setattr(proof, "tried", trial(caught))
+    proof.selftest(1)
     told = capsys.readouterr().out
     for text in (
         "softmax before a loss that takes logits",
@@ -67,16 +67,16 @@ BROKEN = {
 
 
 def test_faults_in_adapters_of_real_frameworks_can_be_left_out(monkeypatch, capsys):
-    monkeypatch.setattr(selftesting, "tried", trial(caught))
-    selftesting.selftest(0, real=False)
+    monkeypatch.setattr(proof, "tried", trial(caught))
+    proof.selftest(0, real=False)
     assert "adapters of real frameworks" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("findings", "text"), BROKEN.values(), ids=BROKEN)
 def test_a_proof_that_is_broken_is_told(monkeypatch, capsys, findings, text):
-    monkeypatch.setattr(selftesting, "tried", trial(findings))
+    monkeypatch.setattr(proof, "tried", trial(findings))
     with pytest.raises(SelftestFailed, match="not to be trusted") as failure:
-        selftesting.selftest(1)
+        proof.selftest(1)
     assert failure.value.exit_code == 5
     assert text in capsys.readouterr().out
 

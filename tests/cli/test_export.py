@@ -14,9 +14,9 @@ import pytest
 
 import harness as package
 from harness.analysis.summary import summarise_run
+from harness.cli.results import export, schema
 from harness.errors import HarnessError, NotComparable, UsageError
-from harness.exporting import export, schema
-from harness.frameworks import default_modes
+from harness.frameworks import framework_facts
 from harness.report.document import run_document
 from harness.report.exports import schema_text, schemas, written
 from harness.report.frames import FRAMES
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
     make_store(directory, first, second)
     run = find("first", directory).run
     (directory / "first").mkdir()
-    text = json.dumps(run_document(run, summarise_run(run, default_modes())))
+    text = json.dumps(run_document(run, summarise_run(run, framework_facts())))
     (directory / "first" / "run.json").write_text(text)
     return directory
 
@@ -107,7 +107,7 @@ def test_importing_the_package_costs_nothing():
 
 def test_the_file_decides_the_format(results, tmp_path):
     for name in ("cells.csv", "cells.json", "cells.parquet", "cells.md"):
-        export("first", results, "cells", None, str(tmp_path / "new" / name))
+        export("first", to=str(tmp_path / "new" / name), output=results)
     cells = pd.read_parquet(tmp_path / "new" / "cells.parquet")
     assert len(cells) == 2 * len(LABELS)
     assert json.loads((tmp_path / "new" / "cells.json").read_text())["run"] == "first"
@@ -134,7 +134,7 @@ def test_the_file_decides_the_format(results, tmp_path):
 def test_what_cannot_be_exported_is_told(results, tmp_path, name, what, format_, to, said):
     (tmp_path / "first").write_text("a file")
     with pytest.raises(UsageError, match=said):
-        export(name, results, what, format_, to.format(here=tmp_path))
+        export(name, what, format_, to.format(here=tmp_path), results)
     assert [it.name for it in tmp_path.iterdir()] == ["first"]
 
 

@@ -52,7 +52,7 @@ class Inert(io.TextIOWrapper):
         return len(text)
 
     def write_unchanged(self, text: str) -> int:
-        """For `harness.console`, which makes texts inert before it adds colours."""
+        """For `Console`, which makes texts harmless before it adds colours."""
         return super().write(text)
 
 

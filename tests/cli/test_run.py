@@ -1,4 +1,4 @@
-"""What the commands hand on to the rooms below."""
+"""What `run` hands on to the layers below."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import sys
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from harness import running, verifying
-from harness.cli import app
+from harness.cli import run as verb
 from harness.runs import runner
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
@@ -30,7 +28,8 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     def prove_first(plan, store, data, logs, caches, console, *, fresh):
         made = [
             make_certificate(setup, None if setup.mode == "replay" else "too far")
-            for _, setup in verifying.setups_of(plan)
+            for arena in plan.arenas
+            for setup in arena.setups
             if not setup.twin
         ]
         for it in made:
@@ -38,10 +37,10 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
         return made
 
     monkeypatch.setattr(runner, "Runner", Runner)
-    monkeypatch.setattr(verifying, "prove_first", prove_first)
+    monkeypatch.setattr(verb, "prove_first", prove_first)
     flags = {"tasks": ("diabetes-regression",), "frameworks": ("reference:*",), "precision": "2%"}
     plan = make_plan(resolve(None, flags))
-    run = running._measure(plan, tmp_path, "quiet", Console(quiet=True), None)
+    run = verb.measure(plan, tmp_path, "quiet", Console(quiet=True), None)
     assert handed["forks"] is (sys.platform == "linux")
     assert {it.label for it in handed["unranked"]} == {"reference:eager"}
     assert {it.setup.label: it.proven for it in run.certificates} == {
@@ -51,11 +50,17 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("words", "fork", "wait"),
-    [((), True, 60.0), (("--no-fork",), False, 60.0), (("--no-wait",), True, 0.0)],
+    ("options", "fork", "twin", "wait"),
+    [
+        ({}, True, True, 60.0),
+        ({"fork": False}, False, True, 60.0),
+        ({"twin": False}, True, False, 60.0),
+        ({"wait_": False}, True, True, 0.0),
+    ],
 )
-def test_forking_and_waiting_can_be_switched_off(monkeypatch, words, fork, wait):
+def test_fork_wait_and_twin_can_be_switched_off(monkeypatch, options, fork, twin, wait):
     chosen = []
-    monkeypatch.setattr(running, "run", lambda flags, *_, **__: chosen.append(resolve(None, flags)))
-    assert CliRunner().invoke(app, ["run", *words]).exit_code == 0
-    assert [(it.fork, it.wait) for it in chosen] == [(fork, wait)]
+    monkeypatch.setattr(verb, "make_plan", chosen.append)
+    monkeypatch.setattr(verb, "_print_plan", lambda *_: None)
+    verb.run(dry_run=True, **options)
+    assert [(it.fork, it.twin, it.wait) for it in chosen] == [(fork, twin, wait)]

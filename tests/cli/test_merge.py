@@ -7,10 +7,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from harness import load, showing
+from harness import load
+from harness.cli.results import merge
+from harness.cli.run import plan_to_resume
 from harness.errors import ReportError, StoreError, UsageError
-from harness.merging import keep, merge
-from harness.running import _plan_of
+from harness.runs.merge import keep
 from harness.runs.store import create, open_existing
 from tests.builders import make_info
 from tests.report.reading import Page
@@ -56,7 +57,7 @@ def test_the_report_names_the_machine_at_every_table(merged):
 
 def test_a_merged_run_cannot_go_on(merged):
     with pytest.raises(UsageError, match="merged from other runs"):
-        _plan_of(merged.name, merged.parent)
+        plan_to_resume(merged.name, merged.parent)
 
 
 def test_nothing_is_written_where_something_is_wrong(tmp_path):
@@ -76,7 +77,7 @@ def test_a_report_that_cannot_be_written_is_no_wrong_request(tmp_path, monkeypat
     for number, name in enumerate("ab"):
         make_store(tmp_path / name, named(name, seed=number, **SMALL))
     full = OSError(28, "No space left on device")
-    monkeypatch.setattr(showing, "write_report", Mock(side_effect=full))
+    monkeypatch.setattr("harness.report.write.write_report", Mock(side_effect=full))
     with pytest.raises(ReportError, match="all results are kept") as told:
         merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "all")
     assert told.value.exit_code == 4

@@ -13,7 +13,7 @@ from rich.console import Console
 from harness import results as loading
 from harness.analysis.sentences import ratio
 from harness.analysis.verdicts import USUAL_PRECISION
-from harness.comparing import compare, compared
+from harness.cli.results import compare
 from harness.errors import NotComparable, UsageError
 from harness.report.exports import schemas
 from harness.report.run_comparison import fragment, markdown, render
@@ -51,7 +51,7 @@ def results(tmp_path_factory):
 
 
 def found(results, a="before", b="after"):
-    return compared(loading.find(a, results), loading.find(b, results))
+    return loading.compare(loading.find(a, results), loading.find(b, results))
 
 
 def shown(comparison, width=80):
@@ -116,12 +116,12 @@ def test_what_is_weaker_says_so_everywhere(results):
 
 
 def test_the_json_is_as_its_schema_says(results, tmp_path):
-    compare("before", "after", results, None, str(tmp_path / "a.json"))
+    compare("before", "after", to=str(tmp_path / "a.json"), output=results)
     document = json.loads((tmp_path / "a.json").read_text())
     jsonschema.Draft202012Validator(schemas()["comparison"]).validate(document)
     assert document["basis"] == "time"
     for name, begins in (("a.md", "# before"), ("a.html", "<section"), ("a.txt", "Before: ")):
-        compare("before", "after", results, None, str(tmp_path / name))
+        compare("before", "after", to=str(tmp_path / name), output=results)
         assert (tmp_path / name).read_text().startswith(begins)
 
 
@@ -131,7 +131,7 @@ def test_a_run_json_that_was_sent_compares_as_its_store_does(results, tmp_path):
     stored = loading.find("after", results)
     path = tmp_path / "run.json"
     path.write_text(json.dumps(run_document(stored.run, stored.summary)))
-    sent = compared(loading.find("before", results), loading.load(path))
+    sent = loading.compare(loading.find("before", results), loading.load(path))
     assert sent == found(results)
 
 
@@ -168,9 +168,9 @@ def test_what_is_not_comparable_is_refused(results, a, b, said):
 
 def test_bad_words_are_refused(results):
     with pytest.raises(UsageError, match="did you mean 'html'"):
-        compare("before", "after", results, "htm", "-")
+        compare("before", "after", "htm", output=results)
     with pytest.raises(UsageError, match="did you mean 'before'"):
-        compare("befor", "after", results, None, "-")
+        compare("befor", "after", output=results)
 
 
 def test_the_command_line_tells_it_and_ends_with_4(tmp_path):
@@ -185,4 +185,4 @@ def test_the_command_line_tells_it_and_ends_with_4(tmp_path):
 def test_a_failed_trial_takes_no_other_with_it():
     records = [*measured(blocks=4, trains=False), make_failure(make_setup(label="x:y"), 1)]
     run = make_run(records)
-    assert len(compared(loading.Results(run), loading.Results(run)).tables) == 2
+    assert len(loading.compare(loading.Results(run), loading.Results(run)).tables) == 2

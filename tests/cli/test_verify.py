@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from harness import verifying
 from harness.analysis.ranking import Eligibility
 from harness.certificates import ENDED, SUPPORTED, Divergence, Finding, LongProof
+from harness.cli import proof
 from harness.errors import NotProven, StoreError
 from harness.proof import certificates
 from harness.proof.certificates import needs, one_of_each
@@ -36,8 +36,8 @@ def fine(request):
     """FINE over the steps and rows that are asked for."""
     if request.rows is not None:
         planned = request.task.epochs * request.task.steps_per_epoch
-        proof = LongProof(steps=request.steps, planned=planned, rows=request.rows)
-        return FINE.model_copy(update={"divergence": (), "logical_peak": {}, "whole": proof})
+        long = LongProof(steps=request.steps, planned=planned, rows=request.rows)
+        return FINE.model_copy(update={"divergence": (), "logical_peak": {}, "whole": long})
     over = range(1, request.steps + 1)
     divergence = tuple(Divergence(step=step, weights=min(step, 10) * 1e-7) for step in over)
     return FINE.model_copy(update={"divergence": divergence, "rows": rows_compared(request.task)})
@@ -72,18 +72,18 @@ def proofs(monkeypatch):
 
 def test_everything_is_proved_once(proofs, tmp_path, capsys):
     _, asked = proofs
-    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    proof.verify(**FLAGS, output=tmp_path, fresh=False)
     told = capsys.readouterr().out
     assert len(asked) == 4  # two modes, two dtypes
     assert "4 of 4 setups proven (" in told
     assert "s); 4 over whole trainings in float64 (880 steps)" in told
     assert "1.0e-06 10×32+880 " in told
-    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    proof.verify(**FLAGS, output=tmp_path, fresh=False)
     told = capsys.readouterr().out
     assert len(asked) == 4
     assert "4 of 4 setups proven, 4 of them by earlier certificates" in told
     assert "10×32+880°" in told
-    verifying.verify(dict(FLAGS), tmp_path, fresh=True)
+    proof.verify(**FLAGS, output=tmp_path, fresh=True)
     assert len(asked) == 8
     assert {it.name for it in tmp_path.iterdir() if it.is_dir()} == set()
 
@@ -92,19 +92,19 @@ def test_what_is_not_proven_is_named_and_tried_again(proofs, tmp_path, capsys):
     outcomes, asked = proofs
     outcomes["eager"] = WRONG
     with pytest.raises(NotProven, match="2 of 4 setups not proven"):
-        verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+        proof.verify(**FLAGS, output=tmp_path, fresh=False)
     told = capsys.readouterr().out
     assert "digits-mlp, reference:eager, float32 on cpu: NOT PROVEN: weights: step 3" in told
     assert "2 of 4 setups proven, 2 NOT proven" in told
     del outcomes["eager"]
-    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    proof.verify(**FLAGS, output=tmp_path, fresh=False)
     assert [it.mode for it in asked[4:]] == ["eager", "eager"]
 
 
 def test_unsupported_is_shown_and_no_failure(proofs, tmp_path, capsys):
     outcomes, _ = proofs
     outcomes["eager"] = ABSENT
-    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    proof.verify(**FLAGS, output=tmp_path, fresh=False)
     told = capsys.readouterr().out
     assert "unsupported: not on a Monday" in told
     assert "2 of 4 setups proven, 2 unsupported" in told
@@ -113,7 +113,7 @@ def test_unsupported_is_shown_and_no_failure(proofs, tmp_path, capsys):
 def test_a_proof_that_broke_has_nothing_to_compare(proofs, tmp_path, capsys):
     proofs[0]["eager"] = GONE
     with pytest.raises(NotProven):
-        verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+        proof.verify(**FLAGS, output=tmp_path, fresh=False)
     assert "NOT PROVEN –" in capsys.readouterr().out
 
 
@@ -127,7 +127,7 @@ def test_a_run_has_the_certificates_of_its_setups_and_proves_what_lacks_one(proo
     assert any(it.twin for arena in plan.arenas for it in arena.setups)
     outcomes["eager"] = WRONG
     with create(tmp_path) as store:
-        made = verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
+        made = proof.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
         assert len(asked) == 2  # the twin is one of them
         store.add_run(make_info(plan, "a-run"), plan.tasks)
         store.relate("a-run", [it.key for it in made])
@@ -144,7 +144,7 @@ def test_a_run_says_what_is_proven_and_what_is_not(proofs, tmp_path):
     console = Console(record=True, width=100, file=None, quiet=False)
     with create(tmp_path) as store:
         for _ in range(2):
-            verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, console)
+            proof.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, console)
     told = console.export_text()
     assert "1 of 2 setups proven, 1 NOT proven" in told
     assert "1 of 2 setups proven, 1 of them by earlier certificates, 1 NOT proven" in told
@@ -157,7 +157,7 @@ def test_a_fresh_run_takes_no_earlier_proof(proofs, tmp_path):
     plan = plan_of(frameworks=("reference:*",))
     with create(tmp_path) as store:
         for fresh, count in ((False, 2), (False, 2), (True, 4)):
-            made = verifying.prove_first(
+            made = proof.prove_first(
                 plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None, fresh=fresh
             )
             assert (len(made), len(asked)) == (2, count)
@@ -232,11 +232,11 @@ def test_a_proof_is_of_the_task_and_not_of_its_name(proofs, tmp_path):
 
 def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):
     _, asked = proofs
-    verifying.verify(dict(FLAGS), tmp_path, fresh=False)
+    proof.verify(**FLAGS, output=tmp_path, fresh=False)
     plan = plan_of(frameworks=("reference:*",), dtypes=("float64", "float32"))
     asked.clear()
     with create(tmp_path) as store:
-        verifying.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
+        proof.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
     assert asked == []
 
 
@@ -283,18 +283,18 @@ def test_a_quick_certificate_is_not_enough_for_verify(proofs, tmp_path):
 def test_verify_counts_memory_on_the_smallest_task_and_a_run_on_its_own(proofs, tmp_path):
     _, asked = proofs
     tasks = ("digits-mlp", "diabetes-regression")
-    verifying.verify(FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, tmp_path, fresh=False)
+    proof.verify(**FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, output=tmp_path)
     assert len(asked) == 4
     for task, again in (("diabetes-regression", 0), ("digits-mlp", 2)):
         asked.clear()
         plan = plan_of(tasks=(task,), frameworks=("reference:*",))
         with create(tmp_path) as store:
             data = {it.task.data: tmp_path for it in plan.arenas}
-            verifying.prove_first(plan, store, data, tmp_path, tmp_path, None)
+            proof.prove_first(plan, store, data, tmp_path, tmp_path, None)
             assert len(asked) == again
-            verifying.prove_first(plan, store, data, tmp_path, tmp_path, None)
+            proof.prove_first(plan, store, data, tmp_path, tmp_path, None)
         assert len(asked) == again
-    verifying.verify(FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, tmp_path, fresh=False)
+    proof.verify(**FLAGS | {"tasks": tasks, "dtypes": ("float32",)}, output=tmp_path)
     assert len(asked) == 2
 
 

@@ -1,0 +1,261 @@
+"""`list`, `info`, `doctor`, `explain` and `data`: what there is to run, and what to run it on.
+
+`list` and `info` answer at once, so nothing slow is imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from harness.adapter import Framework
+from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
+from harness.cli.app import DataDir, Output, TaskFile
+from harness.cli.console import Console
+from harness.cli.notes import print_left_out
+from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
+from harness.environment import recorded
+from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
+from harness.frameworks import absence, frameworks, version
+from harness.report.safe_text import line
+from harness.runs import RESULTS, machine
+from harness.runs.config import PRESET_HELP
+from harness.tasks import fetch, mnist
+from harness.tasks.datasets import data_directory, missing
+from harness.tasks.spec import DOWNLOADED, Task
+from harness.tasks.variants import described, hints, known_tasks, parse_settings, variants
+
+MARKS: dict[Level, tuple[str, str]] = {
+    "unfit": ("✗", "bold red"),
+    "warning": ("!", "bold yellow"),
+    "note": ("·", "cyan"),
+    "ok": ("✓", "green"),
+}
+MAX_BYTES = 4 * 2**30
+"""`explain` runs a step once, on zeros, to capture it; a larger one would not be readable."""
+
+
+def list_(
+    data_dir: DataDir = None,
+    task_file: TaskFile = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List the names that --set takes, with their values.")
+    ] = False,
+) -> None:
+    console = Console()
+    if settings:
+        _print_settings(console)
+        return
+    directory = data_directory(data_dir)
+    tasks = list(known_tasks(task_file).values())
+    console.print(grid("Tasks", [_task(it, directory) for it in tasks]))
+    console.print(grid("Data sets to fetch", [_data(name, directory) for name in DOWNLOADED]))
+    console.print(grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
+    console.print(grid("Presets", list(PRESET_HELP.items())))
+    print_left_out((), console)
+
+
+def _print_settings(console: Console) -> None:
+    console.print(grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
+    console.print(
+        Text(
+            "\nEach value makes a variant of every chosen task. A setting that is not given keeps "
+            "the task's value. The defaults are those of a task file and of optimizer=NAME."
+        )
+    )
+
+
+def _task(task: Task, directory: Path | None) -> tuple[str, str]:
+    widths = "-".join(str(width) for width in task.widths)
+    if len(widths) > 40:
+        widths = f"{task.widths[0]}-…-{task.widths[-1]}, {len(task.layers)} layers"
+    state = f"\nunavailable: needs {task.data.name}" if missing(task.data, directory) else ""
+    return task.name, f"{task.probes} ({widths}, batch {task.batch_size}){state}"
+
+
+def _data(name: str, directory: Path | None) -> tuple[str, str]:
+    return name, mnist.absent(name, directory) or f"in {mnist.needed(directory) / name}"
+
+
+def _framework(name: str, framework: Framework) -> tuple[str, str]:
+    state = absence(framework) or version(framework)
+    modes = [
+        f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
+        for mode, line in framework.modes.items()
+    ]
+    return name, "\n".join([f"{framework.title} {state}", *modes])
+
+
+def grid(title: str, rows: list[tuple[str, str]]) -> Table:
+    """A table of names and texts that folds, and cuts nothing."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", show_header=False, box=None
+    )
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
+    return table
+
+
+def info() -> None:
+    console = Console()
+    facts = {name: it for name, it in machine.fingerprint().items() if it is not None}
+    console.print(grid("Machine", [(name, _fact(name, it)) for name, it in facts.items()]))
+    console.print(grid("Versions", list(machine.versions().items())))
+    if variables := recorded():
+        console.print(grid("Environment", list(variables.items())))
+    print_left_out((), console)
+
+
+def _fact(name: str, value: object) -> str:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 1e9:.1f} GB"
+    return str(value)
+
+
+def doctor(
+    output: Output = RESULTS,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Raises CannotTell where the machine is not fit."""
+    console = Console()
+    if console.is_terminal and not json_:
+        console.print("checking this machine for about five seconds …", style="dim")
+    facts = collect(output)
+    checkup = examine(facts)
+    if json_:
+        content = {
+            "fit": checkup.fit,
+            "level": checkup.level,
+            **checkup.model_dump(mode="json"),
+            "facts": dataclasses.asdict(facts),
+        }
+        print(json.dumps(content, indent=1, allow_nan=False))
+    else:
+        show_checkup(checkup, console)
+    if not checkup.fit:
+        raise CannotTell("this machine is not fit to measure on now")
+
+
+def show_checkup(checkup: Checkup, console: Console) -> None:
+    """Print every finding, worst first, and a last sentence."""
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for finding in checkup.findings:
+        mark, style = MARKS[finding.level]
+        table.add_row(Text(mark, style), Text(finding.name, "bold"), _text(finding))
+    console.print(table)
+    if checkup.untold:
+        console.print(Text(f"Not told on this system: {_joined(checkup.untold)}.", "dim"))
+    console.print()
+    console.print(Text(sentence(checkup), MARKS[checkup.level][1]))
+
+
+def _text(finding: Diagnosis) -> Text:
+    text = Text(line(finding.found))
+    if finding.advice:
+        text.append(f"\n→ {line(finding.advice)}", "italic")
+    return text
+
+
+def sentence(checkup: Checkup) -> str:
+    """The last word on a machine."""
+    unfit, warned = checkup.at("unfit"), checkup.at("warning")
+    if unfit:
+        names = _joined([it.name for it in unfit])
+        return f"Not fit to measure on now: {names}. A run would say that it cannot tell."
+    if warned:
+        names = _joined([it.name for it in warned])
+        return f"Fit to measure on, with wider intervals than need be: {names}."
+    return "Fit to measure on."
+
+
+def _joined(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def explain(
+    task: Annotated[str, typer.Argument(help="The name of the task.")],
+    phase: Annotated[str, typer.Option(help="Choose train or predict.")] = "train",
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Number of examples [default: the task's batch size].")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Choose float32 or float64.")] = "float32",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change the task. `list --settings` prints all names.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    task_file: TaskFile = None,
+) -> None:
+    """Raises UsageError for what does not exist or is too large."""
+    known = known_tasks(task_file)
+    for what, word, choices, aliases in (
+        ("task", task, known, NO_ALIASES),
+        ("phase", phase, THROUGHPUT, PHASE_ALIASES),
+        ("dtype", dtype, DTYPES, DTYPE_ALIASES),
+    ):
+        if word not in choices:
+            raise unknown(what, word, choices, aliases)
+    given = parse_settings(settings or [])
+    chosen = variants(known[task], given)
+    if len(chosen) > 1:
+        more = "".join(f"; {hint}" for hint in hints(given))
+        raise UsageError(f"explain shows one step; give each --set one value{more}")
+    (variant,) = chosen
+    _refuse_huge(variant, rows or variant.batch)
+    # By name, as a worker does: no module of the harness knows a framework.
+    reference = importlib.import_module("impls.reference.explain")
+    print(reference.explain(variant, phase=phase, rows=rows, dtype=dtype))
+
+
+def _refuse_huge(task: Task, rows: int) -> None:
+    needed = 8 * (6 * task.parameters + 3 * rows * sum(task.widths))
+    if needed > MAX_BYTES:
+        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {task.name!r}")
+
+
+DataName = Annotated[str, typer.Argument(help="mnist or fashion-mnist.")]
+
+
+def data_fetch(name: DataName, data_dir: DataDir = None) -> None:
+    directory = mnist.needed(data_directory(data_dir))
+    got = fetch.fetch(name, directory, progress=sys.stderr.isatty())
+    for path in got:
+        print(f"got {path}")
+    print(f"{name}: complete in {directory / name}")
+
+
+def data_verify(
+    name: Annotated[str | None, typer.Argument(help="mnist or fashion-mnist.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Raises DataError if a file is broken, or one of the named data set is absent."""
+    directory = mnist.needed(data_directory(data_dir))
+    states = [
+        state
+        for known in ([name] if name else fetch.SOURCES)
+        for state in fetch.verify(known, directory)
+    ]
+    for state in states:
+        print(f"{state.state:9}  {state.path}")
+    broken = [state for state in states if state.state not in ("ok", "absent")]
+    if broken:
+        raise DataError(broken[0].detail)
+    if name and any(state.state == "absent" for state in states):
+        raise DataError(f"{name} is not complete; get it with: python -m harness data fetch {name}")
