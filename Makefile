@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 help:
 	@echo "make run          compare every installed framework (ARGS='-t mnist-mlp' for more)"
 	@echo "make test         the tests"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy and the layers"
 	@echo "make bench        the benchmarks: the harness and the reference engine against bare loops"
 	@echo "make install      the environment for make run alone, in $(VENV)"
 	@echo "make install-dev  the environment for the tests too"
@@ -26,10 +26,10 @@ run: $(READY)
 
 # What has clocks, or looks for processes, comes one after the other; all else side by side, on one
 # thread each: two pools on the same cores would wait for each other with open eyes.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_stems.py \
+SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_fork_servers.py \
   $(patsubst %,tests/proof/test_%.py,planted_real selftest verifying whole_training) \
-  $(patsubst %,tests/test_%.py,accounts adapters bad_input cli comparing docs exporting floors \
-  frameworks fuzz hostile_files idioms makefile merging narrow new_framework printing privacy \
+  $(patsubst %,tests/test_%.py,accounts adapters bad_input cli comparing docs exporting \
+  frameworks fuzz hostile_files idioms layout makefile merging narrow new_framework printing privacy \
   running settings studies suggestions)
 
 test: $(READY_DEV)
@@ -44,6 +44,7 @@ endif
 lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 bench: $(READY_DEV)

@@ -21,9 +21,9 @@ rounding, they are not fitted to a framework:
   compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
 
 An idiomatic mode that keeps its framework's stock formula cannot follow the task's: where gradients
-are as small as ε no useful bound exists (docs/decisions.md). In the class `stock` the reference
-follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it over 100
-steps.
+are as small as ε no useful bound exists (docs/stock-optimizers.md). In the class `stock` the
+reference follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it
+over 100 steps.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _cannot(name: str, reason: str) -> Difference:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """`one_step` bounds logits, loss and gradients before the first update, `trajectory` bounds
     everything else, over `steps` steps."""
 
@@ -145,11 +145,11 @@ class Limits:
     steps: int
 
 
-LIMITS: dict[tuple[Tolerance, Dtype], Limits] = {
-    ("exact", "float64"): Limits(1e-12, 1e-9, 100),
-    ("exact", "float32"): Limits(1e-5, 1e-5, 10),
-    ("stock", "float64"): Limits(1e-12, 1e-9, 100),
-    ("stock", "float32"): Limits(1e-5, 1e-5, 10),
+LIMITS: dict[tuple[Tolerance, Dtype], Bounds] = {
+    ("exact", "float64"): Bounds(1e-12, 1e-9, 100),
+    ("exact", "float32"): Bounds(1e-5, 1e-5, 10),
+    ("stock", "float64"): Bounds(1e-12, 1e-9, 100),
+    ("stock", "float32"): Bounds(1e-5, 1e-5, 10),
 }
 QUICK_STEPS = 10
 """What a run's own proof takes at the most."""
@@ -164,7 +164,7 @@ one in 4,000 would miss it."""
 FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
 
 
-def limits(tolerance: Tolerance, dtype: Dtype) -> Limits:
+def limits(tolerance: Tolerance, dtype: Dtype) -> Bounds:
     return LIMITS[tolerance, dtype]
 
 

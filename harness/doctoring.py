@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import Console
-from harness.doctor.checks import Checkup, Finding, Level, collect, examine
+from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.errors import CannotTell
 from harness.report.safe_text import line
 
@@ -63,7 +63,7 @@ def show(checkup: Checkup, console: Console) -> None:
     console.print(Text(sentence(checkup), MARKS[checkup.level][1]))
 
 
-def _text(finding: Finding) -> Text:
+def _text(finding: Diagnosis) -> Text:
     text = Text(line(finding.found))
     if finding.advice:
         text.append(f"\n→ {line(finding.advice)}", "italic")

@@ -25,7 +25,7 @@ from harness.frameworks import absence, frameworks, matches, modes_of, undeclare
 from harness.gate import check as saving
 from harness.gate.baseline import Baseline, new_path, read, write
 from harness.gate.check import ENDS, Checked, check
-from harness.gate.judging import Limits
+from harness.gate.judging import Thresholds
 from harness.gate.older_code import refuse_unknown, unresolved
 from harness.report.check import markdown, render
 from harness.runs.config import config_of, parse_precision, resolve
@@ -134,18 +134,18 @@ def _end(checked: Checked) -> None:
     raise kind(f"{first.setup.id}{phase}: {first.what}: {first.outcome}: {first.detail}{more}")
 
 
-def limits_of(words: Sequence[str]) -> Limits:
+def limits_of(words: Sequence[str]) -> Thresholds:
     """`speed:5%` and the like; raises UsageError for anything else."""
     found: dict[str, float] = {}
     for word in words:
         what, colon, share = word.partition(":")
         if not colon:
             raise UsageError(f"--fail-on {word!r}: write NAME:SHARE, such as speed:5%")
-        if what not in Limits.model_fields:
-            raise unknown("limit", what, Limits.model_fields)
+        if what not in Thresholds.model_fields:
+            raise unknown("limit", what, Thresholds.model_fields)
         zero = share.rstrip("%") in ("0", "0.0") and what != "speed"
         found[what] = 0.0 if zero else parse_precision(share)
-    return Limits.model_validate(found)
+    return Thresholds.model_validate(found)
 
 
 def _plan(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:

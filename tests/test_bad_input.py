@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tests.test_floors import ROOT, imports, modules
 
 import harness
 from harness import cli, running, verifying
@@ -44,7 +45,6 @@ from tests.builders import TASK, make_info, measured
 from tests.stores import make_store
 from tests.stores import named as named_run
 from tests.tasks.test_files import GOOD
-from tests.test_floors import ROOT, imports, modules
 
 LONG = "a" * 300
 RUN = make_info().name

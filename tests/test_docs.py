@@ -40,8 +40,9 @@ def test_there_are_commands_to_test():
     assert len(COMMANDS) > 8
 
 
-def test_the_configuration_in_the_readme_is_valid(tmp_path):
-    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_configuration_in_the_documents_is_valid(tmp_path):
+    documents = (ROOT / "docs/commands.md").read_text("utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", documents, re.DOTALL)
     (tmp_path / "run.toml").write_text(text)
     told = harness("run", "--config", "run.toml", "-t", "teacher", "--dry-run", cwd=tmp_path)
     assert told.returncode == 0, told.stderr

@@ -139,7 +139,7 @@ def test_an_idiom_of_its_own_formula_says_so_and_no_other():
     epsilon=st.floats(1e-10, 1e-3),
 )
 def test_how_far_stock_adam_may_be_from_the_tasks(gradient, step, epsilon):
-    """With m̂ = g and v̂ = g²: the derivation in docs/decisions.md, and its bound for any g."""
+    """With m̂ = g and v̂ = g²: as docs/stock-optimizers.md derives, and its bound for any g."""
     task = Adam(learning_rate=1.0, epsilon=epsilon)
     m, v = (1 - task.beta1**step) * gradient, (1 - task.beta2**step) * gradient**2
     # One step back, so that the step to come ends at these averages.

@@ -10,7 +10,7 @@ from rich.console import Console
 from harness import doctoring, listing, selftesting, verifying
 from harness.certificates import Finding
 from harness.doctor.checks import Checkup
-from harness.doctor.checks import Finding as Health
+from harness.doctor.checks import Diagnosis as Health
 from harness.gate.check import Checked
 from harness.gate.judging import Line
 from harness.proof.faults.real import REAL

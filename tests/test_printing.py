@@ -16,6 +16,7 @@ import pytest
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+from tests.test_floors import modules
 
 from harness.__main__ import served
 from harness.console import Console, Inert
@@ -32,7 +33,6 @@ from tests.builders import (
 )
 from tests.stores import make_store
 from tests.test_cli import harness
-from tests.test_floors import modules
 
 ESCAPES = (
     "\x1b]52;c;aGVsbG8=\x1b\\"  # fills the clipboard

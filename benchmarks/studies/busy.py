@@ -21,13 +21,16 @@ from benchmarks.studies.lab import Bench, asked, default_threads, setups_of, stu
 from harness.analysis.contention import DISTURBED_SHARE
 from harness.analysis.pairs import BASELINE, entries, pair_of
 from harness.analysis.verdicts import Pair, judged
-from harness.cells import THROUGHPUT
-from harness.runs.config import PRESETS, SAMPLE_SECONDS
+from harness.cells import Phase
+from harness.runs import engines
+from harness.runs.config import SAMPLE_SECONDS
 from harness.runs.process import ROOT
 
 LABELS = ("pytorch:eager", "tensorflow:graph", "reference:replay")
 BESIDE = (0, 1, 2)
-RUNS, BLOCKS = 20 * len(BESIDE), 9
+# Blocks as of a default run; one phase and fewer rounds, so that 60 runs end within an hour.
+RUNS, BLOCKS, ROUNDS = 20 * len(BESIDE), 9, 2
+PHASES: tuple[Phase, ...] = ("train",)
 DECIDED = ("faster", "slower", "equivalent")
 LOOK_SECONDS = 0.1
 
@@ -83,7 +86,7 @@ def run(bench: Bench, number: int, blocks: int) -> Run:
             seconds.append(time.perf_counter() - begin)
     found = {setup.label: it for setup, it in entries(records).items()}
     told = []
-    for phase in THROUGHPUT:
+    for phase in PHASES:
         pairs = [pair_of(found[it], found[BASELINE], phase) for it in LABELS if it != BASELINE]
         told += [_told(phase, it) for it in judged([it for it in pairs if it])]
     disturbed = len(next(iter(found.values())).disturbed)
@@ -194,13 +197,15 @@ def main() -> None:
         task=task,
         setups=setups_of(LABELS, task, given.threads),
         pairs=tuple((it, BASELINE) for it in LABELS if it != BASELINE),
-        phases=THROUGHPUT,
+        phases=PHASES,
         blocks=blocks,
-        rounds=2 if given.quick else PRESETS["quick"]["rounds"],
+        rounds=2 if given.quick else ROUNDS,
         sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=0.15,
     )
-    study(design, given, lambda bench, number: run(bench, number, blocks), summary)
+    # One import serves all runs: what it adds to a framework's times is the same in each.
+    engines.varies = lambda setup: False
+    study(design, given, lambda bench, number: run(bench, number, blocks), summary, fork=True)
 
 
 if __name__ == "__main__":

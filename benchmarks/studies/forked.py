@@ -1,10 +1,10 @@
 """`python -m benchmarks.studies.forked`: do forked workers measure what fresh ones do?
 
-For each framework several processes that have imported it (stems) are alive at once. Workers
-forked from them, and as many fresh ones as from one stem, come one after the other in random order,
-so that whatever the machine does hits all alike. Two questions: do the step times of forked workers
-differ from those of fresh ones; and do those of one stem resemble each other more than those of
-others? If so, they are not as many observations as there are workers.
+For each framework several processes that have imported it (servers) are alive at once. Workers
+forked from them, and as many fresh ones as from one server, come one after the other in random
+order, so that whatever the machine does hits all alike. Two questions: do the step times of forked
+workers differ from those of fresh ones; and do those of one server resemble each other more than
+those of others? If so, they are not as many observations as there are workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy import stats
 from benchmarks.studies.journal import table
 from harness.cells import THROUGHPUT, Phase, Setup
 from harness.runs.config import SAMPLE_SECONDS, resolve
-from harness.runs.engines import ForkedWorker, Stem
+from harness.runs.engines import ForkedWorker, ForkServer
 from harness.runs.machine import fingerprint
 from harness.runs.plan import Arena, make_plan
 from harness.runs.process import WorkerProcess
@@ -32,37 +32,37 @@ from harness.runs.runner import staged_data
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
 
 RESULTS = Path("results/studies")
-STEMS, ROUNDS, SAMPLES = 8, 10, 8
+SERVERS, ROUNDS, SAMPLES = 8, 10, 8
 LIMIT = 120.0
 FRESH = -1
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A worker's median step in log seconds; of the fresh ones `stem` is FRESH."""
+    """A worker's median step in log seconds; of the fresh ones `server` is FRESH."""
 
     framework: str
     phase: Phase
-    stem: int
+    server: int
     step: float
 
 
 def readings(arena: Arena, setup: Setup, data: str, folder: Path) -> list[Reading]:
     """One framework's, in the order in which they were taken."""
     load = Load(task=arena.task, setup=setup, seed=0, phases=THROUGHPUT, data=data)
-    stems = [Stem(setup, folder / f"stem-{it}.log") for it in range(STEMS)]
+    servers = [ForkServer(setup, folder / f"server-{it}.log") for it in range(SERVERS)]
     found: list[Reading] = []
     try:
-        for stem in stems:
-            stem.imports([setup])
-            stem.imported()
+        for server in servers:
+            server.imports([setup])
+            server.imported()
         for _ in range(ROUNDS):
-            for number in random.sample(range(FRESH, STEMS), STEMS + 1):
+            for number in random.sample(range(FRESH, SERVERS), SERVERS + 1):
                 log = folder / "worker.log"
                 worker = (
                     WorkerProcess(setup, log)
                     if number == FRESH
-                    else ForkedWorker(stems[number], setup, log, None)
+                    else ForkedWorker(servers[number], setup, log, None)
                 )
                 try:
                     found.extend(
@@ -72,8 +72,8 @@ def readings(arena: Arena, setup: Setup, data: str, folder: Path) -> list[Readin
                 finally:
                     worker.close()
     finally:
-        for stem in stems:
-            stem.close()
+        for server in servers:
+            server.close()
     return found
 
 
@@ -92,7 +92,7 @@ def _steps(worker: WorkerProcess, load: Load) -> Iterable[tuple[Phase, float]]:
 
 def without_drift(steps: Sequence[float]) -> list[float]:
     """What is above or below the median of the neighbours in time, as many as there are kinds."""
-    reach = STEMS // 2 + 1
+    reach = SERVERS // 2 + 1
     return [
         step - statistics.median(steps[max(0, at - reach) : at + reach + 1])
         for at, step in enumerate(steps)
@@ -112,9 +112,9 @@ def between(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
 
 def row(of_phase: Sequence[Reading]) -> tuple[str, ...]:
     values = without_drift([it.step for it in of_phase])
-    of: dict[int, list[float]] = {it: [] for it in range(FRESH, STEMS)}
+    of: dict[int, list[float]] = {it: [] for it in range(FRESH, SERVERS)}
     for reading, value in zip(of_phase, values, strict=True):
-        of[reading.stem].append(value)
+        of[reading.server].append(value)
     fresh, forked = of.pop(FRESH), list(of.values())
     together = [it for its in forked for it in its]
     test = stats.ttest_ind(together, fresh, equal_var=False)
@@ -137,18 +137,18 @@ def _percent(log: float) -> str:
 def report(found: Sequence[Reading], task: str) -> str:
     kinds = dict.fromkeys((it.framework, it.phase) for it in found)
     head = (
-        "", "s, fresh", "s, forked", "forked steps are longer by", "of their variance between stems"
+        "", "s, fresh", "s, forked", "forked steps are longer by", "of their variance among servers"
     )  # fmt: skip
     rows = [row([it for it in found if (it.framework, it.phase) == kind]) for kind in kinds]
     facts = ", ".join(f"{name} {value}" for name, value in fingerprint().items() if value)
     return (
         "# Do forked workers measure what fresh ones do?\n\n"
         f"{table(head, rows)}\n\n"
-        f"Steps of `{task}`. Each row: {STEMS} stems (processes that had imported the framework "
+        f"Steps of `{task}`. Each row: {SERVERS} fork servers (they have imported the framework "
         f"and computed nothing), {ROUNDS} workers forked from each and {ROUNDS} fresh, in random "
         f"order one after the other; a worker counts by the median of its {SAMPLES} samples, its "
         "drift taken out (less the median of its neighbours in time). s is the standard deviation "
-        "of the logarithm. A framework whose steps vary from stem to stem says so "
+        "of the logarithm. A framework whose steps vary from server to server says so "
         "(`Framework.import_varies`), and every block imports it anew.\n\n"
         "- Repeat it: `python -m benchmarks.studies.forked`\n"
         f"- Machine: {facts}\n"
@@ -168,7 +168,7 @@ def main() -> None:
     text = report(found, arena.task.name)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "forked.md").write_text(text, encoding="utf-8")
-    raw = [[it.framework, it.phase, it.stem, it.step] for it in found]
+    raw = [[it.framework, it.phase, it.server, it.step] for it in found]
     (RESULTS / "forked.json").write_text(json.dumps(raw) + "\n", encoding="utf-8")
     print(text)
 

@@ -23,7 +23,7 @@ from benchmarks.studies.lab import Bench, asked, setups_of, study
 from harness.analysis.verdicts import CHECKPOINTS
 from harness.errors import HarnessError
 from harness.gate.check import Checked, check
-from harness.gate.judging import Limits
+from harness.gate.judging import Thresholds
 from harness.gate.older_code import ROOMS
 from harness.gating import DEFAULTS
 from harness.runs.config import SAMPLE_SECONDS, resolve
@@ -71,7 +71,7 @@ def one_check(
     if slow:
         against, this = str(_once(folder / "plain", 0)), _once(folder / "slower", 20)
     checked = check(
-        plan, None, against, Limits(), lambda text: None, checkpoints=checkpoints, this=this
+        plan, None, against, Thresholds(), lambda text: None, checkpoints=checkpoints, this=this
     )
     return Run(
         number=number,

@@ -84,12 +84,15 @@ def setups_of(labels: Sequence[str], task: str, threads: int) -> tuple[Setup, ..
 class Bench:
     """Runs the blocks of a design. Whatever fails ends the study: its run is made again later."""
 
-    def __init__(self, design: Design, folder: Path) -> None:
+    def __init__(self, design: Design, folder: Path, *, fork: bool = False) -> None:
         self.task: Task = CATALOGUE[design.task]
         self.data = folder / "data"
         self._design = design
-        self._engine = LocalEngine(folder / "logs", folder / "caches")
+        self._engine = LocalEngine(folder / "logs", folder / "caches", fork=fork)
         write_staged(load(self.task.data, data_directory(None)), self.data)
+
+    def close(self) -> None:
+        self._engine.close()
 
     def block(self, run: int, number: int) -> list[Record]:
         """One block, its workers started side by side: what a start costs is no part of this."""
@@ -174,10 +177,12 @@ def study(
     run: Callable[[Bench, int], Run],
     summary: Callable[[Journal], str],
     known: Callable[[Bench], dict[str, Any]] = lambda bench: {},
+    fork: bool = False,
 ) -> None:
     """Make the runs that are still to be made, writing the journal after each; then say so.
 
-    `known` is what the study has to know before its first run; it is kept with them.
+    `known` is what the study has to know before its first run; it is kept with them. With `fork`,
+    all workers are forked from one import of their framework.
     """
     name = f"{design.study}-quick" if given.quick else design.study
     path = given.output / f"{name}.json"
@@ -189,7 +194,7 @@ def study(
     ):
         journal = _opened(path, design, given)
         left = range(len(journal.runs), given.runs)
-        bench = Bench(design, Path(folder)) if left else None
+        bench = Bench(design, Path(folder), fork=fork) if left else None
         if bench and not journal.runs:
             journal = journal.model_copy(update={"known": known(bench)})
         for number in left:
@@ -200,7 +205,10 @@ def study(
             path.with_suffix(".md").write_text(summary(journal), encoding="utf-8")
             took = time.perf_counter() - begin
             minutes = took * (given.runs - number - 1) / 60
-            print(f"run {number + 1} of {given.runs}: {took:.0f} s, {minutes:.0f} min left")
+            said = f"run {number + 1} of {given.runs}: {took:.0f} s, {minutes:.0f} min left"
+            print(said, flush=True)
+        if bench:
+            bench.close()
         path.with_suffix(".md").write_text(summary(journal), encoding="utf-8")
     print(path.with_suffix(".md").read_text(encoding="utf-8"))
 

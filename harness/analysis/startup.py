@@ -138,7 +138,7 @@ class HeadStart(Frozen):
     steps: float | None
 
 
-class _Trial(NamedTuple):
+class _TimedStart(NamedTuple):
     """One trial's calls, its steady step, and what its start costs beyond two such steps."""
 
     record: Record
@@ -164,16 +164,16 @@ class _Start(NamedTuple):
     their_step: float
 
 
-def _trials(entry: Entry, phase: Phase) -> dict[int, _Trial]:
+def _trials(entry: Entry, phase: Phase) -> dict[int, _TimedStart]:
     """By block those that started alone and whose steps were timed."""
     return {
-        block: _Trial(record, calls, step)
+        block: _TimedStart(record, calls, step)
         for block, step in entry.steady[phase].items()
         if (record := entry.blocks[block]).alone and (calls := record.phase(phase))
     }
 
 
-def _startup(cold: bool, trials: Sequence[_Trial]) -> Startup:
+def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
     totals = [it.total for it in trials]
     reasons = []
     if len(trials) == 1:
@@ -212,7 +212,7 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
     return median_interval(counted, of="trials") if counted else None
 
 
-def _start(ours: _Trial, theirs: _Trial) -> _Start | None:
+def _start(ours: _TimedStart, theirs: _TimedStart) -> _Start | None:
     our, their = ours.total, theirs.total
     if our is None or their is None:
         return None

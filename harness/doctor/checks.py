@@ -1,18 +1,8 @@
-"""What a check says, and the words and grades that all of them share.
+"""Is this machine fit to measure on? Each check is a pure function from facts to a result.
 
-*Unfit* is what would spoil a run: what would make each of its blocks noisy by the rule in
-`harness.analysis.noise`, or end it. A *warning* widens intervals or shifts the figures of every
-framework; a *note* is worth knowing and no fault.
-
-Checks of what goes on right now, and may be over in a minute.
-
-Each is a pure function from facts to what it says, None where the fact is not told on this system.
-
-Checks of what the machine is and how it is set up: true until somebody changes it.
-
-Each is a pure function from facts to what it says, None where the fact is not told on this system.
-
-The doctor's way: read the facts, make every check on them, say which is the worst.
+A check returns None if this system does not have its fact. *Unfit* spoils a run: it makes each
+block noisy or disturbed by the rules in `harness.analysis`, or ends the run. A *warning* widens
+intervals or shifts the figures of every framework. A *note* is worth knowing.
 """
 
 from __future__ import annotations
@@ -26,8 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.analysis.contention import OTHERS_LIMIT, OTHERS_WARNING, used_by_others
-from harness.analysis.noise import PRESSURE_LIMIT, STEAL_LIMIT
-from harness.doctor import facts as probes
+from harness.analysis.noise import STEAL_LIMIT
 from harness.doctor import facts as sensors
 from harness.doctor.facts import Busy, Facts, Watch, watched
 from harness.runs.files import on_network
@@ -39,7 +28,7 @@ LEVELS: tuple[Level, ...] = ("unfit", "warning", "note", "ok")
 """Worst first."""
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     level: Level
     found: str
     advice: str = ""
@@ -67,7 +56,7 @@ SCATTERS = (0.03, 0.10)
 """The same for the scatter of equal work: on a quiet virtual machine of two cores 0.5 to 2 %."""
 
 
-def other_work(facts: Facts) -> Said | None:
+def other_work(facts: Facts) -> Result | None:
     seen, watch = facts.watch.busy, facts.watch
     if watch.busy_cores is None and not seen:
         return None
@@ -75,11 +64,11 @@ def other_work(facts: Facts) -> Said | None:
     level = graded(busy / facts.cores, *BUSY_SHARES)
     found = used_by_others(busy, facts.cores, past=False)
     if level == "ok":
-        return Said(level, found)
+        return Result(level, found)
     named = _named(seen)
     if busy - sum(it.share for it in seen) >= BUSY_SHARES[0]:
         named.append("processes that came and went")
-    return Said(level, f"{found}: {', '.join(named)}" if named else found, "end or pause them")
+    return Result(level, f"{found}: {', '.join(named)}" if named else found, "end or pause them")
 
 
 def _named(seen: Sequence[Busy]) -> list[str]:
@@ -95,15 +84,15 @@ def _named(seen: Sequence[Busy]) -> list[str]:
     ]
 
 
-def load(facts: Facts) -> Said | None:
+def load(facts: Facts) -> Result | None:
     if facts.load is None:
         return None
     level = graded(facts.load / facts.cores, 0.5)
     advice = "wait a minute or two, and ask again" if level != "ok" else ""
-    return Said(level, f"{facts.load:.2f} over the last minute, {facts.cores} cores", advice)
+    return Result(level, f"{facts.load:.2f} over the last minute, {facts.cores} cores", advice)
 
 
-def steal(facts: Facts) -> Said | None:
+def steal(facts: Facts) -> Result | None:
     now = _worst(facts, lambda it: it.steal_cores)
     if now is None:
         return None
@@ -114,70 +103,61 @@ def steal(facts: Facts) -> Said | None:
         if level == "ok" and facts.steal_share >= STEAL_LIMIT / 2:
             level = "note"
     advice = "measure at a quieter hour, or on a host of your own" if level != "ok" else ""
-    return Said(level, found, advice)
+    return Result(level, found, advice)
 
 
-def pressure(facts: Facts) -> Said | None:
-    shares = facts.watch.pressure
-    if not shares:
-        return None
-    level = graded(shares.get("cpu", 0.0), PRESSURE_LIMIT / 5, PRESSURE_LIMIT)
-    if level == "ok" and max(shares.get("memory", 0.0), shares.get("io", 0.0)) >= 0.05:
-        level = "warning"
-    names = {"cpu": "a core", "memory": "memory", "io": "a disk"}
-    told = ", ".join(f"{names[it]} {percent(share)}" for it, share in shares.items())
-    advice = "find out what runs here, and end or pause it" if level != "ok" else ""
-    return Said(level, f"time in which some task waited for {told}", advice)
-
-
-def swap(facts: Facts) -> Said | None:
+def swap(facts: Facts) -> Result | None:
     if facts.swap_used is None:
         return None
     moved = facts.watch.swapped or 0
     if moved:
         level: Level = "unfit" if moved / facts.watch.seconds >= SWAP_SPOILS else "warning"
-        return Said(level, f"{size(moved)} moved while we looked", "free memory first")
+        return Result(level, f"{size(moved)} moved while we looked", "free memory first")
     if facts.memory and facts.swap_used >= 0.01 * facts.memory:
-        return Said("note", f"{size(facts.swap_used)} in use, and nothing moves")
-    return Said("ok", "nothing moves")
+        return Result("note", f"{size(facts.swap_used)} in use, and nothing moves")
+    return Result("ok", "nothing moves")
 
 
-def heat(facts: Facts) -> Said | None:
+def heat(facts: Facts) -> Result | None:
     if _worst(facts, lambda it: it.overheated):
-        return Said("unfit", "cores slow down to cool right now", "let the machine cool")
+        return Result("unfit", "cores slow down to cool right now", "let the machine cool")
     hottest = facts.hottest
     if hottest and hottest[1] and hottest[0] >= hottest[1] - 5:
         found = f"{hottest[0]:.0f} °C, and {hottest[1]:.0f} °C is critical"
-        return Said("warning", found, "let the machine cool, see to its fans")
+        return Result("warning", found, "let the machine cool, see to its fans")
     if facts.overheated:
-        return Said("note", f"throttled {facts.overheated:.0f} times since the start, not now")
+        return Result("note", f"throttled {facts.overheated:.0f} times since the start, not now")
     if hottest is None and facts.overheated is None:
         return None
-    return Said("ok", f"at most {hottest[0]:.0f} °C" if hottest else "never throttled")
+    return Result("ok", f"at most {hottest[0]:.0f} °C" if hottest else "never throttled")
 
 
-def quota(facts: Facts) -> Said | None:
+def quota(facts: Facts) -> Result | None:
     if _worst(facts, lambda it: it.throttled):
-        return Said("unfit", "the container's quota is spent right now", "raise it (docker --cpus)")
+        return Result(
+            "unfit", "the container's quota is spent right now", "raise it (docker --cpus)"
+        )
     if facts.quota is None:
-        return Said("ok", "none")
+        return Result("ok", "none")
     found = f"{facts.quota:g} cores, of {facts.cores} that are seen"
     if facts.quota < 1:
-        return Said("unfit", found, "raise it to one core at least (docker --cpus)")
+        return Result("unfit", found, "raise it to one core at least (docker --cpus)")
     if facts.quota < facts.cores:
         whole = math.floor(facts.quota)
-        return Said("warning", found, f"run with --threads {whole}, or bind it to cores instead")
-    return Said("ok", found)
+        return Result("warning", found, f"run with --threads {whole}, or bind it to cores instead")
+    return Result("ok", found)
 
 
-def repeatability(facts: Facts) -> Said | None:
+def repeatability(facts: Facts) -> Result | None:
     if not facts.repeats:
         return None
     noise = scatter(facts.repeats)
     pairs = "pair" if len(facts.repeats) == 1 else "pairs"
     found = f"equal work in turns scatters by {percent(noise)} ({len(facts.repeats)} {pairs})"
     level = graded(noise, *SCATTERS)
-    return Said(level, found, "find what disturbs it, or take more blocks" if level != "ok" else "")
+    return Result(
+        level, found, "find what disturbs it, or take more blocks" if level != "ok" else ""
+    )
 
 
 def scatter(logs: tuple[float, ...]) -> float:
@@ -195,125 +175,73 @@ def _worst(facts: Facts, count: Callable[[Watch], float | None]) -> float | None
 MEMORY_NEEDED, MEMORY_WISHED = 1 << 30, 2 << 30
 """The workers of a default run hold about 1.2 GB, of which TensorFlow has 0.7."""
 DISK_NEEDED, DISK_WISHED = 100_000_000, 1_000_000_000
-SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
-SLOW_DENORMALS = 2.0
 
 
-def memory(facts: Facts) -> Said | None:
+def memory(facts: Facts) -> Result | None:
     if facts.room is None:
         return None
     level: Level = (
         "unfit" if facts.room < MEMORY_NEEDED else "warning" if facts.room < MEMORY_WISHED else "ok"
     )
     advice = f"free some: the workers of a default run want {size(MEMORY_WISHED)}"
-    return Said(level, f"{size(facts.room)} free", advice if level != "ok" else "")
+    return Result(level, f"{size(facts.room)} free", advice if level != "ok" else "")
 
 
-def governor(facts: Facts) -> Said | None:
+def governor(facts: Facts) -> Result | None:
     if not facts.governors:
         return None
     found = ", ".join(facts.governors)
     if facts.governors == ("performance",):
-        return Said("ok", found)
+        return Result("ok", found)
     advice = "set it to performance: sudo cpupower frequency-set -g performance"
-    return Said("warning", f"{found}: the clock follows the load", advice)
+    return Result("warning", f"{found}: the clock follows the load", advice)
 
 
-def turbo(facts: Facts) -> Said | None:
-    if facts.turbo is None:
-        return None
-    if not facts.turbo:
-        return Said("ok", "off")
-    return Said(
-        "note",
-        "on: the clock depends on heat and on how many cores work",
-        "turns even it out; switch it off in the firmware for steadier times",
-    )
-
-
-def siblings(facts: Facts) -> Said | None:
+def siblings(facts: Facts) -> Result | None:
     if facts.physical is None:
         return None
     if facts.cores <= facts.physical:
-        return Said("ok", "one thread on each core")
-    return Said(
+        return Result("ok", "one thread on each core")
+    return Result(
         "warning",
         f"{facts.cores} hardware threads share {facts.physical} cores",
         f"run with --threads {facts.physical}, so that no two share one",
     )
 
 
-def cores(facts: Facts) -> Said:
+def cores(facts: Facts) -> Result:
     found = f"{facts.cores} of {facts.cores_of_machine} may be used"
     if facts.cores == 1:
-        return Said("warning", found, "give it two: the system itself needs one now and then")
+        return Result("warning", found, "give it two: the system itself needs one now and then")
     if facts.cores < facts.cores_of_machine:
-        return Said("note", f"{found}; the others' work shares caches and memory")
-    return Said("ok", found)
+        return Result("note", f"{found}; the others' work shares caches and memory")
+    return Result("ok", found)
 
 
-def virtual(facts: Facts) -> Said | None:
-    if facts.virtual is None:
-        return None
-    if not facts.virtual:
-        return Said("ok", "no")
-    return Said("note", "yes: the host decides the clock, and who else works there")
-
-
-def clock(facts: Facts) -> Said | None:
-    if facts.tick is None:
-        return None
-    source = f"{facts.clock}, " if facts.clock else ""
-    found = f"{source}steps of {facts.tick * 1e9:.0f} ns"
-    level = graded(facts.tick, 2e-6, 1e-4)
-    if level == "ok" and facts.clock in SLOW_CLOCKS:
-        level = "warning"
-    advice = "choose a faster source in /sys/devices/system/clocksource" if level != "ok" else ""
-    return Said(level, found, advice)
-
-
-def denormals(facts: Facts) -> Said | None:
-    if facts.denormal_ratio is None:
-        return None
-    if facts.denormal_ratio < SLOW_DENORMALS:
-        return Said("ok", "as fast as other numbers")
-    found = f"{facts.denormal_ratio:.0f} × as slow as other numbers"
-    return Said("note", f"{found}; no sample begins with any")
-
-
-def blas(facts: Facts) -> Said | None:
+def blas(facts: Facts) -> Result | None:
     if facts.blas is None:
         return None
     if not facts.blas:
         advice = "install a NumPy that has one: the reference would be measured without"
-        return Said("warning", "NumPy has none that is known", advice)
+        return Result("warning", "NumPy has none that is known", advice)
     told = ", ".join(f"{name}, {threads} threads" for name, threads in facts.blas)
-    return Said("ok", told)
+    return Result("ok", told)
 
 
-def peaks(facts: Facts) -> Said | None:
-    if facts.peaks_reset is None:
-        return None
-    if facts.peaks_reset:
-        return Said("ok", "can be reset")
-    found = "/proc/self/clear_refs cannot be written: peaks will be shown as –"
-    return Said("note", found, "run where it can be, in a container with fewer restrictions")
-
-
-def compiler(facts: Facts) -> Said:
+def compiler(facts: Facts) -> Result:
     if facts.compiler:
-        return Said("ok", facts.compiler)
-    return Said("note", "none: torch.compile is unavailable", "install g++")
+        return Result("ok", facts.compiler)
+    return Result("note", "none: torch.compile is unavailable", "install g++")
 
 
-def disk(facts: Facts) -> Said | None:
+def disk(facts: Facts) -> Result | None:
     if facts.disk_free is None:
         return None
     if not facts.disk_writable:
-        return Said("unfit", "the results directory cannot be written", "choose another with -o")
+        return Result("unfit", "the results directory cannot be written", "choose another with -o")
     if on_network(facts.filesystem):
         found = f"results on {facts.filesystem}: a store is not safe on a network"
-        return Said("unfit", found, "choose a local directory with -o")
+        return Result("unfit", found, "choose a local directory with -o")
     level: Level = (
         "unfit"
         if facts.disk_free < DISK_NEEDED
@@ -322,14 +250,13 @@ def disk(facts: Facts) -> Said | None:
         else "ok"
     )
     advice = "free some, or choose another with -o" if level != "ok" else ""
-    return Said(level, f"{size(facts.disk_free)} free for results", advice)
+    return Result(level, f"{size(facts.disk_free)} free for results", advice)
 
 
-CHECKS: Mapping[str, Callable[[Facts], Said | None]] = {
+CHECKS: Mapping[str, Callable[[Facts], Result | None]] = {
     "other work": other_work,
     "load": load,
     "steal": steal,
-    "pressure": pressure,
     "swap": swap,
     "memory": memory,
     "disk": disk,
@@ -337,19 +264,14 @@ CHECKS: Mapping[str, Callable[[Facts], Said | None]] = {
     "CPU quota": quota,
     "CPU governor": governor,
     "SMT": siblings,
-    "turbo": turbo,
     "cores": cores,
-    "virtual": virtual,
-    "clock": clock,
-    "denormals": denormals,
     "BLAS": blas,
-    "memory peaks": peaks,
     "C++ compiler": compiler,
     "A/A": repeatability,
 }
 
 
-class Finding(Frozen):
+class Diagnosis(Frozen):
     """One check: what was found, and what to do about it where anything can be done."""
 
     name: str
@@ -361,7 +283,7 @@ class Finding(Frozen):
 class Checkup(Frozen):
     """All findings, worst first; `untold` are the checks for which this system has no facts."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
     untold: tuple[str, ...]
 
     @property
@@ -373,14 +295,14 @@ class Checkup(Frozen):
     def fit(self) -> bool:
         return self.level != "unfit"
 
-    def at(self, level: Level) -> tuple[Finding, ...]:
+    def at(self, level: Level) -> tuple[Diagnosis, ...]:
         return tuple(it for it in self.findings if it.level == level)
 
 
 def examine(facts: Facts) -> Checkup:
     """Every check on these facts."""
     said = {name: check(facts) for name, check in CHECKS.items()}
-    findings = [Finding(name=name, **it._asdict()) for name, it in said.items() if it]
+    findings = [Diagnosis(name=name, **it._asdict()) for name, it in said.items() if it]
     return Checkup(
         findings=tuple(sorted(findings, key=lambda it: LEVELS.index(it.level))),
         untold=tuple(name for name, it in said.items() if it is None),
@@ -392,12 +314,10 @@ def collect(output: Path) -> Facts:
     facts = sensors.read(output)
     cpus = usable()
     before = sensors.count(cpus)
-    repeats = probes.repeats(whole(facts.cores, facts.quota))
+    repeats = sensors.repeats(whole(facts.cores, facts.quota))
     return dataclasses.replace(
         facts,
         effort=watched(before, sensors.count(cpus)),
         repeats=repeats,
-        blas=probes.blas(),
-        tick=probes.tick(),
-        denormal_ratio=probes.denormal_ratio(),
+        blas=sensors.blas(),
     )

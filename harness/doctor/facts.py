@@ -1,18 +1,11 @@
-"""What the doctor knows of a machine: plain facts. Whatever is not told there is None.
+"""What the doctor knows of a machine: facts read from /proc, /sys and counters, and short probes.
 
-The doctor's one reader of /proc, /sys and the operating system's counters.
-
-A fact that this system does not tell is None, never a guess. `root` stands for `/`, so that tests
-can lay out a machine of their own.
-
-What the doctor measures: short, in its own process, with NumPy alone.
-
-These are first impressions of a machine, not measurements of anything that is compared.
+A fact that this system does not have is None, never a guess. `root` stands for `/`, so that tests
+can lay out a machine of their own. Probes run for two seconds in this process with NumPy alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import shutil
@@ -51,7 +44,6 @@ class Counted:
     steal: float | None = None
     uptime: float | None = None
     swapped: float | None = None
-    pressure: Mapping[str, float] = field(default_factory=dict)
     throttled: float | None = None
     overheated: float | None = None
 
@@ -61,9 +53,8 @@ class Watch:
     """What others did for a while.
 
     `busy_cores` are those that anyone kept busy, even a process too short-lived to be in `busy`;
-    `steal_cores` went to other guests of the host. `pressure` is the share of the time in which
-    some task waited, by resource. `throttled` counts the periods in which a container's quota was
-    spent, `overheated` those in which a core slowed down to cool.
+    `steal_cores` went to other guests of the host. `throttled` counts the periods in which a
+    container's quota was spent, `overheated` those in which a core slowed down to cool.
     """
 
     seconds: float
@@ -71,7 +62,6 @@ class Watch:
     busy_cores: float | None = None
     steal_cores: float | None = None
     swapped: float | None = None
-    pressure: Mapping[str, float] = field(default_factory=dict)
     throttled: float | None = None
     overheated: float | None = None
 
@@ -91,9 +81,7 @@ class Facts:
     cores_of_machine: int
     watch: Watch
     physical: int | None = None
-    virtual: bool | None = None
     governors: tuple[str, ...] = ()
-    turbo: bool | None = None
     load: float | None = None
     steal_share: float | None = None
     overheated: float | None = None
@@ -102,16 +90,12 @@ class Facts:
     memory: int | None = None
     room: int | None = None
     quota: float | None = None
-    clock: str | None = None
-    peaks_reset: bool | None = None
     compiler: str | None = None
     disk_free: int | None = None
     disk_writable: bool = True
     filesystem: str | None = None
     effort: Watch | None = None
     blas: tuple[tuple[str, int], ...] | None = None
-    denormal_ratio: float | None = None
-    tick: float | None = None
     repeats: tuple[float, ...] = ()
 
 
@@ -134,11 +118,6 @@ def watched(before: Counted, after: Counted) -> Watch:
         busy_cores=rate(before.busy, after.busy),
         steal_cores=rate(before.steal, after.steal),
         swapped=_grown(before.swapped, after.swapped),
-        pressure={
-            name: min(1.0, max(0.0, (waited - before.pressure[name]) / seconds))
-            for name, waited in after.pressure.items()
-            if name in before.pressure
-        },
         throttled=_grown(before.throttled, after.throttled),
         overheated=_grown(before.overheated, after.overheated),
     )
@@ -149,7 +128,6 @@ def _grown(before: float | None, after: float | None) -> float | None:
 
 
 WATCH_SECONDS = 1.0
-PRESSURES = ("cpu", "memory", "io")
 
 
 def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Facts:
@@ -170,9 +148,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
         cores_of_machine=os.cpu_count() or len(cpus),
         watch=watched(before, after),
         physical=_physical(cpus, root),
-        virtual=_virtual(root),
         governors=_governors(cpus, root),
-        turbo=_turbo(root),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         steal_share=after.steal / after.uptime
         if after.steal is not None and after.uptime
@@ -183,9 +159,6 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
         memory=memory.total,
         room=min(limits),
         quota=quota(root),
-        clock=_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
-        or None,
-        peaks_reset=_peaks_reset(root),
         compiler=_compiler(),
         disk_free=shutil.disk_usage(directory).free,
         disk_writable=directory.is_dir() and os.access(directory, os.W_OK),
@@ -212,24 +185,9 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
         steal=times.stolen if times else None,
         uptime=times.everything if times else None,
         swapped=swap.sin + swap.sout,
-        pressure={
-            name: waited
-            for name in PRESSURES
-            if (waited := _waited(root / "proc/pressure" / name)) is not None
-        },
         throttled=_throttled(root),
         overheated=_overheated(cpus, root),
     )
-
-
-def _waited(path: Path) -> float | None:
-    """Seconds in which some task waited: the `total` of the line `some`, in microseconds."""
-    for line in _text(path).splitlines():
-        kind, *fields = line.split()
-        total = dict(it.partition("=")[::2] for it in fields).get("total", "")
-        if kind == "some" and total.isdigit():
-            return int(total) / 1e6
-    return None
 
 
 def _cpu_folder(cpu: int, root: Path) -> Path:
@@ -241,21 +199,9 @@ def _physical(cpus: frozenset[int], root: Path) -> int | None:
     return None if "" in told else len(told)
 
 
-def _virtual(root: Path) -> bool | None:
-    told = _text(root / "proc/cpuinfo")
-    return " hypervisor" in told if "flags" in told else None
-
-
 def _governors(cpus: frozenset[int], root: Path) -> tuple[str, ...]:
     told = {_text(_cpu_folder(it, root) / "cpufreq/scaling_governor") for it in cpus}
     return tuple(sorted(told - {""}))
-
-
-def _turbo(root: Path) -> bool | None:
-    """Two drivers tell it, each the other way round."""
-    folder = root / "sys/devices/system/cpu"
-    off, on = _text(folder / "intel_pstate/no_turbo"), _text(folder / "cpufreq/boost")
-    return off == "0" if off else on == "1" if on else None
 
 
 def _overheated(cpus: frozenset[int], root: Path) -> int | None:
@@ -298,16 +244,6 @@ def _container_room(root: Path) -> int | None:
     return min(found, default=None)
 
 
-def _peaks_reset(root: Path) -> bool | None:
-    path = root / "proc/self/clear_refs"
-    if not path.exists():
-        return None
-    with contextlib.suppress(OSError):
-        path.write_text("5", encoding="ascii")
-        return True
-    return False
-
-
 def _compiler() -> str | None:
     """The C++ compiler that `torch.compile` would use, if it is there; the PyTorch adapter asks
     the same."""
@@ -328,7 +264,6 @@ def _named(path: Path) -> dict[str, int]:
 
 REPEAT_SECONDS, SAMPLE_SECONDS = 2.0, 0.025
 PRODUCT_SIZE = 256
-TICKS = 2000
 
 
 def blas() -> tuple[tuple[str, int], ...]:
@@ -337,33 +272,6 @@ def blas() -> tuple[tuple[str, int], ...]:
     # SciPy may have brought one of its own.
     own = [it for it in pools if "numpy" in it["filepath"]] or pools
     return tuple((f"{it['internal_api']} {it['version']}", int(it["num_threads"])) for it in own)
-
-
-def tick() -> float:
-    """Seconds between two readings of the clock that differ: its step, or what reading it costs."""
-    steps = []
-    for _ in range(TICKS):
-        begin = now = time.perf_counter()
-        while now == begin:
-            now = time.perf_counter()
-        steps.append(now - begin)
-    return float(np.median(steps))
-
-
-def denormal_ratio() -> float:
-    """Time of a product of denormal float32 numbers ÷ that of normal ones, 1 where equally fast."""
-    half, result = np.float32(0.5), np.empty(4096, np.float32)
-
-    def seconds(values: NDArray[np.float32]) -> float:
-        begin = time.perf_counter()
-        for _ in range(20):
-            np.multiply(values, half, out=result)
-        return time.perf_counter() - begin
-
-    normal = np.full(4096, 1.0, np.float32)
-    denormal = np.full(4096, 1e-39, np.float32)
-    times = [(seconds(denormal), seconds(normal)) for _ in range(20)]
-    return min(it[0] for it in times) / min(it[1] for it in times)
 
 
 def repeats(threads: int, seconds: float = REPEAT_SECONDS) -> tuple[float, ...]:

@@ -28,8 +28,8 @@ from harness.errors import (
 from harness.gate import timing
 from harness.gate.baseline import Baseline, BaselineEntry
 from harness.gate.judging import (
-    Limits,
     Line,
+    Thresholds,
     deterministic,
     entries,
     logical_peaks,
@@ -100,7 +100,7 @@ def check(
     plan: Plan,
     baseline: Baseline | None,
     against: str | None,
-    limits: Limits,
+    limits: Thresholds,
     told: Told,
     folder: Path,
     *,
@@ -158,7 +158,7 @@ class _Bench:
     plan: Plan
     data: Mapping[Data, Path]
     folder: Path
-    limits: Limits
+    limits: Thresholds
     told: Told
     clocked: bool
     checkpoints: Sequence[int]

@@ -56,7 +56,7 @@ class Observed(Frozen):
     programs: dict[Phase, Program]
 
 
-class Observer(WorkerProcess):
+class ObserverProcess(WorkerProcess):
     """Observes one setup with the code of a folder; the observer itself is this revision's."""
 
     program = (str(Path(__file__).with_name("observe.py")),)
@@ -78,7 +78,7 @@ def observe(task: Task, setup: Setup, data: Path, logs: Path, code: Path = ROOT)
         rows=rows_compared(task),
         data=str(data),
     )
-    observer = Observer(setup, log, None, code)
+    observer = ObserverProcess(setup, log, None, code)
     try:
         told = cast("Observed", observer.request(cast("Any", request), LIMIT))
     finally:
@@ -186,7 +186,7 @@ differently, and by no more than that. A change of 1e-6 is a million times as mu
 EARLY = ("first gradients", "first slots")
 
 
-class Limits(Frozen):
+class Thresholds(Frozen):
     """By how much something may grow: shares of what it was."""
 
     speed: float = 0.05
@@ -291,7 +291,7 @@ def _apart(one: float, other: float, scale: float) -> float:
 
 
 def programs(
-    setup: Setup, now: Mapping[Phase, Program], before: Mapping[Phase, Program], limits: Limits
+    setup: Setup, now: Mapping[Phase, Program], before: Mapping[Phase, Program], limits: Thresholds
 ) -> Iterator[Line]:
     """Counts of the captured step, of the phases that both tell."""
     for phase in [it for it in before if it in now]:
@@ -314,7 +314,7 @@ def programs(
 Peaks = Mapping[Phase, int | None]
 
 
-def memory(setup: Setup, now: Peaks, before: Peaks, limits: Limits) -> Iterator[Line]:
+def memory(setup: Setup, now: Peaks, before: Peaks, limits: Thresholds) -> Iterator[Line]:
     """The framework's own account of its memory, in bytes, where it keeps one."""
     for phase, theirs in before.items():
         mine = now.get(phase)
@@ -349,7 +349,7 @@ def _differing(now: Mapping[str, int], before: Mapping[str, int]) -> str:
     )
 
 
-def deterministic(now: BaselineEntry, before: BaselineEntry, limits: Limits) -> Iterator[Line]:
+def deterministic(now: BaselineEntry, before: BaselineEntry, limits: Thresholds) -> Iterator[Line]:
     """Everything of one setup that no clock decides."""
     setup = now.setup
     yield from proofs(setup, now.parity)

@@ -21,15 +21,15 @@ import numpy as np
 from harness.adapter import Adapter, Array, Options, Unsupported
 from harness.cells import Dtype, Lane, Phase
 from harness.certificates import Finding
-from harness.differences import Difference, Limits, compare
+from harness.differences import Bounds, Difference, compare
 from harness.errors import in_one_line
 from harness.proof import lockstep
 from harness.proof.lockstep import (
     Driver,
     LockStep,
-    Loop,
     Place,
     Rows,
+    StepDriver,
     Truth,
     at_the_start,
     copied,
@@ -180,7 +180,7 @@ class Bench:
     batches: Sequence[Rows]
     arrays: Arrays
     lock: LockStep
-    bounds: Limits
+    bounds: Bounds
     excused: Callable[[Mapping[Place, Difference]], Mapping[Place, float]]
 
     @property
@@ -236,7 +236,7 @@ def unwatched(bench: Bench) -> str:
     """Steps that nobody looks at have the losses, and end where the same steps ended, that were
     looked at."""
     bench.adapter.reset()
-    loop = Loop(bench.adapter)
+    loop = StepDriver(bench.adapter)
     handles = [loop.train([batch], 1) for batch in loop.staged(list(bench.batches))]
     bench.adapter.synchronize()
     state = bench.state_apart(len(handles), "steps without a look")

@@ -18,7 +18,7 @@ import threadpoolctl
 from harness.adapter import Adapter, Array, Idiom, Options, State
 from harness.cells import Dtype, Lane
 from harness.certificates import Divergence, Finding
-from harness.differences import Difference, Limits, compare
+from harness.differences import Bounds, Difference, compare
 from harness.tasks.start import Start
 
 
@@ -42,7 +42,7 @@ class Driver(Protocol):
         """So many inference batches; a handle to the last outputs."""
 
 
-class Loop:
+class StepDriver:
     """The identical lane: the harness's own loop over staged batches."""
 
     def __init__(self, adapter: Adapter) -> None:
@@ -62,7 +62,7 @@ class Loop:
         return handle
 
 
-class OwnLoop:
+class IdiomDriver:
     """The idiomatic lane: the framework's loop over its own pipeline."""
 
     def __init__(self, adapter: Idiom) -> None:
@@ -82,7 +82,7 @@ class OwnLoop:
 
 
 def driver(adapter: Adapter, lane: Lane) -> Driver:
-    return Loop(adapter) if lane == "identical" else OwnLoop(cast("Idiom", adapter))
+    return StepDriver(adapter) if lane == "identical" else IdiomDriver(cast("Idiom", adapter))
 
 
 class Seen(NamedTuple):
@@ -185,7 +185,7 @@ class LockStep:
     states: dict[int, State] = field(default_factory=dict)
     losses: list[Array] = field(default_factory=list)
 
-    def excess(self, bounds: Limits) -> dict[Place, Difference]:
+    def excess(self, bounds: Bounds) -> dict[Place, Difference]:
         """Every place where the difference is more than its limit, the earliest first."""
         return above(self.found, bounds)
 
@@ -195,11 +195,11 @@ class LockStep:
         return replace(self, divergence=self.divergence[:step], found=found)
 
 
-def above(found: Mapping[Place, Difference], bounds: Limits) -> dict[Place, Difference]:
+def above(found: Mapping[Place, Difference], bounds: Bounds) -> dict[Place, Difference]:
     return {it: diff for it, diff in found.items() if diff.size > limit_at(it, bounds)}
 
 
-def limit_at(place: Place, bounds: Limits) -> float:
+def limit_at(place: Place, bounds: Bounds) -> float:
     step, quantity = place
     early = step == 1 and quantity in BEFORE_UPDATE
     return bounds.one_step if early else bounds.trajectory
@@ -267,7 +267,7 @@ def at_the_start(adapter: Adapter, truth: Adapter, start: Start, dtype: Dtype) -
     return worst
 
 
-def findings(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> tuple[Finding, ...]:
+def findings(lock: LockStep, bounds: Bounds, excused: Mapping[Place, float]) -> tuple[Finding, ...]:
     """One a quantity: first those that failed, the earliest place of failure first.
 
     `excused` says what rounding alone can make at a place of excess.
@@ -284,7 +284,7 @@ def findings(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> 
     )
 
 
-def _failed(place: Place, lock: LockStep, bounds: Limits) -> Finding:
+def _failed(place: Place, lock: LockStep, bounds: Bounds) -> Finding:
     """With all that was compared at that step: what is still right tells where to look."""
     step, quantity = place
     sizes = {name: it.size for (at, name), it in lock.found.items() if at == step}

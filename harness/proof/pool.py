@@ -250,7 +250,7 @@ def prove_all(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterat
 def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterator[Done]:
     jobs = Jobs(requests)
     results: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
-    slots = [Slot(jobs, launch, results) for _ in range(min(provers, len(requests)))]
+    slots = [ProverThread(jobs, launch, results) for _ in range(min(provers, len(requests)))]
     try:
         for slot in slots:
             slot.start()
@@ -299,7 +299,7 @@ class Jobs:
                 jobs.clear()
 
 
-class Slot(threading.Thread):
+class ProverThread(threading.Thread):
     """One prover at a time, each for the requests of one group."""
 
     def __init__(

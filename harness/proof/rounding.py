@@ -31,7 +31,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from harness.adapter import Options
-from harness.differences import FLOAT32_ROUNDING, SHADOWS, Difference, Limits, compare, nudged
+from harness.differences import FLOAT32_ROUNDING, SHADOWS, Bounds, Difference, compare, nudged
 from harness.proof.lockstep import (
     LockStep,
     Place,
@@ -127,7 +127,7 @@ def shadows(
         yield shadow
 
 
-def sought(lock: LockStep, bounds: Limits) -> dict[Place, Difference]:
+def sought(lock: LockStep, bounds: Bounds) -> dict[Place, Difference]:
     """What rounding would have to excuse: differences above their limit, of the examined adapter
     and, with the margin, of the float32 reference."""
     found = {place: it for place, it in lock.excess(bounds).items() if not it.reason}
@@ -137,7 +137,7 @@ def sought(lock: LockStep, bounds: Limits) -> dict[Place, Difference]:
     return found
 
 
-def lost(lock: LockStep, bounds: Limits, excused: Mapping[Place, float]) -> Place | None:
+def lost(lock: LockStep, bounds: Bounds, excused: Mapping[Place, float]) -> Place | None:
     """The first place at which float32 has no answer: not even the reference agrees with itself."""
     for place, it in above(lock.rounded, bounds).items():
         if it.size >= LOST or MARGIN * it.size > excused[place]:

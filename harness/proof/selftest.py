@@ -105,7 +105,7 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
         sample_seconds=SAMPLE_SECONDS,
         warmup_seconds=SAMPLE_SECONDS,
     )
-    keeper = Keeper()
+    keeper = RecordKeeper()
     engine.run(block, keeper)
     (record,) = keeper.records
     bare = record.model_copy(update={"checks": (), "usage": None})
@@ -125,7 +125,7 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     ]
 
 
-class Keeper:
+class RecordKeeper:
     """Keeps the records of a block."""
 
     def __init__(self) -> None:

@@ -193,29 +193,33 @@ class _BlockRun:
         self._turns += epochs * sum(not it.twin for it in block.setups)
 
     def run(self) -> None:
-        block = self._block
         try:
-            order = self._shuffled(block.setups)
-            for together in [[it] for it in order] if block.alone else [order]:
-                self._load(together)
-            for trial in self._shuffled(self._alive):
-                self._prepare(trial)
-            if block.phases:
-                self._take_turns()
-            for epoch in range(block.task.epochs if block.trains else 0):
-                for trial in self._shuffled(it for it in self._alive if not it.setup.twin):
-                    self._train(trial, epoch)
-            for trial in list(self._alive):
-                self._finish(trial)
+            self._go_through()
         except BaseException:
-            # First of all: keeping their records may fail as well, where a disk is full.
+            # Workers first: keeping their records may fail as well, where a disk is full.
             for trial in self._alive:
                 if trial.worker is not None:
                     trial.worker.close()
             for trial in list(self._alive):
                 self._end(trial, "interrupted", "the run ended before the trial did")
             raise
-        self._observer.progress(block, "done", None, 1.0)
+        self._observer.progress(self._block, "done", None, 1.0)
+
+    def _go_through(self) -> None:
+        """Start, prepare, take turns, train, finish."""
+        block = self._block
+        order = self._shuffled(block.setups)
+        for together in [[it] for it in order] if block.alone else [order]:
+            self._load(together)
+        for trial in self._shuffled(self._alive):
+            self._prepare(trial)
+        if block.phases:
+            self._take_turns()
+        for epoch in range(block.task.epochs if block.trains else 0):
+            for trial in self._shuffled(it for it in self._alive if not it.setup.twin):
+                self._train(trial, epoch)
+        for trial in list(self._alive):
+            self._finish(trial)
 
     def _take_turns(self) -> None:
         watcher = self._watcher

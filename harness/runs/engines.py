@@ -1,6 +1,7 @@
-"""Workers forked from a process that has imported their framework: starts that cost no import.
+"""Where blocks run. An engine runs whole blocks, as pairs must share a machine.
 
-Where blocks run. An engine runs a whole block: pairs must share a machine.
+Workers may be forked from fork servers: processes that have imported a framework, so that a start
+costs no import.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from harness.frameworks import frameworks
 from harness.runs.block import Block, Observer, run_block
 from harness.runs.contention import Watcher
 from harness.runs.process import ROOT, Process, Worker, WorkerFailed, WorkerProcess, cache_variables
-from harness.worker.messages import STEM_REPLY, Fork, Forked, Import, Imported, Reap, Reaped
+from harness.worker.messages import FORK_REPLY, Fork, Forked, Import, Imported, Reap, Reaped
 
 IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
 LOOK_SECONDS = 0.01
 
 Key = tuple[str, int, bool]
-"""Framework, threads, and whether for the twin: what one stem can serve."""
+"""Framework, threads, and whether for the twin: what one server can serve."""
 
 
-class Stem(WorkerProcess):
+class ForkServer(WorkerProcess):
     """A process that imports a framework once and forks workers; it computes nothing itself."""
 
     program = ("-m", "harness.worker.fork_server")
-    replies = STEM_REPLY
+    replies = FORK_REPLY
 
     def imports(self, setups: Iterable[Setup]) -> None:
         """Have it import what workers of these setups need, and do not wait."""
@@ -52,36 +53,36 @@ class Stem(WorkerProcess):
                 send_handle(self._channel, handle, self._process.pid)
         except OSError as error:
             raise WorkerFailed("not-started", f"nothing to fork it from: {error}") from None
-        return Branch(self, self._expect(Forked).pid)
+        return ForkedProcess(self, self._expect(Forked).pid)
 
     def ending(self, pid: int) -> int | None:
         """How a worker ended: its exit code, or minus the signal; None if it has not."""
         try:
             self.ask(Reap(pid=pid), REAP_LIMIT)
             code: int | None = self._expect(Reaped).code
-        except (WorkerFailed, OSError):  # with the stem end its workers
+        except (WorkerFailed, OSError):  # with the server end its workers
             return -signal.SIGKILL
         return code
 
     def _expect(self, kind: type[Any]) -> Any:
         reply = self.answer()
         if not isinstance(reply, kind):
-            raise WorkerFailed("failed", f"a stem answered {reply.answer!r}")
+            raise WorkerFailed("failed", f"a fork server answered {reply.answer!r}")
         return reply
 
 
-class Branch:
-    """The process of a forked worker: a child of its stem, which alone can tell how it ended."""
+class ForkedProcess:
+    """The process of a forked worker: a child of its server, which alone can tell how it ended."""
 
-    def __init__(self, stem: Stem, pid: int) -> None:
+    def __init__(self, server: ForkServer, pid: int) -> None:
         self.pid = pid
-        self._stem = stem
+        self._server = server
         self._code: int | None = None
 
     def wait(self, timeout: float) -> int:
         late = time.monotonic() + timeout
         while self._code is None:
-            self._code = self._stem.ending(self.pid)
+            self._code = self._server.ending(self.pid)
             if self._code is None and time.monotonic() > late:
                 raise subprocess.TimeoutExpired("a forked worker", timeout)
             if self._code is None:
@@ -90,97 +91,96 @@ class Branch:
 
 
 class ForkedWorker(WorkerProcess):
-    """A worker that began as a copy of a stem; from there on it is like any other."""
+    """A worker that began as a copy of a fork server."""
 
     forked = True
 
-    def __init__(self, stem: Stem, setup: Setup, log: Path, caches: Path | None) -> None:
-        self._stem = stem
+    def __init__(self, server: ForkServer, setup: Setup, log: Path, caches: Path | None) -> None:
+        self._server = server
         super().__init__(setup, log, caches)
 
     def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
-        """What it has besides the environment of the stem."""
+        """Variables in addition to those of the fork server."""
         return cache_variables(setup, caches)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
-        return self._stem.fork(channel, output, variables)
+        return self._server.fork(channel, output, variables)
 
 
-class Stems:
-    """The stems of a run, as many as its setups on the CPU need; what they print is in `logs`.
+class ForkServers:
+    """The fork servers of a run, as many as its setups on the CPU need. Their output is in `logs`.
 
-    One whose framework varies from import to import serves a single block, and no twin of its
-    own; any other serves until `close`.
+    If a framework's times vary from import to import, its server serves one block and no A/A
+    copy. Other servers serve until `close`.
     """
 
     def __init__(self, logs: Path, caches: Path | None) -> None:
         self._logs = logs
         self._caches = caches
-        self._stems: dict[Key, deque[Stem]] = defaultdict(deque)
+        self._servers: dict[Key, deque[ForkServer]] = defaultdict(deque)
         self._used: set[Key] = set()
-        self._barren: set[Key] = set()
-        self._planted = 0
+        self._failed: set[Key] = set()
+        self._started = 0
 
-    def grow(self, setups: Iterable[Setup], more: int = 0) -> None:
-        """Import what workers of these setups need, and of `more` blocks like this one, side by
-        side.
+    def prepare(self, setups: Iterable[Setup], more: int = 0) -> None:
+        """Import side by side what workers of these setups need, also for `more` such blocks.
 
-        Of a framework that cannot be imported so there is no stem: its workers say why.
+        If the import fails there is no fork server; the workers report the error.
         """
         wanted: dict[Key, list[Setup]] = defaultdict(list)
         for setup in setups:
             if setup.processor == "cpu":  # a GPU that is in use before a fork is lost to the child
                 wanted[key_of(setup)].append(setup)
         for key, its in wanted.items():
-            if key not in self._barren:
+            if key not in self._failed:
                 self._begin(key, its, more)
         self._used = set(wanted)
-        for key in wanted.keys() - self._barren:
+        for key in wanted.keys() - self._failed:
             try:
-                for stem in self._stems[key]:
-                    stem.imported()
+                for server in self._servers[key]:
+                    server.imported()
             except WorkerFailed:
                 self._give_up(key)
 
     def _begin(self, key: Key, setups: Sequence[Setup], more: int) -> None:
-        stems = self._stems[key]
+        servers = self._servers[key]
         if key in self._used and varies(setups[0]):
-            stems.popleft().close()
+            servers.popleft().close()
         try:
-            if not stems:
+            if not servers:
                 many = 1 + more if varies(setups[0]) else 1
-                stems.extend(self._plant(setups[0]) for _ in range(many))
-            for stem in stems:
-                stem.imports(setups)
+                servers.extend(self._start(setups[0]) for _ in range(many))
+            for server in servers:
+                server.imports(setups)
         except (WorkerFailed, OSError):
             self._give_up(key)
 
     def _give_up(self, key: Key) -> None:
-        self._barren.add(key)
-        for stem in self._stems.pop(key, ()):
-            stem.close()
+        self._failed.add(key)
+        for server in self._servers.pop(key, ()):
+            server.close()
 
-    def _plant(self, setup: Setup) -> Stem:
-        self._planted += 1
-        name = f"stem-{self._planted}-{setup.framework}"
+    def _start(self, setup: Setup) -> ForkServer:
+        self._started += 1
+        name = f"fork-server-{self._started}-{setup.framework}"
         self._logs.mkdir(parents=True, exist_ok=True)
-        return Stem(setup, self._logs / f"{name}.log", self._caches and self._caches / name)
+        return ForkServer(setup, self._logs / f"{name}.log", self._caches and self._caches / name)
 
     def fork(self, setup: Setup, log: Path, caches: Path | None) -> ForkedWorker | None:
-        """None where there is no stem to fork it from."""
-        stems = self._stems.get(key_of(setup)) if setup.processor == "cpu" else None
+        """None if there is no fork server for this setup."""
+        servers = self._servers.get(key_of(setup)) if setup.processor == "cpu" else None
         try:
-            return ForkedWorker(stems[0], setup, log, caches) if stems else None
+            return ForkedWorker(servers[0], setup, log, caches) if servers else None
         except WorkerFailed:
             return None
 
     def close(self) -> None:
-        for stems in self._stems.values():
-            for stem in stems:
-                stem.close()
-        self._stems.clear()
+        for servers in self._servers.values():
+            for server in servers:
+                server.close()
+        self._servers.clear()
         self._used.clear()
-        self._barren.clear()
+        self._failed.clear()
 
 
 def key_of(setup: Setup) -> Key:
@@ -219,7 +219,7 @@ class LocalEngine:
         self._caches = caches
         self._code = code or {}
         may = fork and not self._code and sys.platform == "linux"
-        self._stems = Stems(logs, caches) if may else None
+        self._servers = ForkServers(logs, caches) if may else None
         self._generation = 0
 
     def __enter__(self) -> LocalEngine:
@@ -229,28 +229,28 @@ class LocalEngine:
         self.close()
 
     def close(self) -> None:
-        if self._stems:
-            self._stems.close()
+        if self._servers:
+            self._servers.close()
 
     def run(self, block: Block, observer: Observer) -> None:
-        if self._stems and not block.alone:
-            self._prepare(self._stems, block)
+        if self._servers and not block.alone:
+            self._prepare(self._servers, block)
         watcher = Watcher(block.setups[0].threads, block.rounds)
         run_block(block, partial(self._launch, alone=block.alone), observer, watcher)
 
-    def _prepare(self, stems: Stems, block: Block) -> None:
+    def _prepare(self, servers: ForkServers, block: Block) -> None:
         if block.generation != self._generation:
-            stems.close()
+            servers.close()
         self._generation = block.generation
-        stems.grow(block.setups, block.more)
+        servers.prepare(block.setups, block.more)
 
     def _launch(self, setup: Setup, trial: str, *, alone: bool) -> Worker:
         self._make_logs()
         caches = self._caches / _file_name(setup.id) if self._caches else None
         log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
         forked = None
-        if self._stems and (not alone or (setup.twin and not varies(setup))):
-            forked = self._stems.fork(setup, log, caches)
+        if self._servers and (not alone or (setup.twin and not varies(setup))):
+            forked = self._servers.fork(setup, log, caches)
         return forked or WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
 
     def _make_logs(self) -> None:

@@ -176,7 +176,7 @@ NOTE = ("process", "since", "command", "in")
 MOST_BYTES = 10_000
 
 
-class Held(Exception):
+class LockHeld(Exception):
     """Somebody else holds the lock; the message says who, as far as it is known."""
 
 
@@ -215,7 +215,7 @@ def measuring_alone() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(path))
-        except Held as holder:
+        except LockHeld as holder:
             raise UsageError(
                 f"another run is measuring on this machine: {holder}; wait for it to end"
             ) from None
@@ -269,7 +269,7 @@ def _acquire(descriptor: int, until: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= until:
-                raise Held(_holder(descriptor)) from None
+                raise LockHeld(_holder(descriptor)) from None
         time.sleep(LOOK_SECONDS)
 
 

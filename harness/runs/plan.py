@@ -291,4 +291,4 @@ def refuse_changed(run: Run, plan: Plan) -> None:
 
 
 def _changed(run: Run, what: str) -> UsageError:
-    return UsageError(f"run {run.info.name!r} cannot go on: {what}; start a new one")
+    return UsageError(f"run {run.info.name!r} cannot be resumed: {what}; start a new one")

@@ -23,7 +23,7 @@ from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
 from harness.runs.contention import QuietWait
 from harness.runs.engines import Engine
-from harness.runs.files import Held, held, refuse_network, temporary_files, within
+from harness.runs.files import LockHeld, held, refuse_network, temporary_files, within
 from harness.runs.plan import Done, Plan
 from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
 from harness.runs.store import Store
@@ -94,7 +94,7 @@ def measuring(output: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             stack.enter_context(temporary_files(scratch / "tmp"))
-        except Held as holder:
+        except LockHeld as holder:
             raise UsageError(
                 f"{output}: another run is writing here: {holder}; wait for it to end"
             ) from None

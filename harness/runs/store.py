@@ -29,7 +29,7 @@ from harness.cells import Setup
 from harness.certificates import Certificate
 from harness.errors import StoreError, UsageError, unknown
 from harness.records import Record, Run, RunInfo, Sample
-from harness.runs.files import Held, held, refuse_network, within
+from harness.runs.files import LockHeld, held, refuse_network, within
 from harness.runs.schema import check, connect, damaged, prepare, version
 from harness.tasks.spec import Task
 
@@ -128,7 +128,7 @@ def _certificates(connection: sqlite3.Connection, run: str) -> Iterator[Certific
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _StoredTrial:
     """A trial by its row in `started`, and its status in `ended`, if it has one."""
 
     name: str
@@ -153,7 +153,7 @@ def read_records(
         yield _record(connection, trial, columns)
 
 
-def _trials(connection: sqlite3.Connection, run: str) -> list[_Trial]:
+def _trials(connection: sqlite3.Connection, run: str) -> list[_StoredTrial]:
     setups: dict[str, Setup] = {}
     rows = connection.execute(
         "SELECT s.trial, s.block, s.attempt, s.setup, e.status FROM started s "
@@ -164,11 +164,11 @@ def _trials(connection: sqlite3.Connection, run: str) -> list[_Trial]:
     for name, block, attempt, text, status in rows:
         if text not in setups:
             setups[text] = Setup.model_validate_json(text)
-        found.append(_Trial(name, block, attempt, setups[text], status))
+        found.append(_StoredTrial(name, block, attempt, setups[text], status))
     return found
 
 
-def _record(connection: sqlite3.Connection, trial: _Trial, columns: Sequence[str]) -> Record:
+def _record(connection: sqlite3.Connection, trial: _StoredTrial, columns: Sequence[str]) -> Record:
     if trial.status is None:
         return Record(
             trial=trial.name,
@@ -182,7 +182,9 @@ def _record(connection: sqlite3.Connection, trial: _Trial, columns: Sequence[str
         "SELECT record FROM ended WHERE trial = ?", (trial.name,)
     ).fetchone()
     record = Record.model_validate_json(text)
-    if trial != _Trial(record.trial, record.block, record.attempt, record.setup, record.status):
+    if trial != _StoredTrial(
+        record.trial, record.block, record.attempt, record.setup, record.status
+    ):
         raise ValueError(f"the record of trial {trial.name} is of another one")
     samples = _samples(connection, trial.name, columns)
     phases = [it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases]
@@ -207,9 +209,9 @@ def _samples(
     return found
 
 
-def _last_attempts(trials: Sequence[_Trial]) -> list[_Trial]:
+def _last_attempts(trials: Sequence[_StoredTrial]) -> list[_StoredTrial]:
     """Of every block the trials of one attempt: of the last that came to its end, if one did."""
-    blocks: dict[tuple[object, ...], dict[int, list[_Trial]]] = defaultdict(dict)
+    blocks: dict[tuple[object, ...], dict[int, list[_StoredTrial]]] = defaultdict(dict)
     for it in trials:
         blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
     counted = {
@@ -219,7 +221,7 @@ def _last_attempts(trials: Sequence[_Trial]) -> list[_Trial]:
     return [it for it in trials if it.attempt == counted[*it.setup.arena, it.block]]
 
 
-def _ended(attempt: Iterable[_Trial]) -> int:
+def _ended(attempt: Iterable[_StoredTrial]) -> int:
     """How many trials of an attempt have ended; a twin may be left out of a later one."""
     return sum(it.status not in (None, "interrupted") and not it.setup.twin for it in attempt)
 
@@ -405,7 +407,7 @@ def create(directory: Path) -> Store:
                 raise
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: {error}") from error
-    except Held as holder:
+    except LockHeld as holder:
         raise StoreError(f"{path}: kept busy by {holder}") from None
     return Store(connection, path)
 

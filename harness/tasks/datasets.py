@@ -222,7 +222,7 @@ def _line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-class Source(NamedTuple):
+class PackagedSet(NamedTuple):
     """Files of columns and target, or one whose last column is the target; and a `function` of
     scikit-learn that returns the same, asked this `how`."""
 
@@ -234,10 +234,10 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "digits": Source(("digits.csv.gz",), "load_digits", delimiter=","),
-    "cancer": Source(("breast_cancer.csv",), "load_breast_cancer", delimiter=",", head=1),
+    "digits": PackagedSet(("digits.csv.gz",), "load_digits", delimiter=","),
+    "cancer": PackagedSet(("breast_cancer.csv",), "load_breast_cancer", delimiter=",", head=1),
     # Not scaled: scikit-learn's own scaling has seen the test rows.
-    "diabetes": Source(
+    "diabetes": PackagedSet(
         ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
         "load_diabetes",
         (("scaled", False),),

@@ -17,22 +17,22 @@ TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 4096  # bytes; a connection that is cut loses less than one
 
 
-class Source(NamedTuple):
+class Archives(NamedTuple):
     """Where a data set's archives are served: `<mirror><archive>`, the first mirror tried first."""
 
     mirrors: tuple[str, ...]
     files: Files
 
 
-SOURCES: Mapping[str, Source] = {
-    "mnist": Source(
+SOURCES: Mapping[str, Archives] = {
+    "mnist": Archives(
         (
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
         FILES["mnist"],
     ),
-    "fashion-mnist": Source(
+    "fashion-mnist": Archives(
         (
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -53,7 +53,9 @@ class FileState(NamedTuple):
     detail: str
 
 
-def verify(name: str, directory: Path, sources: Mapping[str, Source] = SOURCES) -> list[FileState]:
+def verify(
+    name: str, directory: Path, sources: Mapping[str, Archives] = SOURCES
+) -> list[FileState]:
     """The state of each of a data set's files, by its whole content; UsageError if unknown."""
     return [_state(name, directory, file) for file in _source(name, sources).files]
 
@@ -61,7 +63,7 @@ def verify(name: str, directory: Path, sources: Mapping[str, Source] = SOURCES) 
 def fetch(
     name: str,
     directory: Path,
-    sources: Mapping[str, Source] = SOURCES,
+    sources: Mapping[str, Archives] = SOURCES,
     progress: bool = True,
 ) -> list[Path]:
     """Get what `verify` does not find ok into `<directory>/<name>/`; returns the files it got.
@@ -91,7 +93,7 @@ def fetch(
     return [folder / file.archive for file in wanted]
 
 
-def _source(name: str, sources: Mapping[str, Source]) -> Source:
+def _source(name: str, sources: Mapping[str, Archives]) -> Archives:
     if name not in sources:
         raise unknown("data set to fetch", name, sources)
     return sources[name]

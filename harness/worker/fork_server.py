@@ -1,10 +1,10 @@
-"""Whether a process may be forked: no thread lives on in the child, and what it held stays held.
+"""`python -m harness.worker.fork_server FD PARENT`: import a framework once, then fork workers.
 
-`python -m harness.worker.fork_server FD PARENT`: import a framework once, then fork workers.
+No thread lives on in a forked child, and a lock that it held stays locked.
 
-Nothing of the framework is used here but what it names as harmless (`Framework.ahead`): threads,
-devices, graphs and tensors begin in the worker, where they are measured. Where an import has
-started threads all the same, nothing is forked from it.
+Nothing of the framework is used here but the modules that it declares as harmless: threads,
+devices, graphs and tensors begin in the worker, where they are measured. If the import itself has
+started threads, nothing is forked.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from harness.adapter import Framework
 from harness.cells import Setup
 from harness.worker.__main__ import failed, send, work
 from harness.worker.messages import (
+    FORK_REQUEST,
     MAX_BYTES,
-    STEM_REQUEST,
     Fork,
     Forked,
     Import,
@@ -82,7 +82,7 @@ def main() -> None:
     forked = False
     while True:
         try:
-            request = STEM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+            request = FORK_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
         except EOFError:
             return
         match request:
@@ -140,7 +140,7 @@ def _fork(channel: Connection, environment: dict[str, str]) -> int:
         os.close(log)
         os.environ.update(environment)
         code = work(Connection(theirs))
-    finally:  # never back into the code of the stem
+    finally:  # never back into the code of the fork server
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

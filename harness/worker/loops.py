@@ -186,7 +186,7 @@ class LatencyLoop:
         return LatencyLoop(self._step, self._stage(number), self._synchronize, self._stage)
 
 
-class OwnLoop:
+class IdiomLoop:
     """The framework's own loop over its own input pipeline; it always begins at the first batch."""
 
     most = None
@@ -200,11 +200,11 @@ class OwnLoop:
     def run(self, iterations: int, offset: int = 0) -> Ran:
         return Ran(self._run(self._loader, iterations))
 
-    def keeping(self, handles: list[Any], batches: Any = None) -> OwnLoop:
+    def keeping(self, handles: list[Any], batches: Any = None) -> IdiomLoop:
         """A call hands out its last handle only."""
-        return OwnLoop(_kept(self._run, handles), batches or self._loader, self.staged)
+        return IdiomLoop(_kept(self._run, handles), batches or self._loader, self.staged)
 
-    def over_set(self, number: int) -> OwnLoop:
+    def over_set(self, number: int) -> IdiomLoop:
         return self
 
 
@@ -248,6 +248,6 @@ def make_loops(
         if lane == "identical":
             return StepLoop(step, batches(0), batches)
         own = cast(Idiom, adapter)
-        return OwnLoop(own.fit if phase == "train" else own.infer, loader(), task.steps_per_epoch)
+        return IdiomLoop(own.fit if phase == "train" else own.infer, loader(), task.steps_per_epoch)
 
     return {phase: loop(phase) for phase in phases}

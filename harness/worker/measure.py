@@ -21,7 +21,15 @@ from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from harness.worker import loops
 from harness.worker.loops import Loop, Ran, set_of
-from harness.worker.system import Counters, PeakRSS, Watch, allocated, load, others_work, resident
+from harness.worker.system import (
+    Counters,
+    PeakRSS,
+    SampleCounters,
+    allocated,
+    load,
+    others_work,
+    resident,
+)
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
@@ -46,7 +54,7 @@ class OtherWork(Exception):
     """A sample did not do what the sample before it did, from the same start."""
 
 
-class Held(NamedTuple):
+class HeldMemory(NamedTuple):
     """Memory that is held at one moment, in bytes, and its growth in bytes a step; None where it
     is not counted."""
 
@@ -61,12 +69,12 @@ class Turn(NamedTuple):
     ran: Ran
     seconds: float
     spent: Counters
-    before: Held
-    after: Held
+    before: HeldMemory
+    after: HeldMemory
 
-    def growth(self, iterations: int) -> Held:
+    def growth(self, iterations: int) -> HeldMemory:
         """What is held since, a step."""
-        return Held(
+        return HeldMemory(
             *(
                 None if before is None or after is None else (after - before) / iterations
                 for before, after in zip(self.before, self.after, strict=True)
@@ -88,7 +96,7 @@ def take_turn(
     # After the first steps: what a reset gave back they take again. Both times a handle is held.
     before = held(adapter)
     del woken
-    watch = Watch()
+    watch = SampleCounters()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)
     adapter.synchronize()
@@ -96,13 +104,13 @@ def take_turn(
     return Turn(ran, seconds, watch.spent(), before, held(adapter))
 
 
-def held(adapter: Adapter) -> Held:
+def held(adapter: Adapter) -> HeldMemory:
     """What this process and its descendants hold now."""
     device = adapter.device_memory()
     if device is not None:
         adapter.reset_device_memory()  # a peak that begins anew is what is held now
         device = adapter.device_memory()
-    return Held(resident(), allocated(), device.peak_allocated if device else None)
+    return HeldMemory(resident(), allocated(), device.peak_allocated if device else None)
 
 
 class Kept(NamedTuple):
@@ -133,7 +141,7 @@ class PhaseRun:
         self.kept: dict[int, Kept] = {}
         self.waking = 1
         self.fastest = math.inf
-        self._growth: list[Held] = []
+        self._growth: list[HeldMemory] = []
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -209,7 +217,7 @@ class PhaseRun:
         return Growth(
             **{
                 name: tuple(it for held in self._growth if (it := getattr(held, name)) is not None)
-                for name in Held._fields
+                for name in HeldMemory._fields
             }
         )
 

@@ -126,22 +126,22 @@ REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="an
 
 
 class Import(Frozen):
-    """Asked of a stem: import what workers of these setups need."""
+    """Asked of a fork server: import what workers of these setups need."""
 
     ask: Literal["import"] = "import"
     setups: tuple[Setup, ...]
 
 
 class Fork(Frozen):
-    """Asked of a stem: one more worker, with these variables besides the stem's. The descriptors of
-    its channel and of its log follow."""
+    """Asked of a fork server: one more worker, with these variables in addition to the server's.
+    The descriptors of its channel and of its log follow."""
 
     ask: Literal["fork"] = "fork"
     environment: dict[str, str]
 
 
 class Reap(Frozen):
-    """Asked of a stem: how did a worker end?"""
+    """Asked of a fork server: how did a worker end?"""
 
     ask: Literal["reap"] = "reap"
     pid: int
@@ -166,10 +166,10 @@ class Reaped(Frozen):
 StemRequest = Import | Fork | Reap
 StemReply = Imported | Forked | Reaped | Failed
 
-STEM_REQUEST: TypeAdapter[StemRequest] = TypeAdapter(
+FORK_REQUEST: TypeAdapter[StemRequest] = TypeAdapter(
     Annotated[StemRequest, Field(discriminator="ask")]
 )
-STEM_REPLY: TypeAdapter[StemReply] = TypeAdapter(
+FORK_REPLY: TypeAdapter[StemReply] = TypeAdapter(
     Annotated[StemReply, Field(discriminator="answer")]
 )
 

@@ -47,7 +47,7 @@ class Multiplier(Protocol):
     def synchronize(self) -> None: ...
 
 
-class Plain:
+class PlainNumpy:
     """NumPy's own products: a yardstick that no adapter can set."""
 
     def __init__(self, dtype: str) -> None:
@@ -73,7 +73,7 @@ def measure_limits(
     return Limits(
         matmul_error=_tried(matmul_error, adapter),
         flushes_denormals=_tried(flushes_denormals, adapter, dtype),
-        plain=Limits.model_validate(_speeds(Plain(dtype), task, phases, cpu_clock(threads)))
+        plain=Limits.model_validate(_speeds(PlainNumpy(dtype), task, phases, cpu_clock(threads)))
         if threads
         else None,
         **_speeds(adapter, task, phases, time.perf_counter),

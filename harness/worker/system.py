@@ -212,7 +212,7 @@ class Counters(NamedTuple):
     pressure_seconds: float | None
 
 
-class Watch:
+class SampleCounters:
     """Counts from its making to `spent`. The machine's own counters cost CPU time to read: they
     are read outside the stretch in which this process is counted."""
 

@@ -1,7 +1,8 @@
 """The reference with Keras' stock update formulas: the truth for a mode that keeps them.
 
-Such a mode cannot be held to the task's formulas closely: docs/decisions.md derives how far apart
-they are. Held to its own it can be as closely as any other, so that every other fault still shows.
+Such a mode cannot be held to the task's formulas closely: docs/stock-optimizers.md derives how far
+apart they are. It is held to its own formulas as closely as any other mode is to the task's, so
+that every other fault still shows.
 """
 
 from __future__ import annotations

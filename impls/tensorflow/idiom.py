@@ -1,6 +1,6 @@
 """A task in Keras as its users write it: `compile`, `fit` and `predict`, fed by `tf.data`.
 
-The optimizers are the stock ones, whose formulas are not quite the task's; docs/decisions.md
+The optimizers are the stock ones, whose formulas are not quite the task's; docs/stock-optimizers.md
 derives by how much. The loss is the task's, which needs a function of our own after a softmax:
 Keras' cross-entropies look through it and take the logits from in front of it.
 """

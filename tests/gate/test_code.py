@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UsageError
 from harness.gate import older_code
 from harness.gate.check import check
-from harness.gate.judging import Limits
+from harness.gate.judging import Thresholds
 from harness.gate.older_code import refuse_unknown, revision, sides
 from harness.gate.timing import older
 from harness.gating import DEFAULTS
@@ -114,6 +114,11 @@ def test_a_worker_runs_the_code_of_its_folder(tmp_path):
     assert (record.status, record.error) == ("crashed", "exited with code 37")
 
 
+def _check(plan, older, folder):
+    limits = Thresholds()
+    return check(plan, None, str(older), limits, lambda text: None, folder, checkpoints=(2,))
+
+
 def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
     for room in older_code.ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -125,7 +130,9 @@ def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
         "rounds": 2,
     }
     plan, folder = make_plan(resolve(None, DEFAULTS | flags)), tmp_path / "scratch"
-    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, folder, checkpoints=(2,))
+    found = check(
+        plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, checkpoints=(2,)
+    )
     by_what = {it.what: it for it in found.lines if it.phase in (None, "train")}
     assert by_what["losses"].detail == "to the bit"
     assert by_what["logical peak"].change == 0
@@ -135,6 +142,8 @@ def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
     shutil.rmtree(folder)
     # What older code cannot do says nothing of this code.
     (tmp_path / "impls" / "reference" / "adapter.py").write_text("raise ImportError('too old')\n")
-    found = check(plan, None, str(tmp_path), Limits(), lambda text: None, folder, checkpoints=(2,))
+    found = check(
+        plan, None, str(tmp_path), Thresholds(), lambda text: None, folder, checkpoints=(2,)
+    )
     assert found.outcome == "not comparable"
     assert re.search(r"older code cannot do it.*too old", found.note)

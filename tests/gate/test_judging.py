@@ -7,10 +7,10 @@ import math
 import pytest
 
 from harness.gate.baseline import Parity
-from harness.gate.judging import Limits, deterministic
+from harness.gate.judging import Thresholds, deterministic
 from tests.gate.making import make_entry, make_numbers, make_program
 
-USUAL = Limits()
+USUAL = Thresholds()
 
 
 def told(now, before=None, limits=USUAL) -> dict[str, str]:
@@ -20,7 +20,7 @@ def told(now, before=None, limits=USUAL) -> dict[str, str]:
 
 
 def test_the_same_is_fine_and_everything_was_looked_at():
-    lines = list(deterministic(make_entry(), make_entry(), Limits()))
+    lines = list(deterministic(make_entry(), make_entry(), Thresholds()))
     assert {it.outcome for it in lines} == {"fine"}
     assert {it.what for it in lines} == {
         "parity, float32",
@@ -109,18 +109,18 @@ def test_a_program_that_grows_is_a_regression(changes, said):
 def test_limits_are_what_is_asked_for():
     bigger = make_entry(logical_peak={"train": 315_000, "predict": None})
     assert told(bigger) == {"logical peak": "regression"}
-    assert told(bigger, limits=Limits(memory=0.1)) == {}
+    assert told(bigger, limits=Thresholds(memory=0.1)) == {}
     assert told(make_entry(logical_peak={"train": 200_000})) == {"logical peak": "improved"}
 
 
 def test_where_nobody_counts_nothing_is_compared():
-    lines = deterministic(make_entry(programs={}, logical_peak={}), make_entry(), Limits())
+    lines = deterministic(make_entry(programs={}, logical_peak={}), make_entry(), Thresholds())
     assert not {it.what for it in lines} & {"flops", "logical peak"}
 
 
 def test_infinities_do_not_reach_the_result():
     now = make_entry(numbers=make_numbers(losses=(2.3,)))
-    (line,) = [it for it in deterministic(now, make_entry(), Limits()) if it.what == "losses"]
+    (line,) = [it for it in deterministic(now, make_entry(), Thresholds()) if it.what == "losses"]
     assert line.change is None
     assert line.threshold is not None
     assert math.isfinite(line.threshold)

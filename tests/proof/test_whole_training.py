@@ -11,7 +11,7 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.certificates import ENDED, SUPPORTED, Finding, LongProof
-from harness.differences import FLOAT64_ROUNDING, Limits, nudged
+from harness.differences import FLOAT64_ROUNDING, Bounds, nudged
 from harness.privacy import clean
 from harness.proof import certificates as proving
 from harness.proof import whole_training
@@ -103,7 +103,7 @@ def test_a_late_fault_is_named_with_its_step(kind, lane, where):
 
 def test_without_a_limit_the_shadows_say_what_roundings_make(monkeypatch):
     """What differs by roundings alone passes, and what differs by more does not."""
-    monkeypatch.setattr(whole_training, "limits", lambda *_: Limits(0.0, 0.0, 100))
+    monkeypatch.setattr(whole_training, "limits", lambda *_: Bounds(0.0, 0.0, 100))
     moved = nudged(make_start(LONG, 0), np.random.default_rng(5), FLOAT64_ROUNDING)
     finding, proof = trained(start=moved)
     assert finding.ok, finding.detail

@@ -11,7 +11,6 @@ from rich.console import Console
 from harness.analysis.noise import block_noise
 from harness.analysis.stats import Interval
 from harness.analysis.summary import summarise_run
-from harness.doctor.facts import Counted, watched
 from harness.records import Limits
 from harness.report.compose import make_content
 from harness.report.markdown import render_markdown
@@ -77,12 +76,6 @@ def shaken(share):
 def test_a_share_of_the_time_ends_at_all_of_it():
     assert "100 % of the time" in block_noise(shaken(1.03)).reason
     assert "60 % of the time" in block_noise(shaken(0.6)).reason
-
-
-def test_so_does_what_the_doctor_saw_of_it():
-    before = Counted(at=0.0, pressure={"cpu": 0.0, "io": 0.0})
-    after = Counted(at=1.0, pressure={"cpu": 1.02, "io": 0.5})
-    assert watched(before, after).pressure == {"cpu": 1.0, "io": 0.5}
 
 
 def test_an_accuracy_has_bounds_that_an_accuracy_can_have():

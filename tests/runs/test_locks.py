@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.runs import files
-from harness.runs.files import Held, held, machine_lock, measuring_alone
+from harness.runs.files import LockHeld, held, machine_lock, measuring_alone
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
 from tests.test_cli import ROOT
@@ -108,7 +108,7 @@ def test_who_was_killed_holds_nobody_up(tmp_path):
 
 
 def test_a_lock_is_waited_for_as_long_as_asked(tmp_path):
-    with held(tmp_path / "lock"), pytest.raises(Held), held(tmp_path / "lock", 0.05):
+    with held(tmp_path / "lock"), pytest.raises(LockHeld), held(tmp_path / "lock", 0.05):
         pytest.fail("it is held")
 
 
@@ -119,7 +119,7 @@ def test_a_holder_that_cannot_be_read_is_nobody_in_particular(tmp_path, monkeypa
     monkeypatch.setattr(files, "NAMED_SECONDS", 0.01)
     with held(tmp_path / "lock"):
         (tmp_path / "lock").write_bytes(content)
-        with pytest.raises(Held, match="does not say which"), held(tmp_path / "lock"):
+        with pytest.raises(LockHeld, match="does not say which"), held(tmp_path / "lock"):
             pytest.fail("it is held")
 
 

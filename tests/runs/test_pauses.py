@@ -6,7 +6,7 @@ import pytest
 
 from harness.analysis.pairs import entries, pair_of
 from harness.runs.block import run_block
-from harness.runs.engines import Stems
+from harness.runs.engines import ForkServers
 from tests.builders import make_task
 from tests.fakes import Ledger, block, setup
 
@@ -18,8 +18,8 @@ def test_faster_steps_with_pauses_are_told_from_faster_work(staged, tmp_path):
     setups = tuple(
         setup("faulty", it, task=task.name, digest=task.digest) for it in ("pauses", "steady")
     )
-    stems = Stems(tmp_path, None)
-    stems.grow(setups)
+    servers = ForkServers(tmp_path, None)
+    servers.prepare(setups)
     try:
         for number in range(6):
             given = block(
@@ -34,9 +34,9 @@ def test_faster_steps_with_pauses_are_told_from_faster_work(staged, tmp_path):
                 sample_seconds=0.003,
                 warmup_seconds=0.003,
             )
-            run_block(given, lambda it, trial: stems.fork(it, tmp_path / "log", None), ledger)
+            run_block(given, lambda it, trial: servers.fork(it, tmp_path / "log", None), ledger)
     finally:
-        stems.close()
+        servers.close()
     assert {it.error for it in ledger.records} == {None}
     ours, theirs = entries(ledger.records).values()
     pair = pair_of(ours, theirs, "train")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.test_floors import modules
 
 from harness import running
 from harness.errors import UsageError
@@ -15,7 +16,6 @@ from harness.runs.process import WorkerFailed
 from harness.runs.store import create
 from tests.fakes import TASK, FakeWorker
 from tests.runs.test_runner import FakeEngine, Quiet, plan
-from tests.test_floors import modules
 
 
 class Clock:

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from harness.errors import DataError, UsageError
 from harness.tasks import fetch as fetching
-from harness.tasks.fetch import SOURCES, Source, fetch, verify
+from harness.tasks.fetch import SOURCES, Archives, fetch, verify
 from harness.tasks.mnist import File, content_sum, header, read_idx
 
 RANDOM = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def server():
 
 def sources(server, *mirrors, files=(IMAGE_FILE,)):
     base = f"http://127.0.0.1:{server.server_port}"
-    return {"small": Source(tuple(f"{base}/{mirror}/" for mirror in mirrors), files)}
+    return {"small": Archives(tuple(f"{base}/{mirror}/" for mirror in mirrors), files)}
 
 
 def names(folder):
@@ -250,7 +250,7 @@ def test_no_server_at_all(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    nobody = {"small": Source((f"http://127.0.0.1:{port}/",), (IMAGE_FILE,))}
+    nobody = {"small": Archives((f"http://127.0.0.1:{port}/",), (IMAGE_FILE,))}
     with pytest.raises(DataError, match=r"connection failed$"):
         fetch("small", tmp_path, nobody, progress=False)
 

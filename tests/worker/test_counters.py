@@ -12,11 +12,11 @@ import pytest
 
 from harness.worker import system
 from harness.worker.measure import settle
-from harness.worker.system import PeakRSS, Watch, _ranges, allowed_cores, load, others_work
+from harness.worker.system import PeakRSS, SampleCounters, _ranges, allowed_cores, load, others_work
 
 
 def test_counters_grow_with_work():
-    watch = Watch()
+    watch = SampleCounters()
     sum(number * number for number in range(300_000))
     time.sleep(0.001)
     spent = watch.spent()
@@ -110,7 +110,7 @@ def test_steal_and_pressure_are_those_of_the_stretch(tmp_path, monkeypatch):
     monkeypatch.setattr(system, "PROC", tmp_path)
     monkeypatch.setattr(system.os, "sysconf", lambda name: 100)
     machine(tmp_path, 250, 6_111_818)
-    watch = Watch()
+    watch = SampleCounters()
     machine(tmp_path, 263, 6_361_818)
     spent = watch.spent()
     assert spent.steal_seconds == pytest.approx(0.13)
@@ -122,7 +122,7 @@ def test_what_is_not_told_is_unknown_not_zero(tmp_path, monkeypatch, text):
     monkeypatch.setattr(system, "PROC", tmp_path)
     (tmp_path / "pressure").mkdir()
     (tmp_path / "pressure" / "cpu").write_text(text)
-    spent = Watch().spent()
+    spent = SampleCounters().spent()
     assert spent.steal_seconds is None
     assert spent.pressure_seconds is None
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.runs.config import PRESETS
 from harness.worker import measure
-from harness.worker.loops import LatencyLoop, OwnLoop, StepLoop
+from harness.worker.loops import IdiomLoop, LatencyLoop, StepLoop
 from harness.worker.measure import FEWEST_SECONDS, Diverged, OtherWork, PhaseRun, allowed, settle
 from harness.worker.messages import Finish
 
@@ -211,7 +211,7 @@ def test_a_sample_of_latencies_is_not_endless():
 
 def test_a_loop_of_the_frameworks_own_is_called_for_many_steps_at_once():
     adapter = Counting(0.0001)
-    run = PhaseRun(adapter, "train", OwnLoop(adapter.fit, "all", 20), "float32")
+    run = PhaseRun(adapter, "train", IdiomLoop(adapter.fit, "all", 20), "float32")
     run.first_calls()
     assert [it for it in adapter.calls if it.startswith("fit")] == ["fit all 1"] * 2
     adapter.calls.clear()
@@ -230,8 +230,8 @@ def test_a_loop_of_the_frameworks_own_is_called_for_many_steps_at_once():
 
 
 def test_the_least_of_an_own_loop_is_an_epoch_or_64_steps():
-    assert OwnLoop(lambda loader, steps: None, None, 7).fewest == 7
-    assert OwnLoop(lambda loader, steps: None, None, 900).fewest == 64
+    assert IdiomLoop(lambda loader, steps: None, None, 7).fewest == 7
+    assert IdiomLoop(lambda loader, steps: None, None, 900).fewest == 64
 
 
 class Shifting(Counting):

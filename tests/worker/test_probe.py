@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -152,7 +154,10 @@ def test_numpy_is_a_yardstick_that_no_adapter_sets():
 
 
 def test_the_clock_of_the_yardstick_stands_still_while_others_have_the_core():
-    clock = probe.cpu_clock(2)
-    begin = clock()
-    time.sleep(0.05)
-    assert clock() - begin < 0.025
+    # In a process of its own: threads that earlier tests left behind compute in this one.
+    program = (
+        "import time; from harness.worker import probe; clock = probe.cpu_clock(2); "
+        "begin = clock(); time.sleep(0.2); print(clock() - begin)"
+    )
+    used = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert float(used) < 0.1

@@ -158,7 +158,7 @@ class StaleGradients(Faulty):
 
 
 @fault("loss-stale", "train_step returns the loss of the step before", "loss")
-class LossStale(Faulty):
+class StaleLoss(Faulty):
     _last: Any = None
 
     def train_step(self, batch: Any) -> Any:
@@ -229,7 +229,7 @@ class StepCountSaturates(Counting):
 
 
 @fault("reset-slots", "reset forgets the slots", "reset")
-class ResetSlots(Faulty):
+class KeptSlots(Faulty):
     def reset(self) -> None:
         slots = self.inner.state().slots
         self.inner.reset()

@@ -14,7 +14,7 @@ import pytest
 from harness.cells import Setup
 from harness.frameworks import frameworks, version
 from harness.runs.config import resolve
-from harness.runs.engines import ForkedWorker, LocalEngine, Stems
+from harness.runs.engines import ForkedWorker, ForkServers, LocalEngine
 from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
 from harness.runs.schedule import Slot
@@ -37,7 +37,7 @@ def run(engine, staged, *setups, number=0, alone=False, **fields):
     return ledger.by_label()
 
 
-def stems():
+def servers():
     """Those that live, and workers that were forked from them: both have one command line."""
     return [
         it
@@ -50,7 +50,7 @@ def stems():
 def engine(tmp_path):
     with LocalEngine(tmp_path / "logs", tmp_path / "caches", fork=True) as engine:
         yield engine
-    assert stems() == []
+    assert servers() == []
 
 
 def load_of(staged, asked: Setup) -> Load:
@@ -65,10 +65,10 @@ def test_what_need_not_start_alone_is_forked_and_has_no_memory_peaks(staged, eng
             assert (record.status, record.forked, record.alone) == ("ok", not alone, alone)
             assert [len(it.samples) for it in record.phases] == [2, 2]
             assert all((it.memory is None) is record.forked for it in record.phases)
-        assert len(stems()) == (0 if alone else 2)  # one for each number of threads
+        assert len(servers()) == (0 if alone else 2)  # one for each number of threads
 
 
-def test_a_stem_serves_one_generation_and_none_of_a_block_that_starts_alone(staged, engine):
+def test_a_server_serves_one_generation_and_none_of_a_block_that_starts_alone(staged, engine):
     """The fault says who imported, and who is the parent."""
     told = []
     for number, alone in enumerate((False, False, True, False, False)):
@@ -97,7 +97,7 @@ def test_nothing_is_forked_from_an_import_that_started(staged, engine, tmp_path,
     (record,) = run(engine, staged, setup("faulty", mode)).values()
     assert (record.status, record.error) == ("unsupported", told)
     assert not record.forked
-    (log,) = (tmp_path / "logs").glob("stem-*.log")
+    (log,) = (tmp_path / "logs").glob("fork-server-*.log")
     assert found in log.read_text()
 
 
@@ -126,11 +126,11 @@ def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, mo
     for number in range(4):
         records = run(engine, staged, *kinds, number=number, more=2 - number % 3)
         importers += [it.error.split(", ")[0] for it in records.values()]
-        assert len(stems()) == 2 * (3 - number % 3)
+        assert len(servers()) == 2 * (3 - number % 3)
     assert len(set(importers)) == 8
 
 
-def test_a_spare_stem_that_somebody_killed_leaves_fresh_workers(staged, engine, monkeypatch):
+def test_a_spare_server_that_is_killed_leaves_fresh_workers(staged, engine, monkeypatch):
     varying = replace(frameworks()["faulty"], import_varies=True)
     monkeypatch.setattr("impls.faulty.FRAMEWORK", varying)
     forked = []
@@ -140,14 +140,14 @@ def test_a_spare_stem_that_somebody_killed_leaves_fresh_workers(staged, engine, 
         ).values()
         assert record.status == "ok"
         forked.append(record.forked)
-        for it in stems()[1:2]:
+        for it in servers()[1:2]:
             it.kill()
             it.wait()
     assert forked == [True, False, False]
-    assert stems() == []
+    assert servers() == []
 
 
-def test_how_many_blocks_a_stem_is_for():
+def test_how_many_blocks_a_server_is_for():
     plan = make_plan(resolve(None, {}))
     more = [Slot(plan.arenas[0], it, True, False).more(9) for it in range(9)]
     assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
@@ -195,59 +195,59 @@ def test_a_framework_that_cannot_be_imported_says_why_from_a_fresh_process(
 
 
 @pytest.fixture
-def planted(tmp_path):
-    """Stems with one worker; who began is ended."""
-    found = Stems(tmp_path, None)
+def servers_of_run(tmp_path):
+    """Fork servers that are ended after the test."""
+    found = ForkServers(tmp_path, None)
     yield found
     found.close()
-    assert stems() == []
+    assert servers() == []
 
 
-def the_stem(planted):
-    ((stem,),) = planted._stems.values()
-    return stem
+def the_server(servers_of_run):
+    ((server,),) = servers_of_run._servers.values()
+    return server
 
 
-def grown(planted: Stems, asked: Setup, tmp_path) -> ForkedWorker:
-    planted.grow([asked])
-    worker = planted.fork(asked, tmp_path / "log", None)
+def prepared(servers_of_run: ForkServers, asked: Setup, tmp_path) -> ForkedWorker:
+    servers_of_run.prepare([asked])
+    worker = servers_of_run.fork(asked, tmp_path / "log", None)
     assert worker is not None
     return worker
 
 
-def test_a_hang_is_ended_with_all_that_it_started(staged, planted, tmp_path):
+def test_a_hang_is_ended_with_all_that_it_started(staged, servers_of_run, tmp_path):
     asked = setup("faulty", "hang")
-    worker = grown(planted, asked, tmp_path)
+    worker = prepared(servers_of_run, asked, tmp_path)
     with pytest.raises(WorkerFailed) as failure:
         worker.request(load_of(staged, asked), 2.0)
     assert failure.value.status == "hung"
     assert not [it for it in psutil.process_iter() if _group(it.pid) == worker._process.pid]
-    assert [it.pid for it in stems()] == [the_stem(planted)._process.pid]
+    assert [it.pid for it in servers()] == [the_server(servers_of_run)._process.pid]
 
 
-def test_with_its_stem_a_worker_ends_and_the_next_begins_afresh(staged, planted, tmp_path):
+def test_a_worker_ends_with_its_fork_server(staged, servers_of_run, tmp_path):
     asked = setup("faulty", "fine")
-    worker = grown(planted, asked, tmp_path)
+    worker = prepared(servers_of_run, asked, tmp_path)
     worker.request(load_of(staged, asked), 30)
-    stem = the_stem(planted)
-    os.kill(stem._process.pid, signal.SIGKILL)
+    server = the_server(servers_of_run)
+    os.kill(server._process.pid, signal.SIGKILL)
     while _alive(worker._process.pid):
         time.sleep(0.01)
     with pytest.raises(WorkerFailed) as failure:
         worker.request(Prepare(sample_seconds=0.01, warmup_seconds=0.01), 10)
     worker.close()
     assert failure.value.status == "crashed"
-    assert planted.fork(asked, tmp_path / "log", None) is None
+    assert servers_of_run.fork(asked, tmp_path / "log", None) is None
 
 
-def test_stem_and_worker_die_with_their_runner(staged, tmp_path):
+def test_server_and_worker_die_with_their_runner(staged, tmp_path):
     asked = setup("faulty", "fine")
     pid = os.fork()
     if not pid:  # a runner of its own, killed before it could end anything
-        planted = Stems(tmp_path, None)
-        worker = grown(planted, asked, tmp_path)
+        servers_of_run = ForkServers(tmp_path, None)
+        worker = prepared(servers_of_run, asked, tmp_path)
         worker.request(load_of(staged, asked), 60)
-        pids = (the_stem(planted)._process.pid, worker._process.pid)
+        pids = (the_server(servers_of_run)._process.pid, worker._process.pid)
         (tmp_path / "pids").write_text(" ".join(map(str, pids)))
         os._exit(0)
     os.waitpid(pid, 0)
@@ -275,14 +275,14 @@ def _alive(pid):
         return False
 
 
-def test_a_worker_for_a_gpu_is_never_forked(planted, tmp_path):
+def test_a_worker_for_a_gpu_is_never_forked(servers_of_run, tmp_path):
     asked = setup("faulty", "fine", device="gpu:0")
-    planted.grow([asked])
-    assert planted.fork(asked, tmp_path / "log", None) is None
-    assert stems() == []
+    servers_of_run.prepare([asked])
+    assert servers_of_run.fork(asked, tmp_path / "log", None) is None
+    assert servers() == []
 
 
-def test_other_code_and_the_wish_for_fresh_processes_leave_stems_out(staged, tmp_path):
+def test_other_code_and_the_wish_for_fresh_processes_leave_servers_out(staged, tmp_path):
     asked = setup("faulty", "fine")
     other = {setup("faulty", "fine-too"): tmp_path}
     for engine in (
@@ -292,7 +292,7 @@ def test_other_code_and_the_wish_for_fresh_processes_leave_stems_out(staged, tmp
         with engine:
             (record,) = run(engine, staged, asked).values()
             assert (record.status, record.forked) == ("ok", False)
-            assert stems() == []
+            assert servers() == []
 
 
 @pytest.mark.parametrize("name", frameworks())
