@@ -32,7 +32,7 @@ Pair = tuple[Task, Setup]
 
 
 @dataclass
-class BlockRecords:
+class SideKeeper:
     """An observer of blocks that keeps the records of each setup."""
 
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
@@ -74,7 +74,7 @@ def compared(
     checkpoints: Sequence[int] = CHECKPOINTS,
 ) -> Iterator[Line]:
     """Blocks of both codes until every question is answered, or the last checkpoint is reached."""
-    kept, family = BlockRecords(), len(pairs) * len(config.phases) * len(checkpoints)
+    keeper, family = SideKeeper(), len(pairs) * len(config.phases) * len(checkpoints)
     open_, done = list(pairs), 0
     slowdowns: dict[Setup, dict[Phase, Slowdown]] = {}
     for checkpoint in checkpoints:
@@ -83,10 +83,10 @@ def compared(
             for task, setup in open_:
                 both = (setup, older(setup))
                 block = _block(task, both, number, config, data, alone=False)
-                kept.run(engine, block)
+                keeper.run(engine, block)
         done = checkpoint
         for _, setup in open_:
-            now, before = kept.blocks[setup], kept.blocks[older(setup)]
+            now, before = keeper.blocks[setup], keeper.blocks[older(setup)]
             slowdowns[setup] = {
                 phase: slowdown_in_blocks(_growth(now, before, phase), threshold, family)
                 for phase in config.phases
@@ -116,12 +116,12 @@ def timed(
     told: Told,
 ) -> dict[Setup, dict[Phase, Timed]]:
     """This code alone, each block with the bare matrix products that are its anchor."""
-    kept = BlockRecords()
+    keeper = SideKeeper()
     for number in range(config.blocks):
         told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
-            kept.run(engine, _block(task, (setup,), number, config, data, alone=True))
-    return {setup: timed_of(kept.blocks[setup], config.phases) for _, setup in pairs}
+            keeper.run(engine, _block(task, (setup,), number, config, data, alone=True))
+    return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}
 
 
 def timed_of(blocks: Blocks, phases: Sequence[Phase]) -> dict[Phase, Timed]:

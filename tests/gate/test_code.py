@@ -114,6 +114,11 @@ def test_a_worker_runs_the_code_of_its_folder(tmp_path):
     assert (record.status, record.error) == ("crashed", "exited with code 37")
 
 
+def _check(plan, older, folder):
+    limits = Thresholds()
+    return check(plan, None, str(older), limits, lambda text: None, folder, checkpoints=(2,))
+
+
 def test_old_and_new_are_compared_and_timed_for_real(tmp_path):
     for room in older_code.ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
