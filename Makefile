@@ -24,21 +24,19 @@ help:
 run: $(READY)
 	$(BIN)/python -m harness run $(ARGS)
 
-# What has clocks, or looks for processes, comes one after the other; all else side by side, on one
-# thread each: two pools on the same cores would wait for each other with open eyes.
-SIDE_BY_SIDE := tests/analysis tests/report tests/reference tests/tasks tests/runs/test_fork_servers.py \
-  $(patsubst %,tests/proof/test_%.py,planted_real selftest verifying whole_training) \
-  $(patsubst %,tests/test_%.py,accounts adapters bad_input cli comparing docs exporting \
-  frameworks fuzz hostile_files idioms layout makefile merging narrow new_framework printing privacy \
-  running settings studies suggestions)
+# Tests with clocks, or that look for processes, run one after the other. All others run side by side,
+# on one thread each: two thread pools on the same cores would spin while they wait for each other.
+ALONE := tests/worker tests/gate/test_code.py tests/proof/test_bursts.py tests/cli/test_selftest.py \
+  $(patsubst %,tests/runs/test_%.py,contention faults pauses process) \
+  $(patsubst %,tests/test_%.py,ending footprint hidden_costs)
 
 test: $(READY_DEV)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+	  $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(ALONE)
 endif
 
 lint: $(READY_DEV)
