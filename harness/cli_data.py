@@ -24,7 +24,7 @@ def export(
     ] = "cells",
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="csv, json, parquet or markdown [default: by the file]."),
+        typer.Option("--format", help="csv, json or parquet [default: by the file]."),
     ] = None,
     to: To = "-",
     output: Output = RESULTS,

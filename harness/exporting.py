@@ -15,7 +15,7 @@ from harness.runs.files import write_whole
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
-_SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
+_SUFFIXES = {".json": "json", ".parquet": "parquet"}
 
 
 def export(name: str | None, output: Path, what: str, format_: str | None, to: str) -> None:

@@ -16,13 +16,10 @@ from harness.cells import THROUGHPUT
 from harness.records import Run, Source
 from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
-from harness.report import sections as details
-from harness.report import sections as idioms
-from harness.report import sections as settings
 from harness.report.advice_text import choices, to_decide
-from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
+from harness.report.columns import Column, grid
+from harness.report.content import Content, Repeat, Section, Trouble
 from harness.report.safe_text import line, lines
-from harness.report.sections import everything
 from harness.report.style import Places, framework_title, label, place
 
 QUESTION = (
@@ -50,12 +47,12 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         quality=tuple(
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ),
-        phases=tuple(details.phases(it, n, places) for n, it in enumerate(steady, 1)),
-        memory=tuple(details.memory(it, n, places) for n, it in enumerate(steady, 1)),
+        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(steady, 1)),
+        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(steady, 1)),
         sameness=proof_sections.sections(run),
-        settings=settings.sections(run),
-        idioms=idioms.gain_sections(summary.idioms),
-        means=idioms.aggregate_sections(summary.aggregates),
+        settings=sections.settings_sections(run),
+        idioms=sections.gain_sections(summary.idioms),
+        means=sections.aggregate_sections(summary.aggregates),
         noise=noise_sections.sections(
             summary,
             _stopped_by(run),
@@ -64,7 +61,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         troubles=troubles(summary),
         left_out=left_out(run),
         method=_method(run, summary),
-        everything=everything(run, summary),
+        everything=sections.everything(run, summary),
         repeat=_repeat(run),
     )
 
@@ -313,14 +310,12 @@ def _repeat(run: Run) -> Repeat:
     return Repeat(
         command=line(shlex.join(info.command)),
         commit=line(info.commit or "unknown"),
-        facts=tuple((title, _facts_grid(content)) for title, content in tables if content),
+        facts=tuple((title, grid(FACTS, content.items())) for title, content in tables if content),
         config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
     )
 
 
-def _facts_grid(content: Mapping[str, object]) -> Grid:
-    rows = tuple(
-        (Value(line(name)), Value(fmt.NONE if it is None else line(str(it))))
-        for name, it in content.items()
-    )
-    return Grid((Column("name", "name"), Column("value", "text")), rows)
+FACTS: tuple[Column[tuple[str, object]], ...] = (
+    Column("name", lambda it: line(it[0]), "name"),
+    Column("value", lambda it: None if it[1] is None else str(it[1]), "text"),
+)

@@ -1,76 +1,22 @@
 """What a report says, in order and in words, without markup: the page and Markdown render it.
 
-Every text in it is already inert (`inert.line`), every number already formatted.
+Every text in it is safe to show (`safe_text.line`), every number already formatted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["name", "number", "text"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """`name` is set as code, `number` to the right, `text` to the left.
-
-    `ratio` and `verdict` are those that follow the choice of a baseline. `description` says what
-    the title cannot.
-    """
-
-    title: str
-    kind: Kind = "number"
-    role: Literal["", "ratio", "verdict"] = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class Value:
-    """One entry of a table; `detail` (an interval, a remark) is set smaller beside it.
-
-    `raw` is the number that it stands for, by which rows are sorted; `anchor` is where it leads.
-    """
-
-    text: str
-    detail: str = ""
-    raw: float | None = None
-    anchor: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a part of the report is about; empty is all of them."""
-
-    task: str = ""
-    device: str = ""
-    lane: str = ""
-
-
-ALL = Scope()
-
-
-def explained(columns: Iterable[Column]) -> tuple[str, ...]:
-    """The descriptions of columns as notes below their table."""
-    return tuple(
-        f"{it.title[:1].upper()}{it.title[1:]}: {it.description}"
-        for it in columns
-        if it.description
-    )
+from harness.report.columns import Grid
+from harness.report.style import ALL, Scope
 
 
 @dataclass(frozen=True)
 class Section:
     """One table with its heading (task, phase, and where it ran), lead sentence and notes.
 
-    `others` are the same table against each other `baseline`, in the order of its rows.
+    `others` are the same table against each other `baseline`, in the order of its rows. One that
+    is `folded` repeats what others show, or goes into detail: the page shows it when asked to.
     """
 
     anchor: str
@@ -83,6 +29,7 @@ class Section:
     scope: Scope = ALL
     baseline: str = ""
     others: tuple[Section, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)

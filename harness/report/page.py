@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from importlib.resources import files as resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Dots
-from harness.report.content import Column, Content, Value
+from harness.report.columns import Column
+from harness.report.content import Content
+from harness.report.format import Value
 from harness.report.svg import MARKERS, Plot, palette, picture, plot
 
 Forests = Mapping[str, Mapping[str, Dots]]
@@ -96,7 +98,7 @@ def _forest(panel: Dots | None) -> Plot | None:
     return replace(plot(panel), title="") if panel else None
 
 
-def cells(row: Sequence[Value], columns: Sequence[Column], moving: bool = False) -> Markup:
+def cells(row: Sequence[Value], columns: Sequence[Column[Any]], moving: bool = False) -> Markup:
     """A table's row; with `moving` its name and what follows the choice of a baseline.
 
     Not by the template, which takes four times as long for 30,000 of them.
@@ -106,14 +108,14 @@ def cells(row: Sequence[Value], columns: Sequence[Column], moving: bool = False)
         "".join(
             _cell(it, column)
             for it, column in chosen
-            if not moving or column.role or column.kind == "name"
+            if not moving or column.role or column.side == "name"
         )
     )
 
 
-def _cell(it: Value, column: Column) -> str:
+def _cell(it: Value, column: Column[Any]) -> str:
     text, detail = escape(it.text), escape(it.detail)
-    if column.kind == "name":
+    if column.side == "name":
         name = text.replace(":", ":<wbr>")
         tag = f' <span class="tag good">{detail}</span>' if detail else ""
         return f'<th scope="row" class="name"><code>{name}</code>{tag}</th>'
@@ -124,7 +126,7 @@ def _cell(it: Value, column: Column) -> str:
     elif it.anchor:
         text = f'<a href="#{escape(it.anchor)}">{text}</a>'
     # Most cells are numbers: without a class for them a large page has a tenth less.
-    kind = "" if column.kind == "number" else f' class="{column.kind}"'
+    kind = "" if column.side == "number" else f' class="{column.side}"'
     role = f' data-role="{column.role}"' if column.role else ""
     value = "" if it.raw is None else f' data-value="{it.raw:.13g}"'
     small = f" <small>{detail}</small>" if detail else ""

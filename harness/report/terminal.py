@@ -1,33 +1,30 @@
-"""A run while it goes on: what runs now, the ratios so far, the time left.
+"""A run in the terminal: while it goes on, and its verdicts in 80 columns when it is done.
 
-Everything is drawn between turns, never from a thread of its own: while a worker is timed the
-runner sleeps.
-
-The same verdicts in a terminal of 80 columns, or as plain text in a pipe.
-
+Progress is drawn between turns, never from a thread: while a worker is timed the runner sleeps.
 Everything is written as `Text`, never as markup: names from outside stay what they are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table as Grid
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.analysis.quality import QualityTable
 from harness.analysis.sentences import aggregate_sentence, by_how_much, ratio
-from harness.analysis.summary import CellRow, Summary, Table, summarise
+from harness.analysis.summary import Summary, Table, summarise
 from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
+from harness.report.columns import CellOf, Column, cells, shown_in
 from harness.report.compose import facts, left_out, troubles
 from harness.report.format import duration, seconds
 from harness.report.proof_sections import spread_sentence, time_to_target
@@ -124,7 +121,7 @@ class Screen(Plain):
         number, of, block, left = self._now
         share = min(1.0, (number - 1 + done) / of)
         left = max(0.0, left - (time.monotonic() - self._began))
-        head = Grid.grid(padding=(0, 2))
+        head = RichTable.grid(padding=(0, 2))
         head.add_row(
             Text(f"block {number} of {of}", style="bold"),
             ProgressBar(total=1.0, completed=share, width=30),
@@ -151,7 +148,11 @@ INCREMENTAL = (
     "Incremental peak RSS is what a phase adds to the memory of its process; the report has that "
     "of the whole process."
 )
-_STYLES = {"faster": "green", "slower": "red"}
+STYLES = {
+    **dict.fromkeys(("faster", "less"), "green"),
+    **dict.fromkeys(("slower", "more", "differs"), "red"),
+}
+"""Of verdicts."""
 
 
 def render(run: Run, summary: Summary, console: Console) -> None:
@@ -189,34 +190,30 @@ def render(run: Run, summary: Summary, console: Console) -> None:
 
 
 def _table(table: Table, places: Places, finals: dict[str, str], console: Console) -> None:
-    title = Text.assemble(
-        (line(table.task.name), "bold"),
-        " ",
-        (table.phase + lane_mark(table.lane), "bold cyan"),
-        _where(places, table),
+    console.print(
+        Text.assemble(
+            (line(table.task.name), "bold"),
+            " ",
+            (table.phase + lane_mark(table.lane), "bold cyan"),
+            _where(places, table),
+        )
     )
-    console.print(title)
-    shown = finals if table.phase == "train" else {}
-    qualities = [shown.get(row.cell.setup.id, "") for row in table.rows]
+    columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
+    if table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows):
+        columns.append(_final(table, finals))
+    rows = cells(table)
     wide = console.width >= WIDE
-    grid = RichTable(
-        box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
-    )
-    grid.add_column(Text("framework:mode"), overflow="fold", min_width=16)
-    single = table.phase in LATENCY
-    for name in ("p50", "p99") if single else ("examples\n/s", "median\nstep"):
-        grid.add_column(Text(name), justify="right", no_wrap=True)
-    grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
-    tight = not wide and any(qualities) and any(it.speed.low for it in table.pairs)
-    grid.add_column(Text("verdict"), max_width=8 if tight else None)
-    grid.add_column(Text("incre-\nmental\npeak RSS"), justify="right", no_wrap=True)
-    if any(qualities):
-        metric = "accu-\nracy" if table.task.metric == "accuracy" else "error"
-        grid.add_column(Text(metric), justify="right", no_wrap=True)
-    for row, quality in zip(table.rows, qualities, strict=True):
-        grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
-    console.print(grid)
+    tight = not wide and columns[-1].unit == "text" and any(it.speed.low for it in table.pairs)
+    console.print(
+        rich_table(
+            columns,
+            rows,
+            wide=wide,
+            narrow={"verdict": 8} if tight else {},
+            bold=lambda it: it.setup.label == table.winner,
+        )
+    )
     for row in table.rows:
         if row.unranked:
             console.print(Text(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow"))
@@ -226,38 +223,52 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     console.print()
 
 
-def _row(table: Table, row: CellRow) -> Iterable[Text]:
-    name = row.cell.setup.label
-    pair = next((it for it in table.pairs if it.label == name), None)
-    ratio, verdict = fmt.NONE, fmt.NONE
-    if name == table.baseline:
-        ratio, verdict = fmt.SAME, "baseline"
-    elif pair is not None:
-        ratio, verdict = " ".join(fmt.ratio_interval(pair.speed)).strip(), pair.verdict
-    if row.unranked:
-        verdict = "not ranked"
-    # The column's heading says that these are multiples.
-    ratio = ratio.replace(" ×", "")
-    return (
-        Text(label(row.cell.setup), "bold" if name == table.winner else ""),
-        *(Text(it) for it in (_single(row) if table.phase in LATENCY else _steady(row))),
-        Text(ratio),
-        Text(verdict, _STYLES.get(verdict, "")),
-        Text(fmt.memory(row.memory.incremental_peak_rss)),
+def _final(table: Table, finals: Mapping[str, str]) -> Column[CellOf]:
+    """The quality that trainings end with, beside their speed."""
+    accuracy = table.task.metric == "accuracy"
+    return Column(
+        "accuracy" if accuracy else "error",
+        lambda it: finals.get(it.setup.id, ""),
+        "text",
+        brief="accu-\nracy" if accuracy else "",
     )
 
 
-def _steady(row: CellRow) -> tuple[str, str]:
-    return fmt.number(row.examples_per_second.estimate), fmt.seconds(row.step.estimate)
+def rich_table(
+    columns: Iterable[Column[Any]],
+    rows: Iterable[Any],
+    *,
+    wide: bool = False,
+    narrow: Mapping[str, int] | None = None,
+    bold: Callable[[Any], bool] = lambda row: False,
+) -> RichTable:
+    """A table of columns; `narrow` gives the width of those, by title, that are to be broken."""
+    chosen = list(columns)
+    table = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
+    )
+    for it in chosen:
+        name, interval = it.side == "name", it.unit == "ratio"
+        table.add_column(
+            Text(it.brief or it.title),
+            justify="right" if it.side == "number" else "left",
+            overflow="fold",
+            min_width=16 if name else None,
+            max_width=(narrow or {}).get(it.title),
+            no_wrap=it.side == "number" and not interval,
+        )
+    for row in rows:
+        table.add_row(*(_cell(it, row, bold=bold(row)) for it in chosen))
+    return table
 
 
-def _single(row: CellRow) -> tuple[str, str]:
-    """The distribution of single iterations, as far as there are readings for it."""
-    if row.latency is None:
-        return fmt.NONE, fmt.NONE
-    shares = (row.latency.p50, row.latency.p99)
-    p50, p99 = (fmt.NONE if it is None else fmt.seconds(it.estimate) for it in shares)
-    return p50, p99
+def _cell(column: Column[Any], row: Any, *, bold: bool) -> Text:
+    """The bounds of ratios are shown only: their heading says that they are multiples."""
+    it = column.value(row)
+    if column.unit == "ratio":
+        return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
+    style = STYLES.get(it.text, "") if column.title.startswith("verdict") else ""
+    return Text(it.text, "bold" if bold and column.side == "name" else style)
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:

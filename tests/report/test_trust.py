@@ -146,7 +146,7 @@ def test_settings_stand_side_by_side_with_differences_marked():
         *told(measured(labels=LABELS[:1]), onednn=True),
         *told(measured(labels=LABELS[1:2]), onednn=False),
     ]
-    (section,) = sections.sections(make_run(records))
+    (section,) = sections.settings_sections(make_run(records))
     rows = {row[0].text: [it.text for it in row[1:4]] for row in section.grid.rows}
     assert rows["threads"] == ["1", "1", "yes"]
     assert rows["onednn"] == ["yes", "no", "differs"]
@@ -161,7 +161,7 @@ def test_settings_that_break_the_ranking_are_named(name):
         *told(measured(labels=LABELS[1:2]), **{name: other}),
     ]
     run = make_run(records)
-    (section,) = sections.sections(run)
+    (section,) = sections.settings_sections(run)
     assert section.lead == f"They differ in what must agree: {name}."
     assert {it.verdict for table in summarise_run(run).tables for it in table.pairs} == {
         "not ranked"
