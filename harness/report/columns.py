@@ -88,15 +88,26 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True)
 class Grid:
-    """A table for people, its entries written."""
+    """A table for people, its entries written; `axis` is what its ratios are drawn on, from its
+    least to its largest value. 1 is always on it."""
 
     columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Value, ...], ...]
+    axis: tuple[float, float] = (1.0, 1.0)
 
 
-def grid(columns: Iterable[Column[Row]], rows: Iterable[Row]) -> Grid:
+def grid(columns: Iterable[Column[Row]], rows: Iterable[Row], *, drawn: bool = True) -> Grid:
+    """The rows in their columns; `drawn` says whether ratios are drawn as well."""
     chosen = tuple(columns)
-    return Grid(chosen, tuple(tuple(it.value(row) for it in chosen) for row in rows))
+    written = tuple(tuple(it.value(row) for it in chosen) for row in rows)
+    ratios = [at for at, it in enumerate(chosen) if drawn and it.unit == "ratio"]
+    ends = [1.0, *(end for row in written for at in ratios for end in _ends(row[at]))]
+    return Grid(chosen, written, (min(ends), max(ends)))
+
+
+def _ends(it: Value) -> tuple[float, ...]:
+    """What must find its place on the axis."""
+    return it.ends or (() if it.raw is None else (it.raw,))
 
 
 def explained(columns: Iterable[Column[Any]]) -> tuple[str, ...]:

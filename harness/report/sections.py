@@ -294,7 +294,13 @@ GAINS: tuple[Column[Gain], ...] = (
     Column("idiomatic", lambda it: label(it.idiom), "name"),
     Column("identical", lambda it: label(it.plain), "name"),
     Column("× as fast", lambda it: it.pair.speed, "ratio"),
-    Column("verdict", lambda it: it.pair.verdict, "text", detail=lambda it: line(it.pair.reason)),
+    Column(
+        "verdict",
+        lambda it: it.pair.verdict,
+        "text",
+        detail=lambda it: line(it.pair.reason),
+        role="verdict",
+    ),
     Column("blocks", lambda it: it.pair.n, "count"),
 )
 
@@ -364,7 +370,7 @@ def everything(run: Run, summary: Summary) -> Everything:
         "behind it", lambda it: Value("samples", anchor=f"raw-{numbers[it.row.cell]}"), "text"
     )
     return Everything(
-        cells=grid((*shown_in("cells"), samples), rows),
+        cells=grid((*shown_in("cells"), samples), rows, drawn=False),
         scopes=tuple(scope(it.setup) for it in rows),
         raws=_raws(run.records, numbers),
     )
