@@ -54,7 +54,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="RUN_B")],
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="terminal, markdown, html or json [default: by the file]."),
+        typer.Option("--format", help="terminal, markdown or json [default: by the file]."),
     ] = None,
     to: To = "-",
     output: Output = RESULTS,

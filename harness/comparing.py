@@ -12,11 +12,11 @@ from harness.analysis.run_comparison import Comparison, compare_runs
 from harness.console import Console
 from harness.errors import NotComparable, unknown
 from harness.exporting import FORMAT_ALIASES, STDOUT, put
-from harness.report.run_comparison import fragment, markdown, render
+from harness.report.run_comparison import markdown, render
 from harness.results import Results, find
 
-FORMATS = ("terminal", "markdown", "html", "json")
-_SUFFIXES = {".md": "markdown", ".html": "html", ".json": "json"}
+FORMATS = ("terminal", "markdown", "json")
+_SUFFIXES = {".md": "markdown", ".json": "json"}
 
 
 def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:
@@ -68,8 +68,6 @@ def compared(a: Results, b: Results) -> Comparison:
 def _text(found: Comparison, format_: str) -> str:
     if format_ == "json":
         return found.model_dump_json(indent=1, ensure_ascii=True) + "\n"
-    if format_ == "html":
-        return fragment(found)
     if format_ == "markdown":
         return markdown(found)
     held = io.StringIO()

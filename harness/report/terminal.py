@@ -7,7 +7,7 @@ Everything is written as `Text`, never as markup: names from outside stay what t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -24,9 +24,9 @@ from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
-from harness.report.columns import CellOf, Column, cells, shown_in
+from harness.report.columns import CellOf, Column, Grid, cells, grid, shown_in
 from harness.report.compose import facts, left_out, troubles
-from harness.report.format import duration, seconds
+from harness.report.format import Value, duration, seconds
 from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line
 from harness.report.style import Places, label, lane_mark
@@ -201,19 +201,11 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
     if table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows):
         columns.append(_final(table, finals))
-    rows = cells(table)
     wide = console.width >= WIDE
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
     tight = not wide and columns[-1].unit == "text" and any(it.speed.low for it in table.pairs)
-    console.print(
-        rich_table(
-            columns,
-            rows,
-            wide=wide,
-            narrow={"verdict": 8} if tight else {},
-            bold=lambda it: it.setup.label == table.winner,
-        )
-    )
+    narrow = {"verdict": 8} if tight else {}
+    console.print(rich_table(grid(columns, cells(table)), wide=wide, narrow=narrow))
     for row in table.rows:
         if row.unranked:
             console.print(Text(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow"))
@@ -235,40 +227,41 @@ def _final(table: Table, finals: Mapping[str, str]) -> Column[CellOf]:
 
 
 def rich_table(
-    columns: Iterable[Column[Any]],
-    rows: Iterable[Any],
+    grid: Grid,
+    shown: int | None = None,
     *,
     wide: bool = False,
     narrow: Mapping[str, int] | None = None,
-    bold: Callable[[Any], bool] = lambda row: False,
 ) -> RichTable:
-    """A table of columns; `narrow` gives the width of those, by title, that are to be broken."""
-    chosen = list(columns)
+    """A table, or as many of its columns as are to be `shown`.
+
+    `narrow` gives the width of those, by title, that are to be broken.
+    """
     table = RichTable(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
-    for it in chosen:
-        name, interval = it.side == "name", it.unit == "ratio"
+    columns = grid.columns[:shown]
+    for it in columns:
         table.add_column(
             Text(it.brief or it.title),
             justify="right" if it.side == "number" else "left",
             overflow="fold",
-            min_width=16 if name else None,
+            min_width=16 if it.side == "name" else None,
             max_width=(narrow or {}).get(it.title),
-            no_wrap=it.side == "number" and not interval,
         )
-    for row in rows:
-        table.add_row(*(_cell(it, row, bold=bold(row)) for it in chosen))
+    for row in grid.rows:
+        table.add_row(*map(_cell, columns, row))
     return table
 
 
-def _cell(column: Column[Any], row: Any, *, bold: bool) -> Text:
-    """The bounds of ratios are shown only: their heading says that they are multiples."""
-    it = column.value(row)
+def _cell(column: Column[Any], it: Value) -> Text:
+    """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
         return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
+    if column.side == "name":
+        return Text(it.text, "bold" if it.detail else "")
     style = STYLES.get(it.text, "") if column.title.startswith("verdict") else ""
-    return Text(it.text, "bold" if bold and column.side == "name" else style)
+    return Text(it.text, style, no_wrap=column.side == "number")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
