@@ -248,46 +248,22 @@ def estimate(it: Interval | None) -> float | None:
     return it.estimate if it else None
 
 
-def _start(name: str) -> Callable[[CellOf], Interval | None]:
-    def get(cell: CellOf) -> Interval | None:
-        return getattr(cell.started, name, None)
-
-    return get
-
-
-def _percentile(name: str) -> Callable[[CellOf], Interval | float | None]:
-    def get(cell: CellOf) -> Interval | float | None:
-        return getattr(cell.row.latency, name, None)
-
-    return get
-
-
-def _peak(kind: str) -> Callable[[CellOf], int | None]:
-    def get(cell: CellOf) -> int | None:
-        found: int | None = getattr(cell.row.peaks, kind).bytes
-        return found
-
-    return get
-
-
+# fmt: off
 SETUP: tuple[Column[Setup], ...] = (
     Column("task", lambda it: it.task, "text", "task", "name of the task", where=("cells",)),
     field("digest", "digest of the task; results compare only where it is the same", "text"),
     field("framework", "framework, as the harness names it", "text"),
     field("mode", "mode of the framework", "text"),
-    Column(
-        "lane", lambda it: it.lane, "text", "lane", "which lane the setup ran in", where=("cells",)
-    ),
-    field(
-        "machine",
-        "name of the machine where runs of several are merged; empty where there is one",
-        "text",
-        lambda it: it.machine or None,
-    ),
+    Column("lane", lambda it: it.lane, "text", "lane", "which lane the setup ran in",
+        where=("cells",)),
+    field("machine",
+        "name of the machine where runs of several are merged; empty where there is one", "text",
+        lambda it: it.machine or None),
     field("device", "cpu or gpu:<index>", "text", lambda it: it.processor),
     field("threads", "threads asked for", "count"),
     field("dtype", "floating-point type", "text"),
 )
+# fmt: on
 """What every row for programs says of its setup."""
 
 NAME: Column[CellOf] = Column(
@@ -298,286 +274,115 @@ NAME: Column[CellOf] = Column(
     detail=lambda it: it.remark,
 )
 
+# fmt: off
 CELLS: list[Column[CellOf]] = [
     NAME,
     *of(lambda it: it.setup, SETUP),
-    Column(
-        "phase",
-        lambda it: it.row.cell.phase,
-        "text",
-        "phase",
-        "train, predict, or their latency: one iteration at a time",
-        where=("cells",),
-    ),
+    Column("phase", lambda it: it.row.cell.phase, "text", "phase",
+        "train, predict, or their latency: one iteration at a time", where=("cells",)),
     field("batch_size", "examples per step", "count", lambda it: it.table.task.batch),
-    field(
-        "parameters",
-        "weights and biases of the model",
-        "count",
-        lambda it: it.table.task.parameters,
-    ),
+    field("parameters", "weights and biases of the model", "count",
+        lambda it: it.table.task.parameters),
     # How fast it is.
-    Column(
-        "p50",
-        _percentile("p50"),
-        "seconds",
-        "latency_p50_seconds",
-        "median of single iterations; latency phases only",
-        where=("latency", "terminal latency"),
-    ),
-    Column(
-        "p95",
-        _percentile("p95"),
-        "seconds",
-        "latency_p95_seconds",
-        "95th percentile",
-        where=("latency",),
-    ),
-    Column(
-        "p99",
-        _percentile("p99"),
-        "seconds",
-        "latency_p99_seconds",
-        "99th percentile",
-        where=("latency", "terminal latency"),
-    ),
-    Column(
-        "maximum",
-        _percentile("maximum"),
-        "seconds",
-        "latency_maximum_seconds",
-        "largest reading",
-        where=("latency",),
-    ),
-    Column("readings", _percentile("readings"), "count", where=("latency",)),
-    Column(
-        "examples/s",
-        lambda it: it.row.examples_per_second,
-        "examples/s",
-        "examples_per_second",
-        "batch size ÷ mean seconds per step, pauses included",
-        low="lower bound",
-        where=("speed", "cells", "terminal"),
-        brief="examples\n/s",
-    ),
-    Column(
-        "median step",
-        lambda it: it.row.step,
-        "seconds",
-        "step_seconds",
+    Column("p50", lambda it: it.row.latency and it.row.latency.p50, "seconds",
+        "latency_p50_seconds", "median of single iterations; latency phases only",
+        where=("latency", "terminal latency")),
+    Column("p95", lambda it: it.row.latency and it.row.latency.p95, "seconds",
+        "latency_p95_seconds", "95th percentile", where=("latency",)),
+    Column("p99", lambda it: it.row.latency and it.row.latency.p99, "seconds",
+        "latency_p99_seconds", "99th percentile", where=("latency", "terminal latency")),
+    Column("maximum", lambda it: it.row.latency and it.row.latency.maximum, "seconds",
+        "latency_maximum_seconds", "largest reading", where=("latency",)),
+    Column("readings", lambda it: it.row.latency and it.row.latency.readings, "count",
+        where=("latency",)),
+    Column("examples/s", lambda it: it.row.examples_per_second, "examples/s", "examples_per_second",
+        "batch size ÷ mean seconds per step, pauses included", low="lower bound",
+        where=("speed", "cells", "terminal"), brief="examples\n/s"),
+    Column("median step", lambda it: it.row.step, "seconds", "step_seconds",
         "seconds per step, median over blocks",
         low="lower bound of its interval; empty where there is none",
-        where=("speed", "cells", "terminal"),
-        brief="median\nstep",
-    ),
+        where=("speed", "cells", "terminal"), brief="median\nstep"),
     field("interval_method", "order-statistic or none", "text", lambda it: it.row.step.method),
-    Column(
-        "",
-        lambda it: it.row.mean_step,
-        "seconds",
-        "mean_step_seconds",
+    Column("", lambda it: it.row.mean_step, "seconds", "mean_step_seconds",
         "seconds per step, pauses included: the mean of a block, median over blocks",
-        low="lower bound of its interval; empty where there is none",
-    ),
-    Column(
-        "GFLOP/s",
-        lambda it: it.row.gflops,
-        "number",
-        "gflops",
+        low="lower bound of its interval; empty where there is none"),
+    Column("GFLOP/s", lambda it: it.row.gflops, "number", "gflops",
         "10⁹ floating-point operations per second of the mean step, by the task's own count",
-        where=("speed",),
-        detail=_of_peak,
-    ),
-    field(
-        "of_device_peak",
-        "floating-point rate ÷ that of a large matrix product on the device",
-        get=lambda it: estimate(it.row.efficiency.of_peak),
-    ),
-    field(
-        "times_bare_products",
-        "time of a step ÷ time of its bare matrix products, each called by itself: below 1 where "
-        "the step is compiled; not to be compared between frameworks",
-        get=lambda it: estimate(it.row.efficiency.over_products),
-    ),
-    Column(
-        "bare products",
-        lambda it: estimate(it.row.efficiency.products),
-        "seconds",
-        "bare_products_seconds",
-        "time of the bare matrix products of a step",
-        where=("speed",),
+        where=("speed",), detail=_of_peak),
+    field("of_device_peak", "floating-point rate ÷ that of a large matrix product on the device",
+        get=lambda it: estimate(it.row.efficiency.of_peak)),
+    field("times_bare_products", "time of a step ÷ time of its bare matrix products, each called "
+        "by itself: below 1 where the step is compiled; not to be compared between frameworks",
+        get=lambda it: estimate(it.row.efficiency.over_products)),
+    Column("bare products", lambda it: estimate(it.row.efficiency.products), "seconds",
+        "bare_products_seconds", "time of the bare matrix products of a step", where=("speed",),
         note="The matrix products of one step alone, in the same framework, each called by itself. "
         "That costs one dispatch a product, and as much as the framework’s dispatch does: where a "
         "step is compiled as a whole, its bare products may take longer than the step. Compare "
-        "them with the step of their own row only.",
-    ),
-    Column(
-        "CPU",
-        lambda it: it.row.cpu_share,
-        "share",
-        "cpu_share",
-        "CPU time ÷ wall time during samples; 1 is one busy core",
-        where=("speed",),
-    ),
-    field(
-        "involuntary_switches_per_second",
-        "involuntary context switches during samples",
-        get=lambda it: it.row.involuntary_switches_per_second,
-    ),
+        "them with the step of their own row only."),
+    Column("CPU", lambda it: it.row.cpu_share, "share", "cpu_share",
+        "CPU time ÷ wall time during samples; 1 is one busy core", where=("speed",)),
+    field("involuntary_switches_per_second", "involuntary context switches during samples",
+        get=lambda it: it.row.involuntary_switches_per_second),
     # How it compares with the others of its table.
-    Column(
-        "× as fast",
-        _ratio,
-        "ratio",
-        "speed_ratio",
+    Column("× as fast", _ratio, "ratio", "speed_ratio",
         "times as fast as the baseline (1 is the baseline itself), median over blocks",
-        low="lower bound",
-        where=("speed", "latency", "cells", "terminal", "terminal latency"),
-        role="ratio",
-    ),
-    Column(
-        "as",
-        lambda it: it.table.baseline,
-        "text",
-        "baseline",
-        "framework:mode that ratios are against",
-        where=("cells",),
-    ),
-    Column(
-        "verdict",
-        _verdict,
-        "text",
-        "verdict",
+        low="lower bound", where=("speed", "latency", "cells", "terminal", "terminal latency"),
+        role="ratio"),
+    Column("as", lambda it: it.table.baseline, "text", "baseline",
+        "framework:mode that ratios are against", where=("cells",)),
+    Column("verdict", _verdict, "text", "verdict",
         "faster, slower, equivalent, cannot tell, not ranked, or baseline",
-        where=("speed", "latency", "cells", "terminal", "terminal latency"),
-        show=_verdict_shown,
-        role="verdict",
-    ),
+        where=("speed", "latency", "cells", "terminal", "terminal latency"), show=_verdict_shown,
+        role="verdict"),
     field("margin", "a difference within it counts as none (δ)", get=lambda it: it.table.margin),
-    field(
-        "noise_floor",
-        "smallest effect that the run could have shown in this table",
-        get=lambda it: max((at.floor for at in it.table.floors if at.floor), default=None),
-    ),
-    field(
-        "not_ranked",
-        "why the cell stands outside the ranking; empty where it is ranked",
-        "text",
-        lambda it: it.row.unranked or None,
-    ),
-    field(
-        "fastest",
-        "whether it is faster than every other cell of its table",
-        "flag",
-        lambda it: it.setup.label == it.table.winner,
-    ),
+    field("noise_floor", "smallest effect that the run could have shown in this table",
+        get=lambda it: max((at.floor for at in it.table.floors if at.floor), default=None)),
+    field("not_ranked", "why the cell stands outside the ranking; empty where it is ranked", "text",
+        lambda it: it.row.unranked or None),
+    field("fastest", "whether it is faster than every other cell of its table", "flag",
+        lambda it: it.setup.label == it.table.winner),
     # How it starts.
-    Column(
-        "import",
-        _start("import_seconds"),
-        "seconds",
-        "import_seconds",
-        "import of the framework, median over trials that started alone",
-        where=("starts",),
-    ),
-    Column(
-        "build",
-        _start("build_seconds"),
-        "seconds",
-        "build_seconds",
-        "building the model",
-        where=("starts",),
-    ),
-    Column(
-        "first call",
-        _start("first_call"),
-        "seconds",
+    Column("import", lambda it: it.started and it.started.import_seconds, "seconds",
+        "import_seconds", "import of the framework, median over trials that started alone",
+        where=("starts",)),
+    Column("build", lambda it: it.started and it.started.build_seconds, "seconds", "build_seconds",
+        "building the model", where=("starts",)),
+    Column("first call", lambda it: it.started and it.started.first_call, "seconds",
         "first_call_seconds",
-        "first call of the phase, with a warm compile cache where there is one",
-        where=("starts",),
-    ),
-    Column(
-        "second call",
-        _start("second_call"),
-        "seconds",
-        "second_call_seconds",
-        "second call of the phase",
-        where=("starts",),
-    ),
-    Column("steady step", _start("step"), "seconds", where=("starts",)),
-    Column("whole start", _start("total"), "seconds", where=("starts",)),
-    Column(
-        "starts alone",
-        lambda it: it.started.n if it.started else 0,
-        "count",
-        "starts",
-        "trials that started alone: the n of import, build and calls",
-        where=("starts",),
-    ),
+        "first call of the phase, with a warm compile cache where there is one", where=("starts",)),
+    Column("second call", lambda it: it.started and it.started.second_call, "seconds",
+        "second_call_seconds", "second call of the phase", where=("starts",)),
+    Column("steady step", lambda it: it.started and it.started.step, "seconds", where=("starts",)),
+    Column("whole start", lambda it: it.started and it.started.total, "seconds", where=("starts",)),
+    Column("starts alone", lambda it: it.started.n if it.started else 0, "count", "starts",
+        "trials that started alone: the n of import, build and calls", where=("starts",)),
     # What it takes of memory.
-    Column(
-        "peak RSS, incremental",
-        _peak("incremental_rss"),
-        "bytes",
-        "incremental_peak_rss_bytes",
-        "high-water mark above the size at the phase's start",
-        where=("memory", "cells", "terminal", "terminal latency"),
-        brief="incre-\nmental\npeak RSS",
+    Column("peak RSS, incremental", lambda it: it.row.peaks.incremental_rss.bytes, "bytes",
+        "incremental_peak_rss_bytes", "high-water mark above the size at the phase's start",
+        where=("memory", "cells", "terminal", "terminal latency"), brief="incre-\nmental\npeak RSS",
         note="What the phase’s first steps add to the resident memory of the process; the "
-        "framework itself is in there before.",
-    ),
-    Column(
-        "peak RSS, total",
-        _peak("total_rss"),
-        "bytes",
-        "total_peak_rss_bytes",
-        "high-water mark of the whole process",
-        where=("memory", "cells"),
-        note="The resident memory of the whole process, with Python and the framework.",
-    ),
-    Column(
-        "logical peak",
-        _peak("logical"),
-        "bytes",
-        "logical_peak_bytes",
-        "peak of all tensors by the framework's own account; empty without one",
-        where=("memory",),
-        detail=_over_least,
-    ),
-    Column(
-        "device peak, allocated",
-        _peak("device_allocated"),
-        "bytes",
-        "device_peak_allocated_bytes",
-        "the framework's own count; empty where it keeps none",
-        where=("memory",),
-    ),
-    Column(
-        "device peak, reserved",
-        _peak("device_reserved"),
-        "bytes",
-        "device_peak_reserved_bytes",
-        "the framework's own count; empty where it keeps none",
-        where=("memory",),
-    ),
-    Column(
-        "least possible",
-        lambda it: it.row.peaks.least,
-        "bytes",
-        "least_bytes",
-        "the least that the mathematics needs",
-        where=("memory",),
-    ),
-    Column(
-        "blocks",
-        lambda it: it.row.step.n,
-        "count",
-        "blocks",
+        "framework itself is in there before."),
+    Column("peak RSS, total", lambda it: it.row.peaks.total_rss.bytes, "bytes",
+        "total_peak_rss_bytes", "high-water mark of the whole process", where=("memory", "cells"),
+        note="The resident memory of the whole process, with Python and the framework."),
+    Column("logical peak", lambda it: it.row.peaks.logical.bytes, "bytes", "logical_peak_bytes",
+        "peak of all tensors by the framework's own account; empty without one", where=("memory",),
+        detail=_over_least),
+    Column("device peak, allocated", lambda it: it.row.peaks.device_allocated.bytes, "bytes",
+        "device_peak_allocated_bytes", "the framework's own count; empty where it keeps none",
+        where=("memory",)),
+    Column("device peak, reserved", lambda it: it.row.peaks.device_reserved.bytes, "bytes",
+        "device_peak_reserved_bytes", "the framework's own count; empty where it keeps none",
+        where=("memory",)),
+    Column("least possible", lambda it: it.row.peaks.least, "bytes", "least_bytes",
+        "the least that the mathematics needs", where=("memory",)),
+    Column("blocks", lambda it: it.row.step.n, "count", "blocks",
         "blocks behind the row: the n of every interval of this cell alone",
-        where=("speed", "latency", "cells"),
-    ),
+        where=("speed", "latency", "cells")),
     Column("where", lambda it: place(it.setup), "text", where=("cells",)),
 ]
+# fmt: on
 """All that is known of a cell, in the order in which people read it."""
 
 FIRST_FIELDS = (

@@ -225,148 +225,84 @@ def _steps(certificates: Iterable[Certificate]) -> Iterator[_StepOf]:
 
 
 _OF_SETUP: list[Column[Any]] = of(attrgetter("setup"), SETUP)
+# fmt: off
 PAIRS = [
     *_OF_SETUP,
     field("phase", "train, predict, or their latency", "text"),
-    *of(
-        attrgetter("pair"),
-        [
-            field("baseline", "framework:mode that the setup is compared with", "text"),
-            field(
-                "blocks",
-                "blocks that both finished: the n of the intervals and tests",
-                "count",
-                attrgetter("n"),
-            ),
-            field(
-                "speed_ratio",
-                "times as fast as the baseline, median over blocks",
-                "ratio",
-                attrgetter("speed"),
-                "lower bound",
-            ),
-            field("interval_method", "order-statistic or none", "text", attrgetter("speed.method")),
-            field(
-                "mean_ratio",
-                "geometric mean over blocks, as a cross-check",
-                "ratio",
-                attrgetter("cross"),
-                "lower bound by Student's t on the logarithms",
-            ),
-            field("agrees", "whether the two intervals say the same", "flag"),
-            field(
-                "mean_time_ratio",
-                "their mean time ÷ ours over the same rounds, pauses included, median over blocks",
-                "ratio",
-                attrgetter("mean"),
-                "lower bound",
-            ),
-            field(
-                "training_time_ratio",
-                "their time of a full training ÷ ours, median over blocks that train; empty where "
-                "there is none",
-                "ratio",
-                attrgetter("trainings"),
-                "lower bound; empty below six trainings",
-            ),
-            field(
-                "denied_by",
-                "mean or trainings, which contradicts the median step; empty where neither does",
-                "text",
-                lambda it: it.denied_by or None,
-            ),
-            field(
-                "p", "of the exact two-sided sign test that there is no difference; not corrected"
-            ),
-            field(
-                "p_equivalent",
-                "of the test that the difference is larger than the margin; not corrected",
-            ),
-            field("margin", "a difference within it counts as none (δ)"),
-            field("family", "rows over which the verdict is corrected", "count"),
-            field(
-                "verdict",
-                "faster, slower, equivalent, cannot tell or not ranked",
-                "text",
-                lambda it: it.verdict or None,
-            ),
-            field(
-                "reason",
-                "why the verdict is not what the interval suggests; empty where it is",
-                "text",
-                lambda it: it.reason or None,
-            ),
-        ],
-    ),
+    *of(attrgetter("pair"), [
+        field("baseline", "framework:mode that the setup is compared with", "text"),
+        field("blocks", "blocks that both finished: the n of the intervals and tests", "count",
+            attrgetter("n")),
+        field("speed_ratio", "times as fast as the baseline, median over blocks", "ratio",
+            attrgetter("speed"), "lower bound"),
+        field("interval_method", "order-statistic or none", "text", attrgetter("speed.method")),
+        field("mean_ratio", "geometric mean over blocks, as a cross-check", "ratio",
+            attrgetter("cross"), "lower bound by Student's t on the logarithms"),
+        field("agrees", "whether the two intervals say the same", "flag"),
+        field("mean_time_ratio",
+            "their mean time ÷ ours over the same rounds, pauses included, median over blocks",
+            "ratio", attrgetter("mean"), "lower bound"),
+        field("training_time_ratio", "their time of a full training ÷ ours, median over blocks "
+            "that train; empty where there is none", "ratio", attrgetter("trainings"),
+            "lower bound; empty below six trainings"),
+        field("denied_by",
+            "mean or trainings, which contradicts the median step; empty where neither does",
+            "text", lambda it: it.denied_by or None),
+        field("p",
+            "of the exact two-sided sign test that there is no difference; not corrected"),
+        field("p_equivalent",
+            "of the test that the difference is larger than the margin; not corrected"),
+        field("margin", "a difference within it counts as none (δ)"),
+        field("family", "rows over which the verdict is corrected", "count"),
+        field("verdict", "faster, slower, equivalent, cannot tell or not ranked", "text",
+            lambda it: it.verdict or None),
+        field("reason", "why the verdict is not what the interval suggests; empty where it is",
+            "text", lambda it: it.reason or None),
+    ]),
 ]
 _TRIAL = [
     *_OF_SETUP,
-    field(
-        "twin",
-        "whether it is the second of two equal setups that show the noise of a run",
-        "flag",
-        attrgetter("setup.twin"),
-    ),
-    *of(
-        attrgetter("record"),
-        [
-            field(
-                "trial",
-                "name of the trial: one execution of a setup in a process of its own",
-                "text",
-            ),
-            field("block", "block of the trial; trials of one block took turns", "count"),
-        ],
-    ),
+    field("twin", "whether it is the second of two equal setups that show the noise of a run",
+        "flag", attrgetter("setup.twin")),
+    *of(attrgetter("record"), [
+        field("trial", "name of the trial: one execution of a setup in a process of its own",
+            "text"),
+        field("block", "block of the trial; trials of one block took turns", "count"),
+    ]),
 ]
 TRIALS = [
     *_TRIAL,
-    *of(
-        attrgetter("record"),
-        [
-            field("attempt", "how often the block had been begun", "count"),
-            field("status", "ok, or how it failed", "text"),
-            field("error", "the reason in one line; empty where it ended well", "text"),
-            field("alone", "whether nothing else ran while it started", "flag"),
-            field("cold", "whether it filled an empty compile cache", "flag"),
-            field(
-                "forked",
-                "whether its process was forked from one that had imported the framework",
-                "flag",
-            ),
-            field("import_seconds", "import of the framework"),
-            field("build_seconds", "building the model"),
-            field(
-                "seed",
-                "seed of its full training; empty where it did none",
-                "count",
-                lambda it: it.quality.seed if it.quality else None,
-            ),
-        ],
-    ),
+    *of(attrgetter("record"), [
+        field("attempt", "how often the block had been begun", "count"),
+        field("status", "ok, or how it failed", "text"),
+        field("error", "the reason in one line; empty where it ended well", "text"),
+        field("alone", "whether nothing else ran while it started", "flag"),
+        field("cold", "whether it filled an empty compile cache", "flag"),
+        field("forked", "whether its process was forked from one that had imported the framework",
+            "flag"),
+        field("import_seconds", "import of the framework"),
+        field("build_seconds", "building the model"),
+        field("seed", "seed of its full training; empty where it did none", "count",
+            lambda it: it.quality.seed if it.quality else None),
+    ]),
 ]
 SAMPLES = [
     *_TRIAL,
     field("phase", "train, predict, or their latency", "text", attrgetter("phase.phase")),
-    *of(
-        attrgetter("sample"),
-        [
-            field("round", "round of turns within the block", "count"),
-            field("turn", "place in the round's order", "count"),
-            field("iterations", "iterations that were timed together", "count"),
-            field("seconds", "time of all of them"),
-            field("step_seconds", "seconds per iteration; of a latency phase the median reading"),
-            field("cpu_seconds", "CPU time of the worker and of its processes meanwhile"),
-            field("voluntary_switches", "context switches of the worker meanwhile", "count"),
-            field("involuntary_switches", "those that it did not ask for", "count"),
-            field(
-                "steal_seconds", "CPU time that the hypervisor gave to others; empty if not counted"
-            ),
-            field("pressure_seconds", "time in which some task waited for a core"),
-            field("load", "load average over one minute"),
-            field("loss", "last loss of a training sample"),
-        ],
-    ),
+    *of(attrgetter("sample"), [
+        field("round", "round of turns within the block", "count"),
+        field("turn", "place in the round's order", "count"),
+        field("iterations", "iterations that were timed together", "count"),
+        field("seconds", "time of all of them"),
+        field("step_seconds", "seconds per iteration; of a latency phase the median reading"),
+        field("cpu_seconds", "CPU time of the worker and of its processes meanwhile"),
+        field("voluntary_switches", "context switches of the worker meanwhile", "count"),
+        field("involuntary_switches", "those that it did not ask for", "count"),
+        field("steal_seconds", "CPU time that the hypervisor gave to others; empty if not counted"),
+        field("pressure_seconds", "time in which some task waited for a core"),
+        field("load", "load average over one minute"),
+        field("loss", "last loss of a training sample"),
+    ]),
 ]
 READINGS = [
     *_TRIAL,
@@ -382,55 +318,32 @@ TRAININGS = [
     field("seconds", "training time since the start, evaluation off the clock"),
     field("loss", "mean loss over the epoch", get=attrgetter("of_epoch.loss")),
     field("metric", "accuracy (share of one) or mse", "text", attrgetter("task.metric")),
-    field(
-        "quality", "the metric on the test rows after the epoch", get=attrgetter("of_epoch.quality")
-    ),
+    field("quality", "the metric on the test rows after the epoch",
+        get=attrgetter("of_epoch.quality")),
     field("target", "the task's target; empty where there is none", get=attrgetter("task.target")),
-    field(
-        "seconds_to_target",
-        "training time until it was first met; empty where it was not",
-        get=attrgetter("training.seconds_to_target"),
-    ),
+    field("seconds_to_target", "training time until it was first met; empty where it was not",
+        get=attrgetter("training.seconds_to_target")),
 ]
 CERTIFICATES = [
     *_OF_SETUP,
     field("proven", "whether every check passed", "flag"),
-    field(
-        "failed_check",
-        "the first check that did not; empty where all did",
-        "text",
-        lambda it: it.failure.check if it.failure else None,
-    ),
-    field(
-        "detail",
-        "where it failed first, and by how much",
-        "text",
-        lambda it: it.failure.detail if it.failure else None,
-    ),
-    field(
-        "by_rounding",
-        "whether a difference was excused as what rounding alone makes",
-        "flag",
-        lambda it: any(finding.by_rounding for finding in it.findings),
-    ),
+    field("failed_check", "the first check that did not; empty where all did", "text",
+        lambda it: it.failure.check if it.failure else None),
+    field("detail", "where it failed first, and by how much", "text",
+        lambda it: it.failure.detail if it.failure else None),
+    field("by_rounding", "whether a difference was excused as what rounding alone makes", "flag",
+        lambda it: any(finding.by_rounding for finding in it.findings)),
     field("tolerance", "exact: the task's formulas; stock: the framework's own variant", "text"),
     field("worst", "largest difference of any step and quantity, relative to its tensor's scale"),
     field("seed", "seed of the shared start", "count"),
     field("steps", "steps compared", "count"),
     field("rows", "rows of each batch compared", "count"),
     field("seconds", "time of the proof"),
-    field(
-        "logical_peak_train_bytes",
-        "peak of all tensors in a training step; empty without an account",
-        "bytes",
-        lambda it: it.logical_peak.get("train"),
-    ),
-    field(
-        "logical_peak_predict_bytes",
-        "the same of inference",
-        "bytes",
-        lambda it: it.logical_peak.get("predict"),
-    ),
+    field("logical_peak_train_bytes",
+        "peak of all tensors in a training step; empty without an account", "bytes",
+        lambda it: it.logical_peak.get("train")),
+    field("logical_peak_predict_bytes", "the same of inference", "bytes",
+        lambda it: it.logical_peak.get("predict")),
     field("framework_version", "version of the framework", "text"),
     field("code", "hash over the adapter's files and all that the proof rests on", "text"),
     field("made_on", "processor on which it was made", "text", attrgetter("machine")),
@@ -439,21 +352,17 @@ CERTIFICATES = [
 ]
 DIVERGENCE = [
     *_OF_SETUP,
-    *of(
-        attrgetter("divergence"),
-        [
-            field("step", "optimizer step, counted from 0", "count"),
-            field(
-                "loss",
-                "largest difference from the float64 reference, relative; empty where not compared",
-            ),
-            field("logits", "the same of the logits"),
-            field("gradients", "the same of the gradients"),
-            field("weights", "the same of the weights after the step"),
-            field("slots", "the same of the optimizer's slots after the step"),
-        ],
-    ),
+    *of(attrgetter("divergence"), [
+        field("step", "optimizer step, counted from 0", "count"),
+        field("loss",
+            "largest difference from the float64 reference, relative; empty where not compared"),
+        field("logits", "the same of the logits"),
+        field("gradients", "the same of the gradients"),
+        field("weights", "the same of the weights after the step"),
+        field("slots", "the same of the optimizer's slots after the step"),
+    ]),
 ]
+# fmt: on
 
 FRAMES: Mapping[str, Frame] = {
     "cells": Frame(

@@ -232,10 +232,12 @@ def rich_table(
     *,
     wide: bool = False,
     narrow: Mapping[str, int] | None = None,
+    styles: Mapping[str, str] = STYLES,
 ) -> RichTable:
     """A table, or as many of its columns as are to be `shown`.
 
-    `narrow` gives the width of those, by title, that are to be broken.
+    `narrow` gives the width of those, by title, that are to be broken; `styles` are those of
+    verdicts and outcomes.
     """
     table = RichTable(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
@@ -250,18 +252,18 @@ def rich_table(
             max_width=(narrow or {}).get(it.title),
         )
     for row in grid.rows:
-        table.add_row(*map(_cell, columns, row))
+        table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
     return table
 
 
-def _cell(column: Column[Any], it: Value) -> Text:
+def _cell(column: Column[Any], it: Value, styles: Mapping[str, str]) -> Text:
     """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
         return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
     if column.side == "name":
         return Text(it.text, "bold" if it.detail else "")
-    style = STYLES.get(it.text, "") if column.title.startswith("verdict") else ""
-    return Text(it.text, style, no_wrap=column.side == "number")
+    judged = column.title.startswith(("verdict", "outcome"))
+    return Text(it.text, styles.get(it.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
