@@ -15,8 +15,8 @@ from harness.report.style import ALL, Scope
 class Section:
     """One table with its heading (task, phase, and where it ran), lead sentence and notes.
 
-    `others` are the same table against each other `baseline`, in the order of its rows. One that
-    is `folded` repeats what others show, or goes into detail: the page shows it when asked to.
+    `others` are the same table against each other `baseline`, in the order of its rows. What
+    repeats other tables or goes into detail is `folded` under these words until a reader opens it.
     """
 
     anchor: str
@@ -29,7 +29,7 @@ class Section:
     scope: Scope = ALL
     baseline: str = ""
     others: tuple[Section, ...] = ()
-    folded: bool = False
+    folded: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,12 @@ def parts(section: Section) -> Iterator[str]:
     where = f", {prose(section.place)}" if section.place else ""
     yield f'### <a id="{section.anchor}"></a>{code(section.task)} {section.phase}{where}'
     yield prose(section.lead)
+    if section.folded:
+        yield f"<details><summary>{prose(section.folded)}</summary>"
     yield table(section.grid)
     yield from (prose(it) for it in section.notes)
+    if section.folded:
+        yield "</details>"
 
 
 def table(grid: Grid) -> str:

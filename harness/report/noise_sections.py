@@ -254,7 +254,7 @@ def _drift(noise: ArenaNoise, own: Sequence[Strip], number: str) -> Section:
         f"drift, {first.phase}{lane_mark(first.lane)}",
         grid(columns, blocks),
         lane=first.lane,
-        folded=True,
+        folded="Every block",
     )
 
 
@@ -274,7 +274,7 @@ def _section(
     lead: str = "",
     note: str = "",
     lane: str = "",
-    folded: bool = False,
+    folded: str = "",
 ) -> Section:
     task, threads = line(noise.task), fmt.count(noise.threads, "thread")
     return Section(

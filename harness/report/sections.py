@@ -4,13 +4,13 @@ tasks, and every cell with its samples."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryPeaks
-from harness.analysis.sentences import by_how_much, listed, width
+from harness.analysis.sentences import imprecise, listed, width
 from harness.analysis.settings import SettingRow, side_by_side
 from harness.analysis.startup import BreakEven
 from harness.analysis.stats import Interval
@@ -95,6 +95,7 @@ def _of_table(
     lead: str = "",
     baseline: str = "",
     others: tuple[Section, ...] = (),
+    folded: str = "",
 ) -> Section:
     return Section(
         anchor=f"{kind}-{number}",
@@ -107,6 +108,7 @@ def _of_table(
         scope=scope(table.rows[0].cell.setup),
         baseline=baseline,
         others=others,
+        folded=folded,
     )
 
 
@@ -126,7 +128,7 @@ def _probes(table: Table) -> tuple[str, ...]:
 
 
 def _sizes(table: Table) -> tuple[str, ...]:
-    told = by_how_much(table.pairs, table.precision)
+    told = imprecise(table.pairs, table.precision)
     return (line(told),) if told else ()
 
 
@@ -172,7 +174,9 @@ def phases(table: Table, number: int, places: Places) -> Section:
     notes = tuple(break_even(it) for it in table.break_evens)
     if any(it.start and it.start.total for it in rows):
         notes = (*notes, WHOLE)
-    return _of_table("phases", table, number, places, grid(shown_in("starts"), rows), notes)
+    content = grid(shown_in("starts"), rows)
+    folded = "" if table.phase == "train" else "How its first calls go"
+    return _of_table("phases", table, number, places, content, notes, folded=folded)
 
 
 def stage_times(row: CellRow) -> tuple[float | None, ...]:
@@ -244,10 +248,15 @@ def settings_sections(run: Run) -> tuple[Section, ...]:
     for it in run.records:
         if it.status == "ok" and it.settings and not it.setup.twin:
             groups[it.setup.ranking][it.setup.label].append(it)
-    return tuple(_settings(by_label, n) for n, by_label in enumerate(groups.values(), start=1))
+    return tuple(
+        section
+        for number, by_label in enumerate(groups.values(), start=1)
+        for section in _settings(by_label, number)
+    )
 
 
-def _settings(by_label: dict[str, list[Record]], number: int) -> Section:
+def _settings(by_label: dict[str, list[Record]], number: int) -> Iterator[Section]:
+    """The settings that differ, and those that are alike."""
     labels = sorted(by_label)
     setup = by_label[labels[0]][0].setup
     rows = side_by_side({label: by_label[label] for label in labels})
@@ -263,17 +272,28 @@ def _settings(by_label: dict[str, list[Record]], number: int) -> Section:
         Column("meaning", lambda it: it.meaning, "text"),
     ]
     broken = [line(it.name) for it in rows if it.differs and it.must_agree]
-    return Section(
+    differing = [it for it in rows if it.differs]
+    alike = [it for it in rows if not it.differs]
+    lead = f"They differ in what must agree: {', '.join(broken)}."
+    first = Section(
         anchor=f"settings-{number}",
         task=line(setup.task),
         phase=f"settings{lane_mark(setup.lane)}",
         place=place(setup),
-        lead=f"They differ in what must agree: {', '.join(broken)}."
-        if broken
-        else "All agree in what must agree.",
-        grid=grid(columns, rows),
+        lead=lead if broken else "All agree in what must agree.",
+        grid=grid(columns, differing),
         scope=scope(setup),
     )
+    folded = f"{fmt.count(len(alike), 'setting')} without a difference"
+    rest = replace(
+        first,
+        anchor=f"{first.anchor}-alike",
+        phase=f"settings alike{lane_mark(setup.lane)}",
+        lead="" if differing else first.lead,
+        grid=grid(columns, alike),
+        folded=folded,
+    )
+    yield from (it for it in (first, rest) if it.grid.rows)
 
 
 def _setting_of(label: str) -> Column[SettingRow]:

@@ -18,7 +18,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.analysis.quality import QualityTable
-from harness.analysis.sentences import aggregate_sentence, by_how_much, ratio
+from harness.analysis.sentences import aggregate_sentence, imprecise, ratio
 from harness.analysis.summary import Summary, Table, summarise
 from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
@@ -199,18 +199,19 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
         )
     )
     columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
-    if table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows):
+    trained = table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows)
+    if trained:
         columns.append(_final(table, finals))
     wide = console.width >= WIDE
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
-    tight = not wide and columns[-1].unit == "text" and any(it.speed.low for it in table.pairs)
+    tight = not wide and trained and any(it.speed.low for it in table.pairs)
     narrow = {"verdict": 8} if tight else {}
     console.print(rich_table(grid(columns, cells(table)), wide=wide, narrow=narrow))
     for row in table.rows:
         if row.unranked:
             console.print(Text(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow"))
     console.print(Text(line(table.sentence), "bold"))
-    if sizes := by_how_much(table.pairs, table.precision):
+    if sizes := imprecise(table.pairs, table.precision):
         console.print(Text(line(sizes)))
     console.print()
 
@@ -220,8 +221,7 @@ def _final(table: Table, finals: Mapping[str, str]) -> Column[CellOf]:
     accuracy = table.task.metric == "accuracy"
     return Column(
         "accuracy" if accuracy else "error",
-        lambda it: finals.get(it.setup.id, ""),
-        "text",
+        lambda it: Value(finals.get(it.setup.id, "")),
         brief="accu-\nracy" if accuracy else "",
     )
 
