@@ -64,11 +64,11 @@ def worth_a_line(lines: Iterable[Line]) -> list[Line]:
 def summary(checked: Checked) -> list[str]:
     """How many things were compared, how speed was, and what it comes to."""
     fine = sum(it.outcome in ("fine", "improved", "changed") for it in checked.lines)
-    said = [f"{fine} of {len(checked.lines)} comparisons fine."]
+    sentences = [f"{fine} of {len(checked.lines)} comparisons fine."]
     if checked.note:
         what = "Failed" if checked.outcome == "cells failed" else "Speed"
-        said.append(f"{what}: {line(checked.note)}.")
-    return [*said, WORDS[checked.outcome]]
+        sentences.append(f"{what}: {line(checked.note)}.")
+    return [*sentences, WORDS[checked.outcome]]
 
 
 def _name(setup: Setup) -> str:

@@ -82,8 +82,8 @@ class Column(Generic[Row]):
 
     def value(self, row: Row) -> Value:
         """Its entry in a table for people."""
-        found = (self.show or self.get)(row)
-        return fmt.value(found, self.unit, self.detail(row) if self.detail else "")
+        content = (self.show or self.get)(row)
+        return fmt.value(content, self.unit, self.detail(row) if self.detail else "")
 
 
 @dataclass(frozen=True)
@@ -140,30 +140,30 @@ def of(reach: Callable[[Other], Row], columns: Iterable[Column[Row]]) -> list[Co
 
 def fields(columns: Iterable[Column[Any]]) -> dict[str, Field]:
     """The fields of columns by name, bounds behind their estimates."""
-    found: dict[str, Field] = {}
+    known: dict[str, Field] = {}
     for it in columns:
         if it.name:
-            found[it.name] = Field(KINDS.get(it.unit, "number"), it.description)
+            known[it.name] = Field(KINDS.get(it.unit, "number"), it.description)
         if it.low:
-            found[f"{it.name}_low"] = Field("number", it.low)
-            found[f"{it.name}_high"] = Field("number", "upper bound")
-    return found
+            known[f"{it.name}_low"] = Field("number", it.low)
+            known[f"{it.name}_high"] = Field("number", "upper bound")
+    return known
 
 
 def filled(columns: Iterable[Column[Row]], row: Row) -> Line:
     """A row for programs; a bound that is not there is left out."""
-    found: Line = {}
+    content: Line = {}
     for it in columns:
         if not it.name:
             continue
         value = it.get(row)
         if isinstance(value, Interval):
-            found[it.name] = value.estimate
+            content[it.name] = value.estimate
             if it.low:
-                found[f"{it.name}_low"], found[f"{it.name}_high"] = value.low, value.high
+                content[f"{it.name}_low"], content[f"{it.name}_high"] = value.low, value.high
         else:
-            found[it.name] = value
-    return found
+            content[it.name] = value
+    return content
 
 
 @dataclass(frozen=True)

@@ -100,15 +100,15 @@ def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:
 def schemas() -> dict[str, dict[str, Any]]:
     """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's, and those
     of the gate."""
-    found = {"run": run_schema()}
-    found |= {what: _frame_schema(what) for what in FRAMES}
+    known = {"run": run_schema()}
+    known |= {what: _frame_schema(what) for what in FRAMES}
     models: dict[str, type[BaseModel]] = {
         "comparison": Comparison,
         "baseline": Baseline,
         "check": Checked,
     }
-    found |= {name: it.model_json_schema(mode="serialization") for name, it in models.items()}
-    return {name: {"$schema": DRAFT} | it for name, it in found.items()}
+    known |= {name: it.model_json_schema(mode="serialization") for name, it in models.items()}
+    return {name: {"$schema": DRAFT} | it for name, it in known.items()}
 
 
 def schema_text(schema: Mapping[str, Any]) -> str:

@@ -89,44 +89,44 @@ BLOCKS: tuple[Column[BlockNoise], ...] = (
 
 
 def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Section, ...]:
-    """For every arena its noise floor, how well each ratio is known, then its blocks.
+    """For every group its noise floor, how well each ratio is known, then its blocks.
 
     `rule` is what ended the run; `repeats` says whether it makes a block for each noisy one.
     """
-    found, pairs = [], zip(summary.noise, summary.standings, strict=True)
+    made, pairs = [], zip(summary.noise, summary.standings, strict=True)
     for number, (noise, standing) in enumerate(pairs, start=1):
         if noise.floors:
-            found.append(_floors(noise, number))
+            made.append(_floors(noise, number))
         if standing.precision is not None and standing.widths:
-            found.append(_precision(noise, standing, standing.precision, rule, number))
+            made.append(_precision(noise, standing, standing.precision, rule, number))
         if any(it.score is not None for it in noise.blocks):
-            found.append(_blocks(noise, number, repeats=repeats))
+            made.append(_blocks(noise, number, repeats=repeats))
         if any(it.remarkable for it in noise.usages):
-            found.append(_usage(noise, number))
-        found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
-    return tuple(found)
+            made.append(_usage(noise, number))
+        made += [_drift(noise, group, f"{number}-{n}") for n, group in enumerate(strips(noise), 1)]
+    return tuple(made)
 
 
 def fact(noises: Sequence[ArenaNoise]) -> str:
     """The noise floors of a run by phase, in one line; empty where nothing ran twice."""
     floors = [it for noise in noises for it in noise.floors if it.floor is not None]
-    said = []
+    floors_of = []
     for phase in PHASES:
         of_phase = [it.floor for it in floors if it.phase == phase and it.floor is not None]
         if of_phase:
             low, high = _floor(min(of_phase)), _floor(max(of_phase))
-            said.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
+            floors_of.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
     names = listed(sorted({label(it.setup) for it in floors}))
-    return f"{', '.join(said)} ({names} against itself)" if said else ""
+    return f"{', '.join(floors_of)} ({names} against itself)" if floors_of else ""
 
 
 def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
-    """What others did in some blocks of a run, a line for each thing said."""
-    found = []
+    """What others did in some blocks of a run, a line each."""
+    lines = []
     for noise in noises:
         blocks = {it.block: it.around for it in noise.blocks if it.around and it.disturbed}
-        found.append(told((it.block for it in noise.blocks), blocks))
-    return tuple(dict.fromkeys(filter(None, found)))
+        lines.append(told((it.block for it in noise.blocks), blocks))
+    return tuple(dict.fromkeys(filter(None, lines)))
 
 
 def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
@@ -228,13 +228,15 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
 
 def strips(noise: ArenaNoise) -> list[list[Strip]]:
     """The strips of each lane and phase together, as they share a panel and a table."""
-    found: dict[tuple[str, str], list[Strip]] = {}
+    groups: dict[tuple[str, str], list[Strip]] = {}
     for it in noise.strips:
-        found.setdefault((it.lane, it.phase), []).append(it)
-    return [own for own in found.values() if any(len(it.points) >= LEAST_DRIFT for it in own)]
+        groups.setdefault((it.lane, it.phase), []).append(it)
+    return [
+        group for group in groups.values() if any(len(it.points) >= LEAST_DRIFT for it in group)
+    ]
 
 
-def _drift(noise: ArenaNoise, own: Sequence[Strip], number: str) -> Section:
+def _drift(noise: ArenaNoise, group: Sequence[Strip], number: str) -> Section:
     """How far each ratio lay from its median, block by block."""
 
     def moved(strip: Strip) -> Column[int]:
@@ -245,9 +247,9 @@ def _drift(noise: ArenaNoise, own: Sequence[Strip], number: str) -> Section:
 
         return Column(f"{line(strip.label)} ÷ {line(strip.baseline)}", get, "change")
 
-    first = own[0]
-    columns = (Column("block", lambda block: block, "count"), *map(moved, own))
-    blocks = sorted({block for strip in own for block, _ in strip.points})
+    first = group[0]
+    columns = (Column("block", lambda block: block, "count"), *map(moved, group))
+    blocks = sorted({block for strip in group for block, _ in strip.points})
     return _section(
         noise,
         f"drift-{number}",

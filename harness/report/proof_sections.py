@@ -42,7 +42,7 @@ PROOF: tuple[Column[Certificate], ...] = (
 
 
 def sections(run: Run) -> tuple[Section, ...]:
-    """One section an arena and lane: every setup's certificate, and what it rests on."""
+    """One section a group and lane: every setup's certificate, and what it rests on."""
     return tuple(
         _section(certificates, number)
         for number, certificates in enumerate(grouped(run.certificates), start=1)
@@ -70,14 +70,14 @@ def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
 
 def worst(divergence: Iterable[Divergence], kind: str) -> float | None:
     """The largest difference of one kind over all steps; None where it was never compared."""
-    found = [value for it in divergence if (value := getattr(it, kind)) is not None]
-    return max(found, default=None)
+    differences = [value for it in divergence if (value := getattr(it, kind)) is not None]
+    return max(differences, default=None)
 
 
 def largest(step: Divergence) -> float | None:
     """The largest difference of any kind at one step."""
-    found = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
-    return max(found, default=None)
+    differences = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
+    return max(differences, default=None)
 
 
 def _section(certificates: Sequence[Certificate], number: int) -> Section:
@@ -114,7 +114,7 @@ def sentence(certificates: Sequence[Certificate]) -> str:
 
 
 NINE_IN_TEN = "9 in 10 trainings"
-"""Of what equal quality is said (quality_pairs.SHARE)."""
+"""What equal quality means."""
 
 
 def quality(table: QualityTable, number: int, places: Places) -> Section:

@@ -115,20 +115,20 @@ def _outcome(label: str, shift: Shift) -> CellOutcome:
     return CellOutcome(label, shift.verdict, f"is {ratio(shift.speed)} as fast as before")
 
 
-def _lead(found: Sequence[CellOutcome], margin: float) -> str:
+def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
     """What changed, then what did not, then what is not known."""
     quiet = {
         "equivalent": f"no difference larger than {percent(margin)}",
         "cannot tell": "cannot tell",
         "not ranked": "not ranked",
     }
-    said = [f"{line(label)} {words}" for label, verdict, words in found if verdict not in quiet]
-    changed = bool(said)
+    parts = [f"{line(label)} {words}" for label, verdict, words in outcomes if verdict not in quiet]
+    changed = bool(parts)
     for verdict, words in quiet.items():
-        names = [line(label) for label, it, _ in found if it == verdict]
+        names = [line(label) for label, it, _ in outcomes if it == verdict]
         if names:
-            said.append(f"{words} for {listed(names)}")
-    text = f"{'; '.join(said)}."
+            parts.append(f"{words} for {listed(names)}")
+    text = f"{'; '.join(parts)}."
     # A name keeps its own spelling, a word begins the sentence.
     return text if changed else text[:1].upper() + text[1:]
 
@@ -157,22 +157,22 @@ MEMORY: tuple[Column[MemoryChange], ...] = (
 
 
 def _memory(table: ChangeTable) -> Sheet:
-    found = [
+    outcomes = [
         CellOutcome(it.label, it.verdict, f"takes {ratio(it.times)} as much memory as before")
         for it in table.memory
     ]
     return Sheet(
         title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({_place(table)})",
         grid=grid(MEMORY, table.memory),
-        lead=_lead(found, LEAST_MARGIN),
+        lead=_lead(outcomes, LEAST_MARGIN),
         notes=_reasons(CellOutcome(line(it.label), it.verdict, it.reason) for it in table.memory),
     )
 
 
-def _reasons(found: Iterable[CellOutcome]) -> tuple[str, ...]:
+def _reasons(outcomes: Iterable[CellOutcome]) -> tuple[str, ...]:
     """Of names and verdicts that have a reason, each reason once."""
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, verdict, reason in found:
+    for name, verdict, reason in outcomes:
         if reason:
             names[verdict, line(reason)].append(name)
     return tuple(
@@ -201,7 +201,7 @@ def _quality(table: QualityChanges) -> Sheet:
 
 def _quality_lead(table: QualityChanges) -> str:
     within = margin_text(table.changes[0].pair)
-    said = []
+    sentences = []
     for verdict, words in (
         ("differs", "Another quality than before"),
         ("equivalent", f"As good as before, {NINE_IN_TEN} within {within},"),
@@ -209,8 +209,8 @@ def _quality_lead(table: QualityChanges) -> str:
     ):
         names = [_name(it) for it in table.changes if it.pair.verdict == verdict]
         if names:
-            said.append(f"{words} for {listed(names)}.")
-    return " ".join(said)
+            sentences.append(f"{words} for {listed(names)}.")
+    return " ".join(sentences)
 
 
 def _name(change: QualityChange) -> str:
@@ -219,20 +219,22 @@ def _name(change: QualityChange) -> str:
 
 def _difference(pair: QualityPair) -> str:
     """After less before, e.g. `+0.02 points (−0.01 to +0.05)`, or a share of the error."""
-    found = pair.difference
-    if found is None:
+    difference = pair.difference
+    if difference is None:
         return fmt.NONE
 
     def signed(value: float) -> str:
         return fmt.change(value) if pair.relative else f"{100 * value:+.2f}".replace("-", "−")
 
     unit = "" if pair.relative else " points"
-    text = f"{signed(found.estimate)}{unit}"
-    if found.low is not None and found.high is not None:
-        return f"{text} ({signed(found.low)} to {signed(found.high)})"
-    if found.least is None or found.most is None:
+    text = f"{signed(difference.estimate)}{unit}"
+    if difference.low is not None and difference.high is not None:
+        return f"{text} ({signed(difference.low)} to {signed(difference.high)})"
+    if difference.least is None or difference.most is None:
         return text
-    return f"{text} (range of {found.n}: {signed(found.least)} to {signed(found.most)})"
+    return (
+        f"{text} (range of {difference.n}: {signed(difference.least)} to {signed(difference.most)})"
+    )
 
 
 _MARKS = {"a": "only before", "b": "only after"}

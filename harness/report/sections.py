@@ -128,17 +128,17 @@ def _probes(table: Table) -> tuple[str, ...]:
 
 
 def _sizes(table: Table) -> tuple[str, ...]:
-    told = imprecise(table.pairs, table.precision)
-    return (line(told),) if told else ()
+    sentence = imprecise(table.pairs, table.precision)
+    return (line(sentence),) if sentence else ()
 
 
 def _unranked(table: Table) -> tuple[str, ...]:
     """Why rows stand outside the ranking, and why a verdict is not what its interval suggests."""
     rows = [f"{label(it.cell.setup)}: {line(it.unranked)}." for it in table.rows if it.unranked]
-    told = {it.cell.setup.label for it in table.rows if it.unranked}
+    unranked = {it.cell.setup.label for it in table.rows if it.unranked}
     reasons: dict[str, list[str]] = {}
     for it in table.pairs:
-        if it.reason and it.label not in told:
+        if it.reason and it.label not in unranked:
             reasons.setdefault(f"{it.verdict}, {line(it.reason)}", []).append(line(it.label))
     pairs = [f"{listed(labels)}: {why}." for why, labels in reasons.items()]
     doubted = [
@@ -205,8 +205,8 @@ def break_even(it: BreakEven) -> str:
         return f"Counting its start, {ahead}, which is not sure{cold}."
     steps, seconds = fmt.number_interval(it.steps), fmt.seconds_interval(it.seconds)
     verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
-    told = f"{' '.join(steps).strip()} steps, {' '.join(seconds).strip()}"
-    return f"Counting its start, {line(it.label)} {verb} {line(it.baseline)} after {told}{cold}."
+    later = f"{' '.join(steps).strip()} steps, {' '.join(seconds).strip()}"
+    return f"Counting its start, {line(it.label)} {verb} {line(it.baseline)} after {later}{cold}."
 
 
 def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
@@ -220,8 +220,8 @@ def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
 
 def amount(peaks: MemoryPeaks, kind: str) -> int | None:
     """Bytes of one kind; None where nothing was counted."""
-    found: int | None = getattr(peaks, kind).bytes
-    return found
+    count: int | None = getattr(peaks, kind).bytes
+    return count
 
 
 def memory(table: Table, number: int, places: Places) -> Section:
@@ -326,14 +326,14 @@ GAINS: tuple[Column[Gain], ...] = (
 
 
 def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
-    """What idiom gains, a section a task and phase: each framework's own way against the same steps
-    for all."""
+    """What idiom gains, a section a task and phase: each framework as its experts write it,
+    against the same steps for all."""
 
     def key(it: Gain) -> tuple[object, ...]:
         return (*it.idiom.arena, it.phase)
 
     groups = groupby(gains, key)  # they stand in this order
-    return tuple(_gains(list(own), number) for number, (_, own) in enumerate(groups, start=1))
+    return tuple(_gains(list(group), number) for number, (_, group) in enumerate(groups, start=1))
 
 
 def _gains(gains: Sequence[Gain], number: int) -> Section:
@@ -356,7 +356,7 @@ def aggregate_sections(aggregates: Sequence[Aggregate]) -> tuple[Section, ...]:
         return (it.device, it.threads, it.dtype, it.lane, it.phase)
 
     groups = groupby(aggregates, key)  # they stand in this order
-    return tuple(_means(list(own), number) for number, (_, own) in enumerate(groups, start=1))
+    return tuple(_means(list(group), number) for number, (_, group) in enumerate(groups, start=1))
 
 
 def _means(means: Sequence[Aggregate], number: int) -> Section:
@@ -397,9 +397,9 @@ def everything(run: Run, summary: Summary) -> Everything:
 
 
 def _raws(records: Iterable[Record], numbers: Mapping[Cell, int]) -> tuple[Raw, ...]:
-    found = samples(records)
-    total = sum(len(it.times) for cell in numbers for it in found[cell].values())
-    return tuple(_raw(it, found[it], n, whole=total <= MANY) for it, n in numbers.items())
+    by_cell = samples(records)
+    total = sum(len(it.times) for cell in numbers for it in by_cell[cell].values())
+    return tuple(_raw(it, by_cell[it], n, whole=total <= MANY) for it, n in numbers.items())
 
 
 def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: bool) -> Raw:

@@ -170,8 +170,8 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print(Text(INCREMENTAL, "dim"))
         console.print()
     for it in summary.aggregates:
-        said = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
-        console.print(Text(line(f"{it.device}: {said}" if several else said)))
+        sentence = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
+        console.print(Text(line(f"{it.device}: {sentence}" if several else sentence)))
     if summary.aggregates:
         console.print()
     for trained in summary.qualities:
@@ -180,9 +180,9 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     if not summary.tables and not summary.qualities:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
-        said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
+        sentence = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         why = f": {trouble.error}" if trouble.error else ""
-        console.print(Text(f"{said}{why}", "red"), no_wrap=True, overflow="ellipsis")
+        console.print(Text(f"{sentence}{why}", "red"), no_wrap=True, overflow="ellipsis")
     for what, reason in left_out(run):
         console.print(Text(f"left out: {what}: {reason}", "yellow"))
     for name, text in facts(run, summary):
@@ -282,16 +282,16 @@ def _quality(table: QualityTable, places: Places, console: Console) -> None:
 
 
 def _choices(run: Run, summary: Summary, places: Places, console: Console) -> None:
-    told = choices(run, summary, places)
-    if told:
+    advice = choices(run, summary, places)
+    if advice:
         console.print(Text("Which should I choose?", "bold"))
-    for it in (it for it in told if it.answer != UNKNOWN):
+    for it in (it for it in advice if it.answer != UNKNOWN):
         why = f": {it.because}" if it.answer in (DEPENDS, UNDECIDED) else ""
         console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
-    unknown = [it.scenario for it in told if it.answer == UNKNOWN]
+    unknown = [it.scenario for it in advice if it.answer == UNKNOWN]
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
-    if told:
+    if advice:
         console.print()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import jsonschema
 from rich.console import Console
 
 from harness.report import columns, exports
+from harness.report import format as fmt
 from harness.report.columns import Column
 from harness.report.exports import schemas
 from harness.report.frames import FRAMES
@@ -57,3 +59,38 @@ def test_every_field_has_one_name_and_a_description():
         assert len(named) == len(set(named)), what
         assert all(it.description for it in frame.fields.values()), what
     assert set(columns.FIRST_FIELDS) <= set(FRAMES["cells"].fields)
+
+
+def test_ratios_are_drawn_in_their_rows(written):
+    """In tables of speed, against every baseline, and in means over tasks; not in that of all cells."""
+    page = Page(written.text("report.html"))
+    marks = [it for _, it in page.tags if (it.get("class") or "").startswith("interval")]
+    ratios = sum(len(it.rows) ** 2 for it in written.summary.tables)
+    assert len(marks) == ratios + len(written.summary.aggregates)
+    (pair, *_) = written.summary.tables[0].pairs
+    shown = " ".join(fmt.ratio_interval(pair.speed))
+    assert any((it["title"] or "").startswith(f"{shown} {pair.verdict}; log axis") for it in marks)
+    for it in marks:
+        places = dict(re.findall(r"--(\w+):([\d.]+)%", it["style"] or ""))
+        low, at, high = (float(places[name]) for name in ("low", "at", "high"))
+        assert 0 <= low <= at <= high <= 100
+        assert 0 <= float(places["one"]) <= 100
+
+
+def test_what_repeats_is_folded_and_still_there(written):
+    page, text = written.text("report.html"), written.text("report.md")
+    folded = re.findall(r'<details class="folded"><summary>(.*?)</summary>', page)
+    assert folded.count("12 cells") == 1
+    assert folded.count("How its first calls go") == 2  # prediction on two tasks
+    assert folded.count("Every block") >= 2
+    assert text.count("<details>") == text.count("</details>") > 4
+    assert "drift, train" in text
+
+
+def test_numbers_in_markdown_are_not_escaped_and_stand_one_to_a_cell(written):
+    for table in re.findall(r"(?:^\|.*\n)+", written.text("report.md"), re.MULTILINE):
+        head = [it.strip() for it in table.splitlines()[0].strip("|").split(" | ")]
+        for row in table.splitlines()[2:]:
+            for name, entry in zip(head, row[2:-2].split(" | "), strict=True):
+                if name in ("GFLOP/s", "logical peak", "median step", "examples/s"):
+                    assert re.fullmatch(r"[^\\()]+( \([^()]+\))?", entry), entry
