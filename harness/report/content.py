@@ -5,10 +5,13 @@ Every text in it is safe to show (`safe_text.line`), every number already format
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.cells import Setup
 from harness.report.columns import Grid
-from harness.report.style import ALL, Scope
+from harness.report.safe_text import line
+from harness.report.style import ALL, Scope, lane_mark, place, scope
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,35 @@ class Section:
     baseline: str = ""
     others: tuple[Section, ...] = ()
     folded: str = ""
+
+
+def section(
+    anchor: str,
+    setup: Setup,
+    phase: str,
+    grid: Grid,
+    notes: Sequence[str] = (),
+    *,
+    lead: str = "",
+    where: str | None = None,
+    baseline: str = "",
+    others: tuple[Section, ...] = (),
+    folded: str = "",
+) -> Section:
+    """One table about the group and lane of a setup; `where` says less than its whole place."""
+    return Section(
+        anchor=anchor,
+        task=line(setup.task),
+        phase=phase + lane_mark(setup.lane),
+        place=place(setup) if where is None else where,
+        lead=lead,
+        grid=grid,
+        notes=tuple(notes),
+        scope=scope(setup),
+        baseline=baseline,
+        others=others,
+        folded=folded,
+    )
 
 
 @dataclass(frozen=True)

@@ -100,18 +100,14 @@ def _forest(panel: Dots | None) -> Plot | None:
     return replace(plot(panel), title="") if panel else None
 
 
-def cells(row: Sequence[Value], grid: Grid, moving: bool = False) -> Markup:
-    """A table's row; with `moving` its name and what follows the choice of a baseline.
-
-    Not by the template, which takes four times as long for 30,000 of them.
-    """
+def cells(row: Sequence[Value], grid: Grid) -> Markup:
+    """A table's row. The template would take four times as long for 30,000 of them."""
     chosen = list(zip(row, grid.columns, strict=True))
     verdict = next((it.text for it, column in chosen if column.role == "verdict"), "")
     return Markup(
         "".join(
             _cell(it, column, _interval(it, grid.axis, verdict) if column.unit == "ratio" else "")
             for it, column in chosen
-            if not moving or column.role or column.side == "name"
         )
     )
 

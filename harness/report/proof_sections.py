@@ -12,10 +12,10 @@ from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report.columns import Column, grid
-from harness.report.content import Section
+from harness.report.content import Section, section
 from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import Places, label, lane_mark, place, scope
+from harness.report.style import Places, label
 
 KINDS = ("logits", "loss", "gradients", "slots", "weights")
 """In the order in which a step computes them."""
@@ -83,15 +83,13 @@ def largest(step: Divergence) -> float | None:
 def _section(certificates: Sequence[Certificate], number: int) -> Section:
     setup = certificates[0].setup
     failed = [it for it in certificates if not it.proven]
-    return Section(
-        anchor=f"sameness-{number}",
-        task=line(setup.task),
-        phase=f"proof{lane_mark(setup.lane)}",
-        place=place(setup),
+    return section(
+        f"sameness-{number}",
+        setup,
+        "proof",
+        grid(PROOF, certificates),
+        [f"{label(it.setup)}: {line(it.why)}." for it in failed],
         lead=sentence(certificates),
-        grid=grid(PROOF, certificates),
-        notes=tuple(f"{label(it.setup)}: {line(it.why)}." for it in failed),
-        scope=scope(setup),
     )
 
 
@@ -121,15 +119,14 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
     """The final value of every seed, and the time to the target."""
     metric = table.task.metric
     what = "accuracy" if metric == "accuracy" else "error"
-    return Section(
-        anchor=f"quality-{number}",
-        task=line(table.task.name),
-        phase=what + lane_mark(table.rows[0].setup.lane),
-        place=places.differing(table),
+    return section(
+        f"quality-{number}",
+        table.rows[0].setup,
+        what,
+        grid(_quality_columns(table), table.rows),
+        (_target_note(table), *(_pair_note(it) for it in table.pairs), *_lost(table)),
         lead=spread_sentence(table),
-        grid=grid(_quality_columns(table), table.rows),
-        notes=(_target_note(table), *(_pair_note(it) for it in table.pairs), *_lost(table)),
-        scope=scope(table.rows[0].setup),
+        where=places.differing(table),
     )
 
 

@@ -22,17 +22,16 @@ from harness.report import format as fmt
 from harness.report.columns import (
     CellOf,
     Column,
-    Grid,
     View,
     cells,
     explained,
     grid,
     shown_in,
 )
-from harness.report.content import Everything, Raw, Section
+from harness.report.content import Everything, Raw, Section, section
 from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import Places, Scope, label, lane_mark, place, scope
+from harness.report.style import Places, Scope, label, place, scope
 
 STAGES = ("import", "build", "first call", "second call", "steady step")
 WHOLE = (
@@ -58,57 +57,32 @@ def speed(
     *,
     probes: bool = True,
     others: tuple[Table, ...] = (),
+    rebased: bool = False,
 ) -> Section:
     """Throughput and step time, or the distribution of single steps, and the ratio to the baseline.
 
     `probes` says whether to add what the task probes and what columns mean: once a task is enough.
-    `others` are the same table against other baselines: of them only what differs is shown.
+    `others` are the same table against other baselines. One that is `rebased` has only the columns
+    that follow the choice of a baseline.
     """
     view: View = "latency" if table.phase in LATENCY else "speed"
     columns = shown_in(view, table)
-    return _of_table(
-        "speed",
-        table,
-        number,
-        places,
-        grid(columns, cells(table)),
-        lead=f"{line(table.sentence)} {trust(table)}",
-        notes=(
+    shown = [it for it in columns if it.role or it.side == "name"] if rebased else columns
+    return section(
+        f"speed-{number}",
+        table.rows[0].cell.setup,
+        table.phase,
+        grid(shown, cells(table)),
+        (
             *((*_probes(table), *explained(columns)) if probes else ()),
             *_sizes(table),
             *_unranked(table),
             *_reasons(table),
         ),
+        lead=f"{line(table.sentence)} {trust(table)}",
+        where=places.differing(table),
         baseline=line(table.baseline),
-        others=tuple(speed(it, number, places, probes=probes) for it in others),
-    )
-
-
-def _of_table(
-    kind: str,
-    table: Table,
-    number: int,
-    places: Places,
-    content: Grid,
-    notes: tuple[str, ...] = (),
-    *,
-    lead: str = "",
-    baseline: str = "",
-    others: tuple[Section, ...] = (),
-    folded: str = "",
-) -> Section:
-    return Section(
-        anchor=f"{kind}-{number}",
-        task=line(table.task.name),
-        phase=table.phase + lane_mark(table.lane),
-        place=places.differing(table),
-        lead=lead,
-        grid=content,
-        notes=notes,
-        scope=scope(table.rows[0].cell.setup),
-        baseline=baseline,
-        others=others,
-        folded=folded,
+        others=tuple(speed(it, number, places, probes=probes, rebased=True) for it in others),
     )
 
 
@@ -176,7 +150,9 @@ def phases(table: Table, number: int, places: Places) -> Section:
         notes = (*notes, WHOLE)
     content = grid(shown_in("starts"), rows)
     folded = "" if table.phase == "train" else "How its first calls go"
-    return _of_table("phases", table, number, places, content, notes, folded=folded)
+    setup, where = table.rows[0].cell.setup, places.differing(table)
+    anchor = f"phases-{number}"
+    return section(anchor, setup, table.phase, content, notes, where=where, folded=folded)
 
 
 def stage_times(row: CellRow) -> tuple[float | None, ...]:
@@ -237,7 +213,8 @@ def memory(table: Table, number: int, places: Places) -> Section:
     }
     notes = (*(explained(columns) if number == 1 else ()), *sorted(reasons))
     content = grid(columns, [CellOf(table, row) for row in table.rows])
-    return _of_table("memory", table, number, places, content, notes)
+    setup, where = table.rows[0].cell.setup, places.differing(table)
+    return section(f"memory-{number}", setup, table.phase, content, notes, where=where)
 
 
 def settings_sections(run: Run) -> tuple[Section, ...]:
@@ -249,9 +226,9 @@ def settings_sections(run: Run) -> tuple[Section, ...]:
         if it.status == "ok" and it.settings and not it.setup.twin:
             groups[it.setup.ranking][it.setup.label].append(it)
     return tuple(
-        section
+        it
         for number, by_label in enumerate(groups.values(), start=1)
-        for section in _settings(by_label, number)
+        for it in _settings(by_label, number)
     )
 
 
@@ -274,26 +251,21 @@ def _settings(by_label: dict[str, list[Record]], number: int) -> Iterator[Sectio
     broken = [line(it.name) for it in rows if it.differs and it.must_agree]
     differing = [it for it in rows if it.differs]
     alike = [it for it in rows if not it.differs]
-    lead = f"They differ in what must agree: {', '.join(broken)}."
-    first = Section(
-        anchor=f"settings-{number}",
-        task=line(setup.task),
-        phase=f"settings{lane_mark(setup.lane)}",
-        place=place(setup),
-        lead=lead if broken else "All agree in what must agree.",
-        grid=grid(columns, differing),
-        scope=scope(setup),
-    )
-    folded = f"{fmt.count(len(alike), 'setting')} without a difference"
-    rest = replace(
-        first,
-        anchor=f"{first.anchor}-alike",
-        phase=f"settings alike{lane_mark(setup.lane)}",
-        lead="" if differing else first.lead,
-        grid=grid(columns, alike),
-        folded=folded,
-    )
-    yield from (it for it in (first, rest) if it.grid.rows)
+    lead = "All agree in what must agree."
+    if broken:
+        lead = f"They differ in what must agree: {', '.join(broken)}."
+    anchor = f"settings-{number}"
+    if differing:
+        yield section(anchor, setup, "settings", grid(columns, differing), lead=lead)
+    if alike:
+        yield section(
+            f"{anchor}-alike",
+            setup,
+            "settings alike",
+            grid(columns, alike),
+            lead="" if differing else lead,
+            folded=f"{fmt.count(len(alike), 'setting')} without a difference",
+        )
 
 
 def _setting_of(label: str) -> Column[SettingRow]:

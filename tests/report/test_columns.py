@@ -62,7 +62,7 @@ def test_every_field_has_one_name_and_a_description():
 
 
 def test_ratios_are_drawn_in_their_rows(written):
-    """In tables of speed, against every baseline, and in means over tasks; not in that of all cells."""
+    """In tables of speed, against every baseline, and in means; not in the table of all cells."""
     page = Page(written.text("report.html"))
     marks = [it for _, it in page.tags if (it.get("class") or "").startswith("interval")]
     ratios = sum(len(it.rows) ** 2 for it in written.summary.tables)
