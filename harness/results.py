@@ -17,8 +17,9 @@ from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
 from harness.frameworks import framework_facts
 from harness.records import Record, Run, RunInfo
+from harness.report.columns import Line
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
-from harness.report.frames import FRAMES, Line, tidy
+from harness.report.frames import FRAMES, tidy
 from harness.runs.store import FILE, Store, open_existing
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def lines_of(
         head = store.head(run)
     if not frame.of_records:
         return head.info, lambda: Results(head).lines(what)
-    return head.info, lambda: frame.of_records(_records(place.path, run))
+    of_records = frame.of_records
+    return head.info, lambda: frame.filled(of_records(_records(place.path, run)))
 
 
 def _records(directory: Path, run: str) -> Iterator[Record]:

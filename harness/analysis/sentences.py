@@ -134,28 +134,26 @@ def doubt(pair: Pair) -> str:
     return f"this run's noise hides anything below {percent(pair.hidden)}"
 
 
-def by_how_much(pairs: Sequence[Pair], precision: float) -> str:
-    """Which differences are sure in their direction only; empty where all are told to ±precision.
+def imprecise(pairs: Sequence[Pair], precision: float) -> str:
+    """The ratios that are sure in their direction only; empty where all are known to ±precision.
 
-    A ratio that says "faster" with an interval from 1.1 to 1.4 answers who, and not by how much.
+    A ratio that says "faster" with an interval from 1.1 to 1.4 answers which, and not by how much.
     """
-    wide = {
-        it.label: half
+    wide = [
+        (it, half)
         for it in pairs
         if it.verdict in ("faster", "slower")
         and (half := half_width(it.speed)) is not None
         and half > precision
-    }
-    if not wide:
-        return ""
+    ]
+    missed = f"target precision ±{percent(precision)} not reached"
     if len(wide) > NAMED:
-        least, most = min(wide.values()), max(wide.values())
+        least, most = (end(half for _, half in wide) for end in (min, max))
         known = f"{width(least)} to {width(most)}" if most < WIDEST else f"{width(least)} or worse"
-        how = f"known to {known}" if least < WIDEST else UNKNOWN
-        told = f"{len(wide)} of {len(pairs)} ratios ({how})"
-    else:
-        told = listed([f"{label} ({width(half)})" for label, half in wide.items()])
-    return f"This run cannot tell to ±{percent(precision)} by how much: {told}."
+        known = known if least < WIDEST else UNKNOWN
+        return f"{len(wide)} of {len(pairs)} ratios: {missed} ({known})."
+    found = [f"{it.label}: {ratio(it.speed)} ({missed}: {width(half)})" for it, half in wide]
+    return f"{'; '.join(found)}." if found else ""
 
 
 def precision_sentence(standing: Standing) -> str:

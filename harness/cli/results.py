@@ -43,9 +43,9 @@ from harness.runs.store import Store, create, open_existing
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
-EXPORT_SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
-COMPARE_FORMATS = ("terminal", "markdown", "html", "json")
-COMPARE_SUFFIXES = {".md": "markdown", ".html": "html", ".json": "json"}
+EXPORT_SUFFIXES = {".json": "json", ".parquet": "parquet"}
+COMPARE_FORMATS = ("terminal", "markdown", "json")
+COMPARE_SUFFIXES = {".md": "markdown", ".json": "json"}
 MACHINE_AND_RUN = re.compile(rf"(?P<machine>{MACHINE})=(?P<run>.+)", re.DOTALL)
 
 To = Annotated[
@@ -85,9 +85,7 @@ def export(
     ] = "cells",
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format", help="Choose csv, json, parquet or markdown [default: by the file]."
-        ),
+        typer.Option("--format", help="Choose csv, json or parquet [default: by the file]."),
     ] = None,
     to: To = STDOUT,
     output: Output = RESULTS,
@@ -154,9 +152,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="RUN_B", help="The same.")],
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format", help="Choose terminal, markdown, html or json [default: by the file]."
-        ),
+        typer.Option("--format", help="Choose terminal, markdown or json [default: by the file]."),
     ] = None,
     to: To = STDOUT,
     output: Output = RESULTS,
@@ -188,8 +184,6 @@ def _uncollected() -> Iterator[None]:
 def _text(comparison: Comparison, format_: str) -> str:
     if format_ == "json":
         return comparison.model_dump_json(indent=1, ensure_ascii=True) + "\n"
-    if format_ == "html":
-        return comparison_report.fragment(comparison)
     if format_ == "markdown":
         return comparison_report.markdown(comparison)
     held = io.StringIO()

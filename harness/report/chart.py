@@ -14,10 +14,9 @@ from typing import Literal
 from harness.analysis.quality import QualityTable
 from harness.analysis.summary import Summary, Table
 from harness.cells import THROUGHPUT, Phase, Setup
-from harness.report.content import ALL, Scope
 from harness.report.format import Unit
 from harness.report.safe_text import line
-from harness.report.style import Look, Places, is_reference, label, look, scope
+from harness.report.style import ALL, Look, Places, Scope, is_reference, label, look, scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
 

@@ -10,10 +10,9 @@ from harness.analysis.summary import Summary
 from harness.cells import Setup
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves, Key, side_by_side
-from harness.report.content import Scope
 from harness.report.noise_sections import strips
 from harness.report.safe_text import line
-from harness.report.style import Look, Places, lane_mark, look
+from harness.report.style import Look, Places, Scope, lane_mark, look
 
 MANY = 1500
 """Points of a run that say their value; where there are more, none does but in the tables."""

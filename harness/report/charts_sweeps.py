@@ -10,9 +10,8 @@ from harness.analysis.sweeps import Sweep, sweeps
 from harness.cells import Setup
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, keys, side_by_side
-from harness.report.content import Scope
 from harness.report.safe_text import line
-from harness.report.style import FAINT, Look, Places, label, lane_mark, look
+from harness.report.style import FAINT, Look, Places, Scope, label, lane_mark, look
 
 UNDECIDED = Look(FAINT, "o", ())
 Points = dict[tuple[int, ...], Table]

@@ -6,16 +6,17 @@ import itertools
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.stats import too_wide
 from harness.cells import Setup
 from harness.gate.check import Checked
 from harness.gate.judging import Line
-from harness.report.format import NOT_KNOWN, percent
-from harness.report.safe_text import cell, code, prose
-from harness.report.safe_text import line as inert
+from harness.report.columns import Column, grid
+from harness.report.format import NOT_KNOWN, Value, percent
+from harness.report.markdown import table as markdown_table
+from harness.report.safe_text import code, line, prose
+from harness.report.terminal import rich_table
 
 STYLES = {
     "fine": "green",
@@ -25,8 +26,7 @@ STYLES = {
     "regression": "bold red",
     "not proven": "bold red",
 }
-HEAD = ("setup", "what", "outcome", "change", "")
-SAID = {
+WORDS = {
     "cells failed": "A setup failed: nothing more was compared.",
     "fine": "Nothing became worse.",
     "regression": "Something became worse.",
@@ -41,14 +41,8 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
     """Print what is worth a line: all but what is fine, and every time; or everything."""
     shown = list(checked.lines) if everything else worth_a_line(checked.lines)
     for setup, lines in itertools.groupby(shown, key=lambda it: it.setup):
-        table = Table(title=Text(_name(setup)), title_justify="left", title_style="bold", box=None)
-        for name in HEAD[1:]:
-            table.add_column(name, overflow="fold")
-        for it in lines:
-            _, what, outcome, change, detail = _cells(it)
-            style = STYLES[it.outcome]
-            table.add_row(Text(what), Text(outcome, style), Text(change), Text(detail))
-        console.print(table)
+        console.print(Text(_name(setup), "bold"))
+        console.print(rich_table(grid(COLUMNS[1:], lines), styles=STYLES))
         console.print()
     for text in summary(checked):
         console.print(Text(text), soft_wrap=True)
@@ -58,11 +52,9 @@ def markdown(checked: Checked) -> str:
     """The same for a comment on a change."""
     shown = worth_a_line(checked.lines)
     against = code((checked.against or checked.baseline or "nothing")[:40])
-    head = ["| " + " | ".join(HEAD) + " |", "| :-- | :-- | :-- | --: | :-- |"]
-    rows = ["| " + " | ".join(cell(prose(text)) for text in _cells(it)) + " |" for it in shown]
-    table = "\n".join([*head, *rows]) if rows else ""
+    table = [markdown_table(grid(COLUMNS, shown))] if shown else []
     title = f"### Check against {against}: {checked.outcome}"
-    return "\n\n".join([title, *filter(None, [table]), *map(prose, summary(checked))]) + "\n"
+    return "\n\n".join([title, *table, *map(prose, summary(checked))]) + "\n"
 
 
 def worth_a_line(lines: Iterable[Line]) -> list[Line]:
@@ -72,21 +64,16 @@ def worth_a_line(lines: Iterable[Line]) -> list[Line]:
 def summary(checked: Checked) -> list[str]:
     """How many things were compared, how speed was, and what it comes to."""
     fine = sum(it.outcome in ("fine", "improved", "changed") for it in checked.lines)
-    said = [f"{fine} of {len(checked.lines)} comparisons fine."]
+    sentences = [f"{fine} of {len(checked.lines)} comparisons fine."]
     if checked.note:
         what = "Failed" if checked.outcome == "cells failed" else "Speed"
-        said.append(f"{what}: {inert(checked.note)}.")
-    return [*said, SAID[checked.outcome]]
-
-
-def _cells(it: Line) -> tuple[str, str, str, str, str]:
-    phase = f", {it.phase}" if it.phase else ""
-    return _name(it.setup), f"{it.what}{phase}", it.outcome, _change(it), inert(it.detail)
+        sentences.append(f"{what}: {line(checked.note)}.")
+    return [*sentences, WORDS[checked.outcome]]
 
 
 def _name(setup: Setup) -> str:
     lane = "" if setup.lane == "identical" else f" ({setup.lane})"
-    return inert(f"{setup.task} {setup.label}{lane}")
+    return line(f"{setup.task} {setup.label}{lane}")
 
 
 def _change(it: Line) -> str:
@@ -101,3 +88,12 @@ def _change(it: Line) -> str:
 
 def _signed(share: float) -> str:
     return ("+" if share >= 0 else "−") + percent(abs(share))
+
+
+COLUMNS: tuple[Column[Line], ...] = (
+    Column("setup", lambda it: _name(it.setup), "text"),
+    Column("what", lambda it: f"{it.what}, {it.phase}" if it.phase else it.what, "text"),
+    Column("outcome", lambda it: it.outcome, "text"),
+    Column("change", lambda it: Value(_change(it))),
+    Column("", lambda it: it.detail, "text"),
+)

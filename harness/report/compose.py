@@ -16,13 +16,10 @@ from harness.cells import THROUGHPUT
 from harness.records import Run, Source
 from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
-from harness.report import sections as details
-from harness.report import sections as idioms
-from harness.report import sections as settings
 from harness.report.advice_text import choices, to_decide
-from harness.report.content import Column, Content, Grid, Repeat, Section, Trouble, Value
+from harness.report.columns import Column, grid
+from harness.report.content import Content, Repeat, Section, Trouble
 from harness.report.safe_text import line, lines
-from harness.report.sections import everything
 from harness.report.style import Places, framework_title, label, place
 
 QUESTION = (
@@ -35,7 +32,7 @@ QUESTION = (
 def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()) -> Content:
     """The whole report of a run, in the order in which it is read.
 
-    `others` are the tables against every other baseline, as `baselines.rebased` makes them.
+    `others` are the tables against every other baseline, as `summary.rebased` makes them.
     """
     places = Places.of(summary)
     steady = [it for it in summary.tables if it.phase in THROUGHPUT]
@@ -50,12 +47,12 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         quality=tuple(
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ),
-        phases=tuple(details.phases(it, n, places) for n, it in enumerate(steady, 1)),
-        memory=tuple(details.memory(it, n, places) for n, it in enumerate(steady, 1)),
+        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(steady, 1)),
+        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(steady, 1)),
         sameness=proof_sections.sections(run),
-        settings=settings.sections(run),
-        idioms=idioms.gain_sections(summary.idioms),
-        means=idioms.aggregate_sections(summary.aggregates),
+        settings=sections.settings_sections(run),
+        idioms=sections.gain_sections(summary.idioms),
+        means=sections.aggregate_sections(summary.aggregates),
         noise=noise_sections.sections(
             summary,
             _stopped_by(run),
@@ -64,7 +61,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         troubles=troubles(summary),
         left_out=left_out(run),
         method=_method(run, summary),
-        everything=everything(run, summary),
+        everything=sections.everything(run, summary),
         repeat=_repeat(run),
     )
 
@@ -73,10 +70,10 @@ def _speed(
     summary: Summary, places: Places, others: Sequence[tuple[Table, ...]]
 ) -> tuple[Section, ...]:
     tables = summary.tables
-    told = [None, *(it.task for it in tables)]
+    before = [None, *(it.task for it in tables)]
     rebased = others or [()] * len(tables)
     return tuple(
-        sections.speed(table, n, places, probes=table.task != told[n - 1], others=rebased[n - 1])
+        sections.speed(table, n, places, probes=table.task != before[n - 1], others=rebased[n - 1])
         for n, table in enumerate(tables, 1)
     )
 
@@ -93,27 +90,27 @@ def _title(summary: Summary) -> str:
 
 def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     """The machine, how much was measured, and why it ended: a line each."""
-    told = [
+    rows = [
         (f"Machine {line(name)}".strip(), machine(facts))
         for name, facts in run.info.machines.items()
     ]
     if run.info.merged:
-        told.append(("Merged from", listed([_source(it) for it in run.info.merged])))
+        rows.append(("Merged from", listed([_source(it) for it in run.info.merged])))
     common = Places.of(summary).common
     if common:
-        told.append(("Measured on", common))
+        rows.append(("Measured on", common))
     if summary.tables:
-        told.append(("Measured in", measured_in(summary)))
-    told.append(("Sameness", proof_sections.fact(run, summary)))
+        rows.append(("Measured in", measured_in(summary)))
+    rows.append(("Sameness", proof_sections.fact(run, summary)))
     floor = noise_sections.fact(summary.noise)
     if floor:
-        told.append(("Noise floor", floor))
-    told += [("Disturbed", line(it)) for it in noise_sections.disturbed(summary.noise)]
-    told += [("Without rest", it) for it in noise_sections.restless(summary.noise)]
-    told.append(("Ended", _ended(run)))
+        rows.append(("Noise floor", floor))
+    rows += [("Disturbed", line(it)) for it in noise_sections.disturbed(summary.noise)]
+    rows += [("Without rest", it) for it in noise_sections.restless(summary.noise)]
+    rows.append(("Ended", _ended(run)))
     if command := to_decide(run, summary):
-        told.append(("To decide what is open", line(command)))
-    return tuple(told)
+        rows.append(("To decide what is open", line(command)))
+    return tuple(rows)
 
 
 def measured_in(summary: Summary) -> str:
@@ -123,16 +120,16 @@ def measured_in(summary: Summary) -> str:
     if known and len(summary.standings) == 1:
         return line(precision_sentence(summary.standings[0]))
     blocks = [row.step.n for table in summary.tables for row in table.rows]
-    told = fmt.span(min(blocks), max(blocks), "block")
+    text = fmt.span(min(blocks), max(blocks), "block")
     target = next((it.precision for _, it in known if it.precision is not None), None)
     if target is not None:
         reached = sum(it.reached for _, it in known)
-        told += f"; {reached} of {len(known)} comparisons reached ±{percent(target)}"
+        text += f"; {reached} of {len(known)} comparisons reached ±{percent(target)}"
     if known:
         of, widest = max(known, key=lambda it: it[1].breadth)
         where = f"{of.task} on {of.device}"
-        told += f"; the least well known is {where}: {precision_sentence(widest)}"
-    return line(told)
+        text += f"; the least well known is {where}: {precision_sentence(widest)}"
+    return line(text)
 
 
 def machine(facts: Mapping[str, object]) -> str:
@@ -314,14 +311,12 @@ def _repeat(run: Run) -> Repeat:
     return Repeat(
         command=line(shlex.join(info.command)),
         commit=line(info.commit or "unknown"),
-        facts=tuple((title, _facts_grid(content)) for title, content in tables if content),
+        facts=tuple((title, grid(FACTS, content.items())) for title, content in tables if content),
         config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
     )
 
 
-def _facts_grid(content: Mapping[str, object]) -> Grid:
-    rows = tuple(
-        (Value(line(name)), Value(fmt.NONE if it is None else line(str(it))))
-        for name, it in content.items()
-    )
-    return Grid((Column("name", "name"), Column("value", "text")), rows)
+FACTS: tuple[Column[tuple[str, object]], ...] = (
+    Column("name", lambda it: line(it[0]), "name"),
+    Column("value", lambda it: None if it[1] is None else str(it[1]), "text"),
+)

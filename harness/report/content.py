@@ -1,76 +1,25 @@
 """What a report says, in order and in words, without markup: the page and Markdown render it.
 
-Every text in it is already inert (`inert.line`), every number already formatted.
+Every text in it is safe to show (`safe_text.line`), every number already formatted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["name", "number", "text"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """`name` is set as code, `number` to the right, `text` to the left.
-
-    `ratio` and `verdict` are those that follow the choice of a baseline. `description` says what
-    the title cannot.
-    """
-
-    title: str
-    kind: Kind = "number"
-    role: Literal["", "ratio", "verdict"] = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class Value:
-    """One entry of a table; `detail` (an interval, a remark) is set smaller beside it.
-
-    `raw` is the number that it stands for, by which rows are sorted; `anchor` is where it leads.
-    """
-
-    text: str
-    detail: str = ""
-    raw: float | None = None
-    anchor: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a part of the report is about; empty is all of them."""
-
-    task: str = ""
-    device: str = ""
-    lane: str = ""
-
-
-ALL = Scope()
-
-
-def explained(columns: Iterable[Column]) -> tuple[str, ...]:
-    """The descriptions of columns as notes below their table."""
-    return tuple(
-        f"{it.title[:1].upper()}{it.title[1:]}: {it.description}"
-        for it in columns
-        if it.description
-    )
+from harness.cells import Setup
+from harness.report.columns import Grid
+from harness.report.safe_text import line
+from harness.report.style import ALL, Scope, lane_mark, place, scope
 
 
 @dataclass(frozen=True)
 class Section:
     """One table with its heading (task, phase, and where it ran), lead sentence and notes.
 
-    `others` are the same table against each other `baseline`, in the order of its rows.
+    `others` are the same table against each other `baseline`, in the order of its rows. What
+    repeats other tables or goes into detail is `folded` under these words until a reader opens it.
     """
 
     anchor: str
@@ -83,6 +32,36 @@ class Section:
     scope: Scope = ALL
     baseline: str = ""
     others: tuple[Section, ...] = ()
+    folded: str = ""
+
+
+def section(
+    anchor: str,
+    setup: Setup,
+    phase: str,
+    grid: Grid,
+    notes: Sequence[str] = (),
+    *,
+    lead: str = "",
+    where: str | None = None,
+    baseline: str = "",
+    others: tuple[Section, ...] = (),
+    folded: str = "",
+) -> Section:
+    """One table about the group and lane of a setup; `where` says less than its whole place."""
+    return Section(
+        anchor=anchor,
+        task=line(setup.task),
+        phase=phase + lane_mark(setup.lane),
+        place=place(setup) if where is None else where,
+        lead=lead,
+        grid=grid,
+        notes=tuple(notes),
+        scope=scope(setup),
+        baseline=baseline,
+        others=others,
+        folded=folded,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 """Numbers as text, the same everywhere. Nothing else in the report formats a number.
 
 Measured numbers have three significant digits; a bound has as many decimals as its estimate, so
-that the two can be compared at a glance.
+that the two can be compared at a glance. `value` makes an entry of a table of anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from harness.analysis.sentences import DIGITS, UNKNOWN, bracket, ratio_texts, unknown
+from harness.analysis.sentences import DIGITS, UNKNOWN, bracket, ratio_texts, unknown, width
 from harness.analysis.stats import Interval
+from harness.report.safe_text import line
 from harness.tasks.metrics import METRICS
 
 NONE = "–"
@@ -27,6 +29,11 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 Unit = Literal[
+    "name",
+    "text",
+    "flag",
+    "count",
+    "number",
     "examples/s",
     "seconds",
     "bytes",
@@ -38,10 +45,53 @@ Unit = Literal[
     "ratio",
     "share",
     "change",
+    "half width",
     "block",
     "setting",
 ]
-"""What an axis counts."""
+"""What a column holds or an axis counts; a `name` is set as code."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One entry of a table; `detail` (an interval, a remark) is set smaller beside it.
+
+    `raw` is the number that it stands for, by which rows are sorted, `ends` are its bounds where
+    they are shown; `anchor` is where it leads.
+    """
+
+    text: str
+    detail: str = ""
+    raw: float | None = None
+    ends: tuple[float, float] | None = None
+    anchor: str = ""
+
+
+def value(it: Any, unit: Unit, detail: str = "") -> Value:
+    """A number, a text or an interval as an entry of a table. What is a Value already stays one."""
+    if isinstance(it, Value):
+        return it
+    if it is None:
+        return Value(NONE, detail)
+    if isinstance(it, Interval):
+        shown, bounds = interval(it, unit)
+        return Value(shown, detail or bounds, it.estimate, _ends(it))
+    if isinstance(it, str):
+        return Value(line(it), detail)
+    return Value(text(it, unit), detail, None if isinstance(it, bool) else it)
+
+
+def interval(it: Interval, unit: Unit) -> tuple[str, str]:
+    """An estimate and its bounds or range in brackets (empty without any)."""
+    if unit == "ratio":
+        return ratio_interval(it)
+    return seconds_interval(it) if unit == "seconds" else number_interval(it)
+
+
+def _ends(it: Interval) -> tuple[float, float] | None:
+    if it.low is None or it.high is None or unknown(it):
+        return None
+    return it.low, it.high
 
 
 def number(value: float | None) -> str:
@@ -159,19 +209,11 @@ def tick(value: float, unit: Unit) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
-def told(value: float, unit: Unit) -> str:
-    """A value of an axis as it is said beside its point."""
-    if unit == "seconds":
-        return seconds(value)
-    if unit == "bytes":
-        return memory(value)
-    if unit == "accuracy":
-        return percent(value)
-    if unit == "relative difference":
-        return f"{value:.1e}"
-    if unit == "change":
-        return change(value)
-    return f"{value:g}" if unit in ("epoch", "step", "block", "setting") else number(value)
+def text(value: float, unit: Unit) -> str:
+    """A single value of a column or an axis."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _TEXTS.get(unit, number)(value)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
@@ -203,3 +245,41 @@ def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, st
         if abs(value / it[0]) >= ONE:
             return it
     return units[-1]
+
+
+def _count(value: float) -> str:
+    return f"{value:,}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}"
+
+
+def _half_width(half: float) -> str:
+    return width(half).replace("±", "± ")
+
+
+def _ratio(value: float) -> str:
+    return SAME if value == 1 else f"{number(value)} ×"
+
+
+def relative_difference(value: float) -> str:
+    """E.g. `3.1e-16`; exactly none is `0`."""
+    return f"{value:.1e}" if value else "0"
+
+
+_TEXTS: dict[Unit, Callable[[float], str]] = {
+    "count": _count,
+    "seconds": seconds,
+    "bytes": memory,
+    "accuracy": percent,
+    "relative difference": relative_difference,
+    "ratio": _ratio,
+    "share": whole_percent,
+    "change": change,
+    "half width": _half_width,
+    "epoch": _plain,
+    "step": _plain,
+    "block": _plain,
+    "setting": _plain,
+}

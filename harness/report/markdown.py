@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from harness.report.chart import Chart
-from harness.report.content import Choice, Column, Content, Grid, Section, Trouble, Value
+from harness.report.columns import Column, Grid
+from harness.report.content import Choice, Content, Section, Trouble
+from harness.report.format import Value
 from harness.report.safe_text import cell, code, fenced, prose
 
 _ALIGN = {"name": ":--", "text": ":--", "number": "--:"}
+_WRITE: dict[str, Callable[[str], str]] = {"name": code, "text": prose, "number": str}
 
 
 def render_markdown(content: Content, pages: Sequence[Chart]) -> str:
@@ -43,7 +47,7 @@ def _parts(content: Content, pages: Sequence[Chart]) -> Iterator[str]:
             yield f"## {title}"
             yield from (_figure(it) for it in pages if it.section == name)
             for section in sections:
-                yield from _section(section)
+                yield from parts(section)
     if content.troubles or content.left_out:
         yield "## Failures and what was left out"
         for trouble in content.troubles:
@@ -71,17 +75,22 @@ def _figure(page: Chart) -> str:
     return f"[![{alt}](figures/{page.name}.png)](figures/{page.name}.svg)"
 
 
-def _section(section: Section) -> Iterator[str]:
+def parts(section: Section) -> Iterator[str]:
     where = f", {prose(section.place)}" if section.place else ""
     yield f'### <a id="{section.anchor}"></a>{code(section.task)} {section.phase}{where}'
     yield prose(section.lead)
-    yield _table(section.grid)
+    if section.folded:
+        yield f"<details><summary>{prose(section.folded)}</summary>"
+    yield table(section.grid)
     yield from (prose(it) for it in section.notes)
+    if section.folded:
+        yield "</details>"
 
 
-def _table(grid: Grid) -> str:
+def table(grid: Grid) -> str:
+    """A grid as Markdown."""
     head = " | ".join(cell(prose(column.title)) for column in grid.columns)
-    rule = " | ".join(_ALIGN[column.kind] for column in grid.columns)
+    rule = " | ".join(_ALIGN[column.side] for column in grid.columns)
     rows = (
         " | ".join(_value(it, column) for it, column in zip(row, grid.columns, strict=True))
         for row in grid.rows
@@ -89,10 +98,10 @@ def _table(grid: Grid) -> str:
     return "\n".join(f"| {it} |" for it in (head, rule, *rows))
 
 
-def _value(value: Value, column: Column) -> str:
-    text = code(value.text) if column.kind == "name" else prose(value.text)
+def _value(value: Value, column: Column[Any]) -> str:
+    text = _WRITE[column.side](value.text)
     detail = prose(value.detail)
-    if column.kind == "name" and detail:
+    if column.side == "name" and detail:
         detail = f"**{detail}**"
     return cell(f"{text} {detail}".strip())
 
@@ -117,7 +126,7 @@ def _repeat(content: Content) -> Iterator[str]:
     )
     for title, grid in repeat.facts:
         yield f"### {prose(title)}"
-        yield _table(grid)
+        yield table(grid)
     yield "<details><summary>The whole configuration</summary>"
     yield fenced(repeat.config)
     yield "</details>"

@@ -22,11 +22,11 @@ from harness.analysis.summary import Summary
 from harness.analysis.usage import SetupUsage, bytes_text
 from harness.cells import PHASES, THROUGHPUT
 from harness.report import format as fmt
-from harness.report import values
-from harness.report.content import Column, Grid, Scope, Section, Value
+from harness.report.columns import Column, Grid, grid
+from harness.report.content import Section
+from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import label, lane_mark
-from harness.report.values import NOTHING
+from harness.report.style import Scope, label, lane_mark
 
 REPEATED = (
     "one more block is made for it, up to a third more in all, by a rule declared before the run; "
@@ -45,45 +45,88 @@ LEAST_DRIFT = 2
 """Blocks without which there is no way from one to the next."""
 
 
+USAGE: tuple[Column[SetupUsage], ...] = (
+    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("turns", lambda it: it.turns, "count"),
+    Column("without rest", lambda it: it.unsettled, "count"),
+    Column("cores between turns", lambda it: it.between),
+    Column("processes", lambda it: it.processes, "count"),
+    Column("their memory", lambda it: _size(it.memory)),
+    *(
+        Column(
+            f"grows by, {phase}",
+            lambda it, phase=phase: _size(it.growth.get(phase) or it.device_growth.get(phase)),  # type: ignore[misc]
+        )
+        for phase in THROUGHPUT
+    ),
+)
+FLOORS: tuple[Column[Floor], ...] = (
+    Column("phase", lambda it: it.phase, "text"),
+    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("× as fast as itself", lambda it: it.speed, "ratio"),
+    Column("noise floor", lambda it: it.floor, "half width"),
+    Column("blocks", lambda it: it.speed.n, "count"),
+)
+PRECISION: tuple[Column[Width], ...] = (
+    Column("framework:mode", lambda it: f"{line(it.label)}{lane_mark(it.lane)}", "name"),
+    Column("against", lambda it: it.baseline, "text"),
+    Column("phase", lambda it: it.phase, "text"),
+    Column("blocks", lambda it: it.n, "count"),
+    Column("known to", lambda it: it.half_width, "half width"),
+    Column("target", lambda it: "met" if it.known else "not met", "text"),
+)
+BLOCKS: tuple[Column[BlockNoise], ...] = (
+    Column("block", lambda it: it.block, "count"),
+    Column("noise score", lambda it: it.score),
+    Column("stolen", lambda it: it.steal_share),
+    Column("pressure", lambda it: it.pressure_share, "share"),
+    Column("others", lambda it: it.around.others if it.around else None),
+    Column("scatter", lambda it: it.scatter, "share"),
+    Column("switches/s", lambda it: it.switches_per_second),
+    Column("load", lambda it: it.load),
+    Column("remark", lambda it: _remark(it), "text"),
+)
+
+
 def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Section, ...]:
-    """For every arena its noise floor, how well each ratio is known, then its blocks.
+    """For every group its noise floor, how well each ratio is known, then its blocks.
 
     `rule` is what ended the run; `repeats` says whether it makes a block for each noisy one.
     """
-    found, pairs = [], zip(summary.noise, summary.standings, strict=True)
+    made, pairs = [], zip(summary.noise, summary.standings, strict=True)
     for number, (noise, standing) in enumerate(pairs, start=1):
         if noise.floors:
-            found.append(_floors(noise, number))
+            made.append(_floors(noise, number))
         if standing.precision is not None and standing.widths:
-            found.append(_precision(noise, standing, standing.precision, rule, number))
+            made.append(_precision(noise, standing, standing.precision, rule, number))
         if any(it.score is not None for it in noise.blocks):
-            found.append(_blocks(noise, number, repeats=repeats))
+            made.append(_blocks(noise, number, repeats=repeats))
         if any(it.remarkable for it in noise.usages):
-            found.append(_usage(noise, number))
-        found += [_drift(noise, own, f"{number}-{n}") for n, own in enumerate(strips(noise), 1)]
-    return tuple(found)
+            made.append(_usage(noise, number))
+        made += [_drift(noise, group, f"{number}-{n}") for n, group in enumerate(strips(noise), 1)]
+    return tuple(made)
 
 
 def fact(noises: Sequence[ArenaNoise]) -> str:
     """The noise floors of a run by phase, in one line; empty where nothing ran twice."""
     floors = [it for noise in noises for it in noise.floors if it.floor is not None]
-    said = []
+    floors_of = []
     for phase in PHASES:
         of_phase = [it.floor for it in floors if it.phase == phase and it.floor is not None]
         if of_phase:
             low, high = _floor(min(of_phase)), _floor(max(of_phase))
-            said.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
+            floors_of.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
     names = listed(sorted({label(it.setup) for it in floors}))
-    return f"{', '.join(said)} ({names} against itself)" if said else ""
+    return f"{', '.join(floors_of)} ({names} against itself)" if floors_of else ""
 
 
 def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
-    """What others did in some blocks of a run, a line for each thing said."""
-    found = []
+    """What others did in some blocks of a run, a line each."""
+    lines = []
     for noise in noises:
         blocks = {it.block: it.around for it in noise.blocks if it.around and it.disturbed}
-        found.append(told((it.block for it in noise.blocks), blocks))
-    return tuple(dict.fromkeys(filter(None, found)))
+        lines.append(told((it.block for it in noise.blocks), blocks))
+    return tuple(dict.fromkeys(filter(None, lines)))
 
 
 def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
@@ -98,49 +141,23 @@ def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
 
 def _usage(noise: ArenaNoise, number: int) -> Section:
     """What each setup used beside the steps that were timed."""
-    columns = (
-        Column("framework:mode", "name"),
-        Column("turns"),
-        Column("without rest"),
-        Column("cores between turns"),
-        Column("processes"),
-        Column("their memory"),
-        Column("grows by, train"),
-        Column("grows by, predict"),
-    )
     barred = [it for it in noise.usages if it.faults]
-    return Section(
-        anchor=f"usage-{number}",
-        task=line(noise.task),
-        phase="beside the turns",
-        place=_place(noise),
-        scope=Scope(line(noise.task), noise.device),
+    return _section(
+        noise,
+        f"usage-{number}",
+        "beside the turns",
+        grid(USAGE, noise.usages),
         lead=f"{fmt.count(len(barred), 'setup')} used more than its turns show: not ranked."
         if barred
         else "No setup used more than its turns show.",
-        grid=Grid(columns, tuple(map(_usage_row, noise.usages))),
-        notes=(
-            "Without rest are turns at whose end threads of the worker still worked when "
-            "the limit for that had passed. Processes are those that a worker started, the most at "
-            "once. What memory grows by is per step, in the samples, after the warm-up.",
-        ),
-    )
-
-
-def _usage_row(it: SetupUsage) -> tuple[Value, ...]:
-    return (
-        Value(label(it.setup)),
-        values.count(it.turns),
-        values.count(it.unsettled),
-        values.number(it.between),
-        values.count(it.processes),
-        _size(it.memory),
-        *(_size(it.growth.get(phase) or it.device_growth.get(phase)) for phase in THROUGHPUT),
+        note="Without rest are turns at whose end threads of the worker still worked when "
+        "the limit for that had passed. Processes are those that a worker started, the most at "
+        "once. What memory grows by is per step, in the samples, after the warm-up.",
     )
 
 
 def _size(size: float | None) -> Value:
-    return Value(bytes_text(size), raw=size) if size else NOTHING
+    return Value(bytes_text(size), raw=size) if size else Value(fmt.NONE)
 
 
 def _floor(half: float) -> str:
@@ -149,13 +166,6 @@ def _floor(half: float) -> str:
 
 
 def _floors(noise: ArenaNoise, number: int) -> Section:
-    columns = (
-        Column("phase", "text"),
-        Column("framework:mode", "name"),
-        Column("× as fast as itself"),
-        Column("noise floor"),
-        Column("blocks"),
-    )
     alarms = [it for it in noise.floors if it.false_alarm]
     lead = (
         f"{len(alarms)} of {len(noise.floors)} comparisons of a setup with itself gave a false "
@@ -163,29 +173,15 @@ def _floors(noise: ArenaNoise, number: int) -> Section:
         if alarms
         else "No setup differs from itself."
     )
-    return Section(
-        anchor=f"noise-{number}",
-        task=line(noise.task),
-        phase="A/A",
-        place=_place(noise),
-        scope=Scope(line(noise.task), noise.device),
+    return _section(
+        noise,
+        f"noise-{number}",
+        "A/A",
+        grid(FLOORS, noise.floors),
         lead=lead,
-        grid=Grid(columns, tuple(_floor_row(it) for it in noise.floors)),
-        notes=(
-            "The same setup enters every block twice, under two names. Half the width of the "
-            "interval of its ratio is the noise floor: the smallest effect that this run could "
-            "have shown.",
-        ),
-    )
-
-
-def _floor_row(floor: Floor) -> tuple[Value, ...]:
-    return (
-        Value(floor.phase),
-        Value(label(floor.setup)),
-        values.ratio(floor.speed),
-        _half_width(floor.floor),
-        values.count(floor.speed.n),
+        note="The same setup enters every block twice, under two names. Half the width of the "
+        "interval of its ratio is the noise floor: the smallest effect that this run could "
+        "have shown.",
     )
 
 
@@ -193,134 +189,74 @@ def _precision(
     noise: ArenaNoise, standing: Standing, target: float, rule: str, number: int
 ) -> Section:
     """Each ratio, and whether it met its target: what stopped its blocks."""
-    columns = (
-        Column("framework:mode", "name"),
-        Column("against", "text"),
-        Column("phase", "text"),
-        Column("blocks"),
-        Column("known to"),
-        Column("target", "text"),
-    )
     wanted, met = f"±{percent(target)}", sum(it.known for it in standing.widths)
     many = fmt.count(len(standing.widths), "ratio")
     rest = "" if met == len(standing.widths) else f"; the rest ended with the run: {rule}"
-    return Section(
-        anchor=f"precision-{number}",
-        task=line(noise.task),
-        phase="precision",
-        place=_place(noise),
-        scope=Scope(line(noise.task), noise.device),
+    return _section(
+        noise,
+        f"precision-{number}",
+        "precision",
+        grid(PRECISION, standing.widths),
         lead=f"{met} of {many} {'is' if met == 1 else 'are'} known to {wanted}{rest}.",
-        grid=Grid(columns, tuple(map(_precision_row, standing.widths))),
-        notes=(
-            f"A ratio counts as known when its interval lay within {wanted} after each of its last "
-            f"two blocks. From {fmt.count(standing.least_blocks, 'block')} on, a setup whose "
-            "ratios are all known rests, and the baseline goes on with the others; so their "
-            "numbers of blocks differ.",
-        ),
+        note=f"A ratio counts as known when its interval lay within {wanted} after each of its "
+        f"last two blocks. From {fmt.count(standing.least_blocks, 'block')} on, a setup whose "
+        "ratios are all known rests, and the baseline goes on with the others; so their "
+        "numbers of blocks differ.",
     )
-
-
-def _precision_row(width: Width) -> tuple[Value, ...]:
-    mark, known = lane_mark(width.lane), width.half_width
-    return (
-        Value(f"{line(width.label)}{mark}"),
-        Value(line(width.baseline)),
-        Value(width.phase),
-        values.count(width.n),
-        _half_width(known),
-        Value("met" if width.known else "not met"),
-    )
-
-
-def _half_width(half: float | None) -> Value:
-    text = fmt.NONE if half is None else width(half).replace("±", "± ")
-    return Value(text, raw=half)
 
 
 def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
-    columns = (
-        Column("block"),
-        Column("noise score"),
-        Column("stolen"),
-        Column("pressure"),
-        Column("others"),
-        Column("scatter"),
-        Column("switches/s"),
-        Column("load"),
-        Column("remark", "text"),
-    )
     states = [it.state for it in noise.blocks]
     noisy, disturbed = len(states) - states.count("calm"), states.count("disturbed")
     worse = f", {disturbed} of them disturbed" if disturbed else ""
-    return Section(
-        anchor=f"blocks-{number}",
-        task=line(noise.task),
-        phase="blocks",
-        place=_place(noise),
-        scope=Scope(line(noise.task), noise.device),
+    return _section(
+        noise,
+        f"blocks-{number}",
+        "blocks",
+        grid(BLOCKS, noise.blocks),
         lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
         f"{'was' if noisy == 1 else 'were'} noisy{worse}."
         if noisy
         else "No block was noisy.",
-        grid=Grid(columns, tuple(_block_row(it) for it in noise.blocks)),
-        notes=(
-            f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
-            "time that the hypervisor gave to others, in cores; pressure is the share of the time "
-            "in which some task waited for a core; scatter is how much the same work varied from "
-            "round to round (the middle half of its times, over their median); others are "
-            "cores that processes outside of this run used.",
-        ),
+        note=f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
+        "time that the hypervisor gave to others, in cores; pressure is the share of the time "
+        "in which some task waited for a core; scatter is how much the same work varied from "
+        "round to round (the middle half of its times, over their median); others are "
+        "cores that processes outside of this run used.",
     )
 
 
 def strips(noise: ArenaNoise) -> list[list[Strip]]:
     """The strips of each lane and phase together, as they share a panel and a table."""
-    found: dict[tuple[str, str], list[Strip]] = {}
+    groups: dict[tuple[str, str], list[Strip]] = {}
     for it in noise.strips:
-        found.setdefault((it.lane, it.phase), []).append(it)
-    return [own for own in found.values() if any(len(it.points) >= LEAST_DRIFT for it in own)]
-
-
-def _drift(noise: ArenaNoise, own: Sequence[Strip], number: str) -> Section:
-    """How far each ratio lay from its median, block by block."""
-    first, points = own[0], [dict(it.points) for it in own]
-    rows = [
-        (
-            values.count(block),
-            *(
-                NOTHING if block not in it else values.change(math.expm1(it[block]))
-                for it in points
-            ),
-        )
-        for block in sorted({block for it in points for block in it})
+        groups.setdefault((it.lane, it.phase), []).append(it)
+    return [
+        group for group in groups.values() if any(len(it.points) >= LEAST_DRIFT for it in group)
     ]
-    return Section(
-        anchor=f"drift-{number}",
-        task=line(noise.task),
-        phase=f"drift, {first.phase}{lane_mark(first.lane)}",
-        place=_place(noise),
-        scope=Scope(line(noise.task), noise.device, first.lane),
-        lead="",
-        grid=Grid((Column("block"), *(Column(_pair(it)) for it in own)), tuple(rows)),
-    )
 
 
-def _pair(strip: Strip) -> str:
-    return f"{line(strip.label)} ÷ {line(strip.baseline)}"
+def _drift(noise: ArenaNoise, group: Sequence[Strip], number: str) -> Section:
+    """How far each ratio lay from its median, block by block."""
 
+    def moved(strip: Strip) -> Column[int]:
+        points = dict(strip.points)
 
-def _block_row(block: BlockNoise) -> tuple[Value, ...]:
-    return (
-        values.count(block.block),
-        values.number(block.score),
-        values.number(block.steal_share),
-        values.share(block.pressure_share),
-        values.number(block.around.others if block.around else None),
-        values.share(block.scatter),
-        values.number(block.switches_per_second),
-        values.number(block.load),
-        Value(line(_remark(block))),
+        def get(block: int) -> float | None:
+            return math.expm1(points[block]) if block in points else None
+
+        return Column(f"{line(strip.label)} ÷ {line(strip.baseline)}", get, "change")
+
+    first = group[0]
+    columns = (Column("block", lambda block: block, "count"), *map(moved, group))
+    blocks = sorted({block for strip in group for block, _ in strip.points})
+    return _section(
+        noise,
+        f"drift-{number}",
+        f"drift, {first.phase}{lane_mark(first.lane)}",
+        grid(columns, blocks),
+        lane=first.lane,
+        folded="Every block",
     )
 
 
@@ -331,6 +267,26 @@ def _remark(block: BlockNoise) -> str:
     return f"disturbed: {block.disturbed}{also}"
 
 
-def _place(noise: ArenaNoise) -> str:
-    threads = f"{noise.threads} thread" + ("s" if noise.threads != 1 else "")
-    return f"{noise.device}, {threads}, {noise.dtype}"
+def _section(
+    noise: ArenaNoise,
+    anchor: str,
+    phase: str,
+    content: Grid,
+    *,
+    lead: str = "",
+    note: str = "",
+    lane: str = "",
+    folded: str = "",
+) -> Section:
+    task, threads = line(noise.task), fmt.count(noise.threads, "thread")
+    return Section(
+        anchor=anchor,
+        task=task,
+        phase=phase,
+        place=f"{noise.device}, {threads}, {noise.dtype}",
+        lead=lead,
+        grid=content,
+        notes=(note,) if note else (),
+        scope=Scope(task, noise.device, lane),
+        folded=folded,
+    )

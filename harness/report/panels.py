@@ -256,8 +256,8 @@ def _tips(panel: Curves, curve: Curve) -> list[tuple[str, ...]]:
     return [
         (
             curve.name,
-            f"{panel.up} {fmt.told(y, panel.up_unit)}{_spread(panel, curve, number)}",
-            f"{panel.axis} {fmt.told(x, panel.unit)}",
+            f"{panel.up} {fmt.text(y, panel.up_unit)}{_spread(panel, curve, number)}",
+            f"{panel.axis} {fmt.text(x, panel.unit)}",
         )
         if (count - 1 - number) % stride == 0
         else ()
@@ -268,7 +268,7 @@ def _tips(panel: Curves, curve: Curve) -> list[tuple[str, ...]]:
 def _spread(panel: Curves, curve: Curve, number: int) -> str:
     if not curve.band:
         return ""
-    low, high = (fmt.told(it, panel.up_unit) for it in curve.band[number][1:])
+    low, high = (fmt.text(it, panel.up_unit) for it in curve.band[number][1:])
     return f" ({low} to {high})"
 
 

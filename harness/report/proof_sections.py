@@ -1,11 +1,8 @@
-"""What the proof showed: certificates and effective settings as sections, divergence as curves.
-
-Trainings → the sections on quality.
-"""
+"""What the proof showed, and how good the models became: certificates and trainings as sections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness.analysis.quality import QualityPair, QualityRow, QualityTable
 from harness.analysis.sentences import bracket, listed
@@ -14,19 +11,39 @@ from harness.analysis.summary import Summary
 from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report import values
-from harness.report.content import Column, Grid, Section, Value
+from harness.report.columns import Column, grid
+from harness.report.content import Section, section
+from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import Places, label, lane_mark, place, scope
+from harness.report.style import Places, label
 from harness.tasks.metrics import METRICS
 
 KINDS = ("logits", "loss", "gradients", "slots", "weights")
 """In the order in which a step computes them."""
-NAME = Column("framework:mode", "name")
+
+
+def _worst(kind: str) -> Column[Certificate]:
+    return Column(kind, lambda it: worst(it.divergence, kind), "relative difference")
+
+
+PROOF: tuple[Column[Certificate], ...] = (
+    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("outcome", lambda it: "proven" if it.proven else "not proven", "text"),
+    Column("steps", lambda it: it.steps, "count"),
+    Column("rows", lambda it: it.rows, "count"),
+    *map(_worst, KINDS),
+    Column("tolerance", lambda it: it.tolerance, "text"),
+    Column(
+        "training",
+        lambda it: f"{it.whole.steps:,} of {it.whole.planned:,}" if it.whole else None,
+        "text",
+        note="Steps of a whole training in float64 that were compared.",
+    ),
+)
 
 
 def sections(run: Run) -> tuple[Section, ...]:
-    """One section an arena and lane: every setup's certificate, and what it rests on."""
+    """One section a group and lane: every setup's certificate, and what it rests on."""
     return tuple(
         _section(certificates, number)
         for number, certificates in enumerate(grouped(run.certificates), start=1)
@@ -54,67 +71,27 @@ def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
 
 def worst(divergence: Iterable[Divergence], kind: str) -> float | None:
     """The largest difference of one kind over all steps; None where it was never compared."""
-    found = [value for it in divergence if (value := getattr(it, kind)) is not None]
-    return max(found, default=None)
+    differences = [value for it in divergence if (value := getattr(it, kind)) is not None]
+    return max(differences, default=None)
 
 
 def largest(step: Divergence) -> float | None:
     """The largest difference of any kind at one step."""
-    found = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
-    return max(found, default=None)
-
-
-def difference(value: float | None) -> str:
-    """A relative difference, e.g. `3.1e-16`; exactly none is `0`."""
-    if value is None:
-        return fmt.NONE
-    return f"{value:.1e}" if value else "0"
+    differences = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
+    return max(differences, default=None)
 
 
 def _section(certificates: Sequence[Certificate], number: int) -> Section:
     setup = certificates[0].setup
-    columns = (
-        NAME,
-        Column("outcome", "text"),
-        Column("steps"),
-        Column("rows"),
-        *(Column(kind) for kind in KINDS),
-        Column("tolerance", "text"),
-        Column("training", "text"),
-    )
     failed = [it for it in certificates if not it.proven]
-    return Section(
-        anchor=f"sameness-{number}",
-        task=line(setup.task),
-        phase=f"proof{lane_mark(setup.lane)}",
-        place=place(setup),
+    return section(
+        f"sameness-{number}",
+        setup,
+        "proof",
+        grid(PROOF, certificates),
+        [f"{label(it.setup)}: {line(it.why)}." for it in failed],
         lead=sentence(certificates),
-        grid=Grid(columns, tuple(_row(it) for it in certificates)),
-        notes=tuple(f"{label(it.setup)}: {line(it.why)}." for it in failed),
-        scope=scope(setup),
     )
-
-
-def _row(certificate: Certificate) -> tuple[Value, ...]:
-    return (
-        Value(label(certificate.setup)),
-        Value("proven" if certificate.proven else "not proven"),
-        values.count(certificate.steps),
-        values.count(certificate.rows),
-        *(_difference(worst(certificate.divergence, kind)) for kind in KINDS),
-        Value(certificate.tolerance),
-        _training(certificate),
-    )
-
-
-def _training(certificate: Certificate) -> Value:
-    """How many steps of a whole training in float64 were compared."""
-    proof = certificate.whole
-    return Value(f"{proof.steps:,} of {proof.planned:,}" if proof else fmt.NONE)
-
-
-def _difference(value: float | None) -> Value:
-    return Value(difference(value), raw=value)
 
 
 def sentence(certificates: Sequence[Certificate]) -> str:
@@ -126,7 +103,8 @@ def sentence(certificates: Sequence[Certificate]) -> str:
     over = fmt.span(min(it.steps for it in proven), max(it.steps for it in proven), "step")
     bound = ""
     if far:
-        bound = f", and no tensor of theirs left the reference by more than {difference(max(far))}"
+        bound = ", and no tensor of theirs left the reference by more than "
+        bound += fmt.relative_difference(max(far))
     long = [it.whole.steps for it in proven if it.whole]
     if long:
         bound += f"; trainings in float64 over {fmt.span(min(long), max(long), 'step')}"
@@ -135,40 +113,46 @@ def sentence(certificates: Sequence[Certificate]) -> str:
 
 
 NINE_IN_TEN = "9 in 10 trainings"
-"""Of what equal quality is said (quality_pairs.SHARE)."""
+"""What equal quality means."""
 
 
 def quality(table: QualityTable, number: int, places: Places) -> Section:
     """The final value of every seed, and the time to the target."""
-    metric, target = table.task.metric, table.task.target
-    what = METRICS[metric].word
-    columns = [NAME, *(Column(f"seed {seed}") for seed in table.seeds), Column("median")]
-    if target is not None:
-        columns += [Column("time to target"), Column("reached")]
-    columns += [Column("time of training")]
-    return Section(
-        anchor=f"quality-{number}",
-        task=line(table.task.name),
-        phase=what + lane_mark(table.rows[0].setup.lane),
-        place=places.differing(table),
+    metric = table.task.metric
+    return section(
+        f"quality-{number}",
+        table.rows[0].setup,
+        METRICS[metric].word,
+        grid(_quality_columns(table), table.rows),
+        (_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *_lost(table)),
         lead=spread_sentence(table),
-        grid=Grid(tuple(columns), tuple(_quality_row(table, row) for row in table.rows)),
-        notes=(_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *_lost(table)),
-        scope=scope(table.rows[0].setup),
+        where=places.differing(table),
     )
 
 
-def _quality_row(table: QualityTable, row: QualityRow) -> tuple[Value, ...]:
+def _quality_columns(table: QualityTable) -> Iterator[Column[QualityRow]]:
     metric = table.task.metric
-    shown = [Value(label(row.setup)), *(_final(row, seed, metric) for seed in table.seeds)]
-    bounds = _bounds(row.final_interval, metric)
-    shown.append(Value(fmt.quality(row.final, metric), bounds, raw=row.final))
+
+    def final(seed: int) -> Column[QualityRow]:
+        return Column(f"seed {seed}", lambda it: _final(it, seed, metric))
+
+    def median(it: QualityRow) -> Value:
+        bounds = _bounds(it.final_interval, metric)
+        return Value(fmt.quality(it.final, metric), bounds, raw=it.final)
+
+    def reached(it: QualityRow) -> Value:
+        return Value(f"{it.reached} of {len(it.trainings)}", raw=it.reached)
+
+    def to_target(it: QualityRow) -> Value:
+        return Value(time_to_target(it), _to_target_bounds(it), raw=it.seconds_to_target)
+
+    yield Column("framework:mode", lambda it: label(it.setup), "name")
+    yield from map(final, table.seeds)
+    yield Column("median", median)
     if table.task.target is not None:
-        shown += [
-            Value(time_to_target(row), _to_target_bounds(row), raw=row.seconds_to_target),
-            Value(f"{row.reached} of {len(row.trainings)}", raw=row.reached),
-        ]
-    return (*shown, values.seconds(row.seconds))
+        yield Column("time to target", to_target)
+        yield Column("reached", reached)
+    yield Column("time of training", lambda it: it.seconds, "seconds")
 
 
 def _final(row: QualityRow, seed: int, metric: str) -> Value:

@@ -1,18 +1,13 @@
-"""What became of every cell between two runs, as tables in words.
-
-Two runs side by side, in the terminal, as Markdown and as a fragment of HTML.
-"""
+"""Two runs side by side: what became of every cell, in the terminal and as Markdown."""
 
 from __future__ import annotations
 
-import html
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.analysis.quality import QualityPair
@@ -21,6 +16,7 @@ from harness.analysis.run_comparison import (
     Change,
     ChangeTable,
     Comparison,
+    Fact,
     MemoryChange,
     QualityChange,
     QualityChanges,
@@ -30,27 +26,36 @@ from harness.analysis.stats import Interval, percent
 from harness.analysis.verdicts import LEAST_MARGIN, MOST_MARGIN, Shift
 from harness.records import RunInfo
 from harness.report import format as fmt
+from harness.report.columns import Column, Grid, grid
 from harness.report.compose import machine
+from harness.report.format import Value
+from harness.report.markdown import table as markdown_table
 from harness.report.proof_sections import NINE_IN_TEN, margin_text
-from harness.report.safe_text import cell, line, prose
+from harness.report.safe_text import line, prose
 from harness.report.style import lane_mark
+from harness.report.terminal import rich_table
 from harness.tasks.metrics import METRICS
 
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
 
-Said = tuple[str, str, str]
-"""A name, its verdict, and what more there is to say."""
+
+class CellOutcome(NamedTuple):
+    """What became of one cell; `words` say it in full."""
+
+    name: str
+    verdict: str
+    words: str
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table of a comparison in words; the first column of every row is a name."""
+    """One table of a comparison in words; the terminal has room for `shown` of its columns."""
 
     title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    grid: Grid
     lead: str
     notes: tuple[str, ...] = ()
+    shown: int = 5
 
 
 def sheets(comparison: Comparison) -> tuple[Sheet, ...]:
@@ -71,73 +76,69 @@ def _phase(table: ChangeTable) -> str:
 
 
 def _speed(table: ChangeTable, basis: Basis) -> Sheet:
-    baseline = line(table.baseline)
+    baseline, timed = line(table.baseline), basis == "time"
     title = f"{_phase(table)} ({_place(table)})"
-    lead = _lead([_said(it.label, it.shift) for it in table.changes], table.margin)
+    lead = _lead([_outcome(it.label, it.shift) for it in table.changes], table.margin)
     notes = tuple(_notes(table))
-    if basis == "ratio":
-        head = ("framework:mode", "before", "after", "× as fast as before", "verdict")
-        rows = tuple(_row(it, basis) for it in table.changes)
-        return Sheet(f"{title}, × {baseline}", head, rows, lead, notes)
-    ratios = [_said(it.label, it.relative) for it in table.changes if it.relative]
-    against = _lead(ratios, table.margin)
-    return Sheet(
-        title=title,
-        head=(
-            *("framework:mode", "step before", "step after", "× as fast as before", "verdict"),
-            *(f"the same against {baseline}", f"verdict against {baseline}"),
+
+    def alone(it: Interval) -> Value:
+        """Without its bounds: they are those of the change."""
+        text = fmt.seconds(it.estimate) if timed else fmt.ratio_interval(it)[0]
+        return Value(text, raw=it.estimate)
+
+    step = "step " if timed else ""
+    columns: list[Column[Change]] = [
+        Column("framework:mode", lambda it: line(it.label), "name"),
+        Column(f"{step}before", lambda it: alone(it.before)),
+        Column(f"{step}after", lambda it: alone(it.after)),
+        Column("× as fast as before", lambda it: it.shift.speed, "ratio"),
+        Column("verdict", lambda it: it.shift.verdict, "text"),
+    ]
+    if not timed:
+        return Sheet(f"{title}, × {baseline}", grid(columns, table.changes), lead, notes)
+    columns += [
+        Column(
+            f"the same against {baseline}",
+            lambda it: it.relative.speed if it.relative else None,
+            "ratio",
         ),
-        rows=tuple(_row(it, basis) for it in table.changes),
-        lead=lead,
-        notes=(*((f"Against {baseline}: {against}",) if ratios else ()), *notes),
-    )
+        Column(
+            f"verdict against {baseline}",
+            lambda it: it.relative.verdict if it.relative else None,
+            "text",
+        ),
+    ]
+    ratios = [_outcome(it.label, it.relative) for it in table.changes if it.relative]
+    against = (f"Against {baseline}: {_lead(ratios, table.margin)}",) if ratios else ()
+    return Sheet(title, grid(columns, table.changes), lead, (*against, *notes))
 
 
-def _row(change: Change, basis: Basis) -> tuple[str, ...]:
-    def shown(it: Interval) -> str:
-        return fmt.seconds(it.estimate) if basis == "time" else fmt.ratio_interval(it)[0]
-
-    relative = change.relative
-    against = (_ratio(relative.speed), relative.verdict) if relative else (fmt.NONE, fmt.NONE)
-    return (
-        line(change.label),
-        shown(change.before),
-        shown(change.after),
-        _ratio(change.shift.speed),
-        change.shift.verdict,
-        *(against if basis == "time" else ()),
-    )
+def _outcome(label: str, shift: Shift) -> CellOutcome:
+    return CellOutcome(label, shift.verdict, f"is {ratio(shift.speed)} as fast as before")
 
 
-def _ratio(it: Interval) -> str:
-    """With its bounds, in a table."""
-    return " ".join(fmt.ratio_interval(it)).strip()
-
-
-def _said(label: str, shift: Shift) -> Said:
-    return label, shift.verdict, f"is {ratio(shift.speed)} as fast as before"
-
-
-def _lead(found: Sequence[Said], margin: float) -> str:
+def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
     """What changed, then what did not, then what is not known."""
     quiet = {
         "equivalent": f"no difference larger than {percent(margin)}",
         "cannot tell": "cannot tell",
         "not ranked": "not ranked",
     }
-    said = [f"{line(label)} {words}" for label, verdict, words in found if verdict not in quiet]
-    changed = bool(said)
+    parts = [f"{line(label)} {words}" for label, verdict, words in outcomes if verdict not in quiet]
+    changed = bool(parts)
     for verdict, words in quiet.items():
-        names = [line(label) for label, it, _ in found if it == verdict]
+        names = [line(label) for label, it, _ in outcomes if it == verdict]
         if names:
-            said.append(f"{words} for {listed(names)}")
-    text = f"{'; '.join(said)}."
+            parts.append(f"{words} for {listed(names)}")
+    text = f"{'; '.join(parts)}."
     # A name keeps its own spelling, a word begins the sentence.
     return text if changed else text[:1].upper() + text[1:]
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:
-    yield from _reasons((line(it.label), it.shift.verdict, it.shift.reason) for it in table.changes)
+    yield from _reasons(
+        CellOutcome(line(it.label), it.shift.verdict, it.shift.reason) for it in table.changes
+    )
     for it in table.changes:
         if not it.shift.agrees:
             yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
@@ -148,34 +149,32 @@ def _notes(table: ChangeTable) -> Iterator[str]:
         )
 
 
+MEMORY: tuple[Column[MemoryChange], ...] = (
+    Column("framework:mode", lambda it: line(it.label), "name"),
+    Column("peak before", lambda it: it.before, "bytes"),
+    Column("peak after", lambda it: it.after, "bytes"),
+    Column("× as much as before", lambda it: it.times, "ratio"),
+    Column("verdict", lambda it: it.verdict, "text"),
+)
+
+
 def _memory(table: ChangeTable) -> Sheet:
-    found = [(it.label, it.verdict, _amount(it)) for it in table.memory]
+    outcomes = [
+        CellOutcome(it.label, it.verdict, f"takes {ratio(it.times)} as much memory as before")
+        for it in table.memory
+    ]
     return Sheet(
         title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({_place(table)})",
-        head=("framework:mode", "peak before", "peak after", "× as much as before", "verdict"),
-        rows=tuple(
-            (
-                line(it.label),
-                fmt.memory(it.before),
-                fmt.memory(it.after),
-                _ratio(it.times),
-                it.verdict,
-            )
-            for it in table.memory
-        ),
-        lead=_lead(found, LEAST_MARGIN),
-        notes=_reasons((line(it.label), it.verdict, it.reason) for it in table.memory),
+        grid=grid(MEMORY, table.memory),
+        lead=_lead(outcomes, LEAST_MARGIN),
+        notes=_reasons(CellOutcome(line(it.label), it.verdict, it.reason) for it in table.memory),
     )
 
 
-def _amount(it: MemoryChange) -> str:
-    return f"takes {ratio(it.times)} as much memory as before"
-
-
-def _reasons(found: Iterable[Said]) -> tuple[str, ...]:
+def _reasons(outcomes: Iterable[CellOutcome]) -> tuple[str, ...]:
     """Of names and verdicts that have a reason, each reason once."""
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, verdict, reason in found:
+    for name, verdict, reason in outcomes:
         if reason:
             names[verdict, line(reason)].append(name)
     return tuple(
@@ -185,27 +184,26 @@ def _reasons(found: Iterable[Said]) -> tuple[str, ...]:
 
 def _quality(table: QualityChanges) -> Sheet:
     metric = table.metric
+    columns: list[Column[QualityChange]] = [
+        Column("framework:mode", _name, "name"),
+        Column("before", lambda it: Value(fmt.quality(it.before, metric), raw=it.before)),
+        Column("after", lambda it: Value(fmt.quality(it.after, metric), raw=it.after)),
+        Column("difference by seed", lambda it: Value(_difference(it.pair, metric))),
+        Column("verdict", lambda it: it.pair.verdict, "text"),
+    ]
     return Sheet(
         title=f"{line(table.task)}, final {metric} ({_place(table)})",
-        head=("framework:mode", "before", "after", "difference by seed", "verdict"),
-        rows=tuple(
-            (
-                _name(it),
-                fmt.quality(it.before, metric),
-                fmt.quality(it.after, metric),
-                _difference(it.pair, metric),
-                it.pair.verdict,
-            )
-            for it in table.changes
-        ),
+        grid=grid(columns, table.changes),
         lead=_quality_lead(table),
-        notes=_reasons((_name(it), it.pair.verdict, it.pair.reason) for it in table.changes),
+        notes=_reasons(
+            CellOutcome(_name(it), it.pair.verdict, it.pair.reason) for it in table.changes
+        ),
     )
 
 
 def _quality_lead(table: QualityChanges) -> str:
     within = margin_text(table.changes[0].pair, table.metric)
-    said = []
+    sentences = []
     for verdict, words in (
         ("differs", "Another quality than before"),
         ("equivalent", f"As good as before, {NINE_IN_TEN} within {within},"),
@@ -213,8 +211,8 @@ def _quality_lead(table: QualityChanges) -> str:
     ):
         names = [_name(it) for it in table.changes if it.pair.verdict == verdict]
         if names:
-            said.append(f"{words} for {listed(names)}.")
-    return " ".join(said)
+            sentences.append(f"{words} for {listed(names)}.")
+    return " ".join(sentences)
 
 
 def _name(change: QualityChange) -> str:
@@ -223,8 +221,8 @@ def _name(change: QualityChange) -> str:
 
 def _difference(pair: QualityPair, metric: str) -> str:
     """After less before, e.g. `+0.02 points (−0.01 to +0.05)`, or a share of the error."""
-    found = pair.difference
-    if found is None:
+    difference = pair.difference
+    if difference is None:
         return fmt.NONE
 
     points = METRICS[metric].unit == "percent"
@@ -236,15 +234,16 @@ def _difference(pair: QualityPair, metric: str) -> str:
         return text.replace("-", "−")
 
     unit = " points" if points and not pair.relative else ""
-    text = f"{signed(found.estimate)}{unit}"
-    if found.low is not None and found.high is not None:
-        return f"{text} ({signed(found.low)} to {signed(found.high)})"
-    if found.least is None or found.most is None:
+    text = f"{signed(difference.estimate)}{unit}"
+    if difference.low is not None and difference.high is not None:
+        return f"{text} ({signed(difference.low)} to {signed(difference.high)})"
+    if difference.least is None or difference.most is None:
         return text
-    return f"{text} (range of {found.n}: {signed(found.least)} to {signed(found.most)})"
+    return (
+        f"{text} (range of {difference.n}: {signed(difference.least)} to {signed(difference.most)})"
+    )
 
 
-_STYLES = {"faster": "green", "slower": "red", "less": "green", "more": "red", "differs": "red"}
 _MARKS = {"a": "only before", "b": "only after"}
 
 
@@ -255,27 +254,15 @@ def render(comparison: Comparison, console: Console) -> None:
     console.print()
     for sheet in sheets(comparison):
         console.print(Text(sheet.title, "bold"))
-        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-        for number, name in enumerate(sheet.head[:5]):
-            grid.add_column(
-                Text(name),
-                justify="left" if number in (0, 4) else "right",
-                overflow="fold",
-                min_width=8 if number else 16,
-            )
-        for row in sheet.rows:
-            # The headings say that these are multiples.
-            texts = [it.replace(" ×", "") for it in row[:4]]
-            grid.add_row(*map(Text, texts), Text(row[4], _STYLES.get(row[4], "")))
-        console.print(grid)
+        console.print(rich_table(sheet.grid, sheet.shown))
         console.print(Text(sheet.lead, "bold"))
         for note in sheet.notes:
             console.print(Text(note))
         console.print()
-    for text in _apart(comparison):
+    for text in _not_compared(comparison):
         console.print(Text(text, "yellow"))
-    for what, a, b in _facts(comparison):
-        console.print(Text.assemble((f"{what}: ", "dim"), f"{a} → {b}"))
+    for what, before, after in _facts(comparison).rows:
+        console.print(Text.assemble((f"{what.text}: ", "dim"), f"{before.text} → {after.text}"))
     for note in comparison.notes:
         console.print(Text(line(note), "italic"))
 
@@ -285,35 +272,15 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"# {prose(_title(comparison))}"]
     parts.append("\n".join(f"- **{name}:** {prose(text)}" for name, text in _sides(comparison)))
     for it in sheets(comparison):
-        parts += [f"## {prose(it.title)}", f"**{prose(it.lead)}**", _grid(it.head, it.rows)]
+        parts += [f"## {prose(it.title)}", f"**{prose(it.lead)}**", markdown_table(it.grid)]
         parts += [prose(note) for note in it.notes]
     if comparison.apart:
         parts.append("## Not compared")
-        parts.append("\n".join(f"- {prose(text)}" for text in _apart(comparison)))
+        parts.append("\n".join(f"- {prose(text)}" for text in _not_compared(comparison)))
     if comparison.facts:
-        parts += ["## What differs", _grid(("", "before", "after"), tuple(_facts(comparison)))]
+        parts += ["## What differs", markdown_table(_facts(comparison))]
     parts += [prose(note) for note in comparison.notes]
     return "\n\n".join(parts) + "\n"
-
-
-def fragment(comparison: Comparison) -> str:
-    """The whole comparison as one `section` of HTML, to be put into any page."""
-    parts = ['<section class="comparison">', f"<h2>{_html(_title(comparison))}</h2>", "<dl>"]
-    for name, text in _sides(comparison):
-        parts.append(f"<dt>{_html(name)}</dt><dd>{_html(text)}</dd>")
-    parts.append("</dl>")
-    for it in sheets(comparison):
-        parts.append(_html_table(it.title, it.head, it.rows))
-        parts.append(f"<p><strong>{_html(it.lead)}</strong></p>")
-        parts += [f"<p>{_html(note)}</p>" for note in it.notes]
-    if comparison.apart:
-        items = "".join(f"<li>{_html(text)}</li>" for text in _apart(comparison))
-        parts += ["<h3>Not compared</h3>", f"<ul>{items}</ul>"]
-    if comparison.facts:
-        facts = tuple(_facts(comparison))
-        parts += ["<h3>What differs</h3>", _html_table("", ("", "before", "after"), facts)]
-    parts += [f"<p>{_html(note)}</p>" for note in comparison.notes]
-    return "\n".join((*parts, "</section>")) + "\n"
 
 
 def _title(comparison: Comparison) -> str:
@@ -329,35 +296,17 @@ def _run(info: RunInfo) -> str:
     return f"{line(info.name)}, {line(info.created)}, {machine(info.machine)}"
 
 
-def _apart(comparison: Comparison) -> Iterator[str]:
+def _not_compared(comparison: Comparison) -> Iterator[str]:
     for it in comparison.apart:
         yield f"{_MARKS[it.side]}: {line(it.cell)}: {line(it.reason)}"
 
 
-def _facts(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
-    for it in comparison.facts:
-        a, b = (fmt.NONE if side is None else line(str(side)) for side in (it.a, it.b))
-        yield line(it.what), a, b
+FACTS: tuple[Column[Fact], ...] = (
+    Column("", lambda it: it.what, "text"),
+    Column("before", lambda it: None if it.a is None else str(it.a), "text"),
+    Column("after", lambda it: None if it.b is None else str(it.b), "text"),
+)
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ":--" + " | --:" * (len(head) - 1)
-    texts = (" | ".join(cell(prose(it)) for it in row) for row in (head, *rows))
-    first, *rest = (f"| {it} |" for it in texts)
-    return "\n".join((first, f"| {rule} |", *rest))
-
-
-def _html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    caption = f"<caption>{_html(title)}</caption>" if title else ""
-    top = "".join(f'<th scope="col">{_html(it)}</th>' for it in head)
-    body = "".join(
-        f'<tr><th scope="row">{_html(row[0])}</th>'
-        + "".join(f"<td>{_html(it)}</td>" for it in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _html(text: str) -> str:
-    return html.escape(line(text))
+def _facts(comparison: Comparison) -> Grid:
+    return grid(FACTS, comparison.facts)

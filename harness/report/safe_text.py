@@ -1,8 +1,8 @@
-"""Foreign text made inert: names of tasks, error messages and stderr come from outside.
+"""Foreign text made safe to show: names of tasks, error messages and stderr come from outside.
 
 `line` and `lines` make text safe to show anywhere; `code`, `prose` and `fenced` make it literal in
 Markdown, `sheet` in a spreadsheet. HTML is escaped by the template, the terminal is written without
-markup, through the streams of `harness.cli.console`: they make harmless what nothing else did.
+markup, through the streams of `harness.cli.console`, which clean whatever is left.
 """
 
 from __future__ import annotations

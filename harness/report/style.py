@@ -13,7 +13,6 @@ from harness.analysis.quality import QualityTable
 from harness.analysis.summary import Summary, Table
 from harness.cells import Lane, Setup
 from harness.frameworks import frameworks
-from harness.report.content import Scope
 from harness.report.safe_text import line
 
 UNKNOWN_COLOR = "#6B6B6B"
@@ -25,6 +24,18 @@ INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
 MARKERS = ("D", "P", "o", "s", "^", "v", "X", "*")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
 """By a mode's place among its framework's modes: the default has a solid line."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a part of the report is about; empty is all of them."""
+
+    task: str = ""
+    device: str = ""
+    lane: str = ""
+
+
+ALL = Scope()
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from markupsafe import Markup
 
 from harness.report import panels
 from harness.report.chart import Chart, Curves, Dots, Key
-from harness.report.content import Scope
 from harness.report.sketch import Dot, Sketch, Stroke, Text
-from harness.report.style import BAND, FAINT, GRID, INK, Look
+from harness.report.style import BAND, FAINT, GRID, INK, Look, Scope
 
 PIXELS = 96
 """To the inch."""

@@ -1,35 +1,32 @@
-"""A run while it goes on: what runs now, the ratios so far, the time left.
+"""A run in the terminal: while it goes on, and its verdicts in 80 columns when it is done.
 
-Everything is drawn between turns, never from a thread of its own: while a worker is timed the
-runner sleeps.
-
-The same verdicts in a terminal of 80 columns, or as plain text in a pipe.
-
+Progress is drawn between turns, never from a thread: while a worker is timed the runner sleeps.
 Everything is written as `Text`, never as markup: names from outside stay what they are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table as Grid
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.analysis.quality import QualityTable
-from harness.analysis.sentences import aggregate_sentence, by_how_much, ratio
-from harness.analysis.summary import CellRow, Summary, Table, summarise
+from harness.analysis.sentences import aggregate_sentence, imprecise, ratio
+from harness.analysis.summary import Summary, Table, summarise
 from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
+from harness.report.columns import CellOf, Column, Grid, cells, grid, shown_in
 from harness.report.compose import facts, left_out, troubles
-from harness.report.format import duration, seconds
+from harness.report.format import Value, duration, seconds
 from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line
 from harness.report.style import Places, label, lane_mark
@@ -125,7 +122,7 @@ class Screen(Plain):
         number, of, block, left = self._now
         share = min(1.0, (number - 1 + done) / of)
         left = max(0.0, left - (time.monotonic() - self._began))
-        head = Grid.grid(padding=(0, 2))
+        head = RichTable.grid(padding=(0, 2))
         head.add_row(
             Text(f"block {number} of {of}", style="bold"),
             ProgressBar(total=1.0, completed=share, width=30),
@@ -152,7 +149,11 @@ INCREMENTAL = (
     "Incremental peak RSS is what a phase adds to the memory of its process; the report has that "
     "of the whole process."
 )
-_STYLES = {"faster": "green", "slower": "red"}
+STYLES = {
+    **dict.fromkeys(("faster", "less"), "green"),
+    **dict.fromkeys(("slower", "more", "differs"), "red"),
+}
+"""Of verdicts."""
 
 
 def render(run: Run, summary: Summary, console: Console) -> None:
@@ -170,8 +171,8 @@ def render(run: Run, summary: Summary, console: Console) -> None:
         console.print(Text(INCREMENTAL, "dim"))
         console.print()
     for it in summary.aggregates:
-        said = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
-        console.print(Text(line(f"{it.device}: {said}" if several else said)))
+        sentence = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
+        console.print(Text(line(f"{it.device}: {sentence}" if several else sentence)))
     if summary.aggregates:
         console.print()
     for trained in summary.qualities:
@@ -180,9 +181,9 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     if not summary.tables and not summary.qualities:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
-        said = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
+        sentence = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         why = f": {trouble.error}" if trouble.error else ""
-        console.print(Text(f"{said}{why}", "red"), no_wrap=True, overflow="ellipsis")
+        console.print(Text(f"{sentence}{why}", "red"), no_wrap=True, overflow="ellipsis")
     for what, reason in left_out(run):
         console.print(Text(f"left out: {what}: {reason}", "yellow"))
     for name, text in facts(run, summary):
@@ -190,84 +191,83 @@ def render(run: Run, summary: Summary, console: Console) -> None:
 
 
 def _table(table: Table, places: Places, finals: dict[str, str], console: Console) -> None:
-    title = Text.assemble(
-        (line(table.task.name), "bold"),
-        " ",
-        (table.phase + lane_mark(table.lane), "bold cyan"),
-        _where(places, table),
-    )
-    console.print(title)
-    shown = finals if table.phase == "train" else {}
-    qualities = [shown.get(row.cell.setup.id, "") for row in table.rows]
-    wide = console.width >= WIDE
-    grid = RichTable(
-        box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
-    )
-    grid.add_column(Text("framework:mode"), overflow="fold", min_width=16)
-    single = table.phase in LATENCY
-    for name in ("p50", "p99") if single else ("examples\n/s", "median\nstep"):
-        grid.add_column(Text(name), justify="right", no_wrap=True)
-    grid.add_column(Text(f"× {line(table.baseline)}"), justify="right")
-    # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
-    tight = not wide and any(qualities) and any(it.speed.low for it in table.pairs)
-    grid.add_column(Text("verdict"), max_width=8 if tight else None)
-    grid.add_column(Text("incre-\nmental\npeak RSS"), justify="right", no_wrap=True)
-    if any(qualities):
-        grid.add_column(
-            Text(_narrow(METRICS[table.task.metric].word)), justify="right", no_wrap=True
+    console.print(
+        Text.assemble(
+            (line(table.task.name), "bold"),
+            " ",
+            (table.phase + lane_mark(table.lane), "bold cyan"),
+            _where(places, table),
         )
-    for row, quality in zip(table.rows, qualities, strict=True):
-        grid.add_row(*_row(table, row), *([Text(quality)] if any(qualities) else []))
-    console.print(grid)
+    )
+    columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
+    trained = table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows)
+    if trained:
+        columns.append(_final(table, finals))
+    wide = console.width >= WIDE
+    # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
+    tight = not wide and trained and any(it.speed.low for it in table.pairs)
+    narrow = {"verdict": 8} if tight else {}
+    console.print(rich_table(grid(columns, cells(table)), wide=wide, narrow=narrow))
     for row in table.rows:
         if row.unranked:
             console.print(Text(f"{label(row.cell.setup)}: {line(row.unranked)}", "yellow"))
     console.print(Text(line(table.sentence), "bold"))
-    if sizes := by_how_much(table.pairs, table.precision):
+    if sizes := imprecise(table.pairs, table.precision):
         console.print(Text(line(sizes)))
     console.print()
 
 
-def _narrow(word: str) -> str:
-    """A heading for a narrow column, e.g. `accu-` above `racy`."""
+def _final(table: Table, finals: Mapping[str, str]) -> Column[CellOf]:
+    """The quality that trainings end with, beside their speed."""
+    word = METRICS[table.task.metric].word
     half = len(word) // 2
-    return f"{word[:half]}-\n{word[half:]}" if len(word) > 6 else word
-
-
-def _row(table: Table, row: CellRow) -> Iterable[Text]:
-    name = row.cell.setup.label
-    pair = next((it for it in table.pairs if it.label == name), None)
-    ratio, verdict = fmt.NONE, fmt.NONE
-    if name == table.baseline:
-        ratio, verdict = fmt.SAME, "baseline"
-    elif pair is not None:
-        ratio, verdict = " ".join(fmt.ratio_interval(pair.speed)).strip(), pair.verdict
-    if row.unranked:
-        verdict = "not ranked"
-    # The column's heading says that these are multiples.
-    ratio = ratio.replace(" ×", "")
-    return (
-        Text(label(row.cell.setup), "bold" if name == table.winner else "").append(
-            "\nyardstick" if name in table.yardsticks else "", "dim"
-        ),
-        *(Text(it) for it in (_single(row) if table.phase in LATENCY else _steady(row))),
-        Text(ratio),
-        Text(verdict, _STYLES.get(verdict, "")),
-        Text(fmt.memory(row.memory.incremental_peak_rss)),
+    return Column(
+        word,
+        lambda it: Value(finals.get(it.setup.id, "")),
+        brief=f"{word[:half]}-\n{word[half:]}" if len(word) > 6 else "",
     )
 
 
-def _steady(row: CellRow) -> tuple[str, str]:
-    return fmt.number(row.examples_per_second.estimate), fmt.seconds(row.step.estimate)
+def rich_table(
+    grid: Grid,
+    shown: int | None = None,
+    *,
+    wide: bool = False,
+    narrow: Mapping[str, int] | None = None,
+    styles: Mapping[str, str] = STYLES,
+) -> RichTable:
+    """A table, or as many of its columns as are to be `shown`.
+
+    `narrow` gives the width of those, by title, that are to be broken; `styles` are those of
+    verdicts and outcomes.
+    """
+    table = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
+    )
+    columns = grid.columns[:shown]
+    for it in columns:
+        table.add_column(
+            Text(it.brief or it.title),
+            justify="right" if it.side == "number" else "left",
+            overflow="fold",
+            min_width=16 if it.side == "name" else None,
+            max_width=(narrow or {}).get(it.title),
+        )
+    for row in grid.rows:
+        table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
+    return table
 
 
-def _single(row: CellRow) -> tuple[str, str]:
-    """The distribution of single iterations, as far as there are readings for it."""
-    if row.latency is None:
-        return fmt.NONE, fmt.NONE
-    shares = (row.latency.p50, row.latency.p99)
-    p50, p99 = (fmt.NONE if it is None else fmt.seconds(it.estimate) for it in shares)
-    return p50, p99
+def _cell(column: Column[Any], it: Value, styles: Mapping[str, str]) -> Text:
+    """Of bounds only those of ratios are shown; their heading says that they are multiples."""
+    if column.unit == "ratio":
+        return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
+    if column.side == "name":
+        if it.detail == "yardstick":
+            return Text(it.text).append("\nyardstick", "dim")
+        return Text(it.text, "bold" if it.detail else "")
+    judged = column.title.startswith(("verdict", "outcome"))
+    return Text(it.text, styles.get(it.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
@@ -286,16 +286,16 @@ def _quality(table: QualityTable, places: Places, console: Console) -> None:
 
 
 def _choices(run: Run, summary: Summary, places: Places, console: Console) -> None:
-    told = choices(run, summary, places)
-    if told:
+    advice = choices(run, summary, places)
+    if advice:
         console.print(Text("Which should I choose?", "bold"))
-    for it in (it for it in told if it.answer != UNKNOWN):
+    for it in (it for it in advice if it.answer != UNKNOWN):
         why = f": {it.because}" if it.answer in (DEPENDS, UNDECIDED) else ""
         console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
-    unknown = [it.scenario for it in told if it.answer == UNKNOWN]
+    unknown = [it.scenario for it in advice if it.answer == UNKNOWN]
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
-    if told:
+    if advice:
         console.print()
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from harness.analysis.sentences import by_how_much, decimals, listed, precision_sentence, ratio
+from harness.analysis.sentences import decimals, imprecise, listed, precision_sentence, ratio
 from harness.analysis.stats import Interval
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.verdicts import compare_blocks
@@ -103,20 +103,18 @@ def spread(middle, width, label="b:y"):
 def test_a_difference_that_is_sure_in_its_direction_only():
     wide, sharp = spread(1.3, 0.053), spread(0.7, 0.0299, "c:z")
     assert (wide.verdict, sharp.verdict) == ("faster", "slower")
-    assert (
-        by_how_much([wide, sharp], 0.03)
-        == "This run cannot tell to ±3 % by how much: b:y (±5.3 %)."
+    missed = "target precision ±3 % not reached"
+    assert imprecise([wide, sharp], 0.03) == f"b:y: {ratio(wide.speed)} ({missed}: ±5.3 %)."
+    assert imprecise([wide, sharp], 0.02).endswith(
+        f"; c:z: {ratio(sharp.speed)} (target precision ±2 % not reached: ±3 %)."
     )
-    told = "This run cannot tell to ±2 % by how much: b:y (±5.3 %) and c:z (±3 %)."
-    assert by_how_much([wide, sharp], 0.02) == told
-    assert by_how_much([sharp], 0.03) == ""
+    assert imprecise([sharp], 0.03) == ""
     many = [spread(1.3, 0.05 + it / 100, f"b:{it}") for it in range(5)]
-    told = "This run cannot tell to ±3 % by how much: 5 of 6 ratios (known to ±5 % to ±9 %)."
-    assert by_how_much([*many, sharp], 0.03) == told
+    assert imprecise([*many, sharp], 0.03) == f"5 of 6 ratios: {missed} (±5 % to ±9 %)."
 
 
 def test_no_size_is_asked_of_what_is_no_difference():
     unclear, same = spread(1.01, 0.2), spread(1, 0.001)
     assert (unclear.verdict, same.verdict) == ("cannot tell", "equivalent")
-    assert by_how_much([unclear, same], 0.0001) == ""
-    assert by_how_much([compare_blocks("b:y", "a:x", [0.3])], 0.03) == ""
+    assert imprecise([unclear, same], 0.0001) == ""
+    assert imprecise([compare_blocks("b:y", "a:x", [0.3])], 0.03) == ""

@@ -106,16 +106,14 @@ def test_importing_the_package_costs_nothing():
 
 
 def test_the_file_decides_the_format(results, tmp_path):
-    for name in ("cells.csv", "cells.json", "cells.parquet", "cells.md"):
+    for name in ("cells.csv", "cells.json", "cells.parquet"):
         export("first", to=str(tmp_path / "new" / name), output=results)
     cells = pd.read_parquet(tmp_path / "new" / "cells.parquet")
     assert len(cells) == 2 * len(LABELS)
     assert json.loads((tmp_path / "new" / "cells.json").read_text())["run"] == "first"
-    assert (tmp_path / "new" / "cells.md").read_text().startswith("| task |")
     assert sorted(it.name for it in (tmp_path / "new").iterdir()) == [
         "cells.csv",
         "cells.json",
-        "cells.md",
         "cells.parquet",
     ]
 
@@ -138,7 +136,7 @@ def test_what_cannot_be_exported_is_told(results, tmp_path, name, what, format_,
     assert [it.name for it in tmp_path.iterdir()] == ["first"]
 
 
-@pytest.mark.parametrize("format_", ["json", "csv", "markdown"])
+@pytest.mark.parametrize("format_", ["json", "csv"])
 def test_memory_does_not_grow_with_the_samples_that_are_exported(tmp_path, format_):
     peaks, sizes = [], []
     for blocks in (4, 40):
@@ -172,7 +170,7 @@ def test_export_in_a_pipe_is_the_table_and_stands_a_reader_who_has_enough(result
         text=True,
     )
     assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.splitlines()[0] == ",".join(FRAMES["samples"].columns)
+    assert told.stdout.splitlines()[0] == ",".join(FRAMES["samples"].fields)
 
 
 def test_the_examples_of_the_notebook_page_run(monkeypatch, capsys):

@@ -42,7 +42,7 @@ def expected_speed(row):
         " ".join(fmt.number_interval(interval(row, "examples_per_second"))),
         " ".join(fmt.seconds_interval(interval(row, "step_seconds"))),
         fmt.number(row["gflops"])
-        + ("" if of_peak is None else f" {fmt.whole_percent(of_peak)} of peak"),
+        + ("" if of_peak is None else f" ({fmt.whole_percent(of_peak)} of peak)"),
         fmt.NONE if products is None else f"{fmt.number(products)} ×",
         fmt.whole_percent(row["cpu_share"]),
         expected_ratio(row),
@@ -63,7 +63,7 @@ def expected_memory(row):
     peaks = [fmt.memory(present(row[f"{it}_bytes"])) for it in names]
     over = row["logical_peak_bytes"] / row["least_bytes"]
     if pd.notna(over):
-        peaks[2] += f" {over:.2f} × the least"
+        peaks[2] += f" ({over:.2f} × the least)"
     return [label, *peaks]
 
 

@@ -134,3 +134,27 @@ def test_counts():
 )
 def test_ticks(value, unit, text):
     assert fmt.tick(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "seconds", "–"),
+        (True, "flag", "yes"),
+        ("a\x1b[31m b", "text", "a b"),
+        (12_345, "count", "12,345"),
+        (2e6, "bytes", "2.00 MB"),
+        (1.0, "ratio", "1 ×"),
+        (0.0, "relative difference", "0"),
+        (3.14e-16, "relative difference", "3.1e-16"),
+        (0.032, "half width", "± 3.2 %"),
+        (-0.003, "change", "−0.3 %"),
+    ],
+)
+def test_entries_of_tables(value, unit, text):
+    assert fmt.value(value, unit).text == text
+
+
+def test_an_interval_is_an_entry_with_its_bounds():
+    ratio = Interval(estimate=1.31, low=1.28, high=1.34, n=6, method="order-statistic")
+    assert fmt.value(ratio, "ratio") == fmt.Value("1.31 ×", "(1.28–1.34)", 1.31, (1.28, 1.34))

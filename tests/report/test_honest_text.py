@@ -142,5 +142,5 @@ def test_bare_products_are_a_time_and_explained():
     assert summary.tables[0].rows[0].efficiency.over_products.estimate < 1
     (note,) = [it for it in first.notes if it.startswith("Bare products: ")]
     assert "may take longer than the step" in note
-    assert first.grid.columns[place].description in note
+    assert first.grid.columns[place].note in note
     assert not [it for it in second.notes if it.startswith("Bare products: ")]

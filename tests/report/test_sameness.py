@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.certificates import Certificate, Divergence, Finding, LongProof
 from harness.report.charts import FLOOR, divergence_chart
-from harness.report.proof_sections import difference, sections
+from harness.report.proof_sections import sections
 from harness.report.write import write_report
 from tests.builders import LABELS, TASK, make_run, make_setup, measured
 from tests.report.reading import Page
@@ -102,9 +102,3 @@ def test_the_report_shows_both(tmp_path):
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Sameness" in markdown
     assert "figures/divergence.png" in markdown
-
-
-def test_differences_in_words():
-    assert difference(None) == "–"
-    assert difference(0.0) == "0"
-    assert difference(3.14e-16) == "3.1e-16"

@@ -21,7 +21,7 @@ from harness.doctor.checks import examine
 from harness.doctor.facts import Facts, Watch
 from harness.gate.judging import limits_of
 from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
-from harness.report.check import SAID
+from harness.report.check import WORDS
 from harness.report.compose import facts, make_content
 from harness.report.style import Places
 from harness.report.terminal import render
@@ -174,7 +174,7 @@ def test_the_doctor_names_a_number_of_threads_that_a_run_accepts(cores, physical
 
 
 def test_a_check_that_cannot_tell_names_an_option_that_it_has():
-    (limit,) = re.findall(r"--fail-on (\w+:\d+%)", SAID["cannot tell"])
+    (limit,) = re.findall(r"--fail-on (\w+:\d+%)", WORDS["cannot tell"])
     assert limits_of([limit]).speed == 0.1
 
 

@@ -43,12 +43,13 @@ def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
 def test_a_table_says_of_which_ratios_only_the_direction_is_known():
     run = make_run(measured(noise=0.15, speed=2.0))
     first, *_ = make_content(run, summarise_run(run)).speed
-    (note,) = [it for it in first.notes if it.startswith("This run cannot tell")]
-    assert note.startswith("This run cannot tell to ±3 % by how much: ")
+    (note,) = [it for it in first.notes if "target precision" in it]
+    assert "× (" in note
+    assert "(target precision ±3 % not reached: ±" in note
     wanted = {"preset": "quick", "blocks": 9, "precision": 0.5}
     run = make_run(run.records, config=wanted)
     first, *_ = make_content(run, summarise_run(run)).speed
-    assert not [it for it in first.notes if it.startswith("This run cannot tell")]
+    assert not [it for it in first.notes if "target precision" in it]
 
 
 def test_the_method_says_how_processes_began():
@@ -147,11 +148,15 @@ def test_settings_stand_side_by_side_with_differences_marked():
         *told(measured(labels=LABELS[:1]), onednn=True),
         *told(measured(labels=LABELS[1:2]), onednn=False),
     ]
-    (section,) = sections.sections(make_run(records))
-    rows = {row[0].text: [it.text for it in row[1:4]] for row in section.grid.rows}
-    assert rows["threads"] == ["1", "1", "yes"]
-    assert rows["onednn"] == ["yes", "no", "differs"]
-    assert section.lead == "All agree in what must agree."
+    differing, alike = sections.settings_sections(make_run(records))
+    shown, folded = (
+        {row[0].text: [it.text for it in row[1:4]] for row in section.grid.rows}
+        for section in (differing, alike)
+    )
+    assert shown == {"onednn": ["yes", "no", "differs"]}
+    assert folded["threads"] == ["1", "1", "yes"]
+    assert (bool(differing.folded), bool(alike.folded)) == (False, True)
+    assert differing.lead == "All agree in what must agree."
 
 
 @pytest.mark.parametrize("name", ["dtype", "threads"])
@@ -162,7 +167,7 @@ def test_settings_that_break_the_ranking_are_named(name):
         *told(measured(labels=LABELS[1:2]), **{name: other}),
     ]
     run = make_run(records)
-    (section,) = sections.sections(run)
+    section, _ = sections.settings_sections(run)
     assert section.lead == f"They differ in what must agree: {name}."
     assert {it.verdict for table in summarise_run(run).tables for it in table.pairs} == {
         "not ranked"

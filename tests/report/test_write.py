@@ -17,7 +17,7 @@ from harness.analysis.summary import summarise
 from harness.records import Memory, Unavailable
 from harness.report.compose import machine
 from harness.report.document import RUN_SCHEMA_VERSION, run_schema
-from harness.report.frames import COLUMNS, TRAINING_COLUMNS, results_csv, trainings_csv
+from harness.report.frames import FRAMES, results_csv, trainings_csv
 from harness.report.write import write_report
 from tests.builders import (
     ERROR_TASK,
@@ -216,19 +216,19 @@ def test_run_json_is_as_its_schema_says(written):
 
 def test_csv_has_every_documented_column_and_row(written):
     rows = list(csv.DictReader(io.StringIO(written.text("results.csv"))))
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == list(FRAMES["cells"].fields)
     assert len(rows) == 12
     assert all(row["device_peak_allocated_bytes"] == "" for row in rows)
     trainings = list(csv.DictReader(io.StringIO(written.text("trainings.csv"))))
-    assert list(trainings[0]) == list(TRAINING_COLUMNS)
+    assert list(trainings[0]) == list(FRAMES["trainings"].fields)
     assert len(trainings) == 2 * 3 * 9 * 20
     assert [row["epoch"] for row in trainings[:3]] == ["1", "2", "3"]
 
 
 def test_a_csv_of_nothing_has_its_columns():
     summary = summarise([], [])
-    assert results_csv(summary) == ",".join(COLUMNS) + "\n"
-    assert trainings_csv(summary) == ",".join(TRAINING_COLUMNS) + "\n"
+    assert results_csv(summary) == ",".join(FRAMES["cells"].fields) + "\n"
+    assert trainings_csv(summary) == ",".join(FRAMES["trainings"].fields) + "\n"
 
 
 def test_the_machine_in_one_line():

@@ -85,3 +85,8 @@ def reopen(page: Page) -> None:
     """The same page from its beginning."""
     page.goto(page.url.partition("#")[0])
     page.wait_for_selector(READY, state="attached")
+
+
+def unfold(page: Page) -> None:
+    """Open what a reader has to ask for: tables that repeat others or go into detail."""
+    page.evaluate("document.querySelectorAll('details.folded').forEach((it) => { it.open = true })")

@@ -11,7 +11,15 @@ import pytest
 from harness.report.write import write_report
 from tests.report.browser import hostile as names
 from tests.report.browser import runs
-from tests.report.browser.chromium import ABSENT, SIZE, find_chromium, launched, opened, reopen
+from tests.report.browser.chromium import (
+    ABSENT,
+    SIZE,
+    find_chromium,
+    launched,
+    opened,
+    reopen,
+    unfold,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -66,4 +74,5 @@ def page(small_window) -> Page:
     small_window.emulate_media(media="screen", color_scheme="light")
     small_window.mouse.move(0, 0)
     reopen(small_window)
+    unfold(small_window)
     return small_window

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests.report.browser.chromium import opened
+from tests.report.browser.chromium import opened, unfold
 from tests.report.reading import words
 from tests.report.test_agreement import EXPECTED, expected_ratio, shown_as
 
@@ -25,6 +25,7 @@ RAW = """() => [...document.querySelectorAll("#cells tbody tr")].map((row) => ({
 @pytest.fixture(scope="module", params=[True, False], ids=["script", "no script"])
 def window(request, browser, small):
     with opened(browser, small, java_script_enabled=request.param) as page:
+        unfold(page)
         yield page
 
 

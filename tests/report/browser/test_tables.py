@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.browser.chromium import opened
+from tests.report.browser.chromium import opened, unfold
 
 ROWS = """(table) => [...table.tBodies[0].rows].filter((it) => it.checkVisibility())
   .map((row) => [...row.cells].map((it) => it.innerText.trim()))"""
@@ -74,6 +74,7 @@ def test_names_sort_as_words(cells):
 def test_rows_are_filtered_and_copied(browser, small):
     permissions = ["clipboard-read", "clipboard-write"]
     with opened(browser, small, permissions=permissions) as page:
+        unfold(page)
         table = page.locator("#cells .table")
         table.get_by_label("Filter rows").fill("TensorFlow")
         rows = table.locator("table").evaluate(ROWS)
@@ -118,6 +119,7 @@ def test_one_task_alone(page):
 @pytest.mark.parametrize(("name", "chosen"), [("device", "gpu:0"), ("lane", "idiomatic")])
 def test_one_device_or_lane_alone(browser, crowded, name, chosen):
     with opened(browser, crowded) as page:
+        unfold(page)
         assert len(visible(page, name)) == 2
         page.locator(f"#show-{name}").select_option(chosen)
         assert visible(page, name) == [chosen]
