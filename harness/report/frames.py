@@ -35,6 +35,7 @@ from harness.report.columns import (
     of,
 )
 from harness.report.safe_text import sheet
+from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
 
 if TYPE_CHECKING:
