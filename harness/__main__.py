@@ -17,16 +17,15 @@ from harness.runs import interrupts
 
 CRASHED = 70
 LITTER = 1_000_000
-"""New values after which cycles among them are looked for. What a store holds and a report is made
-of is as many, nearly all without cycles, and stays: to look through it again and again took up to
-an eighth of the time of a report."""
+"""New objects between two searches for cycles. A report is made of as many, nearly all without
+cycles; Python's usual searches took up to an eighth of its time."""
 
 
 def main() -> None:
     """Run a command; every foreseen failure is one line on standard error and an exit code.
 
-    An interrupt ends with exit code 130, which Typer gives it; a fault of ours with a traceback
-    and CRASHED: Python's own 1 would read as a regression.
+    An interrupt ends with exit code 130, which Typer gives. A bug ends with a traceback and
+    CRASHED, because Python's 1 would read as a regression.
     """
     gc.set_threshold(LITTER)
     # No figure needs a window. A notebook exports a backend that may be unknown here, and then
@@ -35,7 +34,7 @@ def main() -> None:
     outlive_readers()
     interrupts.install()
     code = served(sys.argv[1:])
-    gc.freeze()  # or Python would look for cycles in all that ends now anyway, for half a second
+    gc.freeze()  # or Python would search for cycles at exit, for half a second
     sys.exit(code)
 
 
@@ -45,35 +44,35 @@ def served(words: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no × gets a ?
     try:
-        _refuse_what_is_no_text(words)
+        _refuse_broken_text(words)
         return app(args=words or ["--help"], standalone_mode=False) or 0
     except HarnessError as error:
         return _failed(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _failed(f"{error.format_message()} (--help shows the way)", error.exit_code)
+        return _failed(f"{error.format_message()} (see --help)", error.exit_code)
     except OSError as error:
-        return _failed(_told(error), UsageError.exit_code)
+        return _failed(_reason(error), UsageError.exit_code)
     except Exception:
         traceback.print_exc()
         return CRASHED
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
     if str(error.filename).startswith("/proc/") and not os.path.exists("/proc/self"):
-        return f"{where}/proc is not mounted, and samestep reads there what this machine is"
+        return f"{where}/proc is not mounted; samestep needs it to identify this machine"
     return f"{where}{error.strerror or error}"
 
 
-def _refuse_what_is_no_text(words: list[str]) -> None:
-    """Bytes that are no UTF-8 stand in a word as halves of characters: nobody can keep those."""
+def _refuse_broken_text(words: list[str]) -> None:
+    """Bytes that are no UTF-8 arrive as halves of characters, which no file can keep."""
     for word in words:
         if any("\ud800" <= it <= "\udfff" for it in word):
             raise UsageError(f"{word}: not UTF-8 text")
 
 
 def _failed(message: str, code: int) -> int:
-    # Typer and the system quote words as they came; no control character of theirs is obeyed.
+    # Typer and the system quote words as they came; HarnessError removes control characters.
     print(f"error: {HarnessError(message)}", file=sys.stderr)
     return code
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from tests.test_floors import modules
 
 from harness.__main__ import served
-from harness.cli.console import Console, Inert
+from harness.cli.console import Console, SafeText
 from harness.records import Unavailable
 from harness.report.safe_text import sheet, shown
 from harness.report.style import UNKNOWN_COLOR, look
@@ -60,7 +60,7 @@ class Terminal(io.BytesIO):
 def printed(console_prints, *, on_terminal: bool = True) -> str:
     """What reaches the descriptor."""
     held = Terminal() if on_terminal else io.BytesIO()
-    stream = Inert(held, encoding="utf-8")
+    stream = SafeText(held, encoding="utf-8")
     with redirect_stdout(stream):
         console_prints()
         stream.flush()

@@ -1,12 +1,9 @@
-"""Standard output and error that outlive their reader, and obey no text of a stranger.
+"""Printing: streams that survive a closed reader, and a console that prints no foreign sequences.
 
-A run of an hour must not end because the pipe or the terminal that it prints to was closed. Names,
-errors and settings may come from a stranger's framework or store, and hold terminal sequences: what
-is printed is made inert here, so that no print can forget it.
-
-`Console`: what prints tables, colours and progress, and makes texts of strangers inert.
-
-Commands print with this one and never with Rich's own; `tests/test_printing.py` says so.
+A run of an hour must not end because the pipe or terminal that it prints to was closed. Names,
+errors and settings may come from a foreign framework or store, and hold terminal sequences. The
+streams here make every print harmless; `Console` does so before it adds colours of its own.
+Commands print with this console and never with Rich's: `tests/test_printing.py` checks that.
 """
 
 from __future__ import annotations
@@ -44,7 +41,7 @@ class Lasting(io.FileIO):
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-class Inert(io.TextIOWrapper):
+class SafeText(io.TextIOWrapper):
     """A text stream in which control characters and terminal sequences do nothing."""
 
     def write(self, text: str) -> int:
@@ -68,7 +65,7 @@ def outlive_readers() -> None:
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
-    return Inert(
+    return SafeText(
         io.BufferedWriter(Lasting(descriptor)),
         encoding=stream.encoding if stream else "utf-8",
         errors=stream.errors if stream else "replace",
@@ -86,7 +83,7 @@ def _null(descriptor: int) -> None:
 class _Unchanged:
     """The same stream for `Console`."""
 
-    def __init__(self, stream: Inert) -> None:
+    def __init__(self, stream: SafeText) -> None:
         self._stream = stream
         self.write = stream.write_unchanged
 
@@ -95,22 +92,24 @@ class _Unchanged:
 
 
 class Console(rich.console.Console):
-    """Rich's, in which texts hold no terminal sequences: those are its own alone, and no links."""
+    """Rich's console, in which texts bring no terminal sequences and no links."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        for it in super().render(renderable, options):
-            if it.control:
-                yield it
+        for part in super().render(renderable, options):
+            if part.control:
+                yield part
             else:
-                style = it.style.update_link(None) if it.style and it.style.link else it.style
-                yield Segment(shown(it.text), style)
+                style = part.style
+                if style is not None and style.link:
+                    style = style.update_link(None)
+                yield Segment(shown(part.text), style)
 
     @property
     def file(self) -> IO[str]:
-        found = super().file
-        return cast("IO[str]", _Unchanged(found)) if isinstance(found, Inert) else found
+        stream = super().file
+        return cast("IO[str]", _Unchanged(stream)) if isinstance(stream, SafeText) else stream
 
     @file.setter
     def file(self, new: IO[str]) -> None:

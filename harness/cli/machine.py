@@ -158,7 +158,7 @@ def show_checkup(checkup: Checkup, console: Console) -> None:
         table.add_row(Text(mark, style), Text(finding.name, "bold"), _text(finding))
     console.print(table)
     if checkup.untold:
-        console.print(Text(f"Not told on this system: {_joined(checkup.untold)}.", "dim"))
+        console.print(Text(f"Not known on this system: {_joined(checkup.untold)}.", "dim"))
     console.print()
     console.print(Text(sentence(checkup), MARKS[checkup.level][1]))
 

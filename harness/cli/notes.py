@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -10,8 +11,9 @@ from harness.cli.console import Console
 from harness.frameworks import faults
 from harness.records import Unavailable
 from harness.report.safe_text import line
-from harness.runs.plan import Plan
-from harness.runs.process import overruled
+
+if TYPE_CHECKING:
+    from harness.runs.plan import Plan
 
 
 def print_left_out(
@@ -27,5 +29,7 @@ def print_left_out(
 
 def print_overruled(plan: Plan, console: Console) -> None:
     """Print which environment variables of the user do not count, and what replaces them."""
+    from harness.runs.process import overruled  # `list` needs none of what this imports
+
     if text := overruled(plan.setups):
         console.print(Text(text), soft_wrap=True)

@@ -232,9 +232,9 @@ def _print_failures(certificates: Sequence[Certificate], console: Console) -> No
     for it in certificates:
         setup = it.setup
         where = f"{setup.task}, {_label(setup)}, {setup.dtype} on {setup.device}"
-        said = "unsupported" if it.unsupported else "NOT PROVEN"
+        outcome = "unsupported" if it.unsupported else "NOT PROVEN"
         style = "yellow" if it.unsupported else "red"
-        console.print(Text(f"{where}: {said}: {it.why}", style), soft_wrap=True)
+        console.print(Text(f"{where}: {outcome}: {it.why}", style), soft_wrap=True)
 
 
 def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:
@@ -254,14 +254,14 @@ def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:
 
 def _lengths(proofs: Sequence[LongProof]) -> list[str]:
     """Over how many steps of trainings setups were followed in float64."""
-    said = []
+    texts = []
     for words, steps in (
         ("over whole trainings in float64", [it.steps for it in proofs if it.steps == it.planned]),
         ("over the first part of one", [it.steps for it in proofs if 0 < it.steps < it.planned]),
     ):
         if steps:
-            said.append(f"{len(steps)} {words} ({span(min(steps), max(steps), 'step')})")
-    return said
+            texts.append(f"{len(steps)} {words} ({span(min(steps), max(steps), 'step')})")
+    return texts
 
 
 def selftest(
@@ -349,20 +349,20 @@ def _by_fault(
     rows: dict[str, dict[str, Judgement]] = {}
     for it in judgements:
         rows.setdefault(it.case.setup.mode, {})[column(it.case)] = it
-    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table.add_column("what is wrong", ratio=1, overflow="fold")
     for name in ("to be caught by", *names):
         table.add_column(name, overflow="fold")
-    for found in rows.values():
-        fault = next(iter(found.values())).case.fault
+    for row in rows.values():
+        fault = next(iter(row.values())).case.fault
         assert fault is not None
-        cells = [_found(found[name]) if name in found else Text("") for name in names]
+        cells = [_outcome(row[name]) if name in row else Text("") for name in names]
         table.add_row(Text(fault.line), Text(f"{fault.by}: {fault.check}"), *cells)
     return table
 
 
-def _found(it: Judgement) -> Text:
-    """The check that is told first and how many others failed, or what happened instead."""
+def _outcome(it: Judgement) -> Text:
+    """The first check that failed and the number of others, or what happened instead."""
     style = STYLES.get(it.outcome, "bold red")
     if it.outcome == "caught":
         others = len(it.failed) - 1
@@ -393,13 +393,13 @@ def _others(judgements: Iterable[Judgement]) -> Table:
         rows.setdefault((setup.label, setup.lane), Counter())[it.outcome] += 1
     for (label, lane), outcomes in rows.items():
         worst = next((it for it in outcomes if it not in STYLES), next(iter(outcomes)))
-        said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        text = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         style = STYLES.get(worst, "bold red")
-        table.add_row(Text(label), lane, str(outcomes.total()), Text(said, style))
+        table.add_row(Text(label), lane, str(outcomes.total()), Text(text, style))
     return table
 
 
 def _print_bad(it: Judgement, console: Console) -> None:
-    found = "; ".join(f"{finding.check}: {finding.detail}" for finding in it.failed)
-    text = f"{it.outcome}: {it.case.setup.id}, seed {it.case.seed}: {found or 'nothing failed'}"
+    failed = "; ".join(f"{finding.check}: {finding.detail}" for finding in it.failed)
+    text = f"{it.outcome}: {it.case.setup.id}, seed {it.case.seed}: {failed or 'nothing failed'}"
     console.print(Text(text, "red"), soft_wrap=True)

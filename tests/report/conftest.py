@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from harness.analysis.summary import Summary, summarise_run
+from harness.frameworks import framework_facts
 from harness.records import Run, Unavailable
 from harness.report.write import write_report
 from tests.builders import ERROR_TASK, TASK, make_failure, make_run, make_setup, measured
@@ -35,4 +36,4 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     run = make_run(records, tasks, unavailable=missing)
     directory = tmp_path_factory.mktemp("report")
     paths = write_report(run, directory)
-    return Written(run, summarise_run(run), directory, paths)
+    return Written(run, summarise_run(run, framework_facts()), directory, paths)

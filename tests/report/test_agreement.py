@@ -37,8 +37,11 @@ def expected_ratio(row):
 
 def expected_speed(row):
     of_peak, products = present(row["of_device_peak"]), present(row["times_bare_products"])
+    mark = " fastest" if row["fastest"] else ""
+    if row["framework"] == "reference":
+        mark = " yardstick"
     return [
-        f"{row['framework']}:{row['mode']}" + (" fastest" if row["fastest"] else ""),
+        f"{row['framework']}:{row['mode']}{mark}",
         " ".join(fmt.number_interval(interval(row, "examples_per_second"))),
         " ".join(fmt.seconds_interval(interval(row, "step_seconds"))),
         fmt.number(row["gflops"])
