@@ -16,7 +16,7 @@ from harness.report.run_comparison import markdown, render
 from harness.results import Results, find
 
 FORMATS = ("terminal", "markdown", "json")
-_SUFFIXES = {".md": "markdown", ".json": "json"}
+_SUFFIXES = {".md": "markdown", ".json": "json", ".html": "html"}
 
 
 def compare(a: str, b: str, output: Path, format_: str | None, to: str) -> None:

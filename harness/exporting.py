@@ -15,7 +15,8 @@ from harness.runs.files import write_whole
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
-_SUFFIXES = {".json": "json", ".parquet": "parquet"}
+_SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
+"""By the file's name; a format that is not supported is refused, not written as CSV."""
 
 
 def export(name: str | None, output: Path, what: str, format_: str | None, to: str) -> None:
