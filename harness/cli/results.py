@@ -43,9 +43,10 @@ from harness.runs.store import Store, create, open_existing
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}
-EXPORT_SUFFIXES = {".json": "json", ".parquet": "parquet"}
+EXPORT_SUFFIXES = {".json": "json", ".parquet": "parquet", ".md": "markdown"}
+"""By the file's name; a format that is not supported is refused, not written as CSV."""
 COMPARE_FORMATS = ("terminal", "markdown", "json")
-COMPARE_SUFFIXES = {".md": "markdown", ".json": "json"}
+COMPARE_SUFFIXES = {".md": "markdown", ".json": "json", ".html": "html"}
 MACHINE_AND_RUN = re.compile(rf"(?P<machine>{MACHINE})=(?P<run>.+)", re.DOTALL)
 
 To = Annotated[

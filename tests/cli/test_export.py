@@ -123,6 +123,7 @@ def test_the_file_decides_the_format(results, tmp_path):
     [
         ("first", "cell", None, "-", "did you mean 'cells'"),
         ("first", "cells", "xlsx", "-", "unknown format"),
+        ("first", "cells", None, "{here}/cells.md", "unknown format 'markdown'"),
         ("frist", "cells", None, "-", "did you mean 'first'"),
         ("first", "cells", None, "{here}/first/x", "cannot write here"),
         ("first", "cells", None, "{here}", "not a file"),
