@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
+from rich.progress import Progress
 from rich.text import Text
 
 from harness.analysis.summary import summarise_run
@@ -15,7 +16,7 @@ from harness.errors import ReportError, UsageError
 from harness.frameworks import default_modes
 from harness.records import Run
 from harness.report.terminal import render
-from harness.report.write import FILES, write_report
+from harness.report.write import FILES, LONG, write_report
 from harness.runs.files import within
 from harness.runs.store import Store, open_existing
 
@@ -50,7 +51,15 @@ def write(stored: Run, output: Path) -> None:
     refuse_links(output, name)
     keep_fonts(output)
     try:
-        write_report(stored, output / name)
+        with Progress(console=Console(), transient=True) as bar:
+            task = bar.add_task("report", total=None, visible=False)
+            write_report(
+                stored,
+                output / name,
+                lambda done, total: bar.update(
+                    task, completed=done, total=total, visible=total > LONG
+                ),
+            )
     except (OSError, UnicodeError) as error:  # matplotlib reads the user's settings as UTF-8
         where = getattr(error, "filename", None) or output / name
         why = getattr(error, "strerror", None) or error
