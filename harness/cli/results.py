@@ -63,9 +63,10 @@ def show(name: RunName = None, output: Output = RESULTS) -> None:
 def report(name: RunName = None, output: Output = RESULTS) -> None:
     with open_existing(output) as store:
         stored = store.load(_named(name, store))
-    publish(stored, output)
+    console = Console()
+    publish(stored, output, console)
     page = output / stored.info.name / "report.html"
-    Console().print(Text(f"report: {page}"), soft_wrap=True)
+    console.print(Text(f"report: {page}"), soft_wrap=True)
 
 
 def _named(name: str | None, store: Store) -> str:
@@ -216,7 +217,7 @@ def merge(
         stored = store.load(name)
     console, unwritten = Console(), None
     try:
-        publish(stored, output)
+        publish(stored, output, console)
     except ReportError as error:
         unwritten = error  # the terminal can still have the result
     render(stored, summarise_run(stored, framework_facts()), console)

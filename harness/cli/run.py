@@ -226,7 +226,7 @@ def run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:
 def _finish(finished: Run, output: Path, console: Console) -> None:
     unwritten = None
     try:
-        publish(finished, output)
+        publish(finished, output, console)
     except ReportError as error:
         unwritten = error  # the terminal can still have the result
     render(finished, summarise_run(finished, framework_facts()), console)

@@ -1,32 +1,22 @@
-"""What a figure shows, as data: whoever draws it decides nothing.
+"""The data of a chart: what a figure shows, without how it is drawn.
 
-A chart is a grid of panels; a panel holds dots in named rows (`Dots`) or curves (`Curves`).
-
-How the panels of a chart stand beside each other, and what they are called.
+A chart is a list of panels. A panel has marks in named rows (`Dots`) or curves (`Curves`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.quality import QualityTable
-from harness.analysis.summary import Summary, Table
-from harness.cells import THROUGHPUT, Phase, Setup
 from harness.report.format import Unit
-from harness.report.safe_text import line
-from harness.report.style import ALL, Look, Places, Scope, is_reference, label, look, scope
+from harness.report.style import ALL, Look, Scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One dot; `low` and `high` are its interval, `text` stands beside it.
-
-    `name` tells it from the others of its row; `told` are its value and its bounds in words.
-    """
+    """One point and its interval. `text` is drawn next to it; hover shows name, words, bounds."""
 
     look: Look
     value: float
@@ -35,17 +25,17 @@ class Mark:
     text: str = ""
     hollow: bool = False
     name: str = ""
-    told: tuple[str, str] = ("", "")
+    words: str = ""
+    bounds: str = ""
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Marks in rows from top to bottom; each row has room for `lanes` marks below each other.
+    """Marks in rows, from top to bottom; a linear axis begins at zero.
 
-    A linear axis begins at zero. Without `names` the rows are those of the panel to the left.
-    `around` is a value that the marks stand left or right of, `band` what counts as the same.
-    `at` are the values that the axis names, where they are not any round ones; `level` puts the
-    marks of a row beside each other rather than below.
+    A row has room for `lanes` marks below each other; with `level` they share one height.
+    `around` is a vertical line that marks are compared with, `band` what counts as equal to it.
+    `at` are the ticks, if they are not chosen by the renderer.
     """
 
     title: str
@@ -54,7 +44,6 @@ class Dots:
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
     lanes: int = 1
     log: bool = False
-    names: bool = True
     scope: Scope = ALL
     around: float | None = None
     band: tuple[float, float] | None = None
@@ -64,24 +53,23 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """(x, y) points, each with bounds of y where it has any and with what is said of it.
+    """Points (x, y). `bounds` are intervals of y, `band` is a shaded area (x, low, high).
 
-    `band` is the spread around them: (x, low, high) from point to point.
+    `tips` are the lines that hover shows for each point; empty for points without any.
     """
 
     look: Look
     points: tuple[tuple[float, float], ...]
     name: str = ""
     bounds: tuple[tuple[float, float] | None, ...] = ()
-    told: tuple[tuple[str, ...], ...] = ()
+    tips: tuple[tuple[str, ...], ...] = ()
     band: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A place where curves meet; `low` and `high` are the interval of its x."""
+class Crossing:
+    """A point where curves meet; `low` and `high` are the interval of its x."""
 
-    look: Look
     x: float
     y: float
     low: float | None = None
@@ -91,11 +79,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves over an axis; `log` makes the upward one logarithmic, `log_over` the other.
+    """Curves on a common pair of axes; `log_x` and `log_y` make an axis logarithmic.
 
-    Curves may coincide, and so have different widths, unless they are `thin` ones that hardly do; a
-    `flat` panel is half as high as others.
-    `at` are the values that the axis names, where they are not any round ones.
+    `at` are the ticks of x, `steps` vertical lines with a text. With `names` at its ticks a panel
+    is twice as wide and y begins at zero. `thin` curves do not coincide, a `flat` panel is low.
     """
 
     title: str
@@ -106,13 +93,18 @@ class Curves:
     curves: tuple[Curve, ...]
     target: float | None = None
     target_name: str = "target"
-    log: bool = False
+    log_x: bool = False
+    log_y: bool = False
     scope: Scope = ALL
-    log_over: bool = False
     thin: bool = False
     flat: bool = False
     at: tuple[float, ...] = ()
-    spots: tuple[Spot, ...] = ()
+    names: tuple[str, ...] = ()
+    steps: tuple[tuple[float, str], ...] = ()
+    crossings: tuple[Crossing, ...] = ()
+
+
+Panel = Dots | Curves
 
 
 @dataclass(frozen=True)
@@ -127,54 +119,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """`name` is the file's; panels stand row by row, None leaves a gap."""
+    """`name` is the file's. An `overview` is saved as a file even from a long report.
+
+    A chart that is not `inline` is saved only: the page shows the same in another way.
+    """
 
     name: str
     section: SectionName
     title: str
     alt: str
-    panels: tuple[tuple[Dots | Curves | None, ...], ...]
+    panels: tuple[Panel, ...]
     legend: tuple[Key, ...] = ()
-
-
-Panel = Dots | Curves
-
-
-def arenas(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
-    """The tables of each arena and lane together: those of `phases`, in order."""
-    arenas: dict[tuple[object, ...], list[Table]] = {}
-    for table in (it for it in summary.tables if it.phase in phases):
-        arenas.setdefault(table.rows[0].cell.setup.ranking, []).append(table)
-    return list(arenas.values())
-
-
-def side_by_side(rows: Sequence[Sequence[Panel]]) -> tuple[tuple[Panel | None, ...], ...]:
-    """Phases beside each other; where every arena has but one, arenas two by two."""
-    if all(len(panels) == 1 for panels in rows):
-        flat = [panels[0] for panels in rows]
-        rows = [flat[n : n + 2] for n in range(0, len(flat), 2)]
-    width = max((len(panels) for panels in rows), default=0)
-    return tuple((*panels, *[None] * (width - len(panels))) for panels in rows)
-
-
-def keys(setups: Iterable[Setup], *, line: bool = False) -> tuple[Key, ...]:
-    by_name = {label(it): it for it in setups}
-    yardsticks = {name for name, it in by_name.items() if is_reference(it)}
-    marks = dict.fromkeys(yardsticks if len(yardsticks) < len(by_name) else (), " (yardstick)")
-    return tuple(
-        Key(name + marks.get(name, ""), look(by_name[name]), line=line) for name in sorted(by_name)
-    )
-
-
-def task_title(table: Table | QualityTable, places: Places) -> str:
-    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
-    own = "" if lane == "identical" else lane
-    return ", ".join(filter(None, (line(table.task.name), own, places.differing(table))))
-
-
-def panel_title(table: Table, places: Places) -> str:
-    return f"{task_title(table, places)} · {table.phase}"
-
-
-def table_scope(table: Table) -> Scope:
-    return scope(table.rows[0].cell.setup)
+    overview: bool = False
+    inline: bool = True

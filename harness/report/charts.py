@@ -1,66 +1,103 @@
-"""A summary → its charts: what each figure shows of it.
-
-Charts of memory: kinds that are never mixed, beside the least that the mathematics needs.
-
-Charts of what stands behind the speed: how near to the device’s peak, and when a start pays.
-
-The figure of the proof: how far each setup goes from the reference, step by step.
-"""
+"""What every figure of a report shows, as plain data: a summary in, charts out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from harness.analysis.noise import ArenaNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
 from harness.analysis.sentences import unknown
 from harness.analysis.startup import BreakEven
+from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Summary, Table
+from harness.analysis.sweeps import Sweep, sweeps
 from harness.analysis.verdicts import Pair
-from harness.cells import LATENCY, PHASES, THROUGHPUT, Setup
+from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
-from harness.report.chart import (
-    Chart,
-    Curve,
-    Curves,
-    Dots,
-    Key,
-    Mark,
-    Spot,
-    arenas,
-    keys,
-    panel_title,
-    side_by_side,
-    table_scope,
-    task_title,
-)
-from harness.report.charts_noise import drift
-from harness.report.charts_sweeps import crossover, sweep
-from harness.report.format import Unit
+from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
+from harness.report.noise_sections import strips
 from harness.report.proof_sections import grouped, largest
 from harness.report.safe_text import line
 from harness.report.sections import PEAKS, STAGES, amount, counted_peaks, stage_times
-from harness.report.style import PLAIN, Places, label, lane_mark, look, place, scope
+from harness.report.style import (
+    FAINT,
+    PLAIN,
+    Look,
+    Places,
+    Scope,
+    is_reference,
+    label,
+    lane_mark,
+    look,
+    place,
+    scope,
+)
 from harness.tasks.metrics import METRICS
 
-PLENTY = 1200
-"""Ratios to other baselines that a page can draw."""
 
-
-def make_charts(summary: Summary) -> list[Chart]:
+def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> list[Chart]:
     """Every chart that has something to show."""
     places = Places.of(summary)
     makers = (
-        *(_ratios, _throughput, crossover, sweep, efficiency, _latency),
-        *(_quality, _phase_times, break_even, memory, drift),
+        *(ratios, throughput, crossover, sweep, efficiency, latency),
+        *(quality, phase_times, break_even, memory, drift),
     )
-    charts = (it(summary, places) for it in makers)
+    charts = [*(make(summary, places) for make in makers), divergence(certificates)]
     return [it for it in charts if it.panels]
 
 
-def _ratios(summary: Summary, places: Places) -> Chart:
-    tables = [[it for it in arena if it.pairs] for arena in arenas(summary, PHASES)]
+# Helpers of all charts.
+
+
+def _groups(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
+    """The tables of `phases`, by group and lane."""
+    groups: dict[tuple[object, ...], list[Table]] = defaultdict(list)
+    for table in summary.tables:
+        if table.phase in phases:
+            groups[table.rows[0].cell.setup.ranking].append(table)
+    return list(groups.values())
+
+
+def _tables(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[Table]:
+    return [table for group in _groups(summary, phases) for table in group]
+
+
+def _keys(setups: Iterable[Setup]) -> tuple[Key, ...]:
+    """A legend of setups, by name; the marker stands on a piece of the setup's line."""
+    by_name = {label(it): it for it in setups}
+    yardsticks = {name for name, it in by_name.items() if is_reference(it)}
+    marks = dict.fromkeys(yardsticks if len(yardsticks) < len(by_name) else (), " (yardstick)")
+    return tuple(
+        Key(name + marks.get(name, ""), look(by_name[name]), line=True) for name in sorted(by_name)
+    )
+
+
+def _task_title(table: Table | QualityTable, places: Places) -> str:
+    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
+    shown = "" if lane == "identical" else lane
+    return ", ".join(filter(None, (line(table.task.name), shown, places.differing(table))))
+
+
+def _title(table: Table, places: Places) -> str:
+    return f"{_task_title(table, places)} · {table.phase}"
+
+
+def _scope(table: Table) -> Scope:
+    return scope(table.rows[0].cell.setup)
+
+
+def _mark(shown: Look, it: Interval, words: str, bounds: str, text: str = "") -> Mark:
+    return Mark(shown, it.estimate, it.low, it.high, text=text, words=words, bounds=bounds)
+
+
+# Speed.
+
+
+def ratios(summary: Summary, places: Places) -> Chart:
     return Chart(
         name="ratios",
         section="speed",
@@ -68,76 +105,49 @@ def _ratios(summary: Summary, places: Places) -> Chart:
         alt="Forest plot on a log axis of the ratio of every setup to the baseline, for every task "
         "and phase, with intervals and with the band that counts as no difference; the tables of "
         "this section hold the same numbers.",
-        panels=side_by_side([[forest(it, places) for it in arena] for arena in tables if arena]),
+        panels=tuple(_forest(it, places) for it in _tables(summary, PHASES) if it.pairs),
+        overview=True,
+        inline=False,
     )
 
 
-def make_forests(
-    summary: Summary, others: Sequence[tuple[Table, ...]]
-) -> dict[str, dict[str, Dots]]:
-    """The ratios of each table that has any, by the anchor of its section and their baseline.
-
-    Of very many the other baselines are left out: tables say the same in a tenth of the space.
-    """
-    places = Places.of(summary)
-    if sum(len(it.pairs) for rebased in others for it in rebased) > PLENTY:
-        others = [()] * len(others)
-    return {
-        f"speed-{number}": {line(it.baseline): forest(it, places) for it in (table, *rebased)}
-        if table.pairs
-        else {}
-        for number, (table, rebased) in enumerate(zip(summary.tables, others, strict=True), 1)
-    }
-
-
-def forest(table: Table, places: Places) -> Dots:
-    """The ratios of one table; the baseline itself stands at 1."""
+def _forest(table: Table, places: Places) -> Dots:
+    """The ratios of one table; the baseline itself is at 1."""
     pairs = {it.label: it for it in table.pairs}
-    rows = tuple((label(row.cell.setup), _ratio_marks(table, row, pairs)) for row in table.rows)
     return Dots(
-        title=panel_title(table, places),
+        title=_title(table, places),
         axis=f"× as fast as {line(table.baseline)}",
         unit="ratio",
-        rows=rows,
+        rows=tuple((label(row.cell.setup), _ratio(table, row, pairs)) for row in table.rows),
         log=True,
-        scope=table_scope(table),
+        scope=_scope(table),
         around=1.0,
         band=(1 / (1 + table.margin), 1 + table.margin),
     )
 
 
-def _ratio_marks(table: Table, row: CellRow, pairs: Mapping[str, Pair]) -> tuple[Mark, ...]:
+def _ratio(table: Table, row: CellRow, pairs: Mapping[str, Pair]) -> tuple[Mark, ...]:
     setup = row.cell.setup
     if setup.label == table.baseline:
-        return (Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", told=(fmt.SAME, "")),)
+        return (Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", words=fmt.SAME),)
     pair = pairs.get(setup.label)
     if pair is None:
         return ()
-    it, told = pair.speed, fmt.ratio_interval(pair.speed)
-    return (
-        Mark(
-            look(setup),
-            it.estimate,
-            it.low,
-            it.high,
-            text=told[0],
-            hollow=pair.verdict not in ("faster", "slower"),
-            name=pair.verdict,
-            told=told,
-        ),
-    )
+    words, bounds = fmt.ratio_interval(pair.speed)
+    mark = _mark(look(setup), pair.speed, words, bounds, text=words)
+    return (replace(mark, hollow=pair.verdict not in ("faster", "slower"), name=pair.verdict),)
 
 
-def _throughput(summary: Summary, places: Places) -> Chart:
+def throughput(summary: Summary, places: Places) -> Chart:
+    def speed(row: CellRow) -> Mark:
+        text, bounds = fmt.number_interval(row.examples_per_second)
+        words = f"{text} examples/s"
+        return _mark(look(row.cell.setup), row.examples_per_second, words, bounds, text)
+
     def panel(table: Table) -> Dots:
-        rows = tuple((label(row.cell.setup), (_speed_mark(row),)) for row in table.rows)
-        return Dots(
-            panel_title(table, places),
-            "examples/s, more is better",
-            "examples/s",
-            rows,
-            scope=table_scope(table),
-        )
+        rows = tuple((label(row.cell.setup), (speed(row),)) for row in table.rows)
+        axis = "examples/s, more is better"
+        return Dots(_title(table, places), axis, "examples/s", rows, scope=_scope(table))
 
     return Chart(
         name="throughput",
@@ -145,16 +155,15 @@ def _throughput(summary: Summary, places: Places) -> Chart:
         title="Throughput, with its interval over blocks",
         alt="Dot plot of examples per second for every task and phase, in the order of the "
         "tables, with intervals; the tables of this section hold the same numbers.",
-        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
+        panels=tuple(panel(it) for it in _tables(summary)),
     )
 
 
-def _latency(summary: Summary, places: Places) -> Chart:
+def latency(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
-        rows = tuple((label(row.cell.setup), _latency_marks(row)) for row in table.rows)
-        title = panel_title(table, places)
-        where = table_scope(table)
-        return Dots(title, "time of a single step", "seconds", rows, 2, log=True, scope=where)
+        rows = tuple((label(row.cell.setup), _latencies(row)) for row in table.rows)
+        title, axis = _title(table, places), "time of a single step"
+        return Dots(title, axis, "seconds", rows, lanes=2, log=True, scope=_scope(table))
 
     return Chart(
         name="latency",
@@ -162,87 +171,230 @@ def _latency(summary: Summary, places: Places) -> Chart:
         title="Latency: every step timed by itself",
         alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
         "every task; the tables of this section hold the same numbers.",
-        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary, LATENCY)]),
+        panels=tuple(panel(it) for it in _tables(summary, LATENCY)),
         legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
 
 
-def _latency_marks(row: CellRow) -> tuple[Mark, ...]:
-    shares = (row.latency.p50, row.latency.p99) if row.latency else ()
+def _latencies(row: CellRow) -> tuple[Mark, ...]:
+    steps = (row.latency.p50, row.latency.p99) if row.latency else ()
     return tuple(
-        Mark(
-            look(row.cell.setup),
-            it.estimate,
-            it.low,
-            it.high,
-            hollow=place > 0,
-            name=name,
-            told=fmt.seconds_interval(it),
+        replace(
+            _mark(look(row.cell.setup), it, *fmt.seconds_interval(it)), hollow=hollow, name=name
         )
-        for place, (name, it) in enumerate(zip(("median", "99th percentile"), shares, strict=False))
+        for it, name, hollow in zip(
+            steps, ("median", "99th percentile"), (False, True), strict=False
+        )
         if it is not None
     )
 
 
-def _speed_mark(row: CellRow) -> Mark:
-    speed = row.examples_per_second
-    text, bounds = fmt.number_interval(speed)
-    told = (f"{text} examples/s", bounds)
-    return Mark(look(row.cell.setup), speed.estimate, speed.low, speed.high, text, told=told)
+def efficiency(summary: Summary, places: Places) -> Chart:
+    """The share of the device’s peak that each setup's matrix products reach."""
 
-
-def _phase_times(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
-        cells = sorted(table.rows, key=lambda row: row.cell.setup.label)
-        times = zip(*(stage_times(row) for row in cells), strict=True)
-        rows = tuple(
-            (stage, _stage_marks(cells, values))
-            for stage, values in zip(STAGES, times, strict=True)
-        )
-        title = panel_title(table, places)
-        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=table_scope(table))
+        peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
+        rows = tuple((label(it.cell.setup), _share(it)) for it in table.rows)
+        axis = f"share{peak} GFLOP/s"
+        return Dots(_title(table, places), axis, "share", rows, scope=_scope(table))
 
-    setups = (row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
-        name="phase-times",
-        section="phases",
-        title="From import to the steady step",
-        alt="Dot plot on a log axis of the times of import, build, first call, second call and "
-        "steady step for every task and phase; the tables of this section hold the same numbers.",
-        panels=side_by_side([[panel(it) for it in tables] for tables in arenas(summary)]),
-        legend=keys(setups),
+        name="efficiency",
+        section="speed",
+        title="How much of the device’s peak the matrix products reach",
+        alt="Dot plot of the floating-point operations of the task's matrix products, as a share "
+        "of what the device reaches in one large product, for every task and phase, with "
+        "intervals; the tables of this section hold the same shares.",
+        panels=tuple(
+            panel(table)
+            for table in _tables(summary)
+            if any(row.efficiency.of_peak for row in table.rows)
+        ),
     )
 
 
-def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tuple[Mark, ...]:
-    # A log axis has no place for a zero.
-    return tuple(
-        Mark(
-            look(row.cell.setup),
-            value,
-            name=label(row.cell.setup),
-            told=(fmt.seconds(value), ""),
+def _share(row: CellRow) -> tuple[Mark, ...]:
+    it = row.efficiency.of_peak
+    if it is None:
+        return ()
+    text, bounds = fmt.of_peak(it.estimate), ""
+    if it.low is not None and it.high is not None:
+        bounds = f"({fmt.of_peak(it.low)}–{fmt.of_peak(it.high)})"
+    bounds = fmt.NOT_KNOWN if bounds and unknown(it) else bounds
+    return (_mark(look(row.cell.setup), it, text, bounds, text),)
+
+
+# Sweeps: a parameter of the task, or the number of threads, takes several values.
+
+UNDECIDED = Look(FAINT, "o", ())
+Points = dict[tuple[int, ...], Table]
+
+
+def sweep(summary: Summary, _: Places) -> Chart:
+    """Throughput over the parameter with the most values; the others have their own panels."""
+    swept = [(it, _swept(it, summary)) for it in sweeps(summary.tables)]
+    setups = (row.cell.setup for _, points in swept for it in points.values() for row in it.rows)
+    return Chart(
+        name="sweeps",
+        section="speed",
+        title="Throughput over what was varied",
+        alt="Lines on log axes of examples per second over a parameter of the task or the number "
+        "of threads, one for every setup, with intervals over blocks; the tables of this section "
+        "hold the same numbers.",
+        panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
+        legend=_keys(setups),
+        overview=True,
+    )
+
+
+def _swept(it: Sweep, summary: Summary) -> Points:
+    return {values: summary.tables[number] for values, number in it.points}
+
+
+def _sweep_panels(it: Sweep, points: Points) -> Iterator[Curves]:
+    """A panel for every combination of all parameters but the first."""
+    (name, values), *_ = it.axes
+    panels: dict[tuple[int, ...], Points] = defaultdict(dict)
+    for position, table in points.items():
+        panels[position[1:]][position] = table
+    for others, tables in sorted(panels.items()):
+        labels = sorted({row.cell.setup.label for table in tables.values() for row in table.rows})
+        yield Curves(
+            title=_sweep_title(it, others, 1),
+            axis=_words(name),
+            unit="setting",
+            up="examples/s",
+            up_unit="examples/s",
+            curves=tuple(_sweep_curve(setup, name, tables) for setup in labels),
+            log_x=True,
+            log_y=True,
+            thin=True,
+            scope=_sweep_scope(it),
+            at=tuple(map(float, values)),
         )
-        for row, value in zip(cells, values, strict=True)
-        if value is not None and value > 0
+
+
+def _sweep_curve(name: str, axis: str, points: Points) -> Curve:
+    rows = [
+        (position[0], row)
+        for position, table in sorted(points.items())
+        for row in table.rows
+        if row.cell.setup.label == name
+    ]
+    setup = rows[0][1].cell.setup
+    speeds = [(value, row.examples_per_second) for value, row in rows]
+    return Curve(
+        look(setup),
+        tuple((float(value), it.estimate) for value, it in speeds),
+        name=label(setup),
+        bounds=tuple(
+            None if it.low is None or it.high is None else (it.low, it.high) for _, it in speeds
+        ),
+        tips=tuple(
+            (f"{label(setup)}, {_words(axis)} {value:,}", f"{words} examples/s", bounds)
+            for value, it in speeds
+            for words, bounds in (fmt.number_interval(it),)
+        ),
     )
 
 
-def _quality(summary: Summary, places: Places) -> Chart:
+def crossover(summary: Summary, _: Places) -> Chart:
+    """The fastest setup at every combination of the two parameters with the most values."""
+    swept = [(it, _swept(it, summary)) for it in sweeps(summary.tables)]
+    winners = (
+        row.cell.setup
+        for _, points in swept
+        for table in points.values()
+        for row in table.rows
+        if row.cell.setup.label == table.winner
+    )
+    keys = tuple(replace(it, line=False) for it in _keys(winners))
+    return Chart(
+        name="crossover",
+        section="speed",
+        title="Which setup is fastest where",
+        alt="A map of the fastest setup at every value of what was varied, with a ring where no "
+        "setup is faster than all others; the tables of this section say the same.",
+        panels=tuple(panel for it in swept for panel in _maps(*it)),
+        legend=(*keys, Key("no winner", UNDECIDED, hollow=True)),
+        overview=True,
+    )
+
+
+def _maps(it: Sweep, points: Points) -> Iterator[Dots]:
+    """A panel for every combination of all parameters but the first two; a row for each value."""
+    (name, values), *others = it.axes
+    panels: dict[tuple[int, ...], dict[tuple[int, ...], list[Mark]]] = defaultdict(dict)
+    for position, table in sorted(points.items()):
+        row = panels[position[2:]].setdefault(position[1:2], [])
+        row.append(_fastest(table, name, position[0]))
+    for rest, rows in panels.items():
+        yield Dots(
+            title=_sweep_title(it, rest, 2),
+            axis=_words(name),
+            unit="setting",
+            rows=tuple(
+                (f"{_words(others[0][0])} {second[0]:,}" if second else "fastest", tuple(marks))
+                for second, marks in rows.items()
+            ),
+            log=True,
+            scope=_sweep_scope(it),
+            at=tuple(map(float, values)),
+            level=True,
+        )
+
+
+def _fastest(table: Table, axis: str, value: int) -> Mark:
+    winner = next((it for it in table.rows if it.cell.setup.label == table.winner), None)
+    return Mark(
+        look(winner.cell.setup) if winner else UNDECIDED,
+        float(value),
+        text="" if winner else "?",
+        hollow=winner is None,
+        name=f"{_words(axis)} {value:,}: {label(winner.cell.setup) if winner else 'no winner'}",
+        words=line(table.sentence),
+    )
+
+
+def _sweep_title(it: Sweep, others: tuple[int, ...], skipped: int) -> str:
+    fixed = [
+        f"{_words(name)} {value:,}"
+        for (name, _), value in zip(it.axes[skipped:], others, strict=True)
+    ]
+    return ", ".join((f"{line(it.task)} · {it.phase}{lane_mark(it.lane)}", *fixed))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _sweep_scope(it: Sweep) -> Scope:
+    """Without a task: the panel shows several tasks with different names."""
+    return Scope("", it.device, it.lane)
+
+
+# Quality.
+
+
+def quality(summary: Summary, places: Places) -> Chart:
     return Chart(
         name="quality",
         section="quality",
-        title=f"Quality on the test rows: medians over seeds, bands {_banded(summary)}",
+        title=f"Quality on the test rows: medians over seeds, bands {_band_words(summary)}",
         alt="Curves of accuracy or error over epochs and over training seconds for every task, "
         "with bands over seeds and the target as a horizontal line; the tables of this section "
         "hold the final values.",
-        panels=tuple(_quality_panels(it, places) for it in summary.qualities),
-        legend=keys((row.setup for it in summary.qualities for row in it.rows), line=True),
+        panels=tuple(
+            _quality_panel(it, places, by_epoch=by_epoch)
+            for it in summary.qualities
+            for by_epoch in (True, False)
+        ),
+        legend=_keys(row.setup for it in summary.qualities for row in it.rows),
     )
 
 
-def _banded(summary: Summary) -> str:
-    """What a band holds, which depends on how many seeds there are."""
+def _band_words(summary: Summary) -> str:
+    """What a band contains, which depends on the number of seeds."""
     bands = [it for table in summary.qualities for row in table.rows for it in row.bands]
     if all(it.quartiles for it in bands):
         return "from quartile to quartile"
@@ -251,20 +403,21 @@ def _banded(summary: Summary) -> str:
     return "from the worst to the best"
 
 
-def _quality_panels(table: QualityTable, places: Places) -> tuple[Curves, Curves]:
-    metric, target = table.task.metric, table.task.target
-    unit: Unit = "accuracy" if METRICS[metric].unit == "percent" else "error"
-    over_epochs = [_curve(row, by_epoch=True) for row in table.rows]
-    over_seconds = [_curve(row, by_epoch=False) for row in table.rows]
-    title, where = task_title(table, places), scope(table.rows[0].setup)
-    up = METRICS[metric].title
-    return (
-        Curves(title, "epoch", "epoch", up, unit, tuple(over_epochs), target, scope=where),
-        Curves("", "training time", "seconds", up, unit, tuple(over_seconds), target, scope=where),
+def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Curves:
+    metric = METRICS[table.task.metric]
+    return Curves(
+        title=_task_title(table, places),
+        axis="epoch" if by_epoch else "training time",
+        unit="epoch" if by_epoch else "seconds",
+        up=metric.title,
+        up_unit="accuracy" if metric.unit == "percent" else "error",
+        curves=tuple(_quality_curve(row, by_epoch=by_epoch) for row in table.rows),
+        target=table.task.target,
+        scope=scope(table.rows[0].setup),
     )
 
 
-def _curve(row: QualityRow, *, by_epoch: bool) -> Curve:
+def _quality_curve(row: QualityRow, *, by_epoch: bool) -> Curve:
     def x(it: Band) -> float:
         return float(it.epoch) if by_epoch else it.seconds
 
@@ -277,104 +430,48 @@ def _curve(row: QualityRow, *, by_epoch: bool) -> Curve:
     )
 
 
-def memory(summary: Summary, places: Places) -> Chart:
-    """Every kind of peak in a panel of its own, and the least possible below each."""
-    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
-    shown = counted_peaks([row for table in steady for row in table.rows])
+# Phase times.
+
+
+def phase_times(summary: Summary, places: Places) -> Chart:
+    def panel(table: Table) -> Dots:
+        cells = sorted(table.rows, key=lambda row: row.cell.setup.label)
+        times = zip(*(stage_times(row) for row in cells), strict=True)
+        rows = tuple(
+            (stage, _stage_marks(cells, values))
+            for stage, values in zip(STAGES, times, strict=True)
+        )
+        title, lanes = _title(table, places), len(cells)
+        return Dots(title, "time", "seconds", rows, lanes, log=True, scope=_scope(table))
+
+    keys = _keys(row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
-        name="memory",
-        section="memory",
-        title="Peaks of memory: each kind has its own axis",
-        alt="Dot plots of the peaks of memory, each kind apart, for every task, train filled and "
-        "predict hollow, above the least that the mathematics needs; the tables of this section "
-        "hold the same numbers.",
-        panels=tuple(
-            tuple(_panel(tables, peak, places, first=peak == shown[0]) for peak in shown)
-            for tables in arenas(summary)
-        ),
-        legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
+        name="phase-times",
+        section="phases",
+        title="From import to the steady step",
+        alt="Dot plot on a log axis of the times of import, build, first call, second call and "
+        "steady step for every task and phase; the tables of this section hold the same numbers.",
+        panels=tuple(panel(it) for it in _tables(summary)),
+        legend=tuple(replace(it, line=False) for it in keys),
     )
 
 
-def _panel(tables: list[Table], peak: str, places: Places, *, first: bool) -> Dots:
-    cells: dict[Setup, list[Mark]] = {}
-    for row in sorted(
-        (row for table in tables for row in table.rows),
-        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
-    ):
-        value, setup = amount(row.peaks, peak), row.cell.setup
-        marks = cells.setdefault(setup, [])
-        if value is not None:
-            hollow = row.cell.phase != "train"
-            text, name = fmt.memory(value), row.cell.phase
-            told = (text, "")
-            marks.append(Mark(look(setup), value, text=text, hollow=hollow, name=name, told=told))
-    rows = [(label(setup), tuple(marks)) for setup, marks in cells.items()]
-    rows.append(("least possible", tuple(_least(it) for it in tables)))
-    return Dots(
-        title=task_title(tables[0], places) if first else "",
-        axis=PEAKS[peak],
-        unit="bytes",
-        rows=tuple(rows),
-        lanes=len(tables),
-        names=first,
-        scope=table_scope(tables[0]),
+def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tuple[Mark, ...]:
+    # A log axis cannot show a zero.
+    return tuple(
+        Mark(look(setup), value, name=label(setup), words=fmt.seconds(value))
+        for setup, value in zip((row.cell.setup for row in cells), values, strict=True)
+        if value is not None and value > 0
     )
-
-
-def _least(table: Table) -> Mark:
-    """What a phase needs whatever the framework, beside every kind of peak."""
-    least, hollow = table.rows[0].peaks.least, table.phase != "train"
-    text = fmt.memory(least)
-    return Mark(PLAIN, least, text=text, hollow=hollow, name=table.phase, told=(text, ""))
 
 
 POINTS = 6
-"""In each decade of a line, which log axes bend."""
-
-
-def efficiency(summary: Summary, places: Places) -> Chart:
-    """The share of the device’s peak that each setup's matrix products reach."""
-    tables = [[it for it in arena if _measured(it)] for arena in arenas(summary)]
-    return Chart(
-        name="efficiency",
-        section="speed",
-        title="How much of the device’s peak the matrix products reach",
-        alt="Dot plot of the floating-point operations of the task's matrix products, as a share "
-        "of what the device reaches in one large product, for every task and phase, with "
-        "intervals; the tables of this section hold the same shares.",
-        panels=side_by_side([[_shares(it, places) for it in arena] for arena in tables if arena]),
-    )
-
-
-def _measured(table: Table) -> bool:
-    return any(it.efficiency.of_peak for it in table.rows)
-
-
-def _shares(table: Table, places: Places) -> Dots:
-    peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
-    rows = tuple((label(it.cell.setup), _share(it)) for it in table.rows)
-    where = table_scope(table)
-    return Dots(panel_title(table, places), f"share{peak} GFLOP/s", "share", rows, scope=where)
-
-
-def _share(row: CellRow) -> tuple[Mark, ...]:
-    it = row.efficiency.of_peak
-    if it is None:
-        return ()
-    text, bounds = fmt.of_peak(it.estimate), ""
-    if it.low is not None and it.high is not None:
-        bounds = f"({fmt.of_peak(it.low)}–{fmt.of_peak(it.high)})"
-        bounds = fmt.NOT_KNOWN if unknown(it) else bounds
-    return (
-        Mark(look(row.cell.setup), it.estimate, it.low, it.high, text=text, told=(text, bounds)),
-    )
+"""Points in each decade of a straight line, which log axes bend."""
 
 
 def break_even(summary: Summary, places: Places) -> Chart:
-    """The time since the start over the steps that are done, start and all."""
-    tables = [[it for it in arena if _lines(it)] for arena in arenas(summary)]
-    found = [it for arena in tables for it in arena]
+    """The time since the start of the process over the number of steps."""
+    tables = [it for it in _tables(summary) if _starts(it)]
     return Chart(
         name="break-even",
         section="phases",
@@ -382,13 +479,13 @@ def break_even(summary: Summary, places: Places) -> Chart:
         alt="Lines on log axes of the time since a process began, its start and so many steps "
         "together, for every task and setup; rings mark where one overtakes the baseline, with "
         "the interval of that step. The tables of this section hold starts, steps and crossings.",
-        panels=side_by_side([[_race(it, places) for it in arena] for arena in tables if arena]),
-        legend=keys((row.cell.setup for it in found for row, *_ in _lines(it)), line=True),
+        panels=tuple(_race(it, places) for it in tables),
+        legend=_keys(row.cell.setup for it in tables for row, *_ in _starts(it)),
     )
 
 
-def _lines(table: Table) -> list[tuple[CellRow, float, float]]:
-    """Each row that has a start of its own with it, and its step, in seconds."""
+def _starts(table: Table) -> list[tuple[CellRow, float, float]]:
+    """Each row that has its start and its step, in seconds."""
     return [
         (row, start.total.estimate, start.step.estimate)
         for row in table.rows
@@ -397,76 +494,179 @@ def _lines(table: Table) -> list[tuple[CellRow, float, float]]:
 
 
 def _race(table: Table, places: Places) -> Curves:
-    lines, met = _lines(table), [it for it in table.break_evens if it.steps and not it.cold]
+    met = [it for it in table.break_evens if it.steps and not it.cold]
     training = table.task.epochs * table.task.steps_per_epoch
-    crossings = [it.steps.high or it.steps.estimate for it in met if it.steps]
-    decades = math.ceil(math.log10(max(2.0 * max(crossings, default=0), training, 1000)))
+    ends = [it.steps.high or it.steps.estimate for it in met if it.steps]
+    decades = math.ceil(math.log10(max(2.0 * max(ends, default=0), training, 1000)))
     return Curves(
-        title=panel_title(table, places),
+        title=_title(table, places),
         axis="steps done",
         unit="step",
         up="time since the start",
         up_unit="seconds",
-        curves=tuple(_line(*it, decades) for it in lines),
-        log=True,
-        log_over=True,
+        curves=tuple(_race_line(*it, decades) for it in _starts(table)),
+        log_x=True,
+        log_y=True,
         thin=True,
-        scope=table_scope(table),
-        spots=tuple(spot for it in met if (spot := _crossing(it))),
+        scope=_scope(table),
+        crossings=tuple(spot for it in met if (spot := _crossing(it))),
     )
 
 
-def _line(row: CellRow, start: float, step: float, decades: int) -> Curve:
-    done = [10 ** (n / POINTS) for n in range(decades * POINTS + 1)]
-    points = [(n, start + n * step) for n in done if start + n * step > 0]
-    return Curve(
-        look(row.cell.setup),
-        tuple(points),
-        name=label(row.cell.setup),
-        told=_told(row, points),
-    )
-
-
-def _told(row: CellRow, points: Sequence[tuple[float, float]]) -> tuple[tuple[str, ...], ...]:
-    """A decade's first point says what it is."""
-    return tuple(
-        (label(row.cell.setup), fmt.seconds(at), f"after {fmt.count(round(n), 'step')}")
+def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
+    """Only the first point of each decade has a tip."""
+    name = label(row.cell.setup)
+    steps = [10 ** (n / POINTS) for n in range(decades * POINTS + 1)]
+    points = [(n, start + n * step) for n in steps if start + n * step > 0]
+    tips = (
+        (name, fmt.seconds(time), f"after {fmt.count(round(n), 'step')}")
         if math.log10(n).is_integer()
         else ()
-        for n, at in points
+        for n, time in points
     )
+    return Curve(look(row.cell.setup), tuple(points), name=name, tips=tuple(tips))
 
 
-def _crossing(it: BreakEven) -> Spot | None:
+def _crossing(it: BreakEven) -> Crossing | None:
     if it.steps is None or it.seconds is None or it.steps.estimate <= 0:
         return None
     verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
     steps, bounds = fmt.number_interval(it.steps)
-    low = it.steps.low if it.steps.low else None
-    said = f"{line(it.label)} {verb} {line(it.baseline)} after {steps} steps"
-    return Spot(
-        PLAIN,
-        it.steps.estimate,
-        it.seconds.estimate,
-        max(low, 1.0) if low else None,
-        it.steps.high,
-        ("break-even", said, bounds),
+    words = f"{line(it.label)} {verb} {line(it.baseline)} after {steps} steps"
+    low = max(it.steps.low, 1.0) if it.steps.low else None
+    tip = ("break-even", words, bounds)
+    return Crossing(it.steps.estimate, it.seconds.estimate, low, it.steps.high, tip)
+
+
+# Memory.
+
+
+def memory(summary: Summary, places: Places) -> Chart:
+    """Every kind of peak in its own panel, with the least that the mathematics needs."""
+    shown = counted_peaks([row for table in _tables(summary) for row in table.rows])
+    return Chart(
+        name="memory",
+        section="memory",
+        title="Peaks of memory: each kind has its own axis",
+        alt="Dot plots of the peaks of memory, one for each kind and task, train filled and "
+        "predict hollow, above the least that the mathematics needs; the tables of this section "
+        "hold the same numbers.",
+        panels=tuple(
+            _memory_panel(tables, peak, places) for tables in _groups(summary) for peak in shown
+        ),
+        legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
     )
 
 
+def _memory_panel(tables: list[Table], peak: str, places: Places) -> Dots:
+    rows: dict[str, list[Mark]] = {}
+    for row in sorted(
+        (row for table in tables for row in table.rows),
+        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
+    ):
+        marks = rows.setdefault(label(row.cell.setup), [])
+        marks += _bytes(look(row.cell.setup), amount(row.peaks, peak), row.cell.phase)
+    rows["least possible"] = [
+        mark for it in tables for mark in _bytes(PLAIN, it.rows[0].peaks.least, it.phase)
+    ]
+    return Dots(
+        title=_task_title(tables[0], places),
+        axis=PEAKS[peak],
+        unit="bytes",
+        rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
+        lanes=len(tables),
+        scope=_scope(tables[0]),
+    )
+
+
+def _bytes(shown: Look, value: float | None, phase: Phase) -> list[Mark]:
+    if value is None:
+        return []
+    text = fmt.memory(value)
+    return [Mark(shown, value, text=text, words=text, hollow=phase != "train", name=phase)]
+
+
+# Noise: how each ratio changed from block to block.
+
+MANY = 1500
+"""Points of a run above which none has a tip: the table has the values."""
+DOTTED = (1.5, 1.5)
+"""The dashes of a setup that is compared with itself."""
+
+
+def drift(summary: Summary, _: Places) -> Chart:
+    """One panel for every group, lane and phase; one point for each block, in their order."""
+    rows = [(noise, lines) for noise in summary.noise for lines in strips(noise)]
+    tips = sum(len(it.points) for _, lines in rows for it in lines) <= MANY
+    looks = {line(it.label): _drift_look(noise, it) for noise, lines in rows for it in lines}
+    return Chart(
+        name="drift",
+        section="noise",
+        title="Drift: every ratio block by block, against its own median",
+        alt="Lines over blocks in their order of how far the ratio of each setup to its baseline, "
+        "and of a setup to itself, lay from its median over blocks; the tables of this section "
+        "hold the same numbers.",
+        panels=tuple(_drift_panel(*it, tips=tips) for it in rows),
+        legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
+    )
+
+
+def _drift_panel(noise: ArenaNoise, lines: list[Strip], *, tips: bool) -> Curves:
+    first = lines[0]
+    where = f"{noise.device}, {fmt.count(noise.threads, 'thread')}, {noise.dtype}"
+    return Curves(
+        title=f"{line(noise.task)} · {first.phase}{lane_mark(first.lane)} · {where}",
+        axis="block",
+        unit="block",
+        up="drift",
+        up_unit="change",
+        curves=tuple(
+            Curve(
+                _drift_look(noise, it),
+                tuple((float(block), math.expm1(log)) for block, log in it.points),
+                name=f"{line(it.label)} ÷ {line(it.baseline)}",
+                tips=() if tips else ((),) * len(it.points),
+            )
+            for it in lines
+        ),
+        target=0.0,
+        target_name="",
+        thin=True,
+        flat=True,
+        scope=Scope(line(noise.task), noise.device, first.lane),
+    )
+
+
+def _drift_look(noise: ArenaNoise, strip: Strip) -> Look:
+    """That of the setup; dotted for a setup compared with itself."""
+    name, _, again = strip.label.partition(" ")
+    framework, _, mode = name.partition(":")
+    shown = look(
+        Setup(
+            task=noise.task,
+            digest=noise.digest,
+            framework=framework,
+            mode=mode,
+            lane=strip.lane,
+        )
+    )
+    return replace(shown, dashes=DOTTED) if again else shown
+
+
+# The proof: the difference of each setup from the reference, step by step.
+
 FLOOR = 1e-17
-"""Stands for no difference at all: a log axis has no zero, and float64 nothing this small."""
+"""Stands for no difference: a log axis has no zero, and float64 has no difference this small."""
 LEAST_STEPS = 2
 
 
-def divergence_chart(certificates: Iterable[Certificate]) -> Chart | None:
-    """One panel an arena and lane; None where nothing was compared over steps."""
-    groups = [_stepped(group) for group in grouped(certificates)]
-    panels = [_divergence_panel(group) for group in groups if group]
-    if not panels:
-        return None
-    setups = {label(it.setup): look(it.setup) for group in groups for it in group}
-    rows = [panels[n : n + 2] for n in range(0, len(panels), 2)]
+def divergence(certificates: Iterable[Certificate]) -> Chart:
+    """One panel for each group and lane that was compared over several steps."""
+    groups = [
+        stepped
+        for group in grouped(certificates)
+        if (stepped := [it for it in group if len(_differences(it)) >= LEAST_STEPS])
+    ]
     return Chart(
         name="divergence",
         section="sameness",
@@ -474,13 +674,9 @@ def divergence_chart(certificates: Iterable[Certificate]) -> Chart | None:
         alt="Curves over training steps, on a log axis, of the largest relative difference of any "
         "loss, output, gradient, weight or slot from the reference; the tables of this section "
         "hold the largest of each kind.",
-        panels=tuple((*row, *[None] * (min(len(panels), 2) - len(row))) for row in rows),
-        legend=tuple(Key(name, setups[name], line=True) for name in sorted(setups)),
+        panels=tuple(_divergence_panel(it) for it in groups),
+        legend=_keys(it.setup for group in groups for it in group),
     )
-
-
-def _stepped(group: Sequence[Certificate]) -> list[Certificate]:
-    return [it for it in group if len(_divergence_points(it)) >= LEAST_STEPS]
 
 
 def _divergence_panel(group: Sequence[Certificate]) -> Curves:
@@ -491,14 +687,12 @@ def _divergence_panel(group: Sequence[Certificate]) -> Curves:
         unit="step",
         up="relative difference",
         up_unit="relative difference",
-        curves=tuple(
-            Curve(look(it.setup), _divergence_points(it), name=label(it.setup)) for it in group
-        ),
-        log=True,
+        curves=tuple(Curve(look(it.setup), _differences(it), name=label(it.setup)) for it in group),
+        log_y=True,
         scope=scope(setup),
     )
 
 
-def _divergence_points(certificate: Certificate) -> tuple[tuple[float, float], ...]:
-    found = ((it.step, largest(it)) for it in certificate.divergence)
-    return tuple((float(step), max(value, FLOOR)) for step, value in found if value is not None)
+def _differences(certificate: Certificate) -> tuple[tuple[float, float], ...]:
+    steps = ((it.step, largest(it)) for it in certificate.divergence)
+    return tuple((float(step), max(value, FLOOR)) for step, value in steps if value is not None)

@@ -1,146 +1,641 @@
-"""Charts laid out on sheets, each drawn as PNG and as SVG.
+"""Draws charts with matplotlib: PNG and SVG files, and the same SVG as parts of the page.
 
-Everything is laid out in inches from measured text, so that no label is clipped or overlaps
-whatever its length; the same chart always gives the same files.
+The page shows each panel of a figure by itself, so that a phone puts them below each other. Its
+colours follow the page's theme; every mark has its value as `<title>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import contextlib
+import io
+import math
+import re
+import unicodedata
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
-from harness.report import panels
-from harness.report.canvas import COARSE, FINE, Canvas
-from harness.report.chart import Chart, Curves, Dots, Key, SectionName
-from harness.report.letters import LARGE, SMALL, shortened, width
-from harness.report.panels import AXIS_ROOM, TITLE_ROOM
-from harness.report.pixels import png
-from harness.report.sketch import Dot, Sketch, Stroke, Text
-from harness.report.vectors import svg
+from harness.analysis.stats import CONFIDENCE
+from harness.report import format as fmt
+from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Panel
+from harness.report.safe_text import line
+from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
 
-WIDTH, MARGIN = 9.0, 0.12
-PAGE = 18.0
-"""No figure is much taller than this; a chart with more panels goes on in the next figure."""
-FEW_PAGES = 20
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
-Row = tuple[Dots | Curves | None, ...]
+CELL, COLUMNS, MARGIN, GAP = 3.6, 2, 0.1, 0.2
+"""The width of a panel and what is left free, in inches; a figure has two panels in a row."""
+TITLE, AXIS, NAMES = 0.34, 0.44, 0.4
+"""Inches above and below the axes of a panel, and what names of ticks take more."""
+ROW, LANE, TALL = 0.22, 0.15, 1.55
+"""Inches: a row of marks, each further mark in it, the height of curves."""
+SMALL, MEDIUM, LARGE = 7.5, 8.5, 10.0
+LETTER = 0.6 * SMALL / 72
+"""The usual width of a letter, in inches."""
+NAME, VALUE, TEXT = 26, 14, 44
+"""The longest name, value and other text, in letters."""
+DPI, TALLEST = 150, 30_000
+"""Pixels: to the inch, and the height of a picture at most."""
+REACH = 8
+"""The radius around a mark that counts as the mark, for a pointer."""
+TIPS = 48
+"""Points of a panel's curves that have a tip."""
+INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
+BELOW: dict[str, Any] = {"ha": "center", "va": "top", "color": FAINT}
+"""How the labels below an axis are written."""
+THEME = {INK: "ink", FAINT: "soft", GRID: "grid", BAND: "band", PAPER: "paper"}
+"""The colours that follow the theme of the page, by its variables."""
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "samestep",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": SMALL,
+    "text.color": INK,
+    "axes.grid": False,
+}
+
+Span = tuple[float, float]
+Tip = tuple[str, ...]
+Placed = tuple[str, Mark, float]
+"""A mark with the name of its row, and its y."""
+
+
+class Box(NamedTuple):
+    """A part of a figure, in inches from its top left corner."""
+
+    left: float
+    top: float
+    wide: float
+    tall: float
+
+
+@dataclass
+class Sheet:
+    """A figure, with the boxes of its parts and the tips of its marks by their ids."""
+
+    figure: Figure
+    parts: dict[str, Box] = field(default_factory=dict)
+    tips: dict[str, Sequence[Tip]] = field(default_factory=dict)
+
+    def tip(self, tips: Sequence[Tip]) -> str:
+        """The id of marks with these tips."""
+        name = f"marks-{len(self.tips)}"
+        self.tips[name] = tips
+        return name
+
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        wide, tall = self.figure.get_size_inches()
+        self.figure.text(x / wide, 1 - y / tall, line(text), va="center", **style)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure in both formats."""
+    """One figure: its two files, and the parts of the page.
 
-    name: str
-    section: SectionName
-    title: str
-    alt: str
-    png: bytes
-    svg: str
-
-
-def draw(charts: Sequence[Chart], dpi: int = FINE) -> list[Drawing]:
-    """Every chart, page by page."""
-    return [_drawing(it, dpi) for it in pages(charts)]
-
-
-def dots(count: int) -> int:
-    """To the inch, of so many pages: the PNGs of a long report are for a look, its SVGs for print.
-
-    Of 40 pages the whole report so takes a ninth less time.
+    `panels` and `keys` (the legend's markers) are `<svg>` elements in the chart's order; `shapes`
+    are the markers that they use, by their ids.
     """
-    return FINE if count <= FEW_PAGES else COARSE
+
+    chart: Chart
+    svg: str
+    png: bytes
+    panels: tuple[str, ...]
+    keys: tuple[str, ...]
+    shapes: dict[str, str]
 
 
-def pages(charts: Sequence[Chart]) -> list[Chart]:
-    """The charts, a large one as several that fit on a page, numbered from 2."""
-    return [
-        replace(chart, panels=rows)
-        if number == 1
-        else replace(
-            chart,
-            name=f"{chart.name}-{number}",
-            title=f"{chart.title} ({number})",
-            panels=rows,
-        )
-        for chart in charts
-        for number, rows in enumerate(_fitting(chart.panels), start=1)
-    ]
+def draw(chart: Chart, *, picture: bool = True) -> Drawing:
+    """The figure; without the PNG if no `picture` is wanted."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    svg, png = io.StringIO(), io.BytesIO()
+    with settings():
+        sheet = make_sheet(chart)
+        canvas: Any = FigureCanvasSVG(sheet.figure)
+        canvas.print_svg(svg, metadata=dict.fromkeys(("Date", "Creator")))
+        if picture:
+            sheet.figure.set_dpi(min(DPI, TALLEST / sheet.figure.get_figheight()))
+            canvas = FigureCanvasAgg(sheet.figure)
+            canvas.print_png(png, metadata={"Software": None})
+    root = _tidied(svg.getvalue(), sheet)
+    whole = _markup(root)
+    _use_theme(root)
+    parts = {it.get("id"): it for it in root.iter("g")}
+    return Drawing(
+        chart,
+        f'<?xml version="1.0" encoding="utf-8"?>\n{whole}\n',
+        png.getvalue(),
+        tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
+        tuple(_key(parts[f"key-{n}"], sheet) for n in range(len(chart.legend))),
+        {it.attrib["id"]: _markup(it) for it in root.findall("defs/path")},
+    )
 
 
-def _fitting(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
-    fitting: list[tuple[Row, ...]] = [()]
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """Ours alone, whatever the user's matplotlibrc says. A text is never read as mathematics."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A name may have letters that the font lacks: the picture shows boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+# The figure: title and legend, then the panels from left to right and from top to bottom.
+
+
+def make_sheet(chart: Chart) -> Sheet:
+    from matplotlib.figure import Figure
+
+    columns = min(len(chart.panels), COLUMNS)
+    cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
+    wide = max(columns * (cell + GAP), CELL * 1.25) + 2 * MARGIN
+    keys, top = _legend(chart, wide)
+    rows = [chart.panels[n : n + COLUMNS] for n in range(0, len(chart.panels), COLUMNS)]
+    tall = top + sum(max(map(_height, row)) for row in rows) + MARGIN
+    sheet = Sheet(Figure(figsize=(wide, tall)))
+    sheet.write(MARGIN, MARGIN + 0.12, chart.title, size=LARGE, weight="bold")
+    for number, (x, y) in enumerate(keys):
+        _legend_key(sheet, chart, number, x, y)
     for row in rows:
-        tall = sum(_row_height(it) for it in fitting[-1])
-        if fitting[-1] and tall + _row_height(row) > PAGE:
-            fitting.append(())
-        fitting[-1] += (row,)
-    return fitting
+        for n, panel in enumerate(row):
+            _draw_panel(sheet, panel, MARGIN + n * (cell + GAP), top, cell)
+        top += max(map(_height, row))
+    return sheet
 
 
-def _drawing(page: Chart, dpi: int) -> Drawing:
-    canvas = sheet(page, dpi)
-    return Drawing(page.name, page.section, page.title, page.alt, png(canvas), svg(canvas))
-
-
-def sheet(page: Chart, dpi: int = FINE) -> Canvas:
-    """Title and legend, and below them the panels row by row."""
-    head = MARGIN + 0.3 + 0.24 * len(_legend_rows(page.legend))
-    canvas = Canvas(WIDTH, head + sum(_row_height(row) for row in page.panels), dpi)
-    canvas.add(_head(page))
-    lefts, plot = _columns(page.panels)
-    top = head
-    for row in page.panels:
-        for panel, left in zip(row, lefts, strict=True):
-            if panel is not None:
-                canvas.add(panels.sketch(panel, plot), left, top + TITLE_ROOM)
-        top += _row_height(row)
-    return canvas
-
-
-def _row_height(row: Row) -> float:
-    return TITLE_ROOM + max(panels.height(panel) for panel in row) + AXIS_ROOM
-
-
-def _columns(rows: Sequence[Row]) -> tuple[list[float], float]:
-    """Where the axes of each column begin, and how wide all of them are."""
-    columns = list(zip(*rows, strict=True))
-    names = [max(panels.names_width(panel) for panel in column) for column in columns]
-    texts = [max(panels.texts_width(panel) for panel in column) for column in columns]
-    # One panel alone would be too wide to be read along.
-    share = max(len(columns), 2) if len(rows) > 1 else max(len(columns), 1.2)
-    plot = (WIDTH - 2 * MARGIN - sum(names) - sum(texts)) / share
-    lefts, x = [], MARGIN
-    for name, text in zip(names, texts, strict=True):
-        lefts.append(x + name)
-        x += name + plot + text
-    return lefts, plot
-
-
-def _legend_rows(keys: Sequence[Key]) -> list[list[tuple[Key, float]]]:
-    """The legend's entries with where each begins, in as many rows as they need."""
-    rows: list[list[tuple[Key, float]]] = []
-    x = WIDTH
-    for key in keys:
-        room = 0.62 + width(shortened(key.text, SMALL, 2.5), SMALL)
-        if x + room > WIDTH - MARGIN:
-            rows.append([])
-            x = MARGIN
-        rows[-1].append((key, x))
+def _legend(chart: Chart, wide: float) -> tuple[list[tuple[float, float]], float]:
+    """Where each entry begins, and where the panels do."""
+    places, x, y = [], MARGIN, MARGIN + 0.36
+    for key in chart.legend:
+        room = 0.5 + LETTER * breadth(shortened(key.text, NAME))
+        if x > MARGIN and x + room > wide:
+            x, y = MARGIN, y + 0.2
+        places.append((x, y))
         x += room
-    return rows
+    return places, y + (0.16 if places else -0.06)
 
 
-def _head(chart: Chart) -> Sketch:
-    drawn = Sketch()
-    title = Text(MARGIN, MARGIN, chart.title, va="top", size=LARGE, weight="bold")
-    drawn.texts.append(title)
-    for number, row in enumerate(_legend_rows(chart.legend)):
-        y = MARGIN + 0.36 + 0.24 * number
-        for key, x in row:
-            if key.line:
-                points = [(x + it, y) for it in (0.02, 0.17, 0.32)]
-                drawn.curves.append(Stroke(points, key.look, 2, marked=1))
-            else:
-                drawn.dots.append(Dot(key.look, x + 0.17, y, key.hollow))
-            drawn.texts.append(Text(x + 0.4, y, shortened(key.text, SMALL, 2.5)))
-    return drawn
+def _legend_key(sheet: Sheet, chart: Chart, number: int, x: float, y: float) -> None:
+    from matplotlib.lines import Line2D
+
+    key, name = chart.legend[number], f"key-{number}"
+    wide, tall = sheet.figure.get_size_inches()
+    handle = Line2D(
+        [(x + it) / wide for it in (0.02, 0.16, 0.3)],
+        [1 - y / tall] * 3,
+        transform=sheet.figure.transFigure,
+        color=key.look.color,
+        linestyle=_dashes(key.look) if key.line else "none",
+        linewidth=1.6,
+        markevery=[1],
+        gid=name,
+        **_marker(key.look, hollow=key.hollow),
+    )
+    sheet.figure.add_artist(handle)
+    sheet.parts[name] = Box(x, y - 0.08, 0.32, 0.16)
+    sheet.write(x + 0.38, y, shortened(key.text, NAME))
+
+
+def _height(panel: Panel) -> float:
+    return TITLE + _axes_height(panel) + AXIS + (NAMES if _named(panel) else 0.0)
+
+
+def _axes_height(panel: Panel) -> float:
+    if isinstance(panel, Dots):
+        return _row_height(panel) * max(len(panel.rows), 1)
+    return TALL * (0.6 if panel.flat else 1.0)
+
+
+def _row_height(panel: Dots) -> float:
+    lanes = 1 if panel.level else panel.lanes
+    texts = any(mark.text for _, marks in panel.rows for mark in marks)
+    return max(ROW, 0.07 + (LANE if texts else 0.1) * lanes)
+
+
+def _named(panel: Panel) -> bool:
+    return isinstance(panel, Curves) and bool(panel.names)
+
+
+def _draw_panel(sheet: Sheet, panel: Panel, left: float, top: float, wide: float) -> None:
+    name = f"panel-{sum(it.startswith('panel-') for it in sheet.parts)}"
+    sheet.parts[name] = Box(left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
+    title = shortened(panel.title, int(0.8 * wide / LETTER * SMALL / MEDIUM))
+    sheet.write(left, top + TITLE - 0.16, title, size=MEDIUM, weight="bold")
+    before, after = _sides(panel)
+    inner, tall = wide - before - after, _axes_height(panel)
+    width, height = sheet.figure.get_size_inches()
+    axes = sheet.figure.add_axes(
+        (
+            (left + before) / width,
+            1 - (top + TITLE + tall) / height,
+            inner / width,
+            tall / height,
+        ),
+        gid=name,
+    )
+    axes.set_axis_off()  # what it shows is drawn here in a quarter of the time
+    if isinstance(panel, Dots):
+        _dots(sheet, axes, panel, inner)
+    else:
+        _curves(sheet, axes, panel, inner)
+    if not _named(panel):
+        _text(axes, 0.5, 0, shortened(_axis(panel), TEXT), axes.transAxes, (0, -15), **BELOW)
+
+
+def _sides(panel: Panel) -> tuple[float, float]:
+    """Inches to the left and to the right of the axes."""
+    if isinstance(panel, Curves):
+        return (1.2 if panel.names else 0.62), 0.14
+    names = max((breadth(shortened(it, NAME)) for it, _ in panel.rows), default=0)
+    texts = max(
+        (breadth(shortened(it.text, VALUE)) for _, row in panel.rows for it in row), default=0
+    )
+    return LETTER * names + 0.12, LETTER * texts + 0.16
+
+
+def _axis(panel: Panel) -> str:
+    if isinstance(panel, Dots):
+        return f"{panel.axis}, log axis" if panel.log else panel.axis
+    return f"{panel.up} over {panel.axis}"
+
+
+def _text(
+    axes: Axes, x: float, y: float, text: str, at: Transform, shift: Span = (0, 0), **style: Any
+) -> None:
+    """A text at a place, moved by so many points."""
+    from matplotlib.transforms import offset_copy
+
+    moved = offset_copy(at, axes.get_figure(root=True), *shift, units="points")
+    axes.text(x, y, line(text), transform=moved, **{"va": "center_baseline", **style})
+
+
+# Marks in rows.
+
+
+def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
+    low, high = _dots_span(panel)
+    axes.set(xscale="log" if panel.log else "linear", xlim=(low, high), ylim=(len(panel.rows), 0))
+    stripes = [n + 0.5 for n in range(0, len(panel.rows), 2)]
+    axes.barh(stripes, high - low, 1.0, low, color=BAND, zorder=0)
+    _ticks(axes, panel, (low, high), wide, log=panel.log)
+    for n, (name, row) in enumerate(panel.rows):
+        place = axes.get_yaxis_transform()
+        _text(axes, 0, n + 0.5, shortened(name, NAME), place, (-5, 0), ha="right")
+        if not row:
+            _text(axes, 0, n + 0.5, "not counted", place, (5, 0), color=FAINT)
+    if panel.band is not None:
+        axes.axvspan(*panel.band, color=GRID, linewidth=0, zorder=0)
+    if panel.around is not None:
+        axes.axvline(panel.around, color=FAINT, linewidth=0.8)
+    marks = list(_placed(panel))
+    _lines(axes, panel, marks)
+    groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
+    for it in marks:
+        groups[it[1].look, it[1].hollow].append(it)
+    for (look, hollow), group in groups.items():
+        gid = sheet.tip([_mark_tip(name, it) for name, it, _ in group])
+        xs, ys = [max(it.value, low) for _, it, _ in group], [y for *_, y in group]
+        axes.plot(xs, ys, linestyle="none", zorder=3, gid=gid, **_marker(look, hollow=hollow))
+    for _, mark, y in marks:
+        if mark.text:
+            right = max(mark.value, mark.high or 0.0, low)
+            _text(axes, right, y, shortened(mark.text, VALUE), axes.transData, (6, 0))
+
+
+def _dots_span(panel: Dots) -> Span:
+    marks = [mark for _, marks in panel.rows for mark in marks]
+    values = [it for mark in marks for it in (mark.value, mark.low, mark.high) if it is not None]
+    if panel.around is not None:
+        values += [*(panel.band or ()), panel.around]
+    if not panel.log:
+        return 0.0, 1.04 * max(values, default=1.0) or 1.0
+    # A log axis has no zero: it is drawn at the left end.
+    above = [it for it in values if it > 0] or [1.0]
+    low, high = min(above), max(above)
+    room = 1.6 if panel.around is None else max((high / low) ** 0.06, 1.01)
+    return low / room, high * room
+
+
+def _placed(panel: Dots) -> Iterator[Placed]:
+    edge = 0.05 / _row_height(panel)
+    for n, (row, marks) in enumerate(panel.rows):
+        for lane, mark in enumerate(marks):
+            share = 0.5 if panel.level else (lane + 0.5) / len(marks)
+            yield row, mark, n + edge + (1 - 2 * edge) * share
+
+
+def _lines(axes: Axes, panel: Dots, marks: Sequence[Placed]) -> None:
+    """Intervals, and on a linear axis a pale line from zero to each mark."""
+    if not panel.log:
+        colors, values = [it.look.color for _, it, _ in marks], [it.value for _, it, _ in marks]
+        axes.hlines([y for *_, y in marks], 0, values, colors, linewidth=1.3, alpha=0.35)
+    known = [
+        (y, it.low, it.high, it.look.color)
+        for _, it, y in marks
+        if it.low is not None and it.high is not None
+    ]
+    if known:
+        y, low, high, color = zip(*known, strict=True)
+        axes.hlines(y, low, high, color, linewidth=2.0)
+
+
+def _mark_tip(row: str, mark: Mark) -> Tip:
+    bounds = f"{INTERVAL} {mark.bounds}" if mark.bounds else ""
+    return (", ".join(filter(None, (row, mark.name))), mark.words, bounds)
+
+
+# Curves.
+
+
+def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
+    over = _span([x for it in panel.curves for x, _ in it.points], log=panel.log_x)
+    up = (0.0, 1.15 * max(_heights(panel)) or 1.0)
+    if not _named(panel):
+        up = _span(_heights(panel), log=panel.log_y)
+    axes.set(xscale="log" if panel.log_x else "linear", yscale="log" if panel.log_y else "linear")
+    axes.set(xlim=over, ylim=up)
+    _ticks(axes, panel, over, wide, log=panel.log_x)
+    heights = round_ticks(*up, 4, log=panel.log_y)
+    axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
+    for it in heights:
+        label, place = fmt.tick(it, panel.up_unit), axes.get_yaxis_transform()
+        _text(axes, 0, it, label, place, (-5, 0), ha="right", color=FAINT)
+    for curve in panel.curves:
+        if curve.band:
+            x, low, high = zip(*curve.band, strict=True)
+            axes.fill_between(x, low, high, color=curve.look.color, alpha=0.16, linewidth=0)
+    for number, curve in enumerate(panel.curves):
+        # Each is thinner than those below, so that curves that coincide are all visible.
+        rest = (len(panel.curves) - 1 - number) / max(len(panel.curves) - 1, 1)
+        _curve(sheet, axes, panel, curve, 1.2 + (0.8 if panel.thin else 2.0) * rest)
+    _crossings(sheet, axes, panel, over)
+    if panel.target is not None:
+        # On the side where the curves do not end.
+        below = 2 * sum(it.points[-1][1] > panel.target for it in panel.curves) > len(panel.curves)
+        side: dict[str, Any] = {"ha": "right", "va": "top" if below else "bottom"}
+        place, shift = axes.get_yaxis_transform(), (0, -3 if below else 3)
+        axes.axhline(panel.target, color=INK, linewidth=0.9, dashes=(4, 4))
+        _text(axes, 1, panel.target, panel.target_name, place, shift, **side)
+    for at, text in panel.steps:
+        axes.axvline(at, color=INK, linestyle=":", linewidth=1)
+        _text(axes, at, 1, text, axes.get_xaxis_transform(), (3, -8))
+
+
+def _heights(panel: Curves) -> list[float]:
+    """All that a panel's upward axis must have room for."""
+    heights = [y for it in panel.curves for _, y in it.points]
+    heights += [end for it in panel.curves for ends in it.bounds if ends for end in ends]
+    heights += [end for it in panel.curves for _, *ends in it.band for end in ends]
+    return heights + ([] if panel.target is None else [panel.target])
+
+
+def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) -> None:
+    xs, ys = zip(*curve.points, strict=True)
+    axes.plot(
+        xs,
+        ys,
+        color=curve.look.color,
+        linewidth=thick,
+        linestyle=_dashes(curve.look),
+        markevery=None if curve.bounds else [len(xs) - 1],
+        zorder=3,
+        **_marker(curve.look),
+    )
+    ends = [(x, *it) for x, it in zip(xs, curve.bounds, strict=False) if it]
+    if ends:
+        x, low, high = zip(*ends, strict=True)
+        axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
+    tips = curve.tips or _tips(panel, curve)
+    shown = [(x, y, tip) for (x, y), tip in zip(curve.points, tips, strict=True) if tip]
+    if shown:
+        x, y, tip = zip(*shown, strict=True)
+        gid = sheet.tip(tip)
+        axes.plot(x, y, "o", color=curve.look.color, alpha=0, zorder=4, gid=gid)
+
+
+def _tips(panel: Curves, curve: Curve) -> list[Tip]:
+    """Those of every point, or of many points only of some, the last one included."""
+    stride = 1 + (len(curve.points) - 1) // max(6, TIPS // len(panel.curves))
+    tips: list[Tip] = [()] * len(curve.points)
+    for n in range(len(tips) - 1, -1, -stride):
+        x, y = curve.points[n]
+        value = f"{panel.up} {fmt.text(y, panel.up_unit)}"
+        if curve.band:
+            low, high = (fmt.text(it, panel.up_unit) for it in curve.band[n][1:])
+            value += f" ({low} to {high})"
+        tips[n] = (curve.name, value, f"{panel.axis} {fmt.text(x, panel.unit)}")
+    return tips
+
+
+def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
+    """Rings with their intervals, which may go on beyond the axis."""
+    if not panel.crossings:
+        return
+    for it in panel.crossings:
+        if it.low is not None and it.high is not None:
+            axes.hlines(it.y, max(it.low, over[0]), min(it.high, over[1]), INK, linewidth=1.3)
+    xs, ys = [it.x for it in panel.crossings], [it.y for it in panel.crossings]
+    gid = sheet.tip([it.tip for it in panel.crossings])
+    axes.plot(xs, ys, linestyle="none", zorder=5, gid=gid, **_marker(PLAIN, hollow=True))
+
+
+def _span(values: Sequence[float], *, log: bool) -> Span:
+    low, high = min(values), max(values)
+    if log:
+        room = max((high / low) ** 0.08, 1.1)
+        return low / room, high * room
+    room = 0.06 * (high - low) or max(abs(high), 1e-9) * 0.1
+    return low - room, high + room
+
+
+# Ticks, markers, text.
+
+
+def _ticks(axes: Axes, panel: Panel, span: Span, wide: float, *, log: bool) -> None:
+    """Those of the x axis: as many as have room for their labels, or those with names."""
+    bottom, place = axes.get_ylim()[0], axes.get_xaxis_transform()
+    axes.axhline(bottom, color=GRID, linewidth=1.2)
+    if isinstance(panel, Curves) and panel.names:
+        for x, name in zip(panel.at, panel.names, strict=True):
+            style = {**BELOW, "ha": "right", "rotation": 30}
+            _text(axes, x, 0, shortened(name, NAME), place, (4, -4), **style)
+        return
+    for count in (*([len(panel.at)] if panel.at else []), 5, 4, 3, 2, 1):
+        if panel.at:
+            ticks = list(panel.at[:: math.ceil(len(panel.at) / count)])
+        else:
+            whole = panel.unit in ("epoch", "step", "block")
+            ticks = round_ticks(*span, count, log=log, integer=whole)
+        labels = [fmt.tick(it, panel.unit) for it in ticks]
+        if LETTER * sum(breadth(it) + 2 for it in labels) < wide:
+            break
+    axes.vlines(ticks, *axes.get_ylim(), colors=GRID, linewidth=0.8, zorder=0.5)
+    for x, label in zip(ticks, labels, strict=True):
+        _text(axes, x, 0, label, place, (0, -4), **BELOW)
+
+
+def round_ticks(
+    low: float, high: float, count: int, *, log: bool = False, integer: bool = False
+) -> list[float]:
+    """At most about `count` round values between `low` and `high`."""
+    from matplotlib.ticker import MaxNLocator
+
+    if log:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+            ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
+            ticks = [it for it in ticks if low <= it <= high]
+            if len(ticks) >= min(3, count):
+                return ticks[:: math.ceil(len(ticks) / count)]
+        # So short a part of a log axis is almost linear.
+    locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], integer=integer)
+    places = 12 - math.floor(math.log10(high - low))  # 0.30000000000000004 is not round
+    values = (round(float(it), places) for it in locator.tick_values(low, high))
+    return [it for it in values if low <= it <= high]
+
+
+def _marker(look: Look, *, hollow: bool = False) -> dict[str, Any]:
+    return {
+        "marker": look.marker,
+        "markersize": 5.5 if look.marker in "osD" else 7.0,
+        "markerfacecolor": PAPER if hollow else look.color,
+        "markeredgecolor": look.color if hollow else PAPER,
+        "markeredgewidth": 1.4 if hollow else 0.8,
+    }
+
+
+def _dashes(look: Look) -> Any:
+    return (0, look.dashes) if look.dashes else "-"
+
+
+def breadth(text: str) -> int:
+    """Letters of usual width that a text takes."""
+    return sum(2 if unicodedata.east_asian_width(it) in "FW" else 1 for it in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text on one line, without its middle where it is longer than `limit`."""
+    text = line(text)
+    if breadth(text) <= limit:
+        return text
+    kept = (limit - 1) if text.isascii() else (limit - 1) // 2
+    return f"{text[: kept // 2]}…{text[kept // 2 - kept :]}"
+
+
+# The SVG: without what a reader does not need, with tips, and in parts for the page.
+
+_DECIMALS, _SPACES = re.compile(r"(\.\d)\d+"), re.compile(r"\s*([MLCQz])\s*")
+_USUAL = re.compile(
+    rf"(font-family:[^;]*|font-size: {SMALL:g}px|stroke-line\w+: \w+|stroke-dashoffset: 0);? ?"
+)
+"""Style that is the same for all of a figure."""
+_LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def _markup(it: Element) -> str:
+    return ElementTree.tostring(it, encoding="unicode")
+
+
+def _tidied(svg: str, sheet: Sheet) -> Element:
+    root, shapes = ElementTree.fromstring(svg), Element("defs")
+    style = ".reach { fill: none; stroke: none; pointer-events: all }"
+    ElementTree.SubElement(shapes, "style").text = style
+    _slim(root, shapes)
+    root.insert(0, shapes)
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
+    root.set("font-size", f"{SMALL:g}px")
+    for group in root.iter("g"):
+        if tips := sheet.tips.get(group.get("id", "")):
+            _tip_marks(group, tips)
+    return root
+
+
+def _slim(it: Element, shapes: Element) -> None:
+    """One decimal; no ids, groups and styles that say nothing. Markers are moved to `shapes`."""
+    it.tag, it.tail = it.tag.partition("}")[2], None
+    if it.tag != "text":
+        it.text = None
+    for name in {"d", "x", "y", "transform"} & it.attrib.keys():
+        it.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", it.attrib[name])))
+    if it.get("transform", "").startswith("rotate(-0"):
+        del it.attrib["transform"]
+    if "style" in it.attrib:
+        it.set("style", _USUAL.sub("", it.attrib["style"]).strip("; "))
+    if it.tag == "g" and not it.get("id", "").startswith(("marks-", "panel-", "key-")):
+        it.attrib.pop("id", None)
+    it.attrib.pop("clip-path", None)
+    if _LINK in it.attrib:
+        it.set("href", it.attrib.pop(_LINK))
+    children = list(it)
+    it[:] = []
+    for child in children:
+        _slim(child, shapes)
+        if child.tag == "defs":
+            shapes.extend(child.findall("path"))
+        elif child.tag == "g" and not child.attrib:
+            it.extend(child)
+        elif child.tag != "metadata":
+            it.append(child)
+
+
+def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
+    """Every mark becomes a group with its tip as title, and with room for a pointer."""
+    uses = list(group.iter("use"))
+    style = uses[0].get("style", "")
+    colors = re.findall(r"(?:fill|stroke): (#\w{6})", style)
+    color = next((it for it in colors if it != PAPER), INK)
+    hidden = "opacity: 0" in style
+    group[:] = []
+    group.set("style", f"--c: {color}" if hidden else f"--c: {color}; {style}")
+    for use, tip in zip(uses, tips, strict=True):
+        mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
+        ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
+        place = {"cx": use.attrib["x"], "cy": use.attrib["y"], "r": str(REACH)}
+        ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
+        use.attrib.pop("style", None)
+        if not hidden:
+            mark.append(use)
+
+
+def _use_theme(root: Element) -> None:
+    """Replace the colours that follow the page's theme."""
+    colors = re.compile("|".join(THEME))
+    for it in root.iter():
+        if "style" in it.attrib:
+            it.set("style", colors.sub(lambda c: f"var(--{THEME[c.group()]})", it.attrib["style"]))
+
+
+def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
+    """One panel for the page; its marks are one stop of the keyboard."""
+    first = next((it for it in group.iter("g") if it.get("class") == "mark"), None)
+    if first is not None:
+        first.set("tabindex", "0")
+    label = shortened(f"{panel.title}: {_axis(panel)}", 200)
+    return _cut(group, sheet, {"class": "plot", "role": "group", "aria-label": label})
+
+
+def _key(group: Element, sheet: Sheet) -> str:
+    return _cut(group, sheet, {"class": "key", "aria-hidden": "true"})
+
+
+def _cut(group: Element, sheet: Sheet, attributes: dict[str, str]) -> str:
+    """A part of the figure as an element of its own; the page repeats no id."""
+    size = " ".join(f"{72 * it:.4g}" for it in sheet.parts[group.get("id", "")])
+    part = Element("svg", {**attributes, "viewBox": size})
+    for it in group.iter("g"):
+        it.attrib.pop("id", None)
+    part.append(group)
+    return _markup(part)

@@ -1,12 +1,8 @@
-"""A history as a table in the terminal and as one figure a cell, PNG and SVG."""
+"""A history as a table in the terminal and as one figure for each cell, PNG and SVG."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -17,14 +13,15 @@ from harness.analysis.history import Counts, Metric, Point, Series
 from harness.analysis.stats import too_wide
 from harness.errors import StoreError
 from harness.report import format as texts
+from harness.report.chart import Chart, Curve, Curves
+from harness.report.format import Unit
 from harness.report.safe_text import line
 from harness.report.style import look, place
 from harness.runs.files import write_whole
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SIZE, DPI, LABELS = (9.0, 3.6), 150, 12
+LABELS = 12
+"""Runs that are named below the figure, at most."""
+UNITS: dict[Counts, Unit] = {"seconds": "seconds", "bytes": "bytes"}
 HASH = 7
 """Digits of a commit."""
 
@@ -77,76 +74,55 @@ def title(series: Series) -> str:
 
 def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]:
     """The figure of one cell in both formats. Raises StoreError where it cannot be written."""
+    from harness.report.figures import draw
+
     setup = series.cell.setup
     parts = (name, setup.task, setup.digest[:4], setup.framework, setup.mode, setup.lane)
     where = (setup.device, f"t{setup.threads}", setup.dtype, series.cell.phase)
-    stem = "".join(it if it.isalnum() or it in "-_" else "_" for it in "-".join(parts + where))
-    png, svg = _drawn(series, metric)
-    paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+    file = "".join(it if it.isalnum() or it in "-_" else "_" for it in "-".join(parts + where))
+    drawing = draw(_chart(series, metric))
+    paths = [folder / f"{file}.png", folder / f"{file}.svg"]
     try:
-        for path, content in zip(paths, (png, svg.encode("utf-8")), strict=True):
+        contents = (drawing.png, drawing.svg.encode("utf-8"))
+        for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
     except OSError as error:
         raise StoreError(f"{error.filename or folder}: {error.strerror or error}") from None
     return paths
 
 
-def _drawn(series: Series, metric: Metric) -> tuple[bytes, str]:
-    import matplotlib as mpl
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        # A name may have letters that the font lacks: they are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "samestep", "text.parse_math": False})
-        figure = _figure(series, metric)
-        png, svg = io.BytesIO(), io.StringIO()
-        figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return png.getvalue(), svg.getvalue()
-
-
-def _figure(series: Series, metric: Metric) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    points, shown = series.points, look(series.cell.setup)
-    figure = Figure(figsize=SIZE, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    values = [it.value for it in points]
-    lows = [it.value - (it.value if it.low is None else min(it.low, it.value)) for it in points]
-    highs = [(it.value if it.high is None else max(it.high, it.value)) - it.value for it in points]
-    axes.errorbar(
-        range(len(points)),
-        values,
-        yerr=[lows, highs],
-        color=shown.color,
-        marker=shown.marker,
-        markersize=5,
-        linewidth=1.2,
-        capsize=2,
+def _chart(series: Series, metric: Metric) -> Chart:
+    points, every = series.points, -(-len(series.points) // LABELS)
+    shown = [(n, it) for n, it in enumerate(points) if n % every == 0]
+    what = f"{metric.title}: {title(series)}"
+    curve = Curve(
+        look(series.cell.setup),
+        tuple((float(n), it.value) for n, it in enumerate(points)),
+        name=title(series),
+        bounds=tuple(_ends(it) for it in points),
+        tips=tuple(
+            (_name(it), text(it.value, metric.counts), _bounds(it, metric.counts)) for it in points
+        ),
     )
-    for change in series.changes:
-        axes.axvline(change.place - 0.5, color="black", linestyle=":", linewidth=1)
-        axes.annotate(
-            f"{change.factor:.3g} ×",
-            (change.place - 0.5, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -10),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set_title(f"{metric.title}: {title(series)}", loc="left", fontsize=10)
-    axes.set_ylim(bottom=0, top=1.15 * max(it.high or it.value for it in points))
-    axes.yaxis.set_major_formatter(lambda value, _: text(value, metric.counts) if value else "0")
-    every = -(-len(points) // LABELS)
-    axes.set_xticks(range(0, len(points), every), _names(points[::every]), fontsize=7)
-    axes.tick_params(axis="x", labelrotation=30)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure
+    panel = Curves(
+        title="",
+        axis="",
+        unit="setting",
+        up=metric.title,
+        up_unit=UNITS.get(metric.counts, "error"),
+        curves=(curve,),
+        at=tuple(float(n) for n, _ in shown),
+        names=tuple(line(it.run) for _, it in shown),
+        steps=tuple((it.place - 0.5, f"{it.factor:.3g} ×") for it in series.changes),
+    )
+    return Chart("history", "speed", what, what, (panel,))
 
 
-def _names(points: Sequence[Point]) -> list[str]:
-    return [line(it.run) + (f"\n{line(it.commit)[:HASH]}" if it.commit else "") for it in points]
+def _ends(it: Point) -> tuple[float, float] | None:
+    if it.low is None or it.high is None:
+        return None
+    return min(it.low, it.value), max(it.high, it.value)
+
+
+def _name(it: Point) -> str:
+    return line(f"{it.run} {(it.commit or '')[:HASH]}")

@@ -15,12 +15,12 @@ _ALIGN = {"name": ":--", "text": ":--", "number": "--:"}
 _WRITE: dict[str, Callable[[str], str]] = {"name": code, "text": prose, "number": str}
 
 
-def render_markdown(content: Content, pages: Sequence[Chart]) -> str:
-    """The whole report; figures are linked as files of `figures/`."""
-    return "\n\n".join(it for it in _parts(content, pages) if it) + "\n"
+def render_markdown(content: Content, charts: Sequence[Chart]) -> str:
+    """The whole report; these charts are linked as files of `figures/`."""
+    return "\n\n".join(it for it in _parts(content, charts) if it) + "\n"
 
 
-def _parts(content: Content, pages: Sequence[Chart]) -> Iterator[str]:
+def _parts(content: Content, charts: Sequence[Chart]) -> Iterator[str]:
     yield f"# {prose(content.title)}"
     yield prose(content.byline)
     yield prose(content.question)
@@ -45,7 +45,7 @@ def _parts(content: Content, pages: Sequence[Chart]) -> Iterator[str]:
     ):
         if sections:
             yield f"## {title}"
-            yield from (_figure(it) for it in pages if it.section == name)
+            yield from (_figure(it) for it in charts if it.section == name)
             for section in sections:
                 yield from parts(section)
     if content.troubles or content.left_out:
@@ -70,9 +70,9 @@ def _choice(choice: Choice) -> str:
     return f"- {prose(choice.scenario)}: {answer}{evidence}"
 
 
-def _figure(page: Chart) -> str:
-    alt = prose(f"{page.title}. {page.alt}")
-    return f"[![{alt}](figures/{page.name}.png)](figures/{page.name}.svg)"
+def _figure(chart: Chart) -> str:
+    alt = prose(f"{chart.title}. {chart.alt}")
+    return f"[![{alt}](figures/{chart.name}.png)](figures/{chart.name}.svg)"
 
 
 def parts(section: Section) -> Iterator[str]:

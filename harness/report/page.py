@@ -10,7 +10,6 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html import escape
 from importlib.resources import files as resources
 from typing import Any, NamedTuple
@@ -19,14 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import format as fmt
-from harness.report.chart import Chart, Dots
 from harness.report.columns import Column, Grid
 from harness.report.content import Content
+from harness.report.figures import Drawing
 from harness.report.format import Value
-from harness.report.svg import MARKERS, Plot, palette, picture, plot
-
-Forests = Mapping[str, Mapping[str, Dots]]
-"""The ratios of a section, by its anchor and the baseline that they are taken to."""
 
 _SIGN = re.compile(r"(?<=\d) (?=[%×])")
 DOWNLOADS = (
@@ -37,8 +32,6 @@ DOWNLOADS = (
 """Files with their types and what is in them."""
 CARRIED = 500_000
 """Bytes of one file that the page can carry; a larger one lies beside it only."""
-FEW = 120
-"""Panels up to which a page has room for both axes of each, and for its files."""
 
 
 class Download(NamedTuple):
@@ -50,11 +43,11 @@ class Download(NamedTuple):
 
 
 def render_page(
-    content: Content, charts: Sequence[Chart], forests: Forests, files: Mapping[str, str]
+    content: Content, drawings: Sequence[Drawing], files: Mapping[str, str], *, carry: bool = True
 ) -> str:
-    """The whole page, with the texts of `files` to be saved from it.
+    """The whole page; with `carry` it contains the small ones of `files`, to be saved from it.
 
-    Everything in it is escaped but style, script and what `svg` has drawn.
+    Everything in it is escaped, except style, script and what `figures` has drawn.
     """
     environment = Environment(
         loader=PackageLoader("harness.report"),
@@ -65,22 +58,20 @@ def render_page(
     )
     environment.filters["unbroken"] = unbroken
     environment.filters["cells"] = cells
+    environment.filters["markup"] = Markup
     template = environment.get_template("report.html.j2")
-    script = _own("report.js")
-    panels = [it for chart in charts for row in chart.panels for it in row if it is not None]
-    roomy = len(panels) <= FEW
+    script = _template("report.js")
+    shapes = {name: it for drawing in drawings for name, it in drawing.shapes.items()}
     return (
         template.render(
             content=content,
-            pictures=[picture(it, both=roomy) for it in charts],
-            forest=lambda it: _forest(forests[it.anchor].get(it.baseline)),
-            forests=forests,
-            markers=MARKERS,
-            style=_own("report.css") + palette(charts),
+            drawings=[it for it in drawings if it.chart.inline],
+            shapes=Markup("".join(shapes.values())),
+            style=_template("report.css"),
             script=script,
             hash=_hash(script),
             downloads=[
-                Download(name, _link(name, kind, files[name], roomy=roomy), what)
+                Download(name, _link(name, kind, files[name], carry=carry), what)
                 for name, kind, what in DOWNLOADS
             ],
         )
@@ -88,16 +79,11 @@ def render_page(
     )
 
 
-def _link(name: str, kind: str, text: str, *, roomy: bool) -> str:
+def _link(name: str, kind: str, text: str, *, carry: bool) -> str:
     data = text.encode("utf-8")
-    if len(data) > CARRIED or not roomy:
+    if len(data) > CARRIED or not carry:
         return name
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _forest(panel: Dots | None) -> Plot | None:
-    """By itself: its title is that of the table above which it stands."""
-    return replace(plot(panel), title="") if panel else None
 
 
 def cells(row: Sequence[Value], grid: Grid) -> Markup:
@@ -155,7 +141,7 @@ def unbroken(text: str) -> str:
     return _SIGN.sub("\N{NO-BREAK SPACE}", text)
 
 
-def _own(name: str) -> Markup:
+def _template(name: str) -> Markup:
     template = resources("harness.report").joinpath("templates", name)
     return Markup(template.read_text(encoding="utf-8"))
 

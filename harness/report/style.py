@@ -19,8 +19,8 @@ UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
 HEX = re.compile(r"#[0-9A-Fa-f]{6}")
 """What a framework's colour must be to stand in a page: a stranger may have written it."""
-INK, FAINT, GRID, BAND = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7"
-"""Of text and marks that are no framework's, of what explains them, and of what lies below."""
+INK, FAINT, GRID, BAND, PAPER = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7", "#ffffff"
+"""Colours of text, of explanations, of grid lines, of every second row, and of the background."""
 MARKERS = ("D", "P", "o", "s", "^", "v", "X", "*")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (2, 1.5), (6, 1.5, 1.5, 1.5), (1, 1), (8, 2))
 """By a mode's place among its framework's modes: the default has a solid line."""

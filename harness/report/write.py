@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
 
-from harness.analysis.summary import Summary, rebased, summarise_run
+from harness.analysis.summary import rebased, summarise_run
 from harness.errors import ReportError
 from harness.frameworks import framework_facts
 from harness.records import Run
-from harness.report.apart import Helper
-from harness.report.charts import divergence_chart, make_charts, make_forests
+from harness.report.charts import make_charts
 from harness.report.compose import make_content
 from harness.report.document import run_document
 from harness.report.frames import results_csv, trainings_csv
 from harness.runs.files import output_option, within, write_whole
 
 FILES = ("report.html", "report.md", "results.csv", "trainings.csv", "run.json")
-"""Of every report, beside its figures."""
+"""Of every report, without its figures."""
+LONG = 120
+"""Panels above which a report is long: only overviews are saved as files, all are on the page."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of panels that are drawn, and of all."""
 
 
-def publish(run: Run, output: Path) -> None:
-    """Write the report of a run into its results directory.
+def publish(run: Run, output: Path, console: Console) -> None:
+    """Write the report of a run into its results directory; a long one shows its progress.
 
     Raises ReportError where that is not possible, UsageError where a link is in its place.
     """
@@ -34,7 +40,15 @@ def publish(run: Run, output: Path) -> None:
     refuse_links(output, name)
     keep_fonts(output)
     try:
-        write_report(run, output / name)
+        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("report", total=None, visible=False)
+            write_report(
+                run,
+                output / name,
+                lambda done, total: bar.update(
+                    task, completed=done, total=total, visible=total > LONG
+                ),
+            )
     except (OSError, UnicodeError) as error:  # matplotlib reads the user's settings as UTF-8
         where = getattr(error, "filename", None) or output / name
         why = getattr(error, "strerror", None) or error
@@ -58,43 +72,45 @@ def keep_fonts(output: Path) -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(within(output.absolute(), ".matplotlib")))
 
 
-def write_report(run: Run, directory: Path) -> list[Path]:
+def write_report(run: Run, directory: Path, progress: Progress | None = None) -> list[Path]:
     """Write report, figures, CSV and JSON; returns the files in the order of their importance.
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
+    # These import matplotlib and Jinja2, which commands without figures must not wait for.
+    from harness.report.figures import draw
+    from harness.report.markdown import render_markdown
+    from harness.report.page import render_page
+
     summary = summarise_run(run, framework_facts())
-    divergence = divergence_chart(run.certificates)
-    charts = [*make_charts(summary), *([divergence] if divergence else [])]
-    with Helper(functools.partial(_data, run, summary), charts, len(run.records)) as helper:
-        # These bring matplotlib and Jinja2: the commands that draw nothing need not wait for them,
-        # and the other process draws meanwhile.
-        from harness.report.markdown import render_markdown
-        from harness.report.page import render_page
-
-        others = rebased(summary.tables, run.records, run.certificates)
-        content = make_content(run, summary, others)
-        data = helper.made()
-        page = render_page(content, charts, make_forests(summary, others), data)
-        text = render_markdown(content, helper.pages)
-        drawings = helper.drawings()
-    files = {"report.html": page, "report.md": text, **data}
-    figures: dict[str, str | bytes] = {}
-    for drawing in drawings:
-        figures[f"figures/{drawing.name}.png"] = drawing.png
-        figures[f"figures/{drawing.name}.svg"] = drawing.svg
-    # The page comes last: where it stands, all that it speaks of stands too.
-    paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
-    return [paths[name] for name in (*files, *figures)]
-
-
-def _data(run: Run, summary: Summary) -> dict[str, str]:
-    """The files for programs."""
-    return {
+    charts = make_charts(summary, run.certificates)
+    drawn, panels = 0, sum(len(it.panels) for it in charts)
+    saved = [it for it in charts if it.overview or panels <= LONG]
+    drawings = []
+    for chart in charts:
+        if progress is not None:
+            progress(drawn, panels)
+        drawings.append(draw(chart, picture=chart in saved))
+        drawn += len(chart.panels)
+    content = make_content(run, summary, rebased(summary.tables, run.records, run.certificates))
+    data = {
         "results.csv": results_csv(summary),
         "trainings.csv": trainings_csv(summary),
         "run.json": _json(run_document(run, summary)),
     }
+    files = {
+        "report.html": render_page(content, drawings, data, carry=panels <= LONG),
+        "report.md": render_markdown(content, saved),
+        **data,
+    }
+    figures: dict[str, str | bytes] = {}
+    for drawing in drawings:
+        if drawing.png:
+            figures[f"figures/{drawing.chart.name}.png"] = drawing.png
+            figures[f"figures/{drawing.chart.name}.svg"] = drawing.svg
+    # The page comes last: where it stands, all that it links to stands too.
+    paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
+    return [paths[name] for name in (*files, *figures)]
 
 
 def _json(document: dict[str, Any]) -> str:

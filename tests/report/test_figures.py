@@ -1,39 +1,26 @@
-"""Figures: what they show, that they fit, and that they are the same every time."""
+"""Figures: what they show, that they fit, that they are safe and the same every time."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import itertools
-import os
-import signal
+import re
 import struct
-import subprocess
-import sys
-import threading
-import time
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from dataclasses import replace
 from xml.etree import ElementTree
 
-import numpy as np
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from PIL import Image
 
 from harness.analysis.summary import summarise
-from harness.report import apart, figures, panels
-from harness.report.canvas import COARSE, FINE, Canvas
-from harness.report.chart import Dots, Mark
+from harness.report import figures
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark
 from harness.report.charts import make_charts
-from harness.report.letters import SMALL, line_of, shortened, width
-from harness.report.pixels import png
-from harness.report.sketch import Scale, Sketch, Text
-from harness.report.style import BAND, FAINT, GRID, INK, look
-from harness.report.vectors import svg
+from harness.report.figures import breadth, draw, round_ticks, shortened
+from harness.report.style import BAND, GRID, INK, look
 from tests.builders import (
     LABELS,
     MANY_LABELS,
@@ -44,6 +31,10 @@ from tests.builders import (
     make_task,
     measured,
 )
+from tests.report.reading import Page
+
+HOSTILE = "<script>alert(1)</script>\"'&@ $\\frac{1}{2}$ \x1b[31m\x00\x0b\u202e\ufffe ]]>"
+STYLE = look(make_setup())
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +42,24 @@ def charts():
     return {it.name: it for it in make_charts(summarise([TASK], measured(blocks=3)))}
 
 
-def test_every_chart_is_drawn_whole(charts):
-    drawings = figures.draw(list(charts.values()))
-    assert [it.name for it in drawings] == [
+@pytest.fixture(scope="module")
+def drawings(charts):
+    return {name: draw(it) for name, it in charts.items()}
+
+
+def one_panel(panel, **fields) -> Chart:
+    return Chart("name", "speed", "title", "what it shows", (panel,), **fields)
+
+
+def titles(markup):
+    """The tips of a figure, line by line."""
+    return [
+        it.text.split("\n") for it in ElementTree.fromstring(markup).iter() if "title" in it.tag
+    ]
+
+
+def test_every_chart_is_drawn_whole(drawings):
+    assert list(drawings) == [
         "ratios",
         "throughput",
         "quality",
@@ -62,202 +68,98 @@ def test_every_chart_is_drawn_whole(charts):
         "memory",
         "drift",
     ]
-    for drawing in drawings:
+    for drawing in drawings.values():
         assert drawing.png.startswith(b"\x89PNG")
         wide, tall = struct.unpack(">II", drawing.png[16:24])
-        assert wide == figures.WIDTH * FINE
-        assert tall > 200
+        _, _, *size = map(float, ElementTree.fromstring(drawing.svg).attrib["viewBox"].split())
+        assert (wide, tall) == pytest.approx([it * figures.DPI / 72 for it in size], abs=2)
         assert len(drawing.png) > 5000
-        assert "<svg" in drawing.svg
+        assert len(drawing.panels) == len(drawing.chart.panels)
+        assert len(drawing.keys) == len(drawing.chart.legend)
 
 
-def test_colours_in_pictures_are_exactly_those_of_the_page(charts):
-    drawing = figures.draw([charts["throughput"]])[0]
-    picture = Image.open(io.BytesIO(drawing.png)).convert("RGB")
+def test_a_picture_shows_the_colours_of_the_page(drawings):
+    picture = Image.open(io.BytesIO(drawings["throughput"].png)).convert("RGB")
     assert picture.getpixel((2, 2)) == (255, 255, 255)
-    found = {"#{:02x}{:02x}{:02x}".format(*it) for _, it in picture.getcolors(1 << 24)}
+    colors = {"#{:02x}{:02x}{:02x}".format(*it) for _, it in picture.getcolors(1 << 24)}
     looks = [look(make_setup(label=it)) for it in LABELS]
-    assert {BAND, GRID, INK, *(it.color.lower() for it in looks)} <= found
+    assert {BAND, GRID, INK, *(it.color.lower() for it in looks)} <= colors
 
 
-def test_the_same_run_gives_the_same_bytes(charts):
-    one, other = (figures.draw([charts["throughput"]])[0] for _ in range(2))
-    assert (one.png, one.svg) == (other.png, other.svg)
+def test_the_page_shows_the_svg_that_is_saved(drawings):
+    """The same marks with the same values, in the colours of the page's theme."""
+    for drawing in drawings.values():
+        assert titles(drawing.svg) == [it for panel in drawing.panels for it in titles(panel)]
+        assert "var(" not in drawing.svg
+        for part in drawing.panels:
+            assert INK not in part
+            assert "var(--soft)" in part
+            shapes = set(re.findall(r'href="#([^"]*)"', part))
+            assert shapes <= drawing.shapes.keys()
+            assert 'id="' not in part
+        assert "url(" not in drawing.svg
 
 
-@pytest.fixture
-def free(monkeypatch):
-    """Tests that ran before may have left threads, which here are none that hold anything."""
-    monkeypatch.setattr(apart, "_may_fork", lambda: True)
+def test_a_mark_has_name_value_and_interval(charts, drawings):
+    panel = charts["throughput"].panels[0]
+    tips = titles(drawings["throughput"].panels[0])
+    assert sorted(it[0] for it in tips) == sorted(name for name, _ in panel.rows)
+    for _, value, interval in tips:
+        assert value.endswith(" examples/s")
+        assert interval.startswith("95 % interval (")
 
 
-def helped(charts, errand=lambda: "errand run", trials=apart.MANY):
-    """What a helper brings back: of its errand, and all figures."""
-    with apart.Helper(errand, charts, trials) as helper:
-        return helper.made(), helper.drawings()
-
-
-@pytest.mark.usefixtures("free")
-def test_a_process_of_its_own_runs_the_errand_and_draws_the_same(charts):
-    some = list(charts.values())
-    process, drawings = helped(some, os.getpid)
-    assert process != os.getpid()
-    assert drawings == figures.draw(some)
-
-
-@pytest.mark.parametrize(
-    "why", ["few trials", "another thread", "another system", "no room", "killed"]
-)
-def test_without_a_second_process_one_does_all(charts, monkeypatch, why):
-    some, here = list(charts.values()), os.getpid()
-    ended = threading.Event()
-    if why in ("no room", "killed"):
-        monkeypatch.setattr(apart, "_may_fork", lambda: True)
-    match why:
-        case "another thread":
-            threading.Thread(target=ended.wait).start()
-        case "another system":
-            monkeypatch.setattr(sys, "platform", "darwin")
-            monkeypatch.setattr(threading, "active_count", lambda: 1)
-        case "no room":
-            monkeypatch.setattr(os, "fork", lambda: raising(OSError(errno.EAGAIN, "no process")))
-
-    def errand():
-        if os.getpid() != here and why == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return os.getpid()
-
-    try:
-        found = helped(some, errand, 1 if why == "few trials" else apart.MANY)
-    finally:
-        ended.set()
-    assert found == (here, figures.draw(some))
-
-
-def raising(error):
-    raise error
-
-
-@pytest.mark.usefixtures("free")
-@pytest.mark.parametrize("trials", [1, apart.MANY])
-def test_what_an_errand_raises_reaches_who_sent(trials):
-    with pytest.raises(ZeroDivisionError):
-        helped([], lambda: 1 / 0, trials)
-
-
-def test_two_share_the_pages(charts, monkeypatch, free):
-    """The other process draws the first; what it has not begun this one draws, from the last on."""
-    with apart.Helper(int, [charts["ratios"]] * 8, apart.MANY) as helper:
-        while not helper._meeting.begun:
-            time.sleep(0.01)
-        own = []
-        monkeypatch.setattr(
-            apart, "draw", lambda pages, of: own.extend(pages) or ["own"] * len(pages)
-        )
-        drawings = helper.drawings()
-    theirs = drawings.index("own")
-    assert theirs > 0
-    assert drawings[theirs:] == ["own"] * len(own)
-    assert drawings[:theirs] == figures.draw([charts["ratios"]]) * theirs
-
-
-@pytest.mark.usefixtures("free")
-@pytest.mark.parametrize("trials", [1, apart.MANY])
-def test_of_many_pages_each_has_fewer_dots(charts, trials):
-    def drawn(pages):
-        return helped([charts["ratios"]] * pages, trials=trials)[1]
-
-    few, many = drawn(1), drawn(figures.FEW_PAGES + 1)
-    assert many == figures.draw([charts["ratios"]], COARSE) * len(many)
-    sizes = [Image.open(io.BytesIO(it.png)).size for it in (few[0], many[0])]
-    assert [it[0] / figures.WIDTH for it in sizes] == [FINE, COARSE]
-    assert sizes[0][1] / FINE == pytest.approx(sizes[1][1] / COARSE, abs=0.01)
-
-
-def test_the_second_process_ends_with_the_first():
-    """Killed in the midst of it, nothing stays behind."""
-    script = """if True:
-        import os, time
-        from harness.report import apart
-        def errand():
-            print(os.getpid(), flush=True)
-            time.sleep(600)
-        apart.Helper(errand, [], apart.MANY).made()
-    """
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=root
-    ) as process:
-        number = int(process.stdout.readline())
-        if sys.platform != "linux":
-            process.kill()
-            pytest.skip("a second process is forked on Linux only")
-        assert number != process.pid
-        second = psutil.Process(number)
-        process.kill()
-    for _ in range(1000):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if second.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(0.01)
-                continue
-        return
-    pytest.fail("the second process lives on")
-
-
-@pytest.mark.usefixtures("free")
-def test_one_that_is_killed_at_once_is_none(charts, monkeypatch):
-    """Before it is asked to draw."""
-    submit = apart.ProcessPoolExecutor.submit
-
-    def broken(pool, function, *given):
-        sent = submit(pool, function, *given)
-        with contextlib.suppress(BrokenProcessPool):
-            sent.result()
-        return sent
-
-    monkeypatch.setattr(apart.ProcessPoolExecutor, "submit", broken)
-    here = os.getpid()
-
-    def errand():
-        if os.getpid() != here:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "done here"
-
-    some = [charts["ratios"]]
-    assert helped(some, errand) == ("done here", figures.draw(some))
-
-
-def test_a_matplotlibrc_changes_nothing(charts):
+def test_the_same_run_gives_the_same_bytes_whatever_a_matplotlibrc_says(charts, drawings):
     import matplotlib as mpl
 
-    plain = figures.draw([charts["memory"]])[0]
-    other = {"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "salt", "path.snap": False}
-    with mpl.rc_context({**other, "path.sketch": (5, 50, 2), "path.simplify": False}):
-        assert figures.draw([charts["memory"]])[0] == plain
+    other = {"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "salt", "svg.fonttype": "path"}
+    with mpl.rc_context({**other, "path.sketch": (5, 50, 2), "text.parse_math": True}):
+        assert draw(charts["memory"]) == drawings["memory"]
+
+
+def test_text_of_strangers_is_text():
+    mark = Mark(STYLE, 2.0, 1.0, 3.0, HOSTILE, name=HOSTILE, words=HOSTILE, bounds=HOSTILE)
+    dots = Dots(HOSTILE, HOSTILE, "seconds", ((HOSTILE, (mark,)),))
+    curve = Curve(STYLE, ((1.0, 1.0), (2.0, 3.0)), name=HOSTILE)
+    curves = Curves(HOSTILE, HOSTILE, "epoch", HOSTILE, "error", (curve,), 1.0, HOSTILE)
+    named = replace(curves, at=(1.0,), names=(HOSTILE,), steps=((1.5, HOSTILE),))
+    for panel in (dots, curves, named):
+        drawing = draw(replace(one_panel(panel, legend=(Key(HOSTILE, STYLE),)), title=HOSTILE))
+        ElementTree.fromstring(drawing.svg)
+        for part in (*drawing.panels, *drawing.keys):
+            page = Page(part)
+            assert {tag for tag, _ in page.tags} <= {
+                *("svg", "g", "path", "text", "title", "circle", "use")
+            }
+        tips = [it for tip in titles(drawing.panels[0]) for it in tip]
+        assert any("<script>alert(1)</script>\"'&@ $\\frac{1}{2}$" in it for it in tips)
+        for whole in (drawing.svg, *drawing.panels):
+            assert not set(whole) & set("\x1b\x00\x0b\u202e\ufffe")
 
 
 def test_throughput_shows_estimate_and_interval(charts):
-    (panel, _), *_ = charts["throughput"].panels
+    panel = charts["throughput"].panels[0]
     assert panel.title == "digits-mlp · train"
     assert panel.rows[0][0] == "pytorch:eager"
     for _, (mark,) in panel.rows:
         assert (mark.low, mark.high) == (None, None)  # three blocks have no interval
     six = make_charts(summarise([TASK], measured(blocks=6)))
-    (panel, _), *_ = next(it for it in six if it.name == "throughput").panels
+    panel = next(it for it in six if it.name == "throughput").panels[0]
     for _, (mark,) in panel.rows:
         assert mark.low < mark.value < mark.high
 
 
 def test_memories_are_never_on_one_axis(charts):
-    ((incremental, *others),) = charts["memory"].panels
+    incremental, *others = charts["memory"].panels
     assert [it.axis for it in others] == ["peak RSS, total", "logical peak"]
     assert incremental.axis == "peak RSS, incremental"
     for other in others:
+        assert other.title == incremental.title
         assert [name for name, _ in incremental.rows] == [name for name, _ in other.rows]
 
 
 def test_quality_has_a_band_around_each_median_and_the_target(charts):
-    ((epochs, seconds),) = charts["quality"].panels
+    epochs, seconds = charts["quality"].panels
     assert epochs.target == seconds.target == TASK.target
     assert epochs.curves[0].points[0][0] == 1
     assert seconds.curves[0].points[0][0] < 1
@@ -267,20 +169,14 @@ def test_quality_has_a_band_around_each_median_and_the_target(charts):
         after_first = [it.quality.epochs[0].quality for it in row.trainings]
         assert curve.band[0] == (1, min(after_first), max(after_first))
         assert len(curve.band) == len(curve.points) == len(row.bands)
-    drawn = panels.sketch(epochs, 3.0)
-    assert [alpha for _, _, alpha in drawn.bands] == [panels.AROUND] * 3
-    for stroke, (corners, color, _) in zip(drawn.curves, drawn.bands, strict=True):
-        assert stroke.look.color == color
-        heights = [y for x, y in corners if x == stroke.points[0][0]]
-        assert min(heights) <= stroke.points[0][1] <= max(heights)
-    assert " to " in drawn.curves[0].tips[-1][1]
+    assert " to " in titles(draw(charts["quality"]).panels[0])[-1][1]
 
 
 def test_one_seed_has_no_band():
-    (chart,) = (
+    chart = next(
         it for it in make_charts(summarise([TASK], measured(blocks=1))) if it.name == "quality"
     )
-    assert not any(curve.band for panel in chart.panels[0] for curve in panel.curves)
+    assert not any(curve.band for panel in chart.panels for curve in panel.curves)
 
 
 def test_colour_by_framework_and_marker_by_mode():
@@ -292,119 +188,79 @@ def test_colour_by_framework_and_marker_by_mode():
     assert len({(it.color, it.marker, it.dashes) for it in looks.values()}) == len(MANY_LABELS)
 
 
-def test_long_names_are_cut_in_the_middle_and_fit():
-    name = "a-" * 60 + "[batch_size=32]"
-    cut = shortened(name, SMALL, 1.9)
-    assert width(cut, SMALL) <= 1.9
+def test_long_names_are_cut_in_the_middle():
+    cut = shortened("a-" * 60 + "[batch_size=32]", 26)
+    assert breadth(cut) == 26
     assert cut.startswith("a-")
     assert cut.endswith("size=32]")
-    assert shortened("short", SMALL, 1.9) == "short"
-    assert shortened("\N{CJK UNIFIED IDEOGRAPH-65E5}$x$", SMALL, 1.9) == "\N{WHITE SQUARE}$x$"
+    assert shortened("short", 26) == "short"
+    assert breadth(shortened("\N{CJK UNIFIED IDEOGRAPH-65E5}" * 30, 26)) <= 26
 
 
 def test_no_text_leaves_the_figure_or_lies_on_another():
-    """Many setups, long names, large numbers."""
+    """Many setups, long names, large numbers; measured by matplotlib."""
     task = make_task("n" * 110)
     records = measured([task], [*MANY_LABELS, "framework-with-a-long-name:mode"], blocks=2, speed=3)
     for chart in make_charts(summarise([task], records)):
-        sheet = figures.sheet(chart)
-        boxes = [it.box for it in sheet.lines if it.text]
-        assert len(boxes) > 20
+        with figures.settings():
+            figure = figures.make_sheet(chart).figure
+            figure.draw_without_rendering()
+            texts = [it for it in figure.findobj(Text) if it.get_text() and it.get_visible()]
+            axes_texts = {it for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
+                          for it in axis.findobj(Text)}  # fmt: skip
+            boxes = [it.get_window_extent() for it in texts if it not in axes_texts]
+        assert len(boxes) > 15
         for box in boxes:
-            assert 0 <= box.left < box.right <= sheet.wide
-            assert 0 <= box.top < box.bottom <= sheet.tall
+            assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, chart.name
+            assert 0 <= box.y0 < box.y1 <= figure.bbox.y1, chart.name
         for one, other in itertools.combinations(boxes, 2):
-            apart = one.right <= other.left or other.right <= one.left
-            # Lines of text may touch, as the descenders of one reach for the heads of the next.
-            slack = 0.02
-            above = one.bottom - slack <= other.top or other.bottom - slack <= one.top
-            assert apart or above
+            # Boxes have room above and below their letters.
+            assert not one.padded(-1.5).overlaps(other.padded(-1.5)), chart.name
 
 
-def test_letters_are_where_they_are_said_to_be(charts):
-    """The measure of a text against the pixels that it takes."""
-    line = line_of("gÅ|", 0.5, 0.5, size=40, color="#000000")
-    canvas = Canvas(2, 1)
-    canvas.lines.append(line)
-    dark = np.asarray(Image.open(io.BytesIO(png(canvas))).convert("L")) < 128
-    rows, columns = (np.flatnonzero(dark.any(axis=it)) / FINE for it in (1, 0))
-    assert line.box.left <= columns[0] < columns[-1] <= line.box.right
-    assert columns[-1] - columns[0] > 0.8 * (line.box.right - line.box.left)
-    assert line.box.top < rows[0] + 0.15
-    assert rows[-1] < line.box.bottom + 0.05
-    drawn = svg(canvas)
-    assert drawn.count("<use xlink:href=") == 3
-    assert "gÅ" not in drawn
+def test_a_figure_of_very_many_panels_is_a_picture_that_can_be_opened(charts, monkeypatch):
+    monkeypatch.setattr(figures, "TALLEST", 400)
+    chart = replace(charts["throughput"], panels=charts["throughput"].panels * 4)
+    picture = Image.open(io.BytesIO(draw(chart).png))
+    assert 300 < picture.height <= 400
 
 
-def test_the_svg_shows_what_the_png_shows(charts):
-    """Both parse, are of one size, and have every mark, line and letter."""
-    for page in charts.values():
-        canvas = figures.sheet(page)
-        root = ElementTree.fromstring(svg(canvas))
-        image = Image.open(io.BytesIO(png(canvas)))
-        _, _, wide, tall = map(float, root.attrib["viewBox"].split())
-        assert (wide, tall) == pytest.approx([72 * it / FINE for it in image.size])
-        uses = root.iter("{http://www.w3.org/2000/svg}use")
-        named = [it.attrib["{http://www.w3.org/1999/xlink}href"][1:] for it in uses]
-        assert named.count("mark-1") == len(next(iter(canvas.marks.values())))
-        marks = sum(map(len, canvas.marks.values()))
-        assert sum(it.startswith("mark-") for it in named) == marks
-        ids = {it.attrib["id"] for it in root.iter() if "id" in it.attrib}
-        assert set(named) == ids
-        drawn = " ".join(it.attrib.get("d", "") for it in root.iter())
-        for lines in (*canvas.strokes.values(), *canvas.curves.values()):
-            for (x, y), *_ in lines:
-                assert f"M{72 * x:.2f} {72 * y:.2f}L" in drawn
+def test_without_a_picture_there_is_the_same_svg(charts, drawings):
+    drawing = draw(charts["ratios"], picture=False)
+    assert replace(drawing, png=drawings["ratios"].png) == drawings["ratios"]
 
 
-def test_many_panels_go_on_in_another_figure(monkeypatch):
-    tasks = [make_task(f"t{number}") for number in range(3)]
-    charts = make_charts(summarise(tasks, measured(tasks, blocks=1, trains=False)))
-    monkeypatch.setattr(figures, "PAGE", 3.5)
-    names = [it.name for it in figures.draw(charts[1:2])]
-    assert names == ["throughput", "throughput-2"]
+def test_a_missing_count_is_named_and_zero_is_a_count():
+    empty = draw(one_panel(Dots("title", "axis", "bytes", (("a", ()), ("b", ())))))
+    assert empty.svg.count("not counted") == 2
+    zero = Dots("t", "a", "bytes", (("a", (Mark(STYLE, 0.0, text="0 B"),)),))
+    assert "0 B" in draw(one_panel(zero)).svg
+    assert "not counted" not in draw(one_panel(zero)).svg
 
 
-def test_one_phase_alone_stands_two_by_two():
-    tasks = [make_task(f"t{number}") for number in range(3)]
-    records = measured(tasks, blocks=1, phases=("predict",), trains=False)
-    (_, throughput, *_) = make_charts(summarise(tasks, records))
-    assert [[bool(it) for it in row] for row in throughput.panels] == [[True, True], [True, False]]
-
-
-def test_what_was_not_counted_is_said(charts):
-    empty = Dots("title", "axis", "bytes", (("a", ()), ("b", ())))
-    texts = [it.text for it in panels.sketch(empty, 3.0).texts]
-    assert texts.count("not counted") == 2
-
-
-def test_a_counted_zero_is_no_missing_count(charts):
-    mark = Mark(look(make_setup()), 0.0, text="0 B")
-    texts = [it.text for it in panels.sketch(Dots("t", "a", "bytes", (("a", (mark,)),)), 3.0).texts]
-    assert "0 B" in texts
-    assert "not counted" not in texts
+def test_a_zero_is_at_the_left_end_of_a_log_axis():
+    marks = (Mark(STYLE, 0.0), Mark(STYLE, 1e6))
+    drawing = draw(one_panel(Dots("t", "a", "bytes", (("r", marks),), log=True)))
+    zero, other = (float(it) for it in re.findall(r'<use x="([^"]*)"', drawing.panels[0]))
+    left, _, wide, _ = map(float, re.search(r'viewBox="([^"]*)"', drawing.panels[0])[1].split())
+    assert left < zero < other < left + wide
 
 
 def test_a_flat_curve_has_a_scale():
     record = make_record(make_setup(), quality=make_quality([0.1, 0.1]))
     (chart,) = make_charts(summarise([TASK], [record]))
     assert chart.name == "quality"
-    assert len(figures.draw([chart])) == 1
+    assert draw(chart).png
 
 
-def test_scales():
-    scale = Scale(0.0, 1.0, 2.0)
-    assert scale.at(0.5) == 1.0
-    assert scale.ticks(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    decades = Scale(1e-6, 2.0, 1.0, log=True).ticks(7)
-    assert decades == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
-    assert Scale(1e-6, 2.0, 1.0, log=True).at(2.0) == pytest.approx(1.0)
+def test_a_chart_of_nothing_is_empty():
+    assert draw(Chart("n", "speed", "t", "a", ())).panels == ()
 
 
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
     [
+        (1e-3, 2.0, [1e-3, 1e-2, 1e-1, 1]),
         (0.4, 12.0, [0.5, 1.0, 2.0, 5.0, 10.0]),
         (0.36, 1.05, [0.4, 0.5, 0.7, 1.0]),
         (0.71, 1.04, [0.8, 0.9, 1.0]),
@@ -412,30 +268,15 @@ def test_scales():
     ],
 )
 def test_a_log_axis_has_ticks_however_narrow_it_is(low, high, ticks):
-    assert Scale(low, high, 1.0, log=True).ticks(5) == ticks
+    assert round_ticks(low, high, 5, log=True) == ticks
+
+
+def test_a_linear_axis_has_round_ticks():
+    assert round_ticks(0.0, 1.0, 4) == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e6), st.integers(2, 9))
 def test_ticks_of_a_log_axis_lie_within_it_and_are_few(low, factor, count):
-    ticks = Scale(low, low * factor, 1.0, log=True).ticks(count)
+    ticks = round_ticks(low, low * factor, count, log=True)
     assert all(low <= it <= low * factor for it in ticks)
     assert 1 <= len(ticks) <= 2 * count + 2
-
-
-def test_a_line_on_which_marks_are_read_strikes_no_text_through():
-    def drawn(*texts):
-        sketch, canvas = Sketch(), Canvas(2.0, 1.0)
-        sketch.line([(1.0, 0.1), (1.0, 0.9)], FAINT, 1)
-        sketch.texts += [Text(x, 0.5, "0.803 ×") for x in texts]
-        canvas.add(sketch)
-        return png(canvas), svg(canvas)
-
-    across, beside = drawn(0.8), drawn(1.2)
-    assert across[1].count("paint-order") == 1
-    assert "paint-order" not in beside[1]
-
-    def inked(picture):
-        """Pixels of the line's column that are no ground."""
-        return int((np.asarray(Image.open(io.BytesIO(picture)).convert("L"))[:, FINE] < 160).sum())
-
-    assert inked(across[0]) < inked(beside[0]) - 5

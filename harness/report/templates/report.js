@@ -165,7 +165,6 @@
 
   const partsOf = (from) => ({
     lead: from.querySelector(".lead"),
-    forest: from.querySelector(".forest"),
     notes: from.querySelector(".notes"),
     head: plain(from.querySelector("thead [data-role=ratio], thead th:only-child")),
     rows: new Map(all("tbody tr", from).map((row) => [
@@ -180,7 +179,6 @@
     found.set(article.dataset.shownBaseline, {
       ...own,
       lead: own.lead.cloneNode(true),
-      forest: own.forest?.cloneNode(true),
       notes: own.notes.cloneNode(true),
       rows: new Map([...own.rows].map(([name, it]) => [name, it.map((at) => at.cloneNode(true))])),
     });
@@ -194,7 +192,7 @@
     const kept = found.get(name);
     const parts = kept instanceof DocumentFragment ? partsOf(kept) : kept;
     const now = partsOf(article);
-    ["lead", "forest", "notes"].forEach((it) => {
+    ["lead", "notes"].forEach((it) => {
       if (parts[it]) now[it].replaceWith(parts[it].cloneNode(true));
     });
     now.rows.forEach((cells, row) => {
@@ -256,22 +254,6 @@
   controls.append(reset, shown);
   controls.addEventListener("submit", (event) => event.preventDefault());
   controls.hidden = false;
-
-  /* Linear and logarithmic axes: both are drawn. */
-
-  all("figure[data-switch]").forEach((figure) => {
-    const button = make("button", { type: "button", className: "axis", textContent: "Log axis" });
-    const show = (log) => {
-      button.setAttribute("aria-pressed", String(log));
-      all("[data-axis]", figure).forEach((it) => {
-        const two = it.parentElement.querySelectorAll(`${it.tagName}[data-axis]`).length > 1;
-        it.hidden = two && it.dataset.axis !== (log ? "log" : "linear");
-      });
-    };
-    button.addEventListener("click", () => show(button.getAttribute("aria-pressed") !== "true"));
-    show(figure.dataset.switch === "log");
-    figure.prepend(button);
-  });
 
   /* Tooltips: of what the pointer or the keyboard is on. */
 
