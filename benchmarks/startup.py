@@ -52,7 +52,7 @@ def measure(rounds: int, folder: Path) -> list[dict[str, float]]:
     """Seconds of a block, by manner."""
     config = resolve(None, {})
     plan = make_plan(config)
-    (arena,) = plan.arenas
+    (group,) = plan.groups
     taken = []
     with staged_data(plan, folder / "data") as places:
 
@@ -61,14 +61,14 @@ def measure(rounds: int, folder: Path) -> list[dict[str, float]]:
                 name=f"startup/b{round_:03}.{more}",
                 number=round_,
                 attempt=1,
-                task=arena.task,
-                setups=arena.setups,
+                task=group.task,
+                setups=group.setups,
                 phases=config.phases,
                 rounds=config.rounds,
                 seed=0,
                 trains=False,
                 alone=manner == "alone",
-                data=str(places[arena.task.data]),
+                data=str(places[group.task.data]),
                 sample_seconds=config.sample_seconds,
                 warmup_seconds=config.warmup_seconds,
                 more=more,

@@ -79,14 +79,14 @@ class Setup(Frozen):
         return self.model_copy(update={"twin": False}) if self.twin else self
 
     @property
-    def arena(self) -> tuple[str, str, str, int, str]:
+    def group(self) -> tuple[str, str, str, int, str]:
         """What setups share that take turns in one block: all but framework, mode and lane."""
         return (self.task, self.digest, self.device, self.threads, self.dtype)
 
     @property
     def ranking(self) -> tuple[str, str, str, int, str, str]:
-        """What setups share that may be ranked against each other: their arena and their lane."""
-        return (*self.arena, self.lane)
+        """What setups share that may be ranked against each other: their group and their lane."""
+        return (*self.group, self.lane)
 
     @property
     def id(self) -> str:

@@ -94,7 +94,7 @@ def toml(content: Any) -> str:
 @given(content=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
 def test_any_configuration_gives_a_plan_or_one_line(content):
     try:
-        assert make_plan(resolve(None, content)).arenas
+        assert make_plan(resolve(None, content)).groups
     except HarnessError as caught:
         error = str(caught)
         assert error.isprintable()

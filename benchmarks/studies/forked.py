@@ -26,7 +26,7 @@ from harness.cells import THROUGHPUT, Phase, Setup
 from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.engines import ForkedWorker, ForkServer
 from harness.runs.machine import fingerprint
-from harness.runs.plan import Arena, make_plan
+from harness.runs.plan import Group, make_plan
 from harness.runs.process import WorkerProcess
 from harness.runs.runner import staged_data
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
@@ -47,9 +47,9 @@ class Reading:
     step: float
 
 
-def readings(arena: Arena, setup: Setup, data: str, folder: Path) -> list[Reading]:
+def readings(group: Group, setup: Setup, data: str, folder: Path) -> list[Reading]:
     """One framework's, in the order in which they were taken."""
-    load = Load(task=arena.task, setup=setup, seed=0, phases=THROUGHPUT, data=data)
+    load = Load(task=group.task, setup=setup, seed=0, phases=THROUGHPUT, data=data)
     servers = [ForkServer(setup, folder / f"server-{it}.log") for it in range(SERVERS)]
     found: list[Reading] = []
     try:
@@ -158,14 +158,14 @@ def report(found: Sequence[Reading], task: str) -> str:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     plan = make_plan(resolve(None, {}))
-    (arena,) = plan.arenas
+    (group,) = plan.groups
     found: list[Reading] = []
     with tempfile.TemporaryDirectory() as place, staged_data(plan, Path(place) / "data") as data:
-        for setup in arena.setups:
+        for setup in group.setups:
             if not setup.twin:
-                found += readings(arena, setup, str(data[arena.task.data]), Path(place))
+                found += readings(group, setup, str(data[group.task.data]), Path(place))
                 print(f"{setup.framework}: {len(found)} readings", flush=True)
-    text = report(found, arena.task.name)
+    text = report(found, group.task.name)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "forked.md").write_text(text, encoding="utf-8")
     raw = [[it.framework, it.phase, it.server, it.step] for it in found]

@@ -47,8 +47,8 @@ def asked_for(purpose: str | None) -> tuple[Path, Run]:
 
 def measured(run: Run) -> list[Ratio]:
     """Of the first comparison of a run, twins aside."""
-    arena = run.records[0].setup.arena
-    good = entries(it for it in run.records if it.setup.arena == arena and not it.setup.twin)
+    group = run.records[0].setup.group
+    good = entries(it for it in run.records if it.setup.group == group and not it.setup.twin)
     of_label = {setup.label: entry for setup, entry in good.items()}
     baseline = of_label[baseline_of(of_label)]
     return [

@@ -90,7 +90,7 @@ class Play:
         given = {"frameworks": ("reference",), "blocks": 3, "rounds": 2, "seeds": 0}
         self._plan: Plan = make_plan(resolve(None, given | {"tasks": ("diabetes-regression",)}))
         self._info: RunInfo = make_info(self._plan, RUN)
-        self._trials = sum(len(it.setups) for it in self._plan.arenas) * self._plan.config.blocks
+        self._trials = sum(len(it.setups) for it in self._plan.groups) * self._plan.config.blocks
 
     def begin(self, folder: Path) -> int:
         """Begin a run, or go on with it, in a process of its own; returns its number."""
@@ -128,7 +128,7 @@ class Play:
         left = _survivors(runner)
         noted = (folder / "noted").read_text().splitlines() if (folder / "noted").exists() else []
         before, damage = _kept(folder), _damage(folder)
-        whole = _whole_blocks(before, len(self._plan.arenas[0].setups))
+        whole = _whole_blocks(before, len(self._plan.groups[0].setups))
         ended = os.waitpid(self.begin(folder), 0)[1]
         after = _kept(folder)
         with create(folder) as store:

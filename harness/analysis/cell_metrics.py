@@ -1,7 +1,7 @@
 """How near a cell comes to what its device can do, and how much of a step is framework.
 
 What no device could do was not done: it bars a setup from the ranking. The yardstick is never its
-own. It is the best large product of other frameworks and of plain NumPy in any worker of the arena,
+own. It is the best large product of other frameworks and of plain NumPy in any worker of the group,
 and the shortest bare products of a step, less what their calls cost. So a step that is compiled as
 a whole, where dispatch is all that a small batch costs, lies within it.
 
@@ -34,7 +34,7 @@ small products may need half of the time of another."""
 
 
 class Peak(Frozen):
-    """What the device of an arena reaches in one large matrix product, in FLOP/s.
+    """What the device of a group reaches in one large matrix product, in FLOP/s.
 
     Every worker multiplies in its own framework; `setup` is the one whose median over blocks is
     the largest, `flops` is that median, and `by_block` its rates.
@@ -64,7 +64,7 @@ class Efficiency(Frozen):
 
 
 def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
-    """The best of the setups of one arena; None where no worker measured a peak."""
+    """The best of the setups of one group; None where no worker measured a peak."""
     peaks = [
         Peak(setup=setup, flops=median_interval(list(rates.values())), by_block=rates)
         for setup, blocks in setups.items()
@@ -107,7 +107,7 @@ def _peaks(blocks: Blocks) -> dict[int, float]:
 
 
 def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:
-    """Which setups of one arena did what its device cannot do, and what that was."""
+    """Which setups of one group did what its device cannot do, and what that was."""
     timed = list(entries)
     found = {}
     for it in timed:

@@ -60,12 +60,12 @@ def used_by_others(others: float, cores: int, *, past: bool = True) -> str:
 
 
 def disturbances(records: Iterable[Record]) -> dict[int, Disturbance]:
-    """The disturbed blocks of one arena, all its records given."""
+    """The disturbed blocks of one group, all its records given."""
     return {block: it for block, it in by_block(records).items() if it.cause}
 
 
 def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
-    """Every block of one arena in which others were counted, all its records given."""
+    """Every block of one group in which others were counted, all its records given."""
     blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         if record.around:

@@ -120,7 +120,7 @@ class SetupNoise(Frozen):
     turns: TurnNoise
 
 
-class ArenaNoise(Frozen):
+class GroupNoise(Frozen):
     """Everything that a run knows of its noise while one group was measured."""
 
     task: str
@@ -138,7 +138,7 @@ class ArenaNoise(Frozen):
         return tuple(it for it in self.floors if it.phase == phase)
 
 
-def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> ArenaNoise:
+def group_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> GroupNoise:
     """The noise of one group, all its records and all its good ones given.
 
     The strips show every setup against its lane's baseline, and every A/A copy against its
@@ -148,7 +148,7 @@ def arena_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> Ar
     for record in records:
         blocks[record.block].append(record)
     setup, around = records[0].setup, contention.by_block(records)
-    return ArenaNoise(
+    return GroupNoise(
         task=setup.task,
         digest=setup.digest,
         device=setup.device,

@@ -76,7 +76,7 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
     groups: dict[object, list[Record]] = defaultdict(list)
     blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
     for record in records:
-        groups[record.setup.arena].append(record)
+        groups[record.setup.group].append(record)
         if record.status == "ok":
             blocks[record.setup][record.block] = record
     disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
@@ -85,7 +85,7 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
             setup,
             good,
             {phase: steps(good, phase) for phase in PHASES},
-            disturbed[setup.arena],
+            disturbed[setup.group],
         )
         for setup, good in blocks.items()
     }

@@ -157,7 +157,7 @@ def imprecise(pairs: Sequence[Pair], precision: float) -> str:
 
 
 def precision_sentence(standing: Standing) -> str:
-    """How many blocks an arena took, and how well its headline ratios are known."""
+    """How many blocks a group took, and how well its headline ratios are known."""
     blocks, widest = (
         f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}",
         standing.widest,

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.adapter import FrameworkFacts
 from harness.analysis.advice import Advice, advise, grounds
 from harness.analysis.cell_metrics import impossible
-from harness.analysis.noise import ArenaNoise, arena_noise, margin
+from harness.analysis.noise import GroupNoise, group_noise, margin
 from harness.analysis.pairs import BASELINE, Entry, baseline_of, entries, pair_of
 from harness.analysis.quality import QualityTable, TrainingRow, quality_table
 from harness.analysis.ranking import Eligibility
@@ -49,8 +49,8 @@ def rebased(
     those of the first baseline, which they name.
     """
     timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
-    for arena, task in {it.rows[0].cell.setup.arena: it.task for it in tables}.items():
-        alike = [it for it in timed.values() if it.setup.arena == arena and not it.setup.twin]
+    for group, task in {it.rows[0].cell.setup.group: it.task for it in tables}.items():
+        alike = [it for it in timed.values() if it.setup.group == group and not it.setup.twin]
         eligibility.bar(impossible(task, alike))
     return tuple(_others(it, timed, eligibility) for it in tables)
 
@@ -74,7 +74,7 @@ class Gain(Frozen):
     """An idiomatic mode against the default mode of its framework's identical lane.
 
     `pair` holds the two labels, which may be the same word in both lanes; its verdict is corrected
-    over the gains of the same phase and arena.
+    over the gains of the same phase and group.
     """
 
     phase: Phase
@@ -90,7 +90,7 @@ def gains(
     defaults: Mapping[str, str],
     margin: float = LEAST_MARGIN,
 ) -> tuple[Gain, ...]:
-    """Every idiomatic mode of an arena that shares a block with a plain one of its framework.
+    """Every idiomatic mode of a group that shares a block with a plain one of its framework.
 
     `defaults` maps a framework to its default mode; where that was not measured, it is compared
     with the first mode by name that was.
@@ -208,8 +208,8 @@ def _group(tables: Sequence[Table]) -> list[Aggregate]:
 __all__ = ["BASELINE", "CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
 NO_FACTS = FrameworkFacts()
-Arena = tuple[str, str, str, int, str]
-"""`Setup.arena`: task and digest come first."""
+Group = tuple[str, str, str, int, str]
+"""`Setup.group`: task and digest come first."""
 
 
 class Failure(Frozen):
@@ -226,7 +226,7 @@ class Summary(Frozen):
     """All rows of a report.
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
-    means over tasks; `noise` and `standings` have one entry an arena, in the same order. `advice`
+    means over tasks; `noise` and `standings` have one entry a group, in the same order. `advice`
     has one entry a scenario, or none where there is no table.
     """
 
@@ -235,7 +235,7 @@ class Summary(Frozen):
     failures: tuple[Failure, ...]
     idioms: tuple[Gain, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
-    noise: tuple[ArenaNoise, ...] = ()
+    noise: tuple[GroupNoise, ...] = ()
     standings: tuple[Standing, ...] = ()
     advice: tuple[Advice, ...] = ()
 
@@ -263,13 +263,13 @@ def summarise(
     # By name too: a user's copy of a task has the same digest under another name.
     known = {(task.name, task.digest): task for task in tasks}
     order = list(known)
-    arenas: dict[Arena, list[Record]] = defaultdict(list)
+    groups: dict[Group, list[Record]] = defaultdict(list)
     for record in records:
-        arenas[record.setup.arena].append(record)
+        groups[record.setup.group].append(record)
     eligibility = Eligibility(certificates)
     parts = [
-        _Part(known[arena[0], arena[1]], arenas[arena], eligibility, facts, precision)
-        for arena in sorted(arenas, key=lambda it: (order.index((it[0], it[1])), it[2:]))
+        _Part(known[group[0], group[1]], groups[group], eligibility, facts, precision)
+        for group in sorted(groups, key=lambda it: (order.index((it[0], it[1])), it[2:]))
     ]
     tables = tuple(it for part in parts for it in part.tables)
     return Summary(
@@ -301,7 +301,7 @@ def summarise_run(run: Run, facts: FrameworkFacts = NO_FACTS) -> Summary:
 
 
 class _Part:
-    """What one arena adds to the summary."""
+    """What one group adds to the summary."""
 
     def __init__(
         self,
@@ -318,7 +318,7 @@ class _Part:
         ]
         eligibility.bar(impossible(task, entered))
         self.rankable = [it for it in entered if not eligibility.of_setup(it)]
-        self.noise = arena_noise(records, good)
+        self.noise = group_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}
         made = [
             (table, lane)

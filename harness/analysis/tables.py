@@ -4,7 +4,7 @@ The samples behind every cell, block by block.
 
 One row of a table: what a cell did over all its blocks.
 
-One phase of one lane of one arena: rows that may be compared, their ratios, and who wins.
+One phase of one lane of one group: rows that may be compared, their ratios, and who wins.
 """
 
 from __future__ import annotations
@@ -279,14 +279,14 @@ def _memory(phases: Sequence[PhaseRecord]) -> Memory:
 
 
 class Table(Frozen):
-    """One phase of one lane of one arena: the cells that may be compared, and who wins.
+    """One phase of one lane of one group: the cells that may be compared, and who wins.
 
     Rows stand fastest first, by their ratio to the baseline; those that share no block with it come
     last, and those that are not ranked after all others. `pairs` are the ratios to
     the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
     is none, and one that is known no better than to ±`precision` is told in its direction only.
     `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
-    row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the arena in this
+    row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the group in this
     phase. `winner` is the label of the setup that is faster than every other one that is ranked,
     or None; `sentence` says the same in words. `disturbed` says what others did in too many blocks
     for any verdict; it is empty where they did not. `yardsticks` are the rows of a reference beside

@@ -90,7 +90,7 @@ def verify(
             setups, earlier, quick=False, counted=one_of_each(setups), reach=_reach(plan)
         )
         lacking = [it for it in wanted if it.certificate is None]
-        staged = replace(plan, arenas=_concerned(plan, lacking))
+        staged = replace(plan, groups=_concerned(plan, lacking))
         with runner.staged_data(staged, scratch / "data") as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
     print_left_out(plan.unavailable, console, plan.notes)
@@ -149,12 +149,12 @@ def _reach(plan: Plan) -> Reach:
 
 
 def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:
-    return [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    return [(group.task, setup) for group in plan.groups for setup in group.setups]
 
 
 def _concerned(plan: Plan, lacking: Sequence[Need]) -> tuple[Any, ...]:
     digests = {it.claim.task.digest for it in lacking}
-    return tuple(arena for arena in plan.arenas if arena.task.digest in digests)
+    return tuple(group for group in plan.groups if group.task.digest in digests)
 
 
 def _proved(

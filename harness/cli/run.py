@@ -254,13 +254,13 @@ def plan_to_resume(name: str, output: Path) -> Plan:
 
 def _print_plan(plan: Plan, console: Console) -> None:
     config = plan.config
-    for arena in plan.arenas:
-        setup = arena.setups[0]
+    for group in plan.groups:
+        setup = group.setups[0]
         where = f"{setup.device}, {setup.threads} threads, {setup.dtype}"
         names = ", ".join(
-            it.label if it.lane == "identical" else f"{it.label} ({it.lane})" for it in arena.setups
+            it.label if it.lane == "identical" else f"{it.label} ({it.lane})" for it in group.setups
         )
-        console.print(Text(f"{arena.task.name} ({where}): {names}"), soft_wrap=True)
+        console.print(Text(f"{group.task.name} ({where}): {names}"), soft_wrap=True)
     many = f"at most {config.blocks}" if config.precision else f"{config.blocks}"
     phases = ", ".join(config.phases)
     console.print(

@@ -49,7 +49,7 @@ from harness.records import Run
 from harness.runs import machine
 from harness.runs.engines import LocalEngine
 from harness.runs.machine import CHANGES
-from harness.runs.plan import Arena, Plan
+from harness.runs.plan import Group, Plan
 from harness.runs.process import ROOT
 from harness.runs.runner import staged_data
 from harness.tasks.spec import Data, Frozen
@@ -233,7 +233,7 @@ class _Bench:
 
 
 def pairs_of(plan: Plan) -> list[Pair]:
-    return [(arena.task, setup) for arena in plan.arenas for setup in arena.setups]
+    return [(group.task, setup) for group in plan.groups for setup in group.setups]
 
 
 def _obtainable(baseline: Baseline) -> str | None:
@@ -296,8 +296,8 @@ def plan_of(run: Run, plan: Plan) -> Plan:
     """The setups that a run measured, in place of those that its configuration would give now."""
     tasks = {(it.name, it.digest): it for it in run.tasks}
     setups = dict.fromkeys(it.setup for it in run.records if not it.setup.twin)
-    arenas = (Arena(tasks[it.task, it.digest], (it,)) for it in setups)
-    return replace(plan, arenas=tuple(arenas))
+    groups = (Group(tasks[it.task, it.digest], (it,)) for it in setups)
+    return replace(plan, groups=tuple(groups))
 
 
 def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[BaselineEntry]:
@@ -352,7 +352,7 @@ def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
 def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
     commit = machine.commit({it.setup.framework for it in made})
     setups: set[Setup] = {it.setup for it in made}
-    tasks = {arena.task.name: arena.task for arena in plan.arenas if setups & set(arena.setups)}
+    tasks = {group.task.name: group.task for group in plan.groups if setups & set(group.setups)}
     return Baseline(
         name=name,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -13,7 +13,7 @@ from harness.errors import NoBaseline, NotComparable, UsageError
 from harness.frameworks import absence, frameworks, matches, modes_of, undeclared
 from harness.gate.baseline import Baseline
 from harness.runs.config import resolve
-from harness.runs.plan import Arena, Plan, make_plan
+from harness.runs.plan import Group, Plan, make_plan
 from harness.tasks.spec import Task
 from harness.tasks.variants import known_tasks
 
@@ -49,7 +49,7 @@ def plan_of_check(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
     refuse_other_tasks(tasks, Path(file) if file else None)
     setups = _fitting(baseline, flags)
     _refuse_lost_frameworks(setups)
-    return replace(plan, arenas=tuple(Arena(tasks[it.task], (it,)) for it in setups))
+    return replace(plan, groups=tuple(Group(tasks[it.task], (it,)) for it in setups))
 
 
 FITS: Mapping[str, Callable[[Setup, Any], bool]] = {

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.analysis.noise import ArenaNoise, Strip
+from harness.analysis.noise import GroupNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
 from harness.analysis.sentences import unknown
 from harness.analysis.startup import BreakEven
@@ -611,7 +611,7 @@ def drift(summary: Summary, _: Places) -> Chart:
     )
 
 
-def _drift_panel(noise: ArenaNoise, lines: list[Strip], *, tips: bool) -> Curves:
+def _drift_panel(noise: GroupNoise, lines: list[Strip], *, tips: bool) -> Curves:
     first = lines[0]
     where = f"{noise.device}, {fmt.count(noise.threads, 'thread')}, {noise.dtype}"
     return Curves(
@@ -637,7 +637,7 @@ def _drift_panel(noise: ArenaNoise, lines: list[Strip], *, tips: bool) -> Curves
     )
 
 
-def _drift_look(noise: ArenaNoise, strip: Strip) -> Look:
+def _drift_look(noise: GroupNoise, strip: Strip) -> Look:
     """That of the setup; dotted for a setup compared with itself."""
     name, _, again = strip.label.partition(" ")
     framework, _, mode = name.partition(":")

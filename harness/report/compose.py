@@ -114,7 +114,7 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def measured_in(summary: Summary) -> str:
-    """Blocks, and how well the ratios are known: of several arenas the least well known one."""
+    """Blocks, and how well the ratios are known: of several groups the least well known one."""
     pairs = zip(summary.noise, summary.standings, strict=True)
     known = [(noise_sections, it) for noise_sections, it in pairs if it.widest]
     if known and len(summary.standings) == 1:
@@ -181,14 +181,14 @@ def troubles(summary: Summary) -> tuple[Trouble, ...]:
 
 def left_out(run: Run) -> tuple[tuple[str, str], ...]:
     """What cannot run here, and every comparison that no block was begun of; each with the why."""
-    begun = {it.setup.arena for it in run.records}
-    planned = {it.setup.arena: it.setup for it in run.certificates}
+    begun = {it.setup.group for it in run.records}
+    planned = {it.setup.group: it.setup for it in run.certificates}
     return (
         *((line(it.what), line(it.reason)) for it in run.info.unavailable),
         *(
             (f"{line(it.task)} on {place(it)}", f"no block of it was begun: {_stopped_by(run)}")
-            for arena, it in planned.items()
-            if arena not in begun
+            for group, it in planned.items()
+            if group not in begun
         ),
     )
 

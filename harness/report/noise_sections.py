@@ -14,7 +14,7 @@ from harness.analysis.contention import (
     WAIT_LIMIT,
     told,
 )
-from harness.analysis.noise import ArenaNoise, BlockNoise, Floor, Strip
+from harness.analysis.noise import BlockNoise, Floor, GroupNoise, Strip
 from harness.analysis.sentences import listed, width
 from harness.analysis.stats import percent
 from harness.analysis.stopping import Standing, Width
@@ -107,7 +107,7 @@ def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Sect
     return tuple(made)
 
 
-def fact(noises: Sequence[ArenaNoise]) -> str:
+def fact(noises: Sequence[GroupNoise]) -> str:
     """The noise floors of a run by phase, in one line; empty where nothing ran twice."""
     floors = [it for noise in noises for it in noise.floors if it.floor is not None]
     floors_of = []
@@ -120,7 +120,7 @@ def fact(noises: Sequence[ArenaNoise]) -> str:
     return f"{', '.join(floors_of)} ({names} against itself)" if floors_of else ""
 
 
-def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
+def disturbed(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
     """What others did in some blocks of a run, a line each."""
     lines = []
     for noise in noises:
@@ -129,7 +129,7 @@ def disturbed(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, lines)))
 
 
-def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
+def restless(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
     """Setups whose threads did not always rest at the end of a turn, and yet are ranked."""
     return tuple(
         f"{label(it.setup)}: threads still worked after {it.unsettled} of {it.turns} turns"
@@ -139,7 +139,7 @@ def restless(noises: Sequence[ArenaNoise]) -> tuple[str, ...]:
     )
 
 
-def _usage(noise: ArenaNoise, number: int) -> Section:
+def _usage(noise: GroupNoise, number: int) -> Section:
     """What each setup used beside the steps that were timed."""
     barred = [it for it in noise.usages if it.faults]
     return _section(
@@ -165,7 +165,7 @@ def _floor(half: float) -> str:
     return width(half).removeprefix("±")
 
 
-def _floors(noise: ArenaNoise, number: int) -> Section:
+def _floors(noise: GroupNoise, number: int) -> Section:
     alarms = [it for it in noise.floors if it.false_alarm]
     lead = (
         f"{len(alarms)} of {len(noise.floors)} comparisons of a setup with itself gave a false "
@@ -186,7 +186,7 @@ def _floors(noise: ArenaNoise, number: int) -> Section:
 
 
 def _precision(
-    noise: ArenaNoise, standing: Standing, target: float, rule: str, number: int
+    noise: GroupNoise, standing: Standing, target: float, rule: str, number: int
 ) -> Section:
     """Each ratio, and whether it met its target: what stopped its blocks."""
     wanted, met = f"±{percent(target)}", sum(it.known for it in standing.widths)
@@ -205,7 +205,7 @@ def _precision(
     )
 
 
-def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
+def _blocks(noise: GroupNoise, number: int, *, repeats: bool) -> Section:
     states = [it.state for it in noise.blocks]
     noisy, disturbed = len(states) - states.count("calm"), states.count("disturbed")
     worse = f", {disturbed} of them disturbed" if disturbed else ""
@@ -226,7 +226,7 @@ def _blocks(noise: ArenaNoise, number: int, *, repeats: bool) -> Section:
     )
 
 
-def strips(noise: ArenaNoise) -> list[list[Strip]]:
+def strips(noise: GroupNoise) -> list[list[Strip]]:
     """The strips of each lane and phase together, as they share a panel and a table."""
     groups: dict[tuple[str, str], list[Strip]] = {}
     for it in noise.strips:
@@ -236,7 +236,7 @@ def strips(noise: ArenaNoise) -> list[list[Strip]]:
     ]
 
 
-def _drift(noise: ArenaNoise, group: Sequence[Strip], number: str) -> Section:
+def _drift(noise: GroupNoise, group: Sequence[Strip], number: str) -> Section:
     """How far each ratio lay from its median, block by block."""
 
     def moved(strip: Strip) -> Column[int]:
@@ -268,7 +268,7 @@ def _remark(block: BlockNoise) -> str:
 
 
 def _section(
-    noise: ArenaNoise,
+    noise: GroupNoise,
     anchor: str,
     phase: str,
     content: Grid,

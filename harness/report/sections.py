@@ -302,7 +302,7 @@ def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
     against the same steps for all."""
 
     def key(it: Gain) -> tuple[object, ...]:
-        return (*it.idiom.arena, it.phase)
+        return (*it.idiom.group, it.phase)
 
     groups = groupby(gains, key)  # they stand in this order
     return tuple(_gains(list(group), number) for number, (_, group) in enumerate(groups, start=1))

@@ -85,7 +85,7 @@ def label(setup: Setup) -> str:
 
 
 def scope(setup: Setup) -> Scope:
-    """What a part about this setup's arena and lane is about."""
+    """What a part about this setup's group and lane is about."""
     return Scope(line(setup.task), setup.device, setup.lane)
 
 

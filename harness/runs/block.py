@@ -1,6 +1,6 @@
 """A trial: one execution of a setup in one process, and what has been measured of it so far.
 
-A block: one trial of every setup of an arena, alive side by side, taking turns.
+A block: one trial of every setup of a group, alive side by side, taking turns.
 
 While one worker works the others wait, and so does the runner. Only the starts of blocks that are
 not `alone` overlap: nothing is timed there that counts. The order is drawn anew for the start of
@@ -130,7 +130,7 @@ PATIENCE = 20.0
 class Block:
     """What to run: `phases` are sampled for `rounds` rounds; `trains` adds a full training.
 
-    `number` counts from 0 within the arena; `name` is unique in the store. The seed makes the
+    `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
     shared start and, with the name, the order of turns. Of a block that is `alone` the workers
     start one after the other, and measure the limits of the device before they end; a twin is
     never trained. A worker may have no more than `memory_limit` bytes. Blocks of one `generation`

@@ -42,15 +42,15 @@ class RunConfig(Frozen):
     An empty `frameworks` means every installed one; `seeds` full trainings are made of every
     setup, with seeds 0, 1, …; `budget` is in seconds.
 
-    `blocks` are made of every arena. With a `precision` (half the width of a ratio's interval,
-    0.02 is 2 %) they are the most: an arena ends after `least_blocks` as soon as every ratio is
+    `blocks` are made of every group. With a `precision` (half the width of a ratio's interval,
+    0.02 is 2 %) they are the most: a group ends after `least_blocks` as soon as every ratio is
     known so well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all.
     With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every arena takes part twice. With `fork`, workers that need not start alone are
+    one setup of every group takes part twice. With `fork`, workers that need not start alone are
     forked from a process that has imported their framework. No worker may have more than
     `memory_limit` bytes.
     With `whole` the proof follows a whole training of every setup, not the beginning alone.
-    The `shard` 2/3 takes every third arena, from the second on.
+    The `shard` 2/3 takes every third group, from the second on.
     """
 
     preset: str = "quick"

@@ -144,11 +144,11 @@ def _shifted(part: Part, tasks: Mapping[str, Task], there: Iterable[Record]) -> 
     """A part's records in their place; all blocks get new numbers if any of them is taken there."""
     taken: dict[object, set[int]] = defaultdict(set)
     for it in there:
-        taken[it.setup.arena].add(it.block)
+        taken[it.setup.group].add(it.block)
     own = [
         it.model_copy(update={"setup": _placed(it.setup, part, tasks)}) for it in part.run.records
     ]
-    if not any(it.block in taken[it.setup.arena] for it in own):
+    if not any(it.block in taken[it.setup.group] for it in own):
         return own
     offset = 1 + max(block for blocks in taken.values() for block in blocks)
     return [it.model_copy(update={"block": it.block + offset}) for it in own]

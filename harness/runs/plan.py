@@ -32,7 +32,7 @@ Contestant = tuple[str, str, Lane]
 
 
 @dataclass(frozen=True)
-class Arena:
+class Group:
     """One task on one device with so many threads in one dtype: setups that take turns."""
 
     task: Task
@@ -40,8 +40,8 @@ class Arena:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What all its setups share: see `Setup.arena`."""
-        return self.setups[0].arena
+        """What all its setups share: see `Setup.group`."""
+        return self.setups[0].group
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Plan:
 
     config: RunConfig
     data_directory: Path | None
-    arenas: tuple[Arena, ...]
+    groups: tuple[Group, ...]
     unavailable: tuple[Unavailable, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        return tuple({arena.task.digest: arena.task for arena in self.arenas}.values())
+        return tuple({group.task.digest: group.task for group in self.groups}.values())
 
     @property
     def setups(self) -> tuple[Setup, ...]:
-        return tuple(setup for arena in self.arenas for setup in arena.setups)
+        return tuple(setup for group in self.groups for setup in group.setups)
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -74,25 +74,25 @@ def make_plan(config: RunConfig) -> Plan:
     dtypes = dict.fromkeys(config.dtypes)
     chosen, absent = _contestants(config)
     tasks, lacking = _tasks(config, directory)
-    arenas = tuple(
-        Arena(task, _setups(task, device, count, dtype, chosen, config.twin))
+    groups = tuple(
+        Group(task, _setups(task, device, count, dtype, chosen, config.twin))
         for task, device, count, dtype in itertools.product(tasks, devices, threads, dtypes)
     )
     notes = tuple(hints(parse_settings(config.settings)))
-    return Plan(config, directory, _part(arenas, config.shard), (*absent, *lacking), notes)
+    return Plan(config, directory, _part(groups, config.shard), (*absent, *lacking), notes)
 
 
-def _part(arenas: tuple[Arena, ...], shard: str | None) -> tuple[Arena, ...]:
-    """A shard takes whole arenas, so that no ratio ever spans two machines."""
+def _part(groups: tuple[Group, ...], shard: str | None) -> tuple[Group, ...]:
+    """A shard takes whole groups, so that no ratio ever spans two machines."""
     if shard is None:
-        return arenas
+        return groups
     first, step = part_of(shard)
-    if first > len(arenas):
+    if first > len(groups):
         raise UsageError(
-            f"shard {shard} would be empty: there are {len(arenas)} comparisons to share (task × "
+            f"shard {shard} would be empty: there are {len(groups)} comparisons to share (task × "
             "device × threads × dtype)"
         )
-    return arenas[first - 1 :: step]
+    return groups[first - 1 :: step]
 
 
 def _setups(
@@ -234,15 +234,15 @@ RETRIED: tuple[Status, ...] = (
 class Done:
     """Blocks that a resumed run need not repeat, and how often each was begun.
 
-    The keys are an arena's, and a block's number.
+    The keys are a group's, and a block's number.
     """
 
     finished: Mapping[tuple[object, ...], tuple[Record, ...]]
     attempts: Mapping[tuple[object, ...], int]
 
-    def of(self, arena: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
-        """An arena's finished blocks with their records, in order."""
-        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == arena]
+    def of(self, group: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
+        """A group's finished blocks with their records, in order."""
+        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
         return sorted(found, key=lambda it: it[0])
 
 
@@ -261,7 +261,7 @@ def finished_blocks(
     again = RETRIED if retry else ("interrupted",)
     blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
-        blocks[*record.setup.arena, record.block].append(record)
+        blocks[*record.setup.group, record.block].append(record)
     return Done(
         finished={
             key: tuple(of_block)
@@ -281,7 +281,7 @@ def refuse_changed(run: Run, plan: Plan) -> None:
             raise _changed(run, f"task {task.name!r} is another one now")
     now = machine.versions()
     known = {it.setup.framework for it in run.records}
-    known |= {setup.framework for arena in plan.arenas for setup in arena.setups}
+    known |= {setup.framework for group in plan.groups for setup in group.setups}
     for name in ("python", *sorted(known)):
         if (before := run.info.versions.get(name)) != now.get(name):
             raise _changed(run, f"{name} was {before or 'absent'} and is {now.get(name, 'absent')}")

@@ -227,8 +227,8 @@ class Runner:
             self._display.note(f"{where}: known well enough and resting: {', '.join(rests)}")
 
     def _block(self, slot: Slot, done: Done) -> Block:
-        config, task, number = self._plan.config, slot.arena.task, slot.number
-        attempt = done.attempts.get((*slot.arena.key, number), 0) + 1
+        config, task, number = self._plan.config, slot.group.task, slot.number
+        attempt = done.attempts.get((*slot.group.key, number), 0) + 1
         return Block(
             name=f"{self._name}/b{number:03}.{attempt}",
             number=number,

@@ -14,7 +14,7 @@ from harness.cells import Setup
 from harness.records import Record
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores
-from harness.runs.plan import Arena, Plan
+from harness.runs.plan import Group, Plan
 from harness.tasks.costs import train_flops
 
 GENERATION = 4
@@ -37,17 +37,17 @@ def blocks_with(starts: int) -> int | None:
 
 
 Key = tuple[object, ...]
-"""Of an arena."""
+"""Of a group."""
 Kind = tuple[bool, bool, bool, int]
 """What the time of a block depends on: alone, timed, trains, and how many setups it has."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One block of an arena that is still to come: `timed`, or for its full training only; without
+    """One block of a group that is still to come: `timed`, or for its full training only; without
     the setups that are `resting`."""
 
-    arena: Arena
+    group: Group
     number: int
     timed: bool
     trains: bool
@@ -68,12 +68,12 @@ class Slot:
     @property
     def setups(self) -> tuple[Setup, ...]:
         """A twin has nothing to do where nothing is timed."""
-        setups = [it for it in self.arena.setups if it not in self.resting]
+        setups = [it for it in self.group.setups if it not in self.resting]
         return tuple(it for it in setups if self.timed or not it.twin)
 
 
 class Course:
-    """An arena's way through its blocks, by the rules that the configuration declares.
+    """A group's way through its blocks, by the rules that the configuration declares.
 
     What is left depends on nothing but the records so far, so that a resumed run goes on as it
     would have. Where a precision is asked for, whoever's ratios are all known is `resting`, and
@@ -82,9 +82,9 @@ class Course:
     """
 
     def __init__(
-        self, arena: Arena, config: RunConfig, unranked: Collection[Setup] = frozenset()
+        self, group: Group, config: RunConfig, unranked: Collection[Setup] = frozenset()
     ) -> None:
-        self._arena = arena
+        self._arena = group
         self._config = config
         self._unranked = unranked
         self._done: dict[int, Sequence[Record]] = {}
@@ -170,14 +170,14 @@ def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:
 
 
 def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Course]:
-    return [Course(arena, plan.config, unranked) for arena in plan.arenas]
+    return [Course(group, plan.config, unranked) for group in plan.groups]
 
 
 def following(
     all_courses: Iterable[Course], fits: Callable[[Slot], bool] = lambda slot: True
 ) -> tuple[Course, Slot] | None:
-    """What runs next: one block of every arena before the second of any, so that a budget that
-    ends early has cut all of them alike. An arena whose next block `fits` no more holds up none
+    """What runs next: one block of every group before the second of any, so that a budget that
+    ends early has cut all of them alike. A group whose next block `fits` no more holds up none
     whose block does."""
     waiting = [(course, left[0]) for course in all_courses if (left := course.left())]
     fitting = [it for it in waiting if fits(it[1])]
@@ -197,28 +197,28 @@ class Clock:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        # Seconds by arena and kind of block; and by arena how far each guess was off.
+        # Seconds by group and kind of block; and by group how far each guess was off.
         self._took: Mapping[Key, dict[Kind, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._off: Mapping[Key, list[float]] = defaultdict(list)
 
     def learn(self, slot: Slot, seconds: float) -> None:
-        key = slot.arena.key
+        key = slot.group.key
         self._took[key][_kind(slot)].append(seconds)
         self._off[key].append(seconds / self._guess(slot))
 
     def expected(self, slot: Slot) -> float:
         """Seconds that a block will take."""
-        key, kind = slot.arena.key, _kind(slot)
+        key, kind = slot.group.key, _kind(slot)
         if kind in self._took[key]:
             return statistics.fmean(self._took[key][kind])
         return self._guess(slot) * statistics.fmean(self._off[key] or [1.0])
 
     def _guess(self, slot: Slot) -> float:
-        config, task = self._config, slot.arena.task
+        config, task = self._config, slot.group.task
         workers = len(slot.setups)
         starts = workers if slot.alone else max(1.0, workers / cores())
         trained = sum(not it.twin for it in slot.setups) if slot.trains else 0
-        step = _step_seconds(slot.arena)
+        step = _step_seconds(slot.group)
         # Half of a turn wakes the worker, and after it one waits for its threads.
         turns = config.rounds * (2 * max(config.sample_seconds, step) + SETTLE_SECONDS)
         measured = len(config.phases) * (turns + max(config.warmup_seconds, 10 * step))
@@ -233,10 +233,10 @@ def _kind(slot: Slot) -> Kind:
     return (slot.alone, slot.timed, slot.trains, len(slot.setups))
 
 
-def _step_seconds(arena: Arena) -> float:
-    setup = arena.setups[0]
+def _step_seconds(group: Group) -> float:
+    setup = group.setups[0]
     per_second = FLOPS_PER_THREAD * setup.threads if setup.device == "cpu" else FLOPS_OF_A_GPU
-    return train_flops(arena.task) / per_second + STEP_OVERHEAD
+    return train_flops(group.task) / per_second + STEP_OVERHEAD
 
 
 def planned_seconds(plan: Plan) -> float:

@@ -104,7 +104,7 @@ def begun(connection: sqlite3.Connection, run: str) -> dict[tuple[object, ...], 
         (run,),
     )
     for setup, block, attempt in rows:
-        key = (*Setup.model_validate_json(setup).arena, block)
+        key = (*Setup.model_validate_json(setup).group, block)
         found[key] = max(attempt, found.get(key, 0))
     return found
 
@@ -213,12 +213,12 @@ def _last_attempts(trials: Sequence[_StoredTrial]) -> list[_StoredTrial]:
     """Of every block the trials of one attempt: of the last that came to its end, if one did."""
     blocks: dict[tuple[object, ...], dict[int, list[_StoredTrial]]] = defaultdict(dict)
     for it in trials:
-        blocks[*it.setup.arena, it.block].setdefault(it.attempt, []).append(it)
+        blocks[*it.setup.group, it.block].setdefault(it.attempt, []).append(it)
     counted = {
         key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
         for key, attempts in blocks.items()
     }
-    return [it for it in trials if it.attempt == counted[*it.setup.arena, it.block]]
+    return [it for it in trials if it.attempt == counted[*it.setup.group, it.block]]
 
 
 def _ended(attempt: Iterable[_StoredTrial]) -> int:
@@ -378,7 +378,7 @@ class Store:
             yield from read_records(self._connection, name, tasks)
 
     def attempts(self, run: str) -> dict[tuple[object, ...], int]:
-        """How often every block was begun, by arena and number."""
+        """How often every block was begun, by group and number."""
         with self._reading():
             return begun(self._connection, run)
 

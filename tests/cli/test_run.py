@@ -28,8 +28,8 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     def prove_first(plan, store, data, logs, caches, console, *, fresh):
         made = [
             make_certificate(setup, None if setup.mode == "replay" else "too far")
-            for arena in plan.arenas
-            for setup in arena.setups
+            for group in plan.groups
+            for setup in group.setups
             if not setup.twin
         ]
         for it in made:

@@ -124,7 +124,7 @@ def plan_of(**flags):
 def test_a_run_has_the_certificates_of_its_setups_and_proves_what_lacks_one(proofs, tmp_path):
     outcomes, asked = proofs
     plan = plan_of(frameworks=("reference:replay", "reference:eager"))
-    assert any(it.twin for arena in plan.arenas for it in arena.setups)
+    assert any(it.twin for group in plan.groups for it in group.setups)
     outcomes["eager"] = WRONG
     with create(tmp_path) as store:
         made = proof.prove_first(plan, store, {TASK.data: tmp_path}, tmp_path, tmp_path, None)
@@ -289,7 +289,7 @@ def test_verify_counts_memory_on_the_smallest_task_and_a_run_on_its_own(proofs, 
         asked.clear()
         plan = plan_of(tasks=(task,), frameworks=("reference:*",))
         with create(tmp_path) as store:
-            data = {it.task.data: tmp_path for it in plan.arenas}
+            data = {it.task.data: tmp_path for it in plan.groups}
             proof.prove_first(plan, store, data, tmp_path, tmp_path, None)
             assert len(asked) == again
             proof.prove_first(plan, store, data, tmp_path, tmp_path, None)

@@ -151,7 +151,7 @@ def test_a_spare_server_that_is_killed_leaves_fresh_workers(staged, engine, monk
 
 def test_how_many_blocks_a_server_is_for():
     plan = make_plan(resolve(None, {}))
-    more = [Slot(plan.arenas[0], it, True, False).more(9) for it in range(9)]
+    more = [Slot(plan.groups[0], it, True, False).more(9) for it in range(9)]
     assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
 
 

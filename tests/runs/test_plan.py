@@ -31,10 +31,10 @@ def plan(**flags):
 
 
 def test_quick_runs_every_framework_on_one_embedded_task():
-    (arena,) = plan().arenas
-    assert arena.task.name == "digits-mlp"
-    assert {it.framework for it in arena.setups} == frameworks().keys()
-    assert {(it.threads, it.device, it.dtype) for it in arena.setups} == {(2, "cpu", "float32")}
+    (group,) = plan().groups
+    assert group.task.name == "digits-mlp"
+    assert {it.framework for it in group.setups} == frameworks().keys()
+    assert {(it.threads, it.device, it.dtype) for it in group.setups} == {(2, "cpu", "float32")}
 
 
 def test_globs_modes_sweeps_and_products():
@@ -45,9 +45,9 @@ def test_globs_modes_sweeps_and_products():
         dtypes=["float32", "float64"],
         threads=[1, 2],
     )
-    assert len(made.arenas) == 2 * 2 * 2
-    assert {len(arena.setups) for arena in made.arenas} == {4 + 1}
-    assert {arena.task.batch_size for arena in made.arenas} == {32, 64}
+    assert len(made.groups) == 2 * 2 * 2
+    assert {len(group.setups) for group in made.groups} == {4 + 1}
+    assert {group.task.batch_size for group in made.groups} == {32, 64}
     assert len(made.tasks) == 2
 
 
@@ -69,39 +69,39 @@ def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
 
     monkeypatch.setattr("harness.frameworks.version", version)
     made = plan()
-    assert "tensorflow" not in {it.framework for it in made.arenas[0].setups}
+    assert "tensorflow" not in {it.framework for it in made.groups[0].setups}
     assert [it.what for it in made.unavailable] == ["framework tensorflow"]
     with pytest.raises(UsageError, match="not installed; get it with: pip install"):
         plan(frameworks=["tensorflow"])
 
 
 def twins(made):
-    return [it.label for arena in made.arenas for it in arena.setups if it.twin]
+    return [it.label for group in made.groups for it in group.setups if it.twin]
 
 
-def test_in_each_arena_the_baseline_enters_twice():
+def test_in_each_group_the_baseline_enters_twice():
     assert twins(plan(dtypes=["float32", "float64"])) == ["pytorch:eager again"] * 2
     assert twins(plan(frameworks=["reference:replay"])) == ["reference:replay again"]
     assert twins(plan(frameworks=["tensorflow:*"])) == ["tensorflow:eager again"]
     assert twins(plan(twin=False)) == []
-    assert all(len(set(arena.setups)) == len(arena.setups) for arena in plan().arenas)
+    assert all(len(set(group.setups)) == len(group.setups) for group in plan().groups)
 
 
-def test_both_lanes_share_an_arena_and_its_one_twin(lanes):
-    (arena,) = plan(lanes=["both"]).arenas
-    by_lane = {lane: {it.framework for it in arena.setups if it.lane == lane} for lane in ALL_LANES}
+def test_both_lanes_share_a_group_and_its_one_twin(lanes):
+    (group,) = plan(lanes=["both"]).groups
+    by_lane = {lane: {it.framework for it in group.setups if it.lane == lane} for lane in ALL_LANES}
     assert by_lane["identical"] == frameworks().keys()
     assert by_lane["idiomatic"] == {name for name, it in frameworks().items() if it.idioms} - {
         "reference"
     }
     assert by_lane["idiomatic"] >= {"pytorch", "tensorflow"}
-    assert [(it.lane, it.twin) for it in arena.setups if it.twin] == [("identical", True)]
-    assert len({it.arena for it in arena.setups}) == 1
+    assert [(it.lane, it.twin) for it in group.setups if it.twin] == [("identical", True)]
+    assert len({it.group for it in group.setups}) == 1
 
 
 def test_what_has_no_mode_in_a_lane_is_left_out_of_it(lanes):
     made = plan(lanes=["idiomatic"])
-    assert {it.lane for it in made.arenas[0].setups} == {"idiomatic"}
+    assert {it.lane for it in made.groups[0].setups} == {"idiomatic"}
     left_out = {it.what: it.reason for it in made.unavailable}
     without = {name for name, it in frameworks().items() if not it.idioms} | {"reference"}
     assert left_out.keys() == {f"framework {name}" for name in without}
@@ -244,16 +244,16 @@ def test_bad_budgets(text):
 def test_shards_share_a_plan_without_rest_or_overlap():
     asked = {"tasks": ["*"], "dtypes": ["float32", "float64"]}
     whole = plan(**asked)
-    assert len(whole.arenas) > 7
+    assert len(whole.groups) > 7
     for of in (1, 2, 3, 7):
         parts = [plan(**asked, shard=f"{number}/{of}") for number in range(1, of + 1)]
-        taken = [arena for part in parts for arena in part.arenas]
-        assert sorted(map(whole.arenas.index, taken)) == list(range(len(whole.arenas)))
-        sizes = {len(part.arenas) for part in parts}
+        taken = [group for part in parts for group in part.groups]
+        assert sorted(map(whole.groups.index, taken)) == list(range(len(whole.groups)))
+        sizes = {len(part.groups) for part in parts}
         assert max(sizes) - min(sizes) <= 1
     assert plan(**asked, shard="2/3") == plan(**asked, shard="2/3")
-    (last,) = plan(**asked, shard=f"{len(whole.arenas)}/{len(whole.arenas)}").arenas
-    assert last == whole.arenas[-1]
+    (last,) = plan(**asked, shard=f"{len(whole.groups)}/{len(whole.groups)}").groups
+    assert last == whole.groups[-1]
 
 
 def test_a_shard_stages_only_what_it_runs():
@@ -270,9 +270,9 @@ def test_what_is_no_shard(text):
 
 
 def test_what_is_named_twice_runs_once():
-    """Two arenas alike would be kept under one name."""
+    """Two groups alike would be kept under one name."""
     made = plan(devices=["cpu", "cpu"], threads=[1, 2, 1], dtypes=["float32", "float32"])
-    assert len({arena.key for arena in made.arenas}) == len(made.arenas) == 2
+    assert len({group.key for group in made.groups}) == len(made.groups) == 2
 
 
 def test_a_budget_in_a_file_is_written_as_on_the_command_line():

@@ -14,7 +14,7 @@ from harness.runs import runner
 from harness.runs.block import Block, run_block
 from harness.runs.config import resolve
 from harness.runs.contention import QuietWait
-from harness.runs.plan import Arena, Plan, finished_blocks
+from harness.runs.plan import Group, Plan, finished_blocks
 from harness.runs.store import create
 from harness.tasks.spec import Known, Task, Teacher
 from harness.worker.messages import Sampled
@@ -86,8 +86,8 @@ def plan(tmp_path, tasks=(TASK, OTHER), **flags) -> Plan:
     config = resolve(None, {"blocks": 3, "seeds": 1, "repeat_noisy": True, **flags})
     setups = [setup("pytorch"), setup("tensorflow", "graph")]
     setups += [setup("pytorch", twin=True)] if config.twin else []
-    arenas = tuple(
-        Arena(
+    groups = tuple(
+        Group(
             task,
             tuple(
                 Setup.model_validate(it.model_dump() | {"task": task.name, "digest": task.digest})
@@ -96,7 +96,7 @@ def plan(tmp_path, tasks=(TASK, OTHER), **flags) -> Plan:
         )
         for task in tasks
     )
-    return Plan(config, tmp_path, arenas, ())
+    return Plan(config, tmp_path, groups, ())
 
 
 def start(plan, store, engine, tmp_path, done=None, name="a-run", display=None):
@@ -107,7 +107,7 @@ def start(plan, store, engine, tmp_path, done=None, name="a-run", display=None):
     return runner.Runner(plan, name, store, engine, data, display or Quiet()).run(done)
 
 
-def test_one_block_of_every_arena_before_the_second_of_any(tmp_path, clock):
+def test_one_block_of_every_group_before_the_second_of_any(tmp_path, clock):
     engine = FakeEngine(clock)
     with create(tmp_path) as store:
         assert start(plan(tmp_path), store, engine, tmp_path) == "all blocks done"
@@ -142,9 +142,9 @@ def test_before_every_block_it_waits_for_a_quiet_machine(tmp_path, clock):
 def field(tmp_path, **flags) -> Plan:
     """One comparison of three setups and a twin, to ±2 %."""
     one = plan(tmp_path, tasks=(TASK,), precision=0.02, seeds=0, blocks=20, **flags)
-    (arena,) = one.arenas
+    (group,) = one.groups
     third = setup("reference", "replay")
-    return replace(one, arenas=(replace(arena, setups=(*arena.setups, third)),))
+    return replace(one, groups=(replace(group, setups=(*group.setups, third)),))
 
 
 def only_tensorflow_varies(number, framework, round_):
@@ -282,8 +282,8 @@ def test_names_of_runs_do_not_collide(tmp_path):
 
 def test_staged_data_is_there_while_it_runs_and_gone_after(tmp_path):
     task: Task = TASK.model_copy(update={"data": Teacher(train=64, test=16), "batch_size": 8})
-    arena = Arena(task, (setup(),))
-    made = Plan(resolve(None, {}), tmp_path, (arena,), ())
+    group = Group(task, (setup(),))
+    made = Plan(resolve(None, {}), tmp_path, (group,), ())
     with runner.staged_data(made, tmp_path / "scratch") as places:
         assert places[task.data].is_dir()
     assert list(tmp_path.iterdir()) == []
@@ -291,7 +291,7 @@ def test_staged_data_is_there_while_it_runs_and_gone_after(tmp_path):
 
 def test_data_that_cannot_be_read_leaves_nothing_behind(tmp_path):
     task = TASK.model_copy(update={"data": Known(name="mnist")})
-    made = Plan(resolve(None, {}), tmp_path, (Arena(task, (setup(),)),), ())
+    made = Plan(resolve(None, {}), tmp_path, (Group(task, (setup(),)),), ())
     with pytest.raises(UsageError), runner.staged_data(made, tmp_path / "scratch"):
         pytest.fail("there is no MNIST here")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""An arena's way through its blocks, decided from records whose times are given."""
+"""A group's way through its blocks, decided from records whose times are given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.analysis.stats import least_blocks_for
 from harness.records import Sample
 from harness.runs.config import resolve
-from harness.runs.plan import Arena, Plan
+from harness.runs.plan import Group, Plan
 from harness.runs.schedule import (
     Clock,
     Course,
@@ -26,11 +26,11 @@ from tests.builders import make_failure, make_record
 from tests.fakes import TASK, setup
 
 SETUPS = (setup("pytorch"), setup("tensorflow", "graph"), setup("pytorch", twin=True))
-ARENA = Arena(TASK, SETUPS)
+GROUP = Group(TASK, SETUPS)
 
 
-def course(arena: Arena = ARENA, **flags) -> Course:
-    return Course(arena, resolve(None, {"repeat_noisy": True} | flags))
+def course(group: Group = GROUP, **flags) -> Course:
+    return Course(group, resolve(None, {"repeat_noisy": True} | flags))
 
 
 def records(number: int, spread: float = 0.001, waiting: float = 0.0):
@@ -78,7 +78,7 @@ def test_seeds_beyond_the_timed_blocks_have_blocks_of_their_own_without_a_twin()
     assert [len(it.setups) for it in slots] == [3, 3, 2, 2]
 
 
-def test_a_precision_that_is_reached_ends_the_arena():
+def test_a_precision_that_is_reached_ends_the_group():
     made = course(precision=0.02, least_blocks=8, seeds=1)
     taken = run_to_its_end(made)
     assert made.reached
@@ -105,7 +105,7 @@ def test_trainings_go_on_after_the_precision_is_reached():
 
 def test_nobody_waits_for_the_ratio_of_a_setup_that_may_not_be_ranked():
     def stops_at(**fields) -> int:
-        made = Course(ARENA, resolve(None, {"precision": "2%", "seeds": 0}), **fields)
+        made = Course(GROUP, resolve(None, {"precision": "2%", "seeds": 0}), **fields)
         while left := made.left():
             noise = random.Random(left[0].number).uniform(0.5, 2)
             made.learn(left[0].number, [_slowed(it, noise) for it in records(left[0].number)])
@@ -132,7 +132,7 @@ def _slowed(record, factor: float):
 
 
 WIDE = setup("reference", "replay")
-FIELD = Arena(TASK, (*SETUPS, WIDE, setup("tensorflow", "graph", lane="idiomatic")))
+FIELD = Group(TASK, (*SETUPS, WIDE, setup("tensorflow", "graph", lane="idiomatic")))
 
 
 LEAST = least_blocks_for(2)
@@ -206,7 +206,7 @@ def test_added_blocks_follow_the_trainings():
 
 @pytest.mark.parametrize("config", [{"blocks": 9, "repeat_noisy": False}, {"preset": "quick"}])
 def test_no_block_is_added_where_that_was_not_asked_for(config):
-    made = Course(ARENA, resolve(None, config))
+    made = Course(GROUP, resolve(None, config))
     made.learn(0, records(0, waiting=0.9))
     assert made.added == 0
     assert len(numbers(made)) == 8
@@ -234,22 +234,22 @@ def test_trials_that_failed_reach_no_precision_and_are_not_noise():
     assert numbers(made) == [9]
 
 
-def other_arena() -> Arena:
+def other_group() -> Group:
     task = TASK.model_copy(update={"name": "other", "batch_size": 16})
     moved = [it.model_copy(update={"task": task.name, "digest": task.digest}) for it in SETUPS]
-    return Arena(task, tuple(moved))
+    return Group(task, tuple(moved))
 
 
 def plan(tmp_path, **flags) -> Plan:
-    return Plan(resolve(None, flags), tmp_path, (ARENA, other_arena()), ())
+    return Plan(resolve(None, flags), tmp_path, (GROUP, other_group()), ())
 
 
-def test_one_block_of_every_arena_before_the_second_of_any(tmp_path):
+def test_one_block_of_every_group_before_the_second_of_any(tmp_path):
     both = courses(plan(tmp_path, blocks=3))
     seen = []
     while found := following(both):
         made, slot = found
-        seen.append((slot.number, slot.arena.task.name))
+        seen.append((slot.number, slot.group.task.name))
         made.learn(slot.number, records(slot.number))
     assert seen == [(number, name) for number in range(3) for name in (TASK.name, "other")]
 
@@ -269,14 +269,14 @@ def test_a_block_that_starts_side_by_side_is_expected_to_be_shorter(monkeypatch)
     monkeypatch.setattr("harness.runs.schedule.cores", lambda: 2)
     config = resolve(None, {})
     clock = Clock(config)
-    alone, beside = (Slot(ARENA, number, timed=True, trains=False) for number in (0, 1))
+    alone, beside = (Slot(GROUP, number, timed=True, trains=False) for number in (0, 1))
     assert clock.expected(beside) < clock.expected(alone)
     clock.learn(alone, 30.0)
     assert clock.expected(alone) == 30.0
     assert 0 < clock.expected(beside) < 30.0
     clock.learn(beside, 21.0)
     assert clock.expected(beside) == 21.0
-    trains = Slot(ARENA, 1, timed=True, trains=True)
+    trains = Slot(GROUP, 1, timed=True, trains=True)
     assert clock.expected(trains) > 21.0
 
 
@@ -290,7 +290,7 @@ def test_a_step_is_expected_to_be_shorter_on_more_threads_and_on_a_gpu():
 
     def expected(device: str, threads: int) -> float:
         moved = {"task": wide.name, "digest": wide.digest, "device": device, "threads": threads}
-        arena = Arena(wide, tuple(it.model_copy(update=moved) for it in SETUPS))
-        return Clock(resolve(None, {})).expected(Slot(arena, 0, timed=True, trains=True))
+        group = Group(wide, tuple(it.model_copy(update=moved) for it in SETUPS))
+        return Clock(resolve(None, {})).expected(Slot(group, 0, timed=True, trains=True))
 
     assert expected("gpu:0", 16) < expected("cpu", 16) < expected("cpu", 2)

@@ -95,7 +95,7 @@ def test_of_a_block_begun_again_only_the_last_whole_attempt_counts(store):
     third = records(name="a-run/b000.3", attempt=3)
     store.start("a-run", third[0].trial, 0, 3, third[0].setup)
     assert counted() == {"b000.2"}
-    assert store.attempts("a-run") == {(*SETUPS[0].arena, 0): 3}
+    assert store.attempts("a-run") == {(*SETUPS[0].group, 0): 3}
 
 
 def test_rows_are_never_changed(store, tmp_path):
