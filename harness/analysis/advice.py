@@ -113,7 +113,7 @@ Kind = Literal["one", "even", "cannot tell", "alone"]
 Evidence = Literal["speed", "phases", "memory"]
 
 
-class Finding(Frozen):
+class Answer(Frozen):
     """What one table says for a scenario; `table` is its place among the summary's tables.
 
     `one`: the setup in `labels` is told apart from every other. `even`: all but those in `labels`
@@ -147,7 +147,7 @@ class Advice(Frozen):
     evidence: Evidence
     kind: Kind | Literal["differs", "not measured"]
     setups: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Answer, ...]
     steps: float | None = None
 
 
@@ -163,7 +163,7 @@ class Scenario:
     name: ScenarioName
     evidence: Evidence
     looks_at: Callable[[Grounds], bool]
-    find: Callable[[int, Grounds], Finding]
+    find: Callable[[int, Grounds], Answer]
 
 
 def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
@@ -185,19 +185,19 @@ def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
     )
 
 
-def _found(scenario: Scenario, number: int, case: Grounds) -> Finding:
+def _found(scenario: Scenario, number: int, case: Grounds) -> Answer:
     """What the scenario finds; nothing in a table that others disturbed."""
     if case.table.disturbed:
         said = case.table.disturbed
-        return Finding(table=number, kind="cannot tell", labels=case.ranked, disturbed=said)
+        return Answer(table=number, kind="cannot tell", labels=case.ranked, disturbed=said)
     return scenario.find(number, case)
 
 
-def fastest(number: int, case: Grounds) -> Finding:
+def fastest(number: int, case: Grounds) -> Answer:
     """By the verdicts on steady steps."""
 
-    def found(kind: Kind, labels: Iterable[str], pair: Pair | None = None) -> Finding:
-        return Finding(table=number, kind=kind, labels=tuple(labels), pair=pair)
+    def found(kind: Kind, labels: Iterable[str], pair: Pair | None = None) -> Answer:
+        return Answer(table=number, kind=kind, labels=tuple(labels), pair=pair)
 
     leader, ranked, rivals = case.leader, case.ranked, case.rivals
     closest = min(rivals, key=lambda it: it.speed.estimate, default=None)
@@ -229,15 +229,15 @@ def _doubted(case: Grounds, beaten: Iterable[str]) -> bool:
     return taken_back(case.leader, case.table.baseline, rows) is not None
 
 
-def first(number: int, case: Grounds) -> Finding:
+def first(number: int, case: Grounds) -> Answer:
     """By who is under way first, and for how long that is a lead."""
     others = [it for it in case.ranked if it != case.first]
     if case.first is None or not others:
-        return Finding(table=number, kind="alone", labels=case.ranked)
+        return Answer(table=number, kind="alone", labels=case.ranked)
     sure = {it.other for it in case.head_starts if it.steps is None or it.steps >= 1}
     doubtful = [it for it in others if it not in sure]
     leads = sorted(case.head_starts, key=lambda it: (it.other in sure, it.seconds.estimate))
-    return Finding(
+    return Answer(
         table=number,
         kind="cannot tell" if doubtful else "one",
         labels=(case.first, *doubtful),
@@ -254,7 +254,7 @@ def weighed(table: Table) -> tuple[str, dict[str, Amount]]:
     return kind, {label: it for label, it in peaks.items() if it.bytes is not None}
 
 
-def leanest(number: int, case: Grounds) -> Finding:
+def leanest(number: int, case: Grounds) -> Answer:
     """By the peak of the memory that is short.
 
     Peaks are told apart where no count of one reaches the other's, of enough counts each that they
@@ -263,12 +263,12 @@ def leanest(number: int, case: Grounds) -> Finding:
     _, peaks = weighed(case.table)
     if len(case.ranked) < 2 or len(peaks) < len(case.ranked):
         kind: Kind = "alone" if len(case.ranked) < 2 else "cannot tell"
-        return Finding(table=number, kind=kind, labels=case.ranked)
+        return Answer(table=number, kind=kind, labels=case.ranked)
     least, *others = sorted(peaks, key=lambda it: (peaks[it].bytes, it))
     alike = [it for it in others if _alike(peaks[least], peaks[it])]
     close = [it for it in others if it not in alike and not _less(peaks[least], peaks[it])]
     kind = "cannot tell" if close else "even" if alike else "one"
-    return Finding(table=number, kind=kind, labels=(least, *alike, *close))
+    return Answer(table=number, kind=kind, labels=(least, *alike, *close))
 
 
 def _less(ours: Amount, theirs: Amount) -> bool:
@@ -337,7 +337,7 @@ def blocks_for(pair: Pair, table: Table) -> int | None:
     return max(needed, pair.n + 1) if needed < MOST_BLOCKS else None
 
 
-def starts_for(finding: Finding, table: Table, evidence: Evidence) -> int | None:
+def starts_for(finding: Answer, table: Table, evidence: Evidence) -> int | None:
     """Starts of each setup that would probably decide a finding on starts or on memory; None where
     more would not."""
     if evidence == "phases":

@@ -13,8 +13,8 @@ from harness.analysis.advice import (
     LARGE_BATCH,
     MOST_BLOCKS,
     Advice,
+    Answer,
     Evidence,
-    Finding,
     ScenarioName,
     blocks_for,
     starts_for,
@@ -70,7 +70,7 @@ def _large(run: Run) -> tuple[str, int]:
     return task.name, LARGER_BATCH if task.data.shape.train >= LARGER_BATCH else LARGE_BATCH
 
 
-def blocks_to_decide(evidence: Evidence, finding: Finding, table: Table) -> int | None:
+def blocks_to_decide(evidence: Evidence, finding: Answer, table: Table) -> int | None:
     """Blocks of a run that would probably decide a finding; None where more would not."""
     if evidence == "speed":
         return blocks_for(finding.pair, table) if finding.pair else None
@@ -195,15 +195,15 @@ class _Told:
         steps = self._advice.steps
         return "" if steps is None else f", for runs of up to {_floored(steps)} steps"
 
-    def _closeness(self, it: Finding) -> float:
+    def _closeness(self, it: Answer) -> float:
         if it.pair:
             return it.pair.speed.estimate
         if it.lead:
             return it.lead.seconds.estimate
         return math.inf
 
-    def _because(self, it: Finding) -> str:
-        by_evidence: dict[str, Callable[[Finding], str]] = {
+    def _because(self, it: Answer) -> str:
+        by_evidence: dict[str, Callable[[Answer], str]] = {
             "speed": self._speed,
             "phases": self._start,
             "memory": self._memory,
@@ -220,7 +220,7 @@ class _Told:
         blocks = blocks_to_decide(self._advice.evidence, it, self._tables[it.table])
         return f"{said}; {way(blocks, self._advice.evidence)}"
 
-    def _speed(self, it: Finding) -> str:
+    def _speed(self, it: Answer) -> str:
         if it.pair is None:
             return f"{it.labels[0]} shares no block with {listed(it.labels[1:])}"
         if it.kind == "one":
@@ -233,7 +233,7 @@ class _Told:
         why = doubt(it.pair)
         return f"{said}: {why}" if why else said
 
-    def _start(self, it: Finding) -> str:
+    def _start(self, it: Answer) -> str:
         if it.lead is None:
             return f"{it.labels[0]} shares no start with {listed(it.labels[1:])}"
         lead = it.lead.seconds
@@ -250,7 +250,7 @@ class _Told:
             f"which is not sure: {why}"
         )
 
-    def _memory(self, it: Finding) -> str:
+    def _memory(self, it: Answer) -> str:
         kind, peaks = weighed(self._tables[it.table])
         missing = [name for name in it.labels if name not in peaks]
         if missing:
@@ -276,7 +276,7 @@ class _Told:
 
     def _groups(self) -> list[str]:
         """Who is to be chosen where, those of most tables first."""
-        groups: dict[tuple[str, frozenset[str]], list[Finding]] = {}
+        groups: dict[tuple[str, frozenset[str]], list[Answer]] = {}
         for it in self._advice.findings:
             told = frozenset(it.labels) if it.kind in ("one", "even") else frozenset()
             groups.setdefault((it.kind, told), []).append(it)
@@ -288,13 +288,13 @@ class _Told:
             for own in ordered
         ]
 
-    def _where(self, findings: Sequence[Finding]) -> str:
+    def _where(self, findings: Sequence[Answer]) -> str:
         names, left = [self._name(it) for it in findings], len(findings) - NAMED
         if left <= 1:
             return f"in {listed(names)}"
         return f"in {', '.join(names[:NAMED])} and {left} more"
 
-    def _name(self, it: Finding) -> str:
+    def _name(self, it: Answer) -> str:
         """The table's task, and what tells it from the others of this advice."""
         table = self._tables[it.table]
         alike = len({self._tables[own.table].phase for own in self._advice.findings}) == 1
@@ -311,7 +311,7 @@ class _Told:
         return f"{self._advice.evidence}-{steady.index(number) + 1}"
 
 
-def _group(it: Finding) -> str:
+def _group(it: Answer) -> str:
     if it.kind == "one":
         return it.labels[0]
     if it.kind == "even":

@@ -48,7 +48,7 @@ class CellOutcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sheet:
+class OutcomeTable:
     """One table of a comparison in words; the terminal has room for `shown` of its columns."""
 
     title: str
@@ -58,7 +58,7 @@ class Sheet:
     shown: int = 5
 
 
-def sheets(comparison: Comparison) -> tuple[Sheet, ...]:
+def sheets(comparison: Comparison) -> tuple[OutcomeTable, ...]:
     """Speed, a sheet for each table; then memory; then quality."""
     return (
         *(_speed(it, comparison.basis) for it in comparison.tables),
@@ -75,7 +75,7 @@ def _phase(table: ChangeTable) -> str:
     return f"{line(table.task)} {table.phase}{lane_mark(table.lane)}"
 
 
-def _speed(table: ChangeTable, basis: Basis) -> Sheet:
+def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     baseline, timed = line(table.baseline), basis == "time"
     title = f"{_phase(table)} ({_place(table)})"
     lead = _lead([_outcome(it.label, it.shift) for it in table.changes], table.margin)
@@ -95,7 +95,7 @@ def _speed(table: ChangeTable, basis: Basis) -> Sheet:
         Column("verdict", lambda it: it.shift.verdict, "text"),
     ]
     if not timed:
-        return Sheet(f"{title}, × {baseline}", grid(columns, table.changes), lead, notes)
+        return OutcomeTable(f"{title}, × {baseline}", grid(columns, table.changes), lead, notes)
     columns += [
         Column(
             f"the same against {baseline}",
@@ -110,7 +110,7 @@ def _speed(table: ChangeTable, basis: Basis) -> Sheet:
     ]
     ratios = [_outcome(it.label, it.relative) for it in table.changes if it.relative]
     against = (f"Against {baseline}: {_lead(ratios, table.margin)}",) if ratios else ()
-    return Sheet(title, grid(columns, table.changes), lead, (*against, *notes))
+    return OutcomeTable(title, grid(columns, table.changes), lead, (*against, *notes))
 
 
 def _outcome(label: str, shift: Shift) -> CellOutcome:
@@ -158,12 +158,12 @@ MEMORY: tuple[Column[MemoryChange], ...] = (
 )
 
 
-def _memory(table: ChangeTable) -> Sheet:
+def _memory(table: ChangeTable) -> OutcomeTable:
     outcomes = [
         CellOutcome(it.label, it.verdict, f"takes {ratio(it.times)} as much memory as before")
         for it in table.memory
     ]
-    return Sheet(
+    return OutcomeTable(
         title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({_place(table)})",
         grid=grid(MEMORY, table.memory),
         lead=_lead(outcomes, LEAST_MARGIN),
@@ -182,7 +182,7 @@ def _reasons(outcomes: Iterable[CellOutcome]) -> tuple[str, ...]:
     )
 
 
-def _quality(table: QualityChanges) -> Sheet:
+def _quality(table: QualityChanges) -> OutcomeTable:
     metric = table.metric
     columns: list[Column[QualityChange]] = [
         Column("framework:mode", _name, "name"),
@@ -191,7 +191,7 @@ def _quality(table: QualityChanges) -> Sheet:
         Column("difference by seed", lambda it: Value(_difference(it.pair, metric))),
         Column("verdict", lambda it: it.pair.verdict, "text"),
     ]
-    return Sheet(
+    return OutcomeTable(
         title=f"{line(table.task)}, final {metric} ({_place(table)})",
         grid=grid(columns, table.changes),
         lead=_quality_lead(table),
