@@ -216,7 +216,7 @@ class Adapter(Protocol):
     def settings(self) -> dict[str, Setting]:
         """What the framework really runs with, read back from it: threads, precision, traces, …
 
-        Names that every framework shares are in `harness.settings`. Raises Unsupported where
+        Names that every framework shares are in `harness.records`. Raises Unsupported where
         something else ran than the mode says: a compiler that was switched off from outside.
         """
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Limits, Run
-from harness.runs.schema import PROOF_TABLES, TABLES, guards
-from harness.runs.store import FILE
+from harness.runs.store import FILE, PROOF_TABLES, TABLES, guards
 from tests.builders import (
     ERROR_TASK,
     LABELS,

@@ -16,8 +16,8 @@ import pytest
 
 from harness.adapter import common
 from harness.frameworks import frameworks, version
+from harness.records import SETTINGS, precision_class
 from harness.runs.machine import gpus
-from harness.settings import SETTINGS, precision_class
 from harness.tasks.costs import least_bytes
 from tests.accounts import TASKS
 

@@ -37,7 +37,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.runs import store as stores
-from harness.runs.schema import PROOF_TABLES, TABLES, guards
+from harness.runs.store import PROOF_TABLES, TABLES, guards
 from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.mnist import FILES
 from harness.tasks.spec import Teacher

@@ -21,8 +21,7 @@ from harness.runs.block import run_block
 from harness.runs.config import RunConfig, resolve
 from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
-from harness.runs.schema import make
-from harness.runs.store import Store
+from harness.runs.store import Store, make
 from harness.tasks.spec import Task
 from harness.tasks.variants import read_task_file
 from harness.worker.messages import REPLY, REQUEST, Finish, Load, Prepare, TakeSample, TrainEpoch

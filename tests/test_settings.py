@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.settings import MUST_AGREE, PRECISIONS, SETTINGS, precision_class
+from harness.records import MUST_AGREE, PRECISIONS, SETTINGS, precision_class
 
 
 def test_what_must_agree():

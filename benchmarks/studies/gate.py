@@ -22,10 +22,9 @@ from benchmarks.studies.journal import Design, Journal, Run, page, percent, tabl
 from benchmarks.studies.lab import Bench, asked, setups_of, study
 from harness.analysis.verdicts import CHECKPOINTS
 from harness.errors import HarnessError
-from harness.gate.check import Checked, check
+from harness.gate.check import DEFAULTS, Checked, check
 from harness.gate.judging import Thresholds
 from harness.gate.older_code import ROOMS
-from harness.gate.scope import DEFAULTS
 from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.plan import make_plan
 from harness.runs.process import ROOT

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.adapter import Setting
 from harness.analysis.usage import usage_faults
-from harness.records import Record
-from harness.settings import (
+from harness.records import (
     DENORMALS,
     DEVICE,
     DTYPE,
@@ -20,6 +19,7 @@ from harness.settings import (
     SETTINGS,
     THREADS,
     WEIGHTS,
+    Record,
     precision_class,
 )
 from harness.tasks.spec import Frozen

@@ -23,14 +23,13 @@ from harness.cli.app import (
     Tasks,
     Threads,
 )
-from harness.cli.console import Console
-from harness.cli.notes import print_overruled
+from harness.cli.console import Console, print_overruled
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
 from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
+from harness.gate.check import DEFAULTS, plan_of_check, refuse_absent
 from harness.gate.judging import limits_of
 from harness.gate.older_code import refuse_unknown, unresolved
-from harness.gate.scope import DEFAULTS, plan_of_check, refuse_absent
 from harness.report import check as report
 from harness.runs import RESULTS
 from harness.runs.config import config_of, given, resolve

@@ -4,6 +4,8 @@ A run of an hour must not end because the pipe or terminal that it prints to was
 errors and settings may come from a foreign framework or store, and hold terminal sequences. The
 streams here make every print harmless; `Console` does so before it adds colours of its own.
 Commands print with this console and never with Rich's: `tests/test_printing.py` checks that.
+
+Notes on a plan, printed before the results of a verb.
 """
 
 from __future__ import annotations
@@ -13,13 +15,19 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import IO, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
-from harness.report.safe_text import shown
+from harness.frameworks import faults
+from harness.records import Unavailable
+from harness.report.safe_text import line, shown
+
+if TYPE_CHECKING:
+    from harness.runs.plan import Plan
 
 GONE = (errno.EPIPE, errno.EIO)
 """What writing to a closed pipe and to a closed terminal fails with."""
@@ -114,3 +122,22 @@ class Console(rich.console.Console):
     @file.setter
     def file(self, new: IO[str]) -> None:
         self._file = new
+
+
+def print_left_out(
+    planned: Iterable[Unavailable], console: Console, notes: Iterable[str] = ()
+) -> None:
+    """Print the notes, then what a plan leaves out and every folder that holds no framework."""
+    for note in notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
+    left_out = [(it.what, it.reason) for it in planned]
+    for what, why in dict.fromkeys((*left_out, *faults())):
+        console.print(Text(f"left out: {what}: {line(why)}"), soft_wrap=True)
+
+
+def print_overruled(plan: Plan, console: Console) -> None:
+    """Print which environment variables of the user do not count, and what replaces them."""
+    from harness.runs.process import overruled  # `list` needs none of what this imports
+
+    if text := overruled(plan.setups):
+        console.print(Text(text), soft_wrap=True)

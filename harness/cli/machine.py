@@ -20,8 +20,7 @@ from rich.text import Text
 from harness.adapter import Framework
 from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
 from harness.cli.app import DataDir, Output, TaskFile
-from harness.cli.console import Console
-from harness.cli.notes import print_left_out
+from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown

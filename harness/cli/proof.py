@@ -32,8 +32,7 @@ from harness.cli.app import (
     Threads,
     WholeTraining,
 )
-from harness.cli.console import Console
-from harness.cli.notes import print_left_out, print_overruled
+from harness.cli.console import Console, print_left_out, print_overruled
 from harness.errors import NotProven, SelftestFailed
 from harness.proof.certificates import Need, needs, one_of_each, prove
 from harness.proof.selftest import (

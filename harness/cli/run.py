@@ -24,8 +24,7 @@ from harness.cli.app import (
     Threads,
     WholeTraining,
 )
-from harness.cli.console import Console
-from harness.cli.notes import print_left_out, print_overruled
+from harness.cli.console import Console, print_left_out, print_overruled
 from harness.cli.proof import prove_first
 from harness.errors import CellsFailed, ReportError, StoreError, UsageError
 from harness.frameworks import framework_facts

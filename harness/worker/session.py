@@ -11,8 +11,7 @@ import threadpoolctl
 
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
-from harness.records import Limits, Usage
-from harness.settings import CORES
+from harness.records import CORES, Limits, Usage
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
 from harness.worker.checks import Checks

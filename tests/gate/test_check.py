@@ -13,9 +13,8 @@ from harness.cli import check as verb
 from harness.gate import baseline as baselines
 from harness.gate import check as checking
 from harness.gate.baseline import Parity
-from harness.gate.check import Checked, concluded
+from harness.gate.check import Checked, concluded, refuse_other_tasks
 from harness.gate.judging import Line, limits_of
-from harness.gate.scope import refuse_other_tasks
 from harness.report.check import markdown
 from tests.gate.making import SETUP, make_baseline, make_entry, make_numbers, make_timed
 

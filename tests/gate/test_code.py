@@ -10,10 +10,9 @@ import pytest
 
 from harness.errors import UsageError
 from harness.gate import older_code
-from harness.gate.check import check
+from harness.gate.check import DEFAULTS, check
 from harness.gate.judging import Thresholds
 from harness.gate.older_code import refuse_unknown, revision, sides
-from harness.gate.scope import DEFAULTS
 from harness.gate.timing import older
 from harness.runs.config import resolve
 from harness.runs.engines import LocalEngine

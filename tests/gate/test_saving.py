@@ -9,7 +9,7 @@ import pytest
 from harness.certificates import Divergence, Finding
 from harness.errors import NotComparable, NotProven, StoreError
 from harness.gate import check
-from harness.gate.scope import DEFAULTS
+from harness.gate.check import DEFAULTS
 from harness.proof.certificates import claim
 from harness.proof.pool import Proved
 from harness.proof.prover import rows_compared

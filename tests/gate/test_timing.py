@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import CellsFailed, NotComparable
 from harness.gate import timing
-from harness.gate.scope import DEFAULTS
+from harness.gate.check import DEFAULTS
 from harness.runs.block import run_block
 from harness.runs.config import resolve
 from harness.runs.process import WorkerFailed

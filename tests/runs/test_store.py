@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from harness.analysis.summary import summarise_run
 from harness.errors import HarnessError, StoreError, UsageError
 from harness.records import RunInfo
-from harness.runs import schema
+from harness.runs import store as schema
 from harness.runs import store as stores
 from harness.runs.block import run_block
 from harness.runs.plan import finished_blocks

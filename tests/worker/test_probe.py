@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from harness.cells import PHASES
-from harness.records import Limits
-from harness.settings import precision_class
+from harness.records import Limits, precision_class
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.costs import Product, products
 from harness.worker import probe
