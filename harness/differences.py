@@ -1,13 +1,10 @@
-"""Two named sets of tensors, compared: how far apart at the most, and where.
+"""Two named sets of tensors, compared, and how far they may be apart.
 
 The difference of two tensors is the largest absolute difference of their entries, relative to the
-largest absolute entry of the reference's tensor: its *scale*. Nothing that cannot be compared may
-pass for equal: such a difference is infinite, with the reason in words.
+largest absolute entry of the reference's tensor: its *scale*. What cannot be compared has an
+infinite difference, with the reason in words.
 
-How far a framework may be from the float64 reference, and over how many steps.
-
-Every difference is relative to the largest entry of the reference's tensor. The bounds follow from
-rounding, they are not fitted to a framework:
+The bounds follow from rounding, they are not fitted to a framework:
 
 - A gradient of these nets is a chain of sums of up to some thousand products, each rounded to
   ε = 2⁻⁵³ ≈ 1.1e-16 or 2⁻²⁴ ≈ 6e-8. Errors of n random roundings grow as √n·ε: about 1e-14 and
@@ -15,15 +12,14 @@ rounding, they are not fitted to a framework:
 - Along a trajectory the errors of the steps add up, and an optimizer that divides by the size of
   the gradient magnifies those of small gradients. Two correct float64 programs stay within 4e-15
   of each other in the loss over 1000 steps; 1e-9 over 100 steps leaves room for every weight.
-  Whole trainings (`proof/whole_training.py`) are held to the same limit: see there why.
+  Whole trainings (`proof/whole_training.py`) are held to the same limit.
 - In float32 the difference stays near 1e-7 until a ReLU near its kink takes the other side; from
   then on it grows without bound (0.1 at step 1000 for two correct programs). So trajectories are
   compared over the first 10 steps only, at 1e-5. A wrong ε in Adam shows there as 3e-5 to 1.5e-4.
 
 An idiomatic mode that keeps its framework's stock formula cannot follow the task's: where gradients
 are as small as ε no useful bound exists (docs/stock-optimizers.md). In the class `stock` the
-reference follows that formula instead, and the limits are the same: Keras stays within 1e-12 of it
-over 100 steps.
+reference follows that formula instead, and the limits are the same.
 """
 
 from __future__ import annotations

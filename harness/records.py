@@ -1,16 +1,14 @@
-"""Names of effective settings: what a worker really ran with, in words that all frameworks share.
-
-An adapter reports under these names what it reads back from its framework; the worker adds what
-holds for the whole process, and measures what no flag tells. A setting that a framework does not
-have, or that means nothing where it runs, is left out or None: it agrees with everything. Other
-names may be reported too; they describe one framework only.
-
-`Record`: what one trial measured, raw. Statistics are derived from records, never stored here.
+"""`Record`: what one trial measured, raw. Statistics are derived from records, never stored here.
 
 Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
 1: first version.
 2: noise, loss and single readings of a sample; settings before and after; limits of the device;
    whether a worker started alone; certificates; devices that carry the name of a machine.
+
+Names of effective settings are here too. An adapter reports under these names what it reads back
+from its framework; the worker adds what holds for the whole process. A setting that a framework
+does not have, or that means nothing where it runs, is left out or None: it agrees with everything.
+Other names may be reported too; they describe one framework only.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""What a choice among the setups of one table rests on, beside the table itself.
+"""Which setup to choose, scenario by scenario, as far as the tables say so.
 
-Which setup to choose, scenario by scenario, as far as the tables say so.
-
-A rule looks at one table at a time; what holds in all tables of a scenario is the advice, and where
-they differ, that is the advice. A setup is recommended alone only where it is told apart from every
-other one that may be ranked: in speed that is the table's winner, and nobody else.
-
-How much more measuring would probably decide what a run could not tell.
+A rule looks at one table at a time. What holds in all tables of a scenario is the advice; where
+they differ, that is the advice. A setup is recommended alone only if it wins its table. Where a
+run could not tell, `blocks_for` and `starts_for` estimate how much more measuring would decide.
 """
 
 from __future__ import annotations

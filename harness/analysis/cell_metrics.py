@@ -1,13 +1,12 @@
-"""How near a cell comes to what its device can do, and how much of a step is framework.
+"""Numbers of one cell: efficiency, latency and memory.
 
-What no device could do was not done: it bars a setup from the ranking. The yardstick is never its
-own. It is the best large product of other frameworks and of plain NumPy in any worker of the group,
-and the shortest bare products of a step, less what their calls cost. So a step that is compiled as
-a whole, where dispatch is all that a small batch costs, lies within it.
+Efficiency compares a cell with what its device can do. What no device can do was not done: it bars
+a setup from the ranking. The yardstick is never the setup's own. It is the best large product of
+other frameworks and of plain NumPy in any worker of the group, and the shortest bare products of a
+step, less what their calls cost. So a step that is compiled as a whole lies within it.
 
-The distribution of single iterations: percentiles of each block, and their intervals.
-
-Memory of one cell: kinds that are never mixed, beside the least that the mathematics needs.
+Latency has percentiles of each block, with intervals. Kinds of memory are never mixed; beside them
+stands the least that the mathematics needs.
 """
 
 from __future__ import annotations

@@ -1,20 +1,13 @@
-"""Every other choice of a baseline: the tables of a summary against each of their rows.
+"""Everything the report shows, computed once: one `Summary` of a run's records.
 
-What the idiomatic lane gains or costs over the identical one, framework by framework.
+It holds the tables, the same tables against every other baseline, what the idiomatic lane gains
+over the identical one, and geometric means over tasks.
 
-Both lanes take turns in the same blocks, so this is a ratio like any other; but it compares two
-ways of using one framework, never two frameworks.
-
-A setup over all tasks: the geometric mean of its ratios, with an interval.
-
-The tasks were measured in blocks of their own, so that their ratios err independently, and each
-has an interval of its own. The mean of the logarithms gets its interval from theirs by the method
-of variance estimates recovery (Zou & Donner 2008, Statistics in Medicine 27, 1693): with estimates
-xₜ in (lₜ, uₜ) over T tasks, it reaches from x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. It
-stands skewed intervals and different numbers of blocks; `tests/analysis/test_simulated.py` shows
-its coverage. The tasks are those of the run, not a sample of all tasks: of others it says nothing.
-
-Everything the report shows, computed once: one `Summary` of a run's records.
+The tasks were measured in blocks of their own, so that their ratios err independently. The mean of
+the logarithms gets its interval from theirs by the method of variance estimates recovery (Zou &
+Donner 2008, Statistics in Medicine 27, 1693): with estimates xₜ in (lₜ, uₜ) over T tasks, it
+reaches from x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. `tests/analysis/test_simulated.py` shows
+its coverage. The tasks are those of the run, not a sample of all tasks.
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""Who is compared with whom in one table, whichever row the ratios are taken to.
-
-The samples behind every cell, block by block.
-
-One row of a table: what a cell did over all its blocks.
-
-One phase of one lane of one group: rows that may be compared, their ratios, and who wins.
-"""
+"""One table: a phase of one lane of one group, its rows, their ratios, and who wins."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ A run of an hour must not end because the pipe or terminal that it prints to was
 errors and settings may come from a foreign framework or store, and hold terminal sequences. The
 streams here make every print harmless; `Console` does so before it adds colours of its own.
 Commands print with this console and never with Rich's: `tests/test_printing.py` checks that.
-
-Notes on a plan, printed before the results of a verb.
 """
 
 from __future__ import annotations

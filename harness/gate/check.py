@@ -1,9 +1,4 @@
-"""Which setups a baseline holds and a check compares.
-
-What a check is asked, in which order it answers, and what came of it as one value.
-
-`baseline save`: everything that a later check will ask for, of this code and this machine.
-"""
+"""`check` and `baseline save`: which setups, in which order, and the result as one value."""
 
 from __future__ import annotations
 

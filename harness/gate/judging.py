@@ -1,6 +1,6 @@
-"""What no clock decides, of setups: numbers and programs by the observer, parity by the provers.
+"""What no clock decides: numbers and programs by the observer, parity by the provers.
 
-What no clock decides, held to what it was: a line for every quantity that is compared.
+Each quantity is compared with what it was; the comparison has one line per quantity.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""The logical peak of a phase: the most bytes that all tensors of one iteration take at once.
-
-Bursts of work, timed: does the clock stop when the device does, and who worked meanwhile?
-
-How an adapter conducts itself where right numbers alone do not show it.
+"""How an adapter conducts itself where right numbers alone do not show it.
 
 Each check is a function from a `Bench` to the reason why it fails, empty where it does not. All of
-them run, whatever came before, and an exception in one is that one's failure.
+them run, whatever came before, and an exception in one is that one's failure. Bursts of work are
+timed: does the clock stop when the device does, and who worked meanwhile? The logical peak of a
+phase is the most bytes that all tensors of one iteration take at once.
 """
 
 from __future__ import annotations

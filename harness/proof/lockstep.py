@@ -1,6 +1,6 @@
-"""One way to drive both lanes: a step, outputs, a burst, whatever loop makes them.
+"""Two adapters in lock step: the same batches, and every tensor of every step compared.
 
-Two adapters in lock step: the same batches, and every tensor of every step compared.
+Both lanes are driven in one way: a step, outputs, a burst, whatever loop makes them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""What is asked of a prover, and what it answers: JSON, one message at a time.
+"""Many proofs: as many provers side by side as there are cores, grouped so that imports are few.
 
-A prover as its caller sees it: a process of its own that answers, or fails in a typed way.
-
-A function run in a forked child: it may crash, hang or use up memory without harm to others.
-
-Many proofs: as many provers side by side as there are cores, grouped so that imports are few.
+A prover is a process of its own that answers, or fails in a typed way. It runs each proof in a
+forked child, which may crash, hang or use up memory without harm to others. Messages are JSON.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""The core of a proof: two adapters in lock step, then how the examined one conducts itself.
-
-`truth` is the reference in float64. Both get the same batches, in the order of the shared start,
-epoch after epoch; every tensor of every step is compared while it is there, so that nothing is
-written and nothing stale can be read.
-
-`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
+"""`python -m harness.proof.prover FD PARENT`: prove one setup of a framework after the other.
 
 A prover imports a framework once and forks a child for every setup, so that each has a process of
 its own without the seconds that an import takes. Nothing of the framework is used before a fork
-but what it names as harmless (`Tuning.ahead`): threads, devices and graphs begin in the child.
-Where an import has started threads all the same, children are not forked but start fresh.
+but what it declares as harmless (`Tuning.ahead`): threads, devices and graphs begin in the child.
+If the import has started threads, children are not forked but start fresh.
+
+A proof compares two adapters in lock step, then checks how the examined one conducts itself.
+`truth` is the reference in float64. Both get the same batches, in the order of the shared start,
+epoch after epoch. Every tensor of every step is compared at once, so nothing stale can be read.
 """
 
 from __future__ import annotations

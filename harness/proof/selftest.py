@@ -1,8 +1,6 @@
-"""Trying what the self-test asks for: provers and workers, as a run has them.
+"""The self-test: the proof must catch every planted fault, and pass what has none.
 
-The self-test: the proof must catch every planted fault, and let pass what has none.
-
-Here is what is to be tried and how an outcome is judged; `harness.proof.selftest` tries it.
+Each case is tried by provers and workers, as in a run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Commands that a report suggests: only such as `run` accepts, for this run and its machine.
+"""The advice of a summary in words, with links to its tables, and the commands that it suggests.
 
-The advice of a summary in words, each with links to the tables that it rests on.
+Only commands are suggested that `run` accepts, for this run and its machine.
 """
 
 from __future__ import annotations

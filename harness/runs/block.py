@@ -1,10 +1,9 @@
-"""A trial: one execution of a setup in one process, and what has been measured of it so far.
+"""A block: one trial of every setup of a group, alive side by side, taking turns.
 
-A block: one trial of every setup of a group, alive side by side, taking turns.
-
-While one worker works the others wait, and so does the runner. Only the starts of blocks that are
-not `alone` overlap: nothing is timed there that counts. The order is drawn anew for the start of
-the workers and for every round, so that no setup always follows the same other.
+A trial is one execution of a setup in one process. While one worker works the others wait, and so
+does the runner. Only the starts of blocks that are not `alone` overlap: nothing is timed there that
+counts. The order is drawn anew for the start of the workers and for every round, so that no setup
+always follows the same other.
 """
 
 from __future__ import annotations

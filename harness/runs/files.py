@@ -1,6 +1,7 @@
-"""Where a run may write: below the results directory, and nowhere that a link leads to.
+"""Files of a run: where it may write, whole writes, and locks.
 
-Locks that end with the process that holds them, and say which process that is.
+A run writes below the results directory only, and nowhere that a link leads to. A lock ends with
+the process that holds it, and names that process.
 """
 
 from __future__ import annotations

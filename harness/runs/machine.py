@@ -1,10 +1,6 @@
-"""The cores that this process may use: its affinity, and the CPU quota of its container.
+"""What this machine is, read without importing a framework: cores, quota, versions, commit.
 
 `root` stands for `/`, so that tests can lay out control groups of their own.
-
-Git: what it prints, or in its own words why it fails.
-
-What this machine is, read without importing a framework.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which setups run in which blocks: the plan, made before anything is started or written.
 
-What a run has already, and whether it can go on as it began.
+For a resumed run it also says what the run has already, and whether it can go on as it began.
 """
 
 from __future__ import annotations

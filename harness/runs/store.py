@@ -1,14 +1,10 @@
-"""The tables of the store, how a new one is made and an old one brought up to date.
-
-Whether a database that is open still lies where it was opened.
-
-What a store holds, read back as values. Damage shows as whatever SQLite or Pydantic raises.
-
-The store: one SQLite file per results directory, from which everything else can be made again.
+"""The store: one SQLite file per results directory, from which everything else can be made again.
 
 Rows are only ever inserted. A trial has a row in `started` before its process exists and one in
 `ended` after it, written in one transaction with its raw samples; WAL with synchronous=FULL keeps
-whatever was acknowledged through a kill of the runner.
+whatever was acknowledged through a kill of the runner. Whether the open file still lies where it
+was opened is checked around every transaction. A damaged row is read as an error of SQLite or
+Pydantic, and reported as StoreError.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """The numbers themselves: data sets read, drawn or computed, and staged for the workers.
 
-Nothing is fetched here (`harness.tasks.fetch` does that), and a worker that opens staged arrays
-neither imports scikit-learn nor unzips anything.
-
-Data sets that come with scikit-learn, read from the files that it installs.
-
-Its import takes seconds, which every run and every proof would wait for. A release that keeps its
-files elsewhere is asked by its own functions.
-
-Synthetic classes, drawn from a seed: a random network labels standard normal inputs.
+Nothing is fetched here (`harness.tasks.fetch` does that). A worker that opens staged arrays neither
+imports scikit-learn nor unzips anything. Data sets that come with scikit-learn are read from the
+files that it installs, as its import takes seconds; a release that keeps its files elsewhere is
+asked by its own functions. Synthetic classes are drawn from a seed: a random network labels
+standard normal inputs.
 """
 
 from __future__ import annotations

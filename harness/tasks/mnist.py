@@ -1,10 +1,8 @@
 """MNIST and Fashion-MNIST: which files they are, how each is known, and how they are read.
 
-Reader of IDX, the format of MNIST: unsigned bytes behind a header, plain or gzip-compressed.
-
-The format, as Yann LeCun's MNIST page gives it: two zero bytes, the element type (8 = unsigned
-byte), the number of dimensions, each dimension as a big-endian 32-bit integer, then the elements.
-Nothing else is accepted, so a file's content and its array determine each other.
+IDX, their format, is as Yann LeCun's MNIST page gives it: two zero bytes, the element type (8 =
+unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit integer, then the
+elements, plain or gzip-compressed. Nothing else is accepted.
 """
 
 from __future__ import annotations

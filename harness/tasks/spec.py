@@ -1,16 +1,9 @@
-"""The base of every value that is passed around: validated once, never changed.
+"""`Task`: what is run, defined so exactly that every framework computes the same thing.
 
-The optimizers a task may ask for: their mathematics, exactly.
-
-Notation: w weights, g gradient of the loss, lr learning rate, t the step counted from 1; every slot
-starts at zero. A framework whose stock optimizer differs from these formulas must be made to match.
-
-What a task says of its data: which set, which columns, how many rows.
-
-Sizes are known without reading a file, so that a task can be validated and planned where its data
-are absent. `harness.tasks.datasets` reads the numbers themselves.
-
-`Task`: what is run, defined so exactly that every framework computes the same thing.
+Notation of the optimizers: w weights, g gradient of the loss, lr learning rate, t the step counted
+from 1; every slot starts at zero. A framework whose stock optimizer differs from these formulas
+must be made to match. Sizes of data sets are known without reading a file, so that a task can be
+validated and planned where its data are absent.
 """
 
 from __future__ import annotations

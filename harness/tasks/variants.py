@@ -1,6 +1,6 @@
-"""Variants of a task: `--set batch_size=32,256` and the names that it understands.
+"""Tasks that are not in the catalogue: variants by `--set`, and a user's own from a TOML file.
 
-A user's own tasks, from a TOML file.
+A file has entries such as:
 
 [[task]]
 name = "my-net"

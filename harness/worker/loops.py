@@ -1,6 +1,6 @@
-"""Batches on the device: a few to cycle through while timing, or an epoch in portions.
+"""What a sample of each phase runs: the harness's loop, a framework's loop, or step by step.
 
-What a sample of each phase runs: the harness's own loop, a framework's, or step by step.
+Batches lie on the device: a few to cycle through while timing, or an epoch in portions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Timing one phase: first calls, warm-up, calibration, and samples.
+"""Timing one phase (first calls, warm-up, calibration, samples), and full trainings by epoch.
 
-A full training, an epoch at a time: time on the clock, then quality off it.
+The quality of a training is evaluated off the clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """What the runner asks of a worker, and what a worker answers: JSON, one message at a time.
 
-How a process that the runner started hears from it, and ends with it.
-
-Imports nothing but the standard library.
+A process that the runner started hears from it over a socket, and ends with it.
 """
 
 from __future__ import annotations

@@ -1,15 +1,9 @@
-"""This process and all that it started: their CPU time, their memory, and who works.
+"""What the operating system says of this process and of all that it started.
 
-A process that leaves the group (`setsid`) stays a descendant. Where its parent ends, the nearest
-process above that adopts orphans becomes its parent: `adopt_orphans` (Linux).
-
-What the operating system counts: noise while a sample is timed, and resident memory.
-
-A limit on what a worker may allocate, and how running out of memory is told from other failures.
-
-Imports nothing but the standard library: the limit is set before anything else is loaded.
-
-What is installed for the harness alone is not there for a framework.
+It counts CPU time, memory, noise while a sample is timed, and processes that work. A process that
+leaves the group (`setsid`) stays a descendant: `adopt_orphans` makes this process the parent of
+those whose parent ends (Linux). It also limits what a worker may allocate, and hides packages that
+are installed for the harness alone.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""How much computing the threads of this process ask for: the time they run, and the time they
-stand in line for a core.
+"""What a worker uses in its turns and between them, and how much its threads ask for.
 
-CPU time alone would not do: on a busy machine, or where the scheduler keeps the threads of a short
-burst on one core, two threads that work at once get no more of it than one.
-
-What a worker uses in its turns, and between them, while others are timed.
+CPU time alone does not tell: on a busy machine, or where the scheduler keeps the threads of a short
+burst on one core, two threads that work at once get no more of it than one. So the time that they
+stand in line for a core counts too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Faults in the mathematics: fields of a task, losses, layers, update rules.
-
-Faults in the precision of the arithmetic.
-"""
+"""Faults in the mathematics (task fields, losses, layers, update rules) and in its precision."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Faults that right numbers do not show: resets, work left undone, threads, memory, the clock.
+"""Faults that right numbers do not show: resets, skipped work, threads, memory, the clock.
 
-Faults that begin when the proof is over: the worker that measures must notice them.
+Those at the end begin when the proof is over: the worker that measures must notice them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a fault is, the table of all, and the reference made ready to have one part exchanged.
+"""What a planted fault is: the reference with one part exchanged; the table of all, and their tasks.
 
-The tasks on which faults are planted: small, and none needs a download.
+The tasks are small, and none needs a download.
 """
 
 from __future__ import annotations
