@@ -1,4 +1,4 @@
-"""What a planted fault is: the reference with one part exchanged; the table of all, and their tasks.
+"""What a planted fault is: the reference with one part exchanged; the table of all; their tasks.
 
 The tasks are small, and none needs a download.
 """
