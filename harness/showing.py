@@ -51,7 +51,8 @@ def write(stored: Run, output: Path) -> None:
     refuse_links(output, name)
     keep_fonts(output)
     try:
-        with Progress(console=Console(), transient=True) as bar:
+        console = Console()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("report", total=None, visible=False)
             write_report(
                 stored,
