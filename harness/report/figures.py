@@ -43,8 +43,6 @@ NAME, VALUE, TEXT = 26, 14, 44
 """The longest name, value and other text, in letters."""
 DPI, TALLEST = 150, 30_000
 """Pixels: to the inch, and the height of a picture at most."""
-REACH = 8
-"""The radius around a mark that counts as the mark, for a pointer."""
 TIPS = 32
 """Points of a panel's curves that have a tip."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
@@ -551,7 +549,9 @@ def _markup(it: Element) -> str:
 
 def _tidied(svg: str, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
-    style = f"text {{ fill: {INK} }} .reach {{ fill: none; stroke: none; pointer-events: all }}"
+    style = (
+        f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
+    )
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
     root.insert(0, shapes)
@@ -613,7 +613,7 @@ def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
     for use, tip in zip(uses, tips, strict=True):
         mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
         ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
-        place = {"cx": use.attrib["x"], "cy": use.attrib["y"], "r": str(REACH)}
+        place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
         ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
         use.attrib.pop("style", None)
         if not hidden:
