@@ -43,9 +43,7 @@ NAME, VALUE, TEXT = 26, 14, 44
 """The longest name, value and other text, in letters."""
 DPI, TALLEST = 150, 30_000
 """Pixels: to the inch, and the height of a picture at most."""
-REACH = 8
-"""The radius around a mark that counts as the mark, for a pointer."""
-TIPS = 48
+TIPS = 32
 """Points of a panel's curves that have a tip."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 BELOW: dict[str, Any] = {"ha": "center", "va": "top", "color": FAINT}
@@ -160,12 +158,13 @@ def make_sheet(chart: Chart) -> Sheet:
 
     columns = min(len(chart.panels), COLUMNS)
     cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
-    wide = max(columns * (cell + GAP), CELL * 1.25) + 2 * MARGIN
+    title = shortened(chart.title, 2 * TEXT)
+    wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
     keys, top = _legend(chart, wide)
     rows = [chart.panels[n : n + COLUMNS] for n in range(0, len(chart.panels), COLUMNS)]
     tall = top + sum(max(map(_height, row)) for row in rows) + MARGIN
     sheet = Sheet(Figure(figsize=(wide, tall)))
-    sheet.write(MARGIN, MARGIN + 0.12, chart.title, size=LARGE, weight="bold")
+    sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
     for number, (x, y) in enumerate(keys):
         _legend_key(sheet, chart, number, x, y)
     for row in rows:
@@ -427,7 +426,7 @@ def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) 
 
 def _tips(panel: Curves, curve: Curve) -> list[Tip]:
     """Those of every point, or of many points only of some, the last one included."""
-    stride = 1 + (len(curve.points) - 1) // max(6, TIPS // len(panel.curves))
+    stride = 1 + (len(curve.points) - 1) // max(4, TIPS // len(panel.curves))
     tips: list[Tip] = [()] * len(curve.points)
     for n in range(len(tips) - 1, -1, -stride):
         x, y = curve.points[n]
@@ -545,12 +544,14 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def _markup(it: Element) -> str:
-    return ElementTree.tostring(it, encoding="unicode")
+    return ElementTree.tostring(it, encoding="unicode").replace(" />", "/>")
 
 
 def _tidied(svg: str, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
-    style = ".reach { fill: none; stroke: none; pointer-events: all }"
+    style = (
+        f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
+    )
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
     root.insert(0, shapes)
@@ -569,11 +570,13 @@ def _slim(it: Element, shapes: Element) -> None:
     if it.tag != "text":
         it.text = None
     for name in {"d", "x", "y", "transform"} & it.attrib.keys():
-        it.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", it.attrib[name])))
+        it.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", it.attrib[name])).strip())
     if it.get("transform", "").startswith("rotate(-0"):
         del it.attrib["transform"]
     if "style" in it.attrib:
-        it.set("style", _USUAL.sub("", it.attrib["style"]).strip("; "))
+        style = _USUAL.sub("", it.attrib.pop("style"))
+        style = style.replace(f"fill: {INK}", "") if it.tag == "text" else style
+        it.attrib.update({"style": style.strip("; ")} if style else {})
     if it.tag == "g" and not it.get("id", "").startswith(("marks-", "panel-", "key-")):
         it.attrib.pop("id", None)
     it.attrib.pop("clip-path", None)
@@ -587,8 +590,15 @@ def _slim(it: Element, shapes: Element) -> None:
             shapes.extend(child.findall("path"))
         elif child.tag == "g" and not child.attrib:
             it.extend(child)
+        elif child.tag == "path" and len(it) and _alike(it[-1], child):
+            it[-1].set("d", it[-1].attrib["d"] + child.attrib["d"])
         elif child.tag != "metadata":
             it.append(child)
+
+
+def _alike(one: Element, other: Element) -> bool:
+    """Whether two lines differ in their places only."""
+    return one.tag == other.tag and one.get("style") == other.get("style")
 
 
 def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
@@ -603,7 +613,7 @@ def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
     for use, tip in zip(uses, tips, strict=True):
         mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
         ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
-        place = {"cx": use.attrib["x"], "cy": use.attrib["y"], "r": str(REACH)}
+        place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
         ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
         use.attrib.pop("style", None)
         if not hidden:
