@@ -565,7 +565,24 @@ def _tidied(svg: str, sheet: Sheet) -> Element:
 
 
 def _slim(it: Element, shapes: Element) -> None:
-    """One decimal; no ids, groups and styles that say nothing. Markers are moved to `shapes`."""
+    """Make an element and all below it small; markers are moved to `shapes`."""
+    _slim_attributes(it)
+    children = list(it)
+    it[:] = []
+    for child in children:
+        _slim(child, shapes)
+        if child.tag == "defs":
+            shapes.extend(child.findall("path"))
+        elif child.tag == "g" and not child.attrib:
+            it.extend(child)
+        elif child.tag == "path" and len(it) and _alike(it[-1], child):
+            it[-1].set("d", it[-1].attrib["d"] + child.attrib["d"])
+        elif child.tag != "metadata":
+            it.append(child)
+
+
+def _slim_attributes(it: Element) -> None:
+    """One decimal; no ids and styles that say nothing."""
     it.tag, it.tail = it.tag.partition("}")[2], None
     if it.tag != "text":
         it.text = None
@@ -582,18 +599,6 @@ def _slim(it: Element, shapes: Element) -> None:
     it.attrib.pop("clip-path", None)
     if _LINK in it.attrib:
         it.set("href", it.attrib.pop(_LINK))
-    children = list(it)
-    it[:] = []
-    for child in children:
-        _slim(child, shapes)
-        if child.tag == "defs":
-            shapes.extend(child.findall("path"))
-        elif child.tag == "g" and not child.attrib:
-            it.extend(child)
-        elif child.tag == "path" and len(it) and _alike(it[-1], child):
-            it[-1].set("d", it[-1].attrib["d"] + child.attrib["d"])
-        elif child.tag != "metadata":
-            it.append(child)
 
 
 def _alike(one: Element, other: Element) -> bool:
