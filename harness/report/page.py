@@ -100,6 +100,8 @@ def cells(row: Sequence[Value], grid: Grid) -> Markup:
 
 def _cell(it: Value, column: Column[Any], drawn: str) -> str:
     text, detail = escape(it.text), escape(it.detail)
+    if detail.startswith("(range of"):  # longer than an interval: in two lines
+        detail = detail.replace(": ", ":<br>", 1)
     if column.side == "name":
         name = text.replace(":", ":<wbr>")
         tag = f' <span class="tag good">{detail}</span>' if detail else ""
