@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tests.test_floors import ROOT, imports, modules
 
 import harness
 from harness.__main__ import served
@@ -42,6 +41,7 @@ from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.mnist import FILES
 from harness.tasks.spec import Teacher
 from tests.builders import TASK, make_info, measured
+from tests.modules import ROOT, imports, modules
 from tests.stores import make_store
 from tests.stores import named as named_run
 from tests.tasks.test_files import GOOD

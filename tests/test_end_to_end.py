@@ -134,7 +134,7 @@ def test_a_framework_that_fails_is_reported_and_the_exit_code_says_so(tmp_path):
     )
     assert told.returncode == 6
     assert "SIGSEGV" in told.stdout
-    assert told.stderr.splitlines()[-1].startswith("error: 1 of 2 trials did not end well")
+    assert told.stderr.splitlines()[-1].startswith("error: 1 of 2 trials failed")
     assert list(tmp_path.glob("*/report.html"))
 
 

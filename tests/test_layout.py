@@ -8,8 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-MODULES = [it for folder in ("harness", "impls") for it in (ROOT / folder).rglob("*.py")]
+from tests.modules import ROOT, modules
+
+MODULES = [*modules("harness").values(), *modules("impls").values()]
 LINES = 700
 
 

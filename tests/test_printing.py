@@ -16,7 +16,6 @@ import pytest
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from tests.test_floors import modules
 
 from harness.__main__ import served
 from harness.cli.console import Console, SafeText
@@ -31,6 +30,7 @@ from tests.builders import (
     make_setup,
     measured,
 )
+from tests.modules import modules
 from tests.stores import make_store
 from tests.test_cli import harness
 

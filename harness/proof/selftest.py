@@ -139,7 +139,7 @@ class RecordKeeper:
         pass
 
 
-PLANTED = Path(__file__).parent / "planted"
+PLANTED = Path(__file__).parent / "faults"
 """Plays the part of `impls`, with one framework in it."""
 VARIABLE = "SAMESTEP_IMPLS"
 TASKS = (

@@ -20,7 +20,7 @@ def test_no_block_is_made_for_the_sake_of_what_is_not_proven(tmp_path, monkeypat
     class Runner:
         def __init__(self, plan, name, store, engine, data, display, unranked, ending, quiet):
             handed["unranked"] = unranked
-            handed["forks"] = engine._stems is not None
+            handed["forks"] = engine._servers is not None
 
         def run(self, done):
             return "all blocks done"

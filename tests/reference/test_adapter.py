@@ -111,10 +111,10 @@ def test_the_engine_stays_small():
     """Lines of code: without blank lines, comments and docstrings, and without what adapts it to
     the harness and to a GPU."""
     folder = Path(__file__).parents[2] / "impls" / "reference"
-    around = {"adapter.py", "on_gpu.py"}
+    around = {"__init__.py", "adapter.py", "on_gpu.py"}
     files = [path for path in folder.glob("*.py") if path.name not in around]
     assert len(files) > 10
-    assert sum(map(lines_of_code, files)) < 1100
+    assert sum(map(lines_of_code, files)) < 1085
 
 
 def lines_of_code(path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.test_floors import modules
 
 from harness.cli.run import run as run_verb
 from harness.errors import UsageError
@@ -15,6 +14,7 @@ from harness.runs.plan import RETRIED, finished_blocks, refuse_changed
 from harness.runs.process import WorkerFailed
 from harness.runs.store import create
 from tests.fakes import TASK, FakeWorker
+from tests.modules import modules
 from tests.runs.test_runner import FakeEngine, Quiet, plan
 
 

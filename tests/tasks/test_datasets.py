@@ -137,8 +137,8 @@ def test_files_of_scikit_learn_hold_what_its_functions_return(name, monkeypatch,
 
 def test_embedded_data_need_no_import_of_scikit_learn():
     code = (
-        "import sys; from harness.tasks import embedded\n"
-        "for it in embedded.SOURCES: embedded.read(it)\n"
+        "import sys; from harness.tasks import datasets\n"
+        "for it in datasets.SOURCES: datasets.read(it)\n"
         "print('sklearn' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

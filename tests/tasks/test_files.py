@@ -49,7 +49,7 @@ def test_a_good_file(path):
 def test_the_example_in_the_documentation_is_valid(path):
     import harness.tasks.variants as module
 
-    tasks, error = attempt(path, module.__doc__.partition("\n\n")[2])
+    tasks, error = attempt(path, "[[" + module.__doc__.partition("[[")[2])
     assert error is None
     assert tasks[0].name == "my-net"
 
