@@ -513,7 +513,7 @@ SEVERAL_RUNS = [
     usage("unknown schema 'frob'", "schema", "frob"),
     usage("Missing argument", "compare", RUN, prepare=results()),
     usage("unknown run 'nope'", "compare", RUN, "nope", prepare=results()),
-    usage("choose from: html, json", "compare", RUN, RUN, "--format", "xml", prepare=results()),
+    usage("unknown format 'xml'", "compare", RUN, RUN, "--format", "xml", prepare=results()),
     usage("Missing argument", "merge"),
     usage("unknown run 'nope'", "merge", "nope", prepare=results()),
     usage("unknown run '../x", "merge", f"../x={RUN}", prepare=results()),

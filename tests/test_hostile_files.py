@@ -69,10 +69,10 @@ def test_any_run_json_is_compared_and_exported_or_refused(good, tmp_path, refuse
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps(content))
     other, to = good / "run.json", tmp_path / "out"
-    format_ = rng.choice(["terminal", "markdown", "html", "json"])
+    format_ = rng.choice(["terminal", "markdown", "json"])
     for pair in ((other, bad), (bad, other)):
         refused_or_done("compare", *pair, "--format", format_, "--to", to, because=done)
-    for what, kind in (("cells", "csv"), ("pairs", rng.choice(["json", "markdown", "parquet"]))):
+    for what, kind in (("cells", "csv"), ("pairs", rng.choice(["json", "parquet"]))):
         words = ("export", bad, "--what", what, "--format", kind, "--to", to)
         refused_or_done(*words, because=done)
 
@@ -88,7 +88,7 @@ def test_any_store_is_read_or_refused(good, tmp_path, refused_or_done, seed):
     refused_or_done("compare", "a-run", "b-run", *to, *home, because=done)
     refused_or_done("merge", "m1=a-run", f"m2={good / 'b-run'}", *home, because=done)
     what = rng.choice(["samples", "readings", "trials", "trainings", "certificates", "divergence"])
-    kind = rng.choice(["csv", "json", "markdown", "parquet"])
+    kind = rng.choice(["csv", "json", "parquet"])
     words = ("export", "a-run", "--what", what, "--format", kind)
     refused_or_done(*words, *to, *home, because=done)
     refused_or_done("report", "a-run", *home, because=done)

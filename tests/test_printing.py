@@ -152,9 +152,8 @@ COMMANDS = [
     ("show",),
     ("history",),
     ("compare", "a-run", "b-run"),
-    *(("compare", "a-run", "b-run", "--format", it) for it in ("markdown", "html", "json")),
+    *(("compare", "a-run", "b-run", "--format", it) for it in ("markdown", "json")),
     *(("export", "--what", what, "--format", "csv") for what in FRAMES),
-    ("export", "--format", "markdown"),
     ("export", "--what", "trials", "--format", "json"),
     ("report",),
 ]

@@ -240,8 +240,8 @@ def _measured_by(yardstick: Yardstick, won: bool) -> str:
         return ""
     speed = pair.speed.estimate
     time = "its time" if won else f"the time of {pair.baseline}"
-    if speed < 1:
-        return f" The {title} needs {percent(1 / speed)} of {time}."
+    if speed < 0.5:
+        return f" The {title} needs {1 / speed:.2g} times {time}."
     if speed < LARGEST_PART:
         return f" The {title} needs {percent(1 / speed)} of {time}."
     return f" The {title} needs 1/{speed:.0f} of {time}: overhead decides here."
