@@ -25,16 +25,16 @@ time.sleep(60)
 """
 WORKER = f"""
 import subprocess, sys
-from harness.worker import descendants
-descendants.adopt_orphans()
+from harness.worker import system
+system.adopt_orphans()
 started = subprocess.Popen([sys.executable, "-c", {ESCAPE!r}], stdout=subprocess.PIPE, text=True)
 started.wait()
 escaped = started.stdout.readline()
-print(*descendants.descendants(), escaped, flush=True)
+print(*system.descendants(), escaped, flush=True)
 if sys.stdin.read():
-    descendants.end_all()
-    assert not descendants.descendants()
-descendants.end_escaped()
+    system.end_all()
+    assert not system.descendants()
+system.end_escaped()
 """
 
 
