@@ -41,7 +41,7 @@ except ImportError:  # older code has none; the caller of this process cleans wh
 try:
     from harness.worker.messages import die_with
 except ImportError:  # older code has it there
-    from harness.worker.__main__ import die_with  # type: ignore[attr-defined,no-redef]
+    from harness.worker.lifeline import die_with  # type: ignore[import-not-found,no-redef]
 
 DIRECTIONS = (math.sqrt(2), math.sqrt(3))
 Content = dict[str, Any]
