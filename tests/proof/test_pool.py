@@ -179,7 +179,7 @@ def test_whoever_stops_listening_ends_the_provers():
     answers.close()
     assert ended.is_set()
     assert len(stage.proved) == 1
-    assert threading.active_count() == others
+    assert threading.active_count() <= others
 
 
 def test_the_longest_work_comes_first_and_a_slot_stays_with_its_group():
