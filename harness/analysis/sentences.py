@@ -82,10 +82,12 @@ def ratio(speed: Interval) -> str:
 
 def bracket(it: Interval, low: str | None, high: str | None) -> str:
     """Its ends in brackets, e.g. `(1.28–1.34)`; with too few values for an interval their range,
-    `(range of 3: 1.28–1.34)`; of one value nothing."""
-    if low is None:
+    `(range of 3: 1.28–1.34)`; of one value nothing. A minus is no hyphen: it would look like the
+    dash between the ends."""
+    if low is None or high is None:
         return ""
-    return f"({low}–{high})" if it.low is not None else f"(range of {it.n}: {low}–{high})"
+    ends = "–".join(f"−{end[1:]}" if end.startswith("-") else end for end in (low, high))
+    return f"({ends})" if it.low is not None else f"(range of {it.n}: {ends})"
 
 
 def unknown(it: Interval) -> bool:

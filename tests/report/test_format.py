@@ -83,6 +83,8 @@ def test_bounds_have_the_unit_and_the_decimals_of_their_estimate():
     assert fmt.number_interval(fast) == ("45,400", "(45,100–101,100)")
     alone = Interval(estimate=2.0, low=None, high=None, n=1, method="none")
     assert fmt.seconds_interval(alone) == ("2.00 s", "")
+    early = Interval(estimate=0.48, low=None, high=None, n=3, method="none", least=-0.83, most=0.83)
+    assert fmt.seconds_interval(early) == ("480 ms", "(range of 3: −830–830 ms)")
     assert fmt.number_interval(alone) == ("2.00", "")
     assert fmt.ratio_interval(alone) == ("2.00 ×", "")
 
