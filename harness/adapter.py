@@ -104,7 +104,8 @@ class Framework:
 
     @property
     def default_mode(self) -> str:
-        return next(iter(self.modes))
+        """The first mode; of a framework that has only idioms, the first of these."""
+        return next(iter(self.modes or self.idioms))
 
 
 @dataclass(frozen=True)

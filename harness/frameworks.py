@@ -95,7 +95,7 @@ def _fault(name: str, folder: str) -> str:
         TypeAdapter(Framework).validate_python(values)
     except ValidationError as error:
         return f"{place}: FRAMEWORK: {first_problem(error)}"
-    return "" if declared.modes else f"{place}: FRAMEWORK: modes: there is none"
+    return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
 def folder_of(name: str) -> Path:
