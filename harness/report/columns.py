@@ -326,7 +326,8 @@ CELLS: list[Column[CellOf]] = [
         get=lambda it: it.row.involuntary_switches_per_second),
     # How it compares with the others of its table.
     Column("× as fast", _ratio, "ratio", "speed_ratio",
-        "times as fast as the baseline (1 is the baseline itself), median over blocks",
+        "times as fast as the baseline (1 is the baseline itself), median over blocks; the mark "
+        "shows the interval on a log axis that all rows of a table share, with a line at 1",
         low="lower bound", where=("speed", "latency", "cells", "terminal", "terminal latency"),
         role="ratio"),
     Column("as", lambda it: it.table.baseline, "text", "baseline",

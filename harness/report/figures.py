@@ -133,7 +133,7 @@ def draw(chart: Chart, *, picture: bool = True) -> Drawing:
         png.getvalue(),
         tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
         tuple(_key(parts[f"key-{n}"], sheet) for n in range(len(chart.legend))),
-        {it.attrib["id"]: _markup(it) for it in root.findall("defs/path")},
+        {it.attrib["id"]: _markup(it) for it in root.findall("defs/g")},
     )
 
 
@@ -554,6 +554,8 @@ def _tidied(svg: str, sheet: Sheet) -> Element:
     )
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
+    for number, shape in enumerate(shapes.findall("path"), 1):
+        _with_reach(shapes, number, shape)
     root.insert(0, shapes)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
@@ -562,6 +564,14 @@ def _tidied(svg: str, sheet: Sheet) -> Element:
         if tips := sheet.tips.get(group.get("id", "")):
             _tip_marks(group, tips)
     return root
+
+
+def _with_reach(shapes: Element, place: int, shape: Element) -> None:
+    """A marker becomes a group that has room for a pointer, and keeps its id."""
+    group = Element("g", {"id": shape.attrib.pop("id")})
+    ElementTree.SubElement(group, "circle", {"class": "reach"})
+    group.append(shape)
+    shapes[place] = group
 
 
 def _slim(it: Element, shapes: Element) -> None:
@@ -607,7 +617,7 @@ def _alike(one: Element, other: Element) -> bool:
 
 
 def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
-    """Every mark becomes a group with its tip as title, and with room for a pointer."""
+    """Every mark becomes a group with its tip as title; a hidden one is room for a pointer."""
     uses = list(group.iter("use"))
     style = uses[0].get("style", "")
     colors = re.findall(r"(?:fill|stroke): (#\w{6})", style)
@@ -618,19 +628,34 @@ def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
     for use, tip in zip(uses, tips, strict=True):
         mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
         ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
-        place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
-        ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
         use.attrib.pop("style", None)
-        if not hidden:
+        if hidden:
+            place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
+            ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
+        else:
             mark.append(use)
 
 
+_CLASSES = {"text-anchor: end": "end", "text-anchor: middle; fill: var(--soft)": "tick"}
+"""Style of most texts, for which the page has a rule."""
+_FILLED = re.compile(r"--c: ([^;]+); fill: \1; stroke: var\(--paper\); stroke-width: 0\.8")
+
+
 def _use_theme(root: Element) -> None:
-    """Replace the colours that follow the page's theme."""
+    """Replace the colours that follow the page's theme; what most parts share are its rules."""
     colors = re.compile("|".join(THEME))
     for it in root.iter():
-        if "style" in it.attrib:
-            it.set("style", colors.sub(lambda c: f"var(--{THEME[c.group()]})", it.attrib["style"]))
+        if "style" not in it.attrib:
+            continue
+        style = colors.sub(lambda c: f"var(--{THEME[c.group()]})", it.attrib["style"])
+        if filled := _FILLED.fullmatch(style):
+            it.set("class", "filled")
+            style = f"--c:{filled[1]}"
+        if style in _CLASSES:
+            it.set("class", _CLASSES[style])
+            del it.attrib["style"]
+        else:
+            it.set("style", style)
 
 
 def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import format as fmt
 from harness.report.columns import Column, Grid
 from harness.report.content import Content
 from harness.report.figures import Drawing
@@ -114,9 +113,10 @@ def _cell(it: Value, column: Column[Any], drawn: str) -> str:
         text = f'<a href="#{escape(it.anchor)}">{text}</a>'
     # Most cells are numbers: without a class for them a large page has a tenth less.
     side = "drawn" if drawn else column.side
-    kind = "" if side == "number" else f' class="{side}"'
+    usual = side == "number" or column.role == "verdict"
+    kind = "" if usual else f' class="{side}"'
     role = f' data-role="{column.role}"' if column.role else ""
-    value = "" if it.raw is None else f' data-value="{it.raw:.13g}"'
+    value = "" if it.raw is None else f' data-value="{it.raw:.7g}"'
     small = f" <small>{detail}</small>" if detail else ""
     return f"<td{kind}{role}{value}>{text}{small}{drawn}</td>"
 
@@ -128,14 +128,12 @@ def _interval(it: Value, axis: tuple[float, float], verdict: str) -> str:
         return ""
     low, high = it.ends or (it.raw, it.raw)
     places = {
-        name: f"{100 * math.log(ratio / least) / math.log(most / least):.1f}%"
+        name: f"{100 * math.log(ratio / least) / math.log(most / least):.3g}%"
         for name, ratio in (("one", 1.0), ("low", low), ("high", high), ("at", it.raw))
     }
     style = ";".join(f"--{name}:{place}" for name, place in places.items())
-    said = " ".join(filter(None, (it.text, it.detail, verdict)))
-    title = f"{said}; log axis from {fmt.number(least)} to {fmt.number(most)}, the line is 1"
     kind = escape(verdict.partition(" ")[0])
-    return f'<span class="interval {kind}" style="{style}" title="{escape(title)}"></span>'
+    return f'<span class="interval {kind}" style="{style}"></span>'
 
 
 def unbroken(text: str) -> str:

@@ -193,7 +193,8 @@
     const parts = kept instanceof DocumentFragment ? partsOf(kept) : kept;
     const now = partsOf(article);
     ["lead", "notes"].forEach((it) => {
-      if (parts[it]) now[it].replaceWith(parts[it].cloneNode(true));
+      const part = parts[it] ?? found.get(own)[it];
+      if (part) now[it].replaceWith(part.cloneNode(true));
     });
     now.rows.forEach((cells, row) => {
       const others = parts.rows.get(row);
@@ -281,8 +282,7 @@
   };
 
   const tellOf = (mark) => {
-    const boxes = all("circle.reach", mark).map((it) => it.getBoundingClientRect());
-    const box = boxes[0] || mark.getBoundingClientRect();
+    const box = mark.getBoundingClientRect();
     tell(mark, box.left + box.width / 2, box.top + box.height / 2 - 6);
   };
 
