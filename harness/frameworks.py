@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,8 +73,7 @@ def _declared(name: str, folder: str) -> Framework | str:
     """What a folder declares; a text that says why not where it declares nothing of use."""
     if why := _fault(name, folder):
         return why
-    declared: Framework = importlib.import_module(f"impls.{name}").FRAMEWORK
-    return declared
+    return declaration(name)
 
 
 @functools.cache  # a module that cannot be imported would be run again each time
@@ -83,7 +83,7 @@ def _fault(name: str, folder: str) -> str:
     if not name.replace("-", "_").isidentifier():
         return f"{place.parent}: the folder's name is no name: use letters, digits, _ and -"
     try:
-        declared = getattr(importlib.import_module(f"impls.{name}"), "FRAMEWORK", None)
+        declared = getattr(module_of(name), "FRAMEWORK", None)
     except (Exception, SystemExit) as error:
         return f"{place}: {type(error).__name__}: {error}"
     if declared is None:
@@ -98,9 +98,25 @@ def _fault(name: str, folder: str) -> str:
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
+def package_of(name: str) -> str:
+    """The package that declares a framework."""
+    return f"impls.{name}"
+
+
+def module_of(name: str, part: str = "") -> ModuleType:
+    """Import a framework's declaration, or a part beside it: `adapter`, `idiom`, `explain`."""
+    return importlib.import_module(".".join(filter(None, (package_of(name), part))))
+
+
+def declaration(name: str) -> Framework:
+    """What is known of a framework, for processes that need no other one."""
+    declared: Framework = module_of(name).FRAMEWORK
+    return declared
+
+
 def folder_of(name: str) -> Path:
     """Where the adapter of a framework lies."""
-    return Path(importlib.import_module(f"impls.{name}").__path__[0])
+    return Path(module_of(name).__path__[0])
 
 
 def framework_facts() -> FrameworkFacts:

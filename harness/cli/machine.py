@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
-from harness.frameworks import absence, frameworks, version
+from harness.frameworks import absence, frameworks, module_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
 from harness.runs.config import PRESET_HELP
@@ -219,7 +218,7 @@ def explain(
     (variant,) = chosen
     _refuse_huge(variant, rows or variant.batch)
     # By name, as a worker does: no module of the harness knows a framework.
-    reference = importlib.import_module("impls.reference.explain")
+    reference = module_of("reference", "explain")
     print(reference.explain(variant, phase=phase, rows=rows, dtype=dtype))
 
 

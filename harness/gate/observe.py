@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,14 @@ from harness.adapter import Options, Unsupported
 from harness.tasks.datasets import Arrays, open_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
+
+try:
+    from harness.frameworks import module_of
+except ImportError:  # older code has frameworks in `impls` alone
+
+    def module_of(name: str, part: str = "") -> ModuleType:
+        return importlib.import_module(".".join(filter(None, ("impls", name, part))))
+
 
 try:
     from harness.privacy import clean
@@ -68,7 +77,7 @@ def observe(request: Mapping[str, Any]) -> Content:
     task, setup = Task.model_validate(request["task"]), request["setup"]
     start, arrays = make_start(task, request["seed"]), open_staged(Path(request["data"]))
     kind = {"identical": "adapter", "idiomatic": "idiom"}[setup["lane"]]
-    module = importlib.import_module(f"impls.{setup['framework']}.{kind}")
+    module = module_of(setup["framework"], kind)
     made = module.Adapter if kind == "adapter" else module.Idiom
     adapter = made(
         task, start, Options(setup["mode"], setup["device"], setup["threads"], "float64")
@@ -76,7 +85,7 @@ def observe(request: Mapping[str, Any]) -> Content:
     chosen = rows(start, arrays, request["rows"])
     numbers = _numbers(adapter, start, itertools.islice(chosen, request["steps"]))
     captured = adapter.settings().get("compile")
-    explained = f"impls.{setup['framework']}.explain"
+    explained = f"{module_of(setup['framework']).__name__}.explain"
     tells = captured and importlib.util.find_spec(explained) is not None
     return {
         "answer": "observed",

@@ -26,11 +26,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from harness.adapter import Adapter, Framework, Options, Setting, Unsupported
+from harness.adapter import Adapter, Options, Setting, Unsupported
 from harness.cells import THROUGHPUT, Dtype, Lane, Phase
 from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
 from harness.differences import TRUTH, Difference, limits
 from harness.errors import in_one_line
+from harness.frameworks import declaration, package_of
 from harness.proof import conduct, lockstep, rounding
 from harness.proof.conduct import impossible, logical_peak
 from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, in_float64
@@ -158,7 +159,7 @@ def prove(request: Prove) -> Proved:
     """Examine in a child, then, if asked to, count each phase's memory in children of their own."""
     begin = time.monotonic()
     try:
-        hide_from(_framework(request))
+        hide_from(declaration(request.setup.framework))
         with at_most(IMPORT_SECONDS):
             for name in _imports(request):
                 importlib.import_module(name)
@@ -190,7 +191,7 @@ def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
     yield TRUTH[request.tolerance]
     yield implementation(request)
-    ahead = _framework(request).tuning.ahead.get(request.setup.mode)
+    ahead = declaration(request.setup.framework).tuning.ahead.get(request.setup.mode)
     if ahead and _may_import_more(request):
         yield ahead
 
@@ -209,19 +210,14 @@ def _forked(function: Callable[[], str], request: Prove) -> str:
     return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
 
 
-def _framework(request: Prove) -> Framework:
-    framework: Framework = importlib.import_module(f"impls.{request.setup.framework}").FRAMEWORK
-    return framework
-
-
 def implementation(request: Prove) -> str:
     """The module that has the adapter of a setup."""
     kind = {"identical": "adapter", "idiomatic": "idiom"}[request.setup.lane]
-    return f"impls.{request.setup.framework}.{kind}"
+    return f"{package_of(request.setup.framework)}.{kind}"
 
 
 def _built(request: Prove) -> Adapter:
-    hide_from(_framework(request))
+    hide_from(declaration(request.setup.framework))
     module = importlib.import_module(implementation(request))
     kind: Callable[..., Any] = module.Adapter if request.setup.lane == "identical" else module.Idiom
     adapter: Adapter = kind(request.task, make_start(request.task, request.seed), _options(request))
@@ -292,7 +288,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
 def _peak(request: Prove, phase: Phase) -> str:
     if phase == "predict":  # who only predicts keeps no slots, whatever an adapter brings along
         request = request.model_copy(update={"task": only_predicting(request.task)})
-    os.environ.update(_framework(request).tuning.accounting)
+    os.environ.update(declaration(request.setup.framework).tuning.accounting)
     arrays, batch = open_staged(Path(request.data)), request.task.batch
     rows = make_start(request.task, request.seed).epoch_order(0)[0][:batch]
     adapter = _built(request)

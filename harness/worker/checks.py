@@ -27,6 +27,7 @@ from harness.adapter import Adapter, Array, Idiom, Options, State
 from harness.cells import Phase
 from harness.certificates import Finding, Tolerance
 from harness.differences import SHADOWS, TRUTH, compare, limits, nudged
+from harness.frameworks import declaration
 from harness.tasks.costs import flops, predict_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
@@ -301,7 +302,7 @@ class Checks:
     def _tolerance(self) -> Tolerance:
         if self._setup.lane == "identical":
             return "exact"
-        framework = importlib.import_module(f"impls.{self._setup.framework}").FRAMEWORK
+        framework = declaration(self._setup.framework)
         return "stock" if framework.idioms[self._setup.mode].stock else "exact"
 
     def _order(self, phase: Phase, number: int = 0) -> NDArray[np.int64]:

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import threadpoolctl
 
-from harness.adapter import Framework
 from harness.cells import Setup
+from harness.frameworks import declaration
 from harness.worker.__main__ import failed, send, work
 from harness.worker.messages import (
     FORK_REQUEST,
@@ -103,7 +103,7 @@ def main() -> None:
 
 def _import(setups: tuple[Setup, ...], forked: bool) -> None:
     """What workers of these setups, all of one framework, would import until they are built."""
-    framework: Framework = importlib.import_module(f"impls.{setups[0].framework}").FRAMEWORK
+    framework = declaration(setups[0].framework)
     hide_from(framework)
     for setup in setups:
         implementation(setup)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import threadpoolctl
 
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
+from harness.frameworks import declaration, module_of
 from harness.records import CORES, Limits, Usage
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -47,7 +47,7 @@ class Session:
         setup = load.setup
         self._task, self._setup = load.task, setup
 
-        hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
+        hide_from(declaration(setup.framework))
         begin = time.perf_counter()
         kind = implementation(setup)
         imported = time.perf_counter()
@@ -128,7 +128,7 @@ def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
     """Imports the framework. Raises NotImported with the reason."""
     file, name = {"identical": ("adapter", "Adapter"), "idiomatic": ("idiom", "Idiom")}[setup.lane]
     try:
-        module = importlib.import_module(f"impls.{setup.framework}.{file}")
+        module = module_of(setup.framework, file)
     except (Unsupported, MemoryError):
         raise
     except Exception as error:

@@ -8,7 +8,6 @@ an adapter (weights, slots, the step count) is in their `seams`. `Fault.by` says
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 
 from harness.adapter import Array, Framework, Idiom, Options, State
+from harness.frameworks import declaration, module_of
 from harness.proof.faults.conduct import DeviceQueue
 from harness.proof.faults.fault import DIGITS, Fault
 from harness.tasks.spec import Task
@@ -81,7 +81,7 @@ def fault(name: str, line: str, check: str, **more: Any) -> Callable[[Part], Par
 
 def declared(name: str) -> Framework:
     """The framework `planted_<name>`: every fault is a mode."""
-    honest: Framework = importlib.import_module(f"impls.{name}").FRAMEWORK
+    honest = declaration(name)
     mode, idiom = MODES[name]
     ahead = honest.tuning.ahead.get(mode)
     return replace(
@@ -111,7 +111,7 @@ def _built(
     name: str, kind: str, seams: Seams, task: Task, start: Start, options: Options
 ) -> Faulty:
     part = cast("type[Faulty]", REAL[options.mode].part)
-    build = getattr(importlib.import_module(f"impls.{name}.{kind.lower()}"), kind)
+    build = getattr(module_of(name, kind.lower()), kind)
     honest = replace(options, mode=MODES[name][kind == "Idiom"])
     return part(build(part.task(task), start, part.options(honest)), seams)
 
