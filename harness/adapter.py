@@ -1,6 +1,7 @@
 """The one interface between the harness and a framework.
 
-A framework is a folder `impls/<name>/` with two files:
+A framework is a folder `impls/<name>/`, or a package of a plug-in (see `harness.frameworks`), with
+two files:
 
 - `__init__.py` holds `FRAMEWORK`, a `Framework`: plain facts that are read without importing the
   framework;
@@ -30,6 +31,9 @@ from harness.tasks.start import Start
 
 Array = NDArray[Any]
 Setting = str | int | float | bool | None
+ADAPTER_API = 1
+"""The version of this interface. It is raised when a framework must change to go on working, or can
+use what was not there before."""
 
 
 class Unsupported(Exception):
@@ -86,7 +90,8 @@ class Framework:
     figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
     that users write for the framework or a mode to their name here; errors suggest that name.
     A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
-    as another framework takes part.
+    as another framework takes part. `adapter_api` is the `ADAPTER_API` that it is written for, as a
+    number: a samestep that is older refuses it.
     """
 
     title: str
@@ -101,6 +106,7 @@ class Framework:
     aliases: Mapping[str, str] = field(default_factory=dict)
     role: Literal["framework", "reference"] = "framework"
     tuning: Tuning = Tuning()
+    adapter_api: int = 1
 
     @property
     def default_mode(self) -> str:

@@ -1,4 +1,8 @@
-"""Which frameworks there are, found by looking at the folders of `impls/`; imports none of them."""
+"""Which frameworks there are; imports none of them.
+
+Each is a folder of `impls/`, or a plug-in: an installed package that names itself by an entry point
+of the group `samestep.frameworks`. Their declarations are read, their adapters are not.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +11,98 @@ import fnmatch
 import functools
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 import impls
-from harness.adapter import Framework, FrameworkFacts
+from harness.adapter import ADAPTER_API, Framework, FrameworkFacts
 from harness.cells import Lane, Setup
 from harness.errors import UsageError, first_problem, unknown
 
 PLACE = Path(__file__).parents[1]
 """The folder that holds `harness`: a checkout's, or where pip installs packages."""
+GROUP = "samestep.frameworks"
+"""Of entry points: the name of a framework, and the package that declares it."""
+SWITCH = "SAMESTEP_PLUGINS"
+"""0 in this environment variable switches plug-ins off."""
+
+
+class Source(NamedTuple):
+    """A package that declares a framework, and who has it: a folder, or the distribution of a
+    plug-in. `place` is where to look for what is wrong with it."""
+
+    package: str
+    owner: str
+    place: str
+    plugin: bool = False
 
 
 def frameworks() -> dict[str, Framework]:
-    """Every framework with a folder that declares it, by name; installed or not."""
-    found = {name: _declared(name, folder) for name, (folder, *_) in _folders().items()}
+    """Every framework that a folder or a plug-in declares, by name; installed or not."""
+    found = {name: _declared(name, it) for name, it in _sources().items()}
     return {name: it for name, it in sorted(found.items()) if isinstance(it, Framework)}
 
 
 def undeclared() -> dict[str, str]:
-    """Folders that declare no framework, by name, each with the reason."""
-    found = {name: _declared(name, folder) for name, (folder, *_) in _folders().items()}
+    """Folders and plug-ins that declare no framework, by name, each with the reason."""
+    found = {name: _declared(name, it) for name, it in _sources().items()}
     return {name: it for name, it in sorted(found.items()) if isinstance(it, str)}
 
 
 def faults() -> list[tuple[str, str]]:
-    """What is wrong with the folders of frameworks, the user's own among them: what, and why."""
+    """What is wrong with the folders and plug-ins of frameworks, the user's own among them: what,
+    and why."""
     found = [(f"framework {name}", why) for name, why in undeclared().items()]
-    for name, (first, *others) in _folders().items():
-        found += [(f"framework {name} of {it}", f"{first} has one of this name") for it in others]
+    for name, (first, *others) in _sources().items():
+        if not first.plugin:
+            why = f"{first.owner} has one of this name"
+            found += [(f"framework {name} of {it.owner}", why) for it in others]
     found += [(f"folder {it}", why) for it in impls.__path__ if (why := _useless(Path(it)))]
     return found
 
 
-def _folders() -> dict[str, list[str]]:
-    """The folders that hold a framework of a name, by name; the first one counts."""
-    found: dict[str, list[str]] = {}
+def _sources() -> dict[str, list[Source]]:
+    """What declares a framework of a name, by name. The first folder counts, and comes before any
+    plug-in."""
+    found = _folders()
+    for name, plugins in _plugins().items():
+        found.setdefault(name, []).extend(plugins)
+    return found
+
+
+def _folders() -> dict[str, list[Source]]:
+    found: dict[str, list[Source]] = {}
     for folder in dict.fromkeys(impls.__path__):
         for module in pkgutil.iter_modules([folder]):
             if module.ispkg:
-                found.setdefault(module.name, []).append(folder)
+                place = str(Path(folder) / module.name / "__init__.py")
+                it = Source(f"impls.{module.name}", folder, place)
+                found.setdefault(module.name, []).append(it)
+    return found
+
+
+def _plugins() -> Mapping[str, list[Source]]:
+    return {} if os.environ.get(SWITCH) == "0" else _entry_points(tuple(sys.path))
+
+
+@functools.cache  # to read the metadata of all that is installed takes long
+def _entry_points(path: tuple[str, ...]) -> dict[str, list[Source]]:
+    """The plug-ins that are installed on a path, by name."""
+    found: dict[str, list[Source]] = {}
+    for it in importlib.metadata.entry_points(group=GROUP):
+        package = it.value.partition(":")[0].strip()
+        owner = f"{it.dist.name} {it.dist.version}" if it.dist else "?"
+        place = f"{package} of {owner}"
+        found.setdefault(it.name, []).append(Source(package, owner, place, plugin=True))
     return found
 
 
@@ -69,38 +119,56 @@ def _useless(folder: Path) -> str:
     return "holds no framework: no folder with an __init__.py"
 
 
-def _declared(name: str, folder: str) -> Framework | str:
-    """What a folder declares; a text that says why not where it declares nothing of use."""
-    if why := _fault(name, folder):
+def _declared(name: str, sources: Sequence[Source]) -> Framework | str:
+    """What is declared under a name; a text that says why not where that is nothing of use."""
+    first, *others = sources
+    if first.plugin and others:
+        owners = " and ".join(sorted(it.place for it in sources))
+        return f"several plug-ins have this name, so none is taken: {owners}; remove all but one"
+    if why := _fault(name, first):
         return why
-    return declaration(name)
+    declared: Framework = importlib.import_module(first.package).FRAMEWORK
+    return declared
 
 
 @functools.cache  # a module that cannot be imported would be run again each time
-def _fault(name: str, folder: str) -> str:
-    """Why a folder declares no framework; empty where it does."""
-    place = Path(folder) / name / "__init__.py"
+def _fault(name: str, source: Source) -> str:
+    """Why a package declares no framework; empty where it does."""
+    place = source.place
     if not name.replace("-", "_").isidentifier():
-        return f"{place.parent}: the folder's name is no name: use letters, digits, _ and -"
+        return f"{place}: {name!r} is no name: use letters, digits, _ and -"
     try:
-        declared = getattr(module_of(name), "FRAMEWORK", None)
+        module = importlib.import_module(source.package)
+        declared = getattr(module, "FRAMEWORK", None)
     except (Exception, SystemExit) as error:
         return f"{place}: {type(error).__name__}: {error}"
     if declared is None:
         return f"{place}: declares no FRAMEWORK"
     if not isinstance(declared, Framework):
         return f"{place}: FRAMEWORK is a {type(declared).__name__}, not a harness.adapter.Framework"
+    if not hasattr(module, "__path__"):
+        return f"{place}: is one file; name a package, with adapter.py beside its __init__.py"
     values = {it.name: getattr(declared, it.name) for it in dataclasses.fields(declared)}
     try:
         TypeAdapter(Framework).validate_python(values)
     except ValidationError as error:
         return f"{place}: FRAMEWORK: {first_problem(error)}"
+    if declared.adapter_api > ADAPTER_API:
+        needed = f"is written for adapter API {declared.adapter_api}, samestep has {ADAPTER_API}"
+        return f"{place}: {needed}: get a later samestep"
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
 def package_of(name: str) -> str:
-    """The package that declares a framework."""
-    return f"impls.{name}"
+    """The package that declares a framework. A folder's is found without a look at plug-ins."""
+    sources = _folders().get(name) or _plugins().get(name)
+    return sources[0].package if sources else f"impls.{name}"
+
+
+def plugin_of(name: str) -> str | None:
+    """The distribution, with its version, that brings a framework; None where a folder does."""
+    first = _sources()[name][0]
+    return first.owner if first.plugin else None
 
 
 def module_of(name: str, part: str = "") -> ModuleType:
@@ -165,7 +233,7 @@ def install_command(framework: Framework, place: Path = PLACE) -> str:
     def from_folder(match: re.Match[str]) -> str:
         return f"-e {shlex.quote(folder + (match[1] or ''))} -c {shlex.quote(pins)}"
 
-    return re.sub(r"'?\bsamestep\b(\[[\w,]+\])?'?", from_folder, framework.install)
+    return re.sub(r"'?(?<![\w-])samestep(?![\w-])(\[[\w,]+\])?'?", from_folder, framework.install)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

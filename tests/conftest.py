@@ -12,6 +12,8 @@ settings.register_profile(
     "samestep", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("samestep")
+collect_ignore = ["plugin_package"]
+"""A project of its own, with tests of its own: `test_plugins.py` runs them."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.adapter import Options
+from harness.conformance import TASKS
 from harness.frameworks import frameworks
 from harness.tasks.start import make_start
 from impls.reference import adapter, stock
-from tests.conformance import TASKS
 
 ROWS = 64
 EXACT = Options("eager", "cpu", 1, "float64")

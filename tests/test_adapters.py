@@ -17,6 +17,7 @@ import pytest
 
 from harness.adapter import Options, State
 from harness.cells import DTYPES, Dtype, Setup
+from harness.conformance import TASKS, small_task
 from harness.differences import limits
 from harness.frameworks import frameworks, version
 from harness.proof.certificates import claim
@@ -28,12 +29,10 @@ from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import Task, Teacher
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
-from tests.conformance import TASKS
-from tests.conformance import task as small
 
 ROOT = Path(__file__).parents[1]
 FEW = ("gelu-adam", "tanh-momentum")  # in modes that take long to compile
-MNIST = small(
+MNIST = small_task(
     "mnist-shape",
     Teacher(features=784, classes=10, train=1600, test=16),
     "cross-entropy",

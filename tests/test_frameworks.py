@@ -115,8 +115,8 @@ def test_a_folder_that_holds_no_framework_is_said(tmp_path, monkeypatch):
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     *faults, names = told.stdout.replace(f"{tmp_path}/", "").splitlines()
     assert [it.replace(str(tmp_path), "") for it in faults] == [
-        "('framework my:net', \"odd/my:net: the folder's name is no name: use letters, digits, _ "
-        'and -")',
+        "('framework my:net', \"odd/my:net/__init__.py: 'my:net' is no name: use letters, digits, "
+        '_ and -")',
         "('framework mine of second', 'first has one of this name')",
         "('folder absent', 'No such file or directory; SAMESTEP_IMPLS names it')",
         "('folder file', 'Not a directory; SAMESTEP_IMPLS names it')",

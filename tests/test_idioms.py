@@ -96,7 +96,7 @@ import torch
 from harness.adapter import Options
 from harness.tasks.start import make_start
 from impls.pytorch.idiom import Idiom
-from tests.conformance import TASKS
+from harness.conformance import TASKS
 
 for task in TASKS:
     for dtype in ("float32", "float64"):

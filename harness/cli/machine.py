@@ -23,7 +23,7 @@ from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
-from harness.frameworks import absence, frameworks, module_of, version
+from harness.frameworks import absence, frameworks, module_of, plugin_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
 from harness.runs.config import PRESET_HELP
@@ -86,11 +86,12 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
+    origin = f", a plug-in of {it}" if (it := plugin_of(name)) else ""
     modes = [
         f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
         for mode, line in framework.modes.items()
     ]
-    return name, "\n".join([f"{framework.title} {state}", *modes])
+    return name, "\n".join([f"{framework.title} {state}{origin}", *modes])
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

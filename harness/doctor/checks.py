@@ -19,6 +19,7 @@ from harness.analysis.contention import OTHERS_LIMIT, OTHERS_WARNING, used_by_ot
 from harness.analysis.noise import STEAL_LIMIT
 from harness.doctor import facts as sensors
 from harness.doctor.facts import Busy, Facts, Watch, watched
+from harness.frameworks import faults
 from harness.runs.files import on_network
 from harness.runs.machine import usable, whole
 from harness.tasks.spec import Frozen
@@ -234,6 +235,15 @@ def compiler(facts: Facts) -> Result:
     return Result("note", "none: torch.compile is unavailable", "install g++")
 
 
+def readable(facts: Facts) -> Result | None:
+    if facts.left_out is None:
+        return None
+    if not facts.left_out:
+        return Result("ok", "all folders and plug-ins can be read")
+    found = "; ".join(f"left out: {what}: {why}" for what, why in facts.left_out)
+    return Result("note", found, "mend or remove them")
+
+
 def disk(facts: Facts) -> Result | None:
     if facts.disk_free is None:
         return None
@@ -267,6 +277,7 @@ CHECKS: Mapping[str, Callable[[Facts], Result | None]] = {
     "cores": cores,
     "BLAS": blas,
     "C++ compiler": compiler,
+    "frameworks": readable,
     "A/A": repeatability,
 }
 
@@ -320,4 +331,5 @@ def collect(output: Path) -> Facts:
         effort=watched(before, sensors.count(cpus)),
         repeats=repeats,
         blas=sensors.blas(),
+        left_out=tuple(faults()),
     )

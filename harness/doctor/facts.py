@@ -74,7 +74,8 @@ class Facts:
     memory that is free, within the limits of a container too. `hottest` is a sensor's temperature
     and the critical one. `steal_share` and `overheated` count since the machine started. Others are
     watched at rest, while the doctor sleeps, and in the `effort` of its own probes, the last of
-    these facts; `repeats` are log ratios of the times of equal work.
+    these facts; `repeats` are log ratios of the times of equal work. `left_out` are the
+    frameworks that cannot be read, each with the reason.
     """
 
     cores: int
@@ -97,6 +98,7 @@ class Facts:
     effort: Watch | None = None
     blas: tuple[tuple[str, int], ...] | None = None
     repeats: tuple[float, ...] = ()
+    left_out: tuple[tuple[str, str], ...] | None = None
 
 
 def watched(before: Counted, after: Counted) -> Watch:
