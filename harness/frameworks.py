@@ -36,7 +36,7 @@ SWITCH = "SAMESTEP_PLUGINS"
 """0 in this environment variable switches plug-ins off."""
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """A package that declares a framework, and who has it: a folder, or the distribution of a
     plug-in. `place` is where to look for what is wrong with it."""
 
@@ -48,13 +48,13 @@ class Source(NamedTuple):
 
 def frameworks() -> dict[str, Framework]:
     """Every framework that a folder or a plug-in declares, by name; installed or not."""
-    found = {name: _declared(name, it) for name, it in _sources().items()}
+    found = {name: _declared(name, it) for name, it in _origins().items()}
     return {name: it for name, it in sorted(found.items()) if isinstance(it, Framework)}
 
 
 def undeclared() -> dict[str, str]:
     """Folders and plug-ins that declare no framework, by name, each with the reason."""
-    found = {name: _declared(name, it) for name, it in _sources().items()}
+    found = {name: _declared(name, it) for name, it in _origins().items()}
     return {name: it for name, it in sorted(found.items()) if isinstance(it, str)}
 
 
@@ -62,7 +62,7 @@ def faults() -> list[tuple[str, str]]:
     """What is wrong with the folders and plug-ins of frameworks, the user's own among them: what,
     and why."""
     found = [(f"framework {name}", why) for name, why in undeclared().items()]
-    for name, (first, *others) in _sources().items():
+    for name, (first, *others) in _origins().items():
         if not first.plugin:
             why = f"{first.owner} has one of this name"
             found += [(f"framework {name} of {it.owner}", why) for it in others]
@@ -70,7 +70,7 @@ def faults() -> list[tuple[str, str]]:
     return found
 
 
-def _sources() -> dict[str, list[Source]]:
+def _origins() -> dict[str, list[Origin]]:
     """What declares a framework of a name, by name. The first folder counts, and comes before any
     plug-in."""
     found = _folders()
@@ -79,30 +79,30 @@ def _sources() -> dict[str, list[Source]]:
     return found
 
 
-def _folders() -> dict[str, list[Source]]:
-    found: dict[str, list[Source]] = {}
+def _folders() -> dict[str, list[Origin]]:
+    found: dict[str, list[Origin]] = {}
     for folder in dict.fromkeys(impls.__path__):
         for module in pkgutil.iter_modules([folder]):
             if module.ispkg:
                 place = str(Path(folder) / module.name / "__init__.py")
-                it = Source(f"impls.{module.name}", folder, place)
+                it = Origin(f"impls.{module.name}", folder, place)
                 found.setdefault(module.name, []).append(it)
     return found
 
 
-def _plugins() -> Mapping[str, list[Source]]:
+def _plugins() -> Mapping[str, list[Origin]]:
     return {} if os.environ.get(SWITCH) == "0" else _entry_points(tuple(sys.path))
 
 
 @functools.cache  # to read the metadata of all that is installed takes long
-def _entry_points(path: tuple[str, ...]) -> dict[str, list[Source]]:
+def _entry_points(path: tuple[str, ...]) -> dict[str, list[Origin]]:
     """The plug-ins that are installed on a path, by name."""
-    found: dict[str, list[Source]] = {}
+    found: dict[str, list[Origin]] = {}
     for it in importlib.metadata.entry_points(group=GROUP):
         package = it.value.partition(":")[0].strip()
         owner = f"{it.dist.name} {it.dist.version}" if it.dist else "?"
         place = f"{package} of {owner}"
-        found.setdefault(it.name, []).append(Source(package, owner, place, plugin=True))
+        found.setdefault(it.name, []).append(Origin(package, owner, place, plugin=True))
     return found
 
 
@@ -119,11 +119,11 @@ def _useless(folder: Path) -> str:
     return "holds no framework: no folder with an __init__.py"
 
 
-def _declared(name: str, sources: Sequence[Source]) -> Framework | str:
+def _declared(name: str, origins: Sequence[Origin]) -> Framework | str:
     """What is declared under a name; a text that says why not where that is nothing of use."""
-    first, *others = sources
+    first, *others = origins
     if first.plugin and others:
-        owners = " and ".join(sorted(it.place for it in sources))
+        owners = " and ".join(sorted(it.place for it in origins))
         return f"several plug-ins have this name, so none is taken: {owners}; remove all but one"
     if why := _fault(name, first):
         return why
@@ -132,13 +132,13 @@ def _declared(name: str, sources: Sequence[Source]) -> Framework | str:
 
 
 @functools.cache  # a module that cannot be imported would be run again each time
-def _fault(name: str, source: Source) -> str:
+def _fault(name: str, origin: Origin) -> str:
     """Why a package declares no framework; empty where it does."""
-    place = source.place
+    place = origin.place
     if not name.replace("-", "_").isidentifier():
         return f"{place}: {name!r} is no name: use letters, digits, _ and -"
     try:
-        module = importlib.import_module(source.package)
+        module = importlib.import_module(origin.package)
         declared = getattr(module, "FRAMEWORK", None)
     except (Exception, SystemExit) as error:
         return f"{place}: {type(error).__name__}: {error}"
@@ -161,13 +161,13 @@ def _fault(name: str, source: Source) -> str:
 
 def package_of(name: str) -> str:
     """The package that declares a framework. A folder's is found without a look at plug-ins."""
-    sources = _folders().get(name) or _plugins().get(name)
-    return sources[0].package if sources else f"impls.{name}"
+    origins = _folders().get(name) or _plugins().get(name)
+    return origins[0].package if origins else f"impls.{name}"
 
 
 def plugin_of(name: str) -> str | None:
     """The distribution, with its version, that brings a framework; None where a folder does."""
-    first = _sources()[name][0]
+    first = _origins()[name][0]
     return first.owner if first.plugin else None
 
 

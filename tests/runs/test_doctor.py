@@ -53,6 +53,7 @@ FIT = Facts(
     effort=QUIET,
     blas=(("openblas 0.3.30", 4),),
     repeats=(0.004, -0.006, 0.002, -0.001, 0.005),
+    left_out=(),
 )
 
 
