@@ -97,8 +97,16 @@ def trust(table: Table) -> str:
 
 
 def _probes(table: Table) -> tuple[str, ...]:
-    probes = line(table.task.probes).rstrip(".")
-    return (f"Probes {probes}.",) if probes else ()
+    probes, data = line(table.task.probes).rstrip("."), table.task.data
+    said = [f"Probes {probes}."] if probes else []
+    if isinstance(data, FileData):
+        scaled = "standardised by the training rows" if data.standardise else "not standardised"
+        said.append(
+            f"Data: {line(data.file)} (content {data.content}), {data.train:,} training and "
+            f"{data.test:,} test rows, {fmt.plural(data.features, 'input')}, "
+            f"{fmt.plural(data.outputs, 'output')}, targets of kind {data.kind}, {scaled}."
+        )
+    return tuple(said)
 
 
 def _sizes(table: Table) -> tuple[str, ...]:

@@ -28,11 +28,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.errors import DataError, in_one_line, unknown
 from harness.privacy import clean
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**30
 """Of a file, of what it unpacks to, and of its numbers as float64."""
+LARGEST = float(np.finfo(np.float32).max)
 MAX_CATEGORIES = 1000
 """Texts in one column of inputs: with more it is rather a name, an address or a date."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
@@ -60,7 +61,7 @@ class FileRequest(Frozen):
 
     file: Annotated[str, Field(min_length=1)]
     kind: Kind
-    target: str | tuple[str, ...] | None = None
+    target: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     separator: Annotated[str, Field(pattern=r"^[^\r\n\"]$")] = ","
@@ -68,9 +69,10 @@ class FileRequest(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     standardise: bool = True
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return (self.target,) if isinstance(self.target, str) else self.target or ()
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_or_several(cls, target: object) -> object:
+        return (target,) if isinstance(target, str) else target
 
 
 class Column(NamedTuple):
@@ -134,6 +136,7 @@ def _refuse_large(count: int, what: str) -> None:
 def _made(request: FileRequest, name: str, content: Content) -> FileData:
     """The arrays of a file's content, kept for `load`, and what defines them."""
     inputs, kind, scaled = content.inputs, request.kind, request.standardise
+    _refuse_strange(content)
     targets, outputs = _targets(kind, content.targets)
     arrays = _divided(request, content, targets)
     _refuse_constant(kind, content.targets, arrays.y_train)
@@ -161,6 +164,22 @@ def _made(request: FileRequest, name: str, content: Content) -> FileData:
     data = FileData(file=name, content=digest.hexdigest()[:16], **defining)
     FILES_READ[data.content] = Arrays(x[0], y[0], x[1], y[1])
     return data
+
+
+def _refuse_strange(content: Content) -> None:
+    """Missing values, and numbers that float32 has none for."""
+    own_tests = len(content.inputs) - content.test_rows
+    for names, numbers in (
+        (content.names, content.inputs),
+        *(((it.name,), it.values[:, None]) for it in content.targets),
+    ):
+        fits = np.abs(numbers) <= LARGEST
+        if not fits.all():
+            row, column = np.argwhere(~fits)[0]
+            value = numbers[row, column]
+            what = "no value" if np.isnan(value) else f"{value:g} is no number that float32 has"
+            where = f"row {row + 1}" if row < own_tests else f"test row {row + 1 - own_tests}"
+            raise _Problem(f"{where}, {names[column]}: {what}")
 
 
 def _single(train: Array, test: Array) -> tuple[Array, Array]:
@@ -228,41 +247,51 @@ def _refuse_infinite(names: Sequence[str], part: Array) -> None:
     finite = np.isfinite(part)
     if not finite.all():
         column = names[int(finite.reshape(len(part), -1).all(axis=0).argmin())]
-        raise _Problem(f"{column}: numbers too large or too close to each other for float32")
+        raise _Problem(f"{column}: its numbers are too close to each other to be standardised")
 
 
 # Tables
 
 
 def _read_csv(path: Path, request: FileRequest) -> Content:
-    from pyarrow import csv
-
-    beginning = path.open("rb").read(4)
+    with path.open("rb") as file:
+        beginning = file.read(2)
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _Problem("UTF-16, not UTF-8 text; save it as UTF-8")
-    ragged: list[_Problem] = []
+    return _from_table(_parsed(path, request), request)
 
-    def skip(row: Any) -> str:
-        found, due = row.actual_columns, row.expected_columns
-        ragged.append(_Problem(f"row {row.number - 1} has {found} fields, the header {due}"))
-        return "error"
 
-    texts = {"strings_can_be_null": True, "null_values": [""]}
+def _parsed(path: Path, request: FileRequest, threads: bool = True) -> pyarrow.Table:
+    """Of several threads none knows the number of a row, so one looks again where one is wrong."""
+    from pyarrow import csv
+
     try:
         table = csv.read_csv(
             path,
-            # One thread: only then it knows the number of a row that is refused.
-            read_options=csv.ReadOptions(use_threads=False, block_size=2**22),
-            parse_options=csv.ParseOptions(
-                delimiter=request.separator, newlines_in_values=True, invalid_row_handler=skip
-            ),
+            read_options=csv.ReadOptions(use_threads=threads),
+            parse_options=csv.ParseOptions(delimiter=request.separator, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(request.categories, "string"), **texts
+                column_types=dict.fromkeys(request.categories, "string"),
+                strings_can_be_null=True,
+                null_values=[""],
             ),
         )
+        _ = table.column_names  # decodes the header
+    except UnicodeDecodeError:
+        raise _Problem("the header is not UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise (ragged or [_Problem(_malformed("CSV", error))])[0] from None
-    return _from_table(table, request)
+        if threads and isinstance(error, ValueError):
+            return _parsed(path, request, threads=False)
+        raise _Problem(_ragged(error) or _malformed("CSV", error)) from None
+    return table
+
+
+def _ragged(error: Exception) -> str:
+    match = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+    if match is None:
+        return ""
+    line, due, found = map(int, match.groups())
+    return f"row {line - 1}: the header has {due} fields, the row {found}"
 
 
 def _read_parquet(path: Path, request: FileRequest) -> Content:
@@ -280,20 +309,15 @@ def _read_parquet(path: Path, request: FileRequest) -> Content:
 
 
 def _malformed(kind: str, error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "the header is not UTF-8 text"
     return f"malformed {kind}: {in_one_line(error, 160, named=False)}"
 
 
 def _from_table(table: pyarrow.Table, request: FileRequest) -> Content:
-    try:
-        names = table.column_names
-    except UnicodeDecodeError as error:
-        raise _Problem(_malformed("table", error)) from None
+    names = table.column_names
     _check_names(names, request)
     if table.num_rows == 0:
         raise _Problem("no row below the header")
-    chosen = [name for name in names if name not in (*request.targets, *request.ignore)]
+    chosen = [name for name in names if name not in (*request.target, *request.ignore)]
     if not chosen:
         raise _Problem("no column is left as an input")
     columns = [_column(table, name, name in request.categories) for name in chosen]
@@ -303,7 +327,7 @@ def _from_table(table: pyarrow.Table, request: FileRequest) -> Content:
                 f"{it.name}: {len(it.words):,} different texts, at most {MAX_CATEGORIES:,} are "
                 f"categories; {_leave_out(name)}"
             )
-    targets = [_column(table, name, category=False) for name in request.targets]
+    targets = [_column(table, name, category=False) for name in request.target]
     widths = [max(1, len(it.words)) for it in columns]
     _refuse_wide(sum(widths), table.num_rows)
     inputs, first = np.zeros((table.num_rows, sum(widths))), 0
@@ -319,15 +343,15 @@ def _from_table(table: pyarrow.Table, request: FileRequest) -> Content:
 
 def _check_names(names: Sequence[str], request: FileRequest) -> None:
     """Every column that is named exists, and no two have the same name."""
-    if not request.targets:
+    if not request.target:
         raise _Problem("target: name the column that is to be predicted")
-    for field in ("targets", "categories", "ignore"):
+    for field in ("target", "categories", "ignore"):
         for name in getattr(request, field):
             if name not in names:
                 raise _Problem(f"{unknown('column', name, names)}{_hint(names, request)}")
-    if both := set(request.targets) & {*request.categories, *request.ignore}:
+    if both := set(request.target) & {*request.categories, *request.ignore}:
         raise _Problem(f"{_named(min(both))} is a target, so it cannot be anything else")
-    if len(set(request.targets)) < len(request.targets):
+    if len(set(request.target)) < len(request.target):
         raise _Problem("target: the same column twice")
     for number, name in enumerate(names, 1):
         if name in names[: number - 1]:
@@ -379,7 +403,6 @@ def _column(table: pyarrow.Table, name: str, category: bool) -> Column:
         numbers = values.cast("float64", safe=False).to_numpy()
     except ArrowException as error:
         raise _Problem(f"{label}: {_malformed('column', error)}") from None
-    _refuse_strange(label, numbers)
     return Column(label, numbers)
 
 
@@ -395,21 +418,12 @@ def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> Column:
     if category or strange.all():
         return Column(label, codes.astype(np.float64), tuple(words))
     if not strange.any():
-        numbers = np.array([float(it) for it in words])[codes]
-        _refuse_strange(label, numbers)
-        return Column(label, numbers)
+        return Column(label, np.array([float(it) for it in words])[codes])
     row = int(strange[codes].argmax())
     raise _Problem(
         f"row {row + 1}, {label}: {words[codes[row]][:60]!r} is no number, and others are; "
         "a column of categories is named in categories = [...]"
     )
-
-
-def _refuse_strange(label: str, numbers: Float64) -> None:
-    if not np.isfinite(numbers).all():
-        row = int(np.isfinite(numbers).argmin())
-        value = "no value" if np.isnan(numbers[row]) else "no finite number"
-        raise _Problem(f"row {row + 1}, {label}: {value}")
 
 
 def _undecodable(values: pyarrow.ChunkedArray) -> int:
@@ -482,12 +496,6 @@ def _check_pair(arrays: dict[str, Array], x: str, y: str) -> None:
             raise _Problem(f"{name} holds {array.dtype}, not numbers")
     if (targets.dtype.kind == "U") != (arrays["y"].dtype.kind == "U"):
         raise _Problem(f"{y} holds {targets.dtype}, y holds {arrays['y'].dtype}")
-    for name, array in ((x, inputs), (y, targets)):
-        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
-            row, *column = np.argwhere(~finite)[0]
-            where = f"column {column[0] + 1} of {name}" if column else name
-            value = "no value" if np.isnan(array[row, *column]) else "no finite number"
-            raise _Problem(f"row {row + 1}, {where}: {value}")
 
 
 def _named_column(name: str, values: Array) -> Column:
