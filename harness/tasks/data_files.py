@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from harness.errors import DataError, in_one_line, unknown
+from harness.errors import DataError, DataFileAbsent, in_one_line, unknown
 from harness.privacy import clean
 from harness.tasks.datasets import FILES_READ, Array, Arrays, split, standardised
 from harness.tasks.spec import MAX_COLUMNS, FileData, Frozen, Kind
@@ -102,7 +102,7 @@ class _Problem(Exception):
 def read_data_file(request: FileRequest, folder: Path) -> FileData:
     """Read and check a file whose path is relative to `folder`, and keep its arrays for `load`.
 
-    Raises DataError, in one line with file, row and column.
+    Raises DataFileAbsent where there is no such file, else DataError with row and column.
     """
     path = folder / request.file
     try:
@@ -113,6 +113,8 @@ def read_data_file(request: FileRequest, folder: Path) -> FileData:
         return _made(request, clean(path.name), read(path, request))
     except _Problem as problem:
         raise DataError(f"{request.file}: {problem}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataFileAbsent(f"{request.file}: no such file") from None
     except MemoryError:
         raise DataError(f"{request.file}: too large for this machine's memory") from None
 
@@ -122,6 +124,8 @@ def _size(path: Path) -> int:
         if not path.is_file() and path.exists():
             raise _Problem("not a file")
         return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
         raise _Problem(error.strerror or str(error)) from None
     except ValueError:

@@ -28,7 +28,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import DataError, UsageError, first_problem, unknown
+from harness.errors import DataError, DataFileAbsent, UsageError, first_problem, unknown
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.data_files import FileRequest, read_data_file
 from harness.tasks.spec import FileData, Frozen, Model, Optimizer, Task, Teacher
@@ -285,8 +285,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
-def read_task_file(path: Path) -> list[Task]:
-    """The tasks of a file; raises UsageError naming file, task and field."""
+def read_task_file(path: Path, absent: dict[str, str] | None = None) -> list[Task]:
+    """The tasks of a file; raises UsageError naming file, task and field.
+
+    Where `absent` is given, a task whose data file is not there is left out, and noted there under
+    its name with the reason.
+    """
     content = read_toml(path)
     entries = content.get("task")
     if not isinstance(entries, list) or not entries or set(content) != {"task"}:
@@ -299,6 +303,9 @@ def read_task_file(path: Path) -> list[Task]:
         except ValidationError as error:
             raise UsageError(f"{path}: task {number}: {first_problem(error)}") from None
         except DataError as error:
+            if absent is not None and isinstance(error, DataFileAbsent):
+                absent[str(entry.get("name"))] = f"{Path(entry['data']['file']).name}: no such file"
+                continue
             raise DataError(f"{path}: task {number}: data: {error}") from None
         if task.name in CATALOGUE or task.name in {other.name for other in tasks}:
             raise UsageError(f"{path}: task {number}: the name {task.name!r} is taken")
@@ -320,6 +327,6 @@ def _with_data(entry: Any, folder: Path, files: dict[FileRequest, FileData]) -> 
     return {**entry, "data": files[request]}
 
 
-def known_tasks(own: Path | None) -> dict[str, Task]:
-    """The catalogue and, if given, the tasks of the user's file, by name."""
-    return CATALOGUE | {task.name: task for task in (read_task_file(own) if own else ())}
+def known_tasks(own: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
+    """The catalogue and, if given, the tasks of the user's file, by name; `absent` as above."""
+    return CATALOGUE | {task.name: task for task in (read_task_file(own, absent) if own else ())}

@@ -16,6 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError, UsageError
+from harness.records import Unavailable
+from harness.runs.config import resolve
+from harness.runs.plan import make_plan
 from harness.tasks import data_files
 from harness.tasks.data_files import MAX_BYTES, FileRequest, read_data_file
 from harness.tasks.datasets import FILES_READ, Arrays, load, missing
@@ -172,7 +175,8 @@ def test_the_task_of_a_file(tmp_path):
     assert (one.data.file, two.data.file) == ("houses.csv", "copy.csv")
     assert one.digest == two.digest
     for task in (one, *variants(one, parse_settings(["width=8,9"]))):
-        assert str(tmp_path) not in task.model_dump_json()
+        stored = task.model_dump_json()
+        assert not [it for it in (str(tmp_path), "rooms", "area", "price") if it in stored]
         assert Task.model_validate_json(task.model_dump_json()) == task
         assert missing(task.data, None) is None
         assert load(task.data, None) is FILES_READ[one.data.content]
@@ -308,7 +312,7 @@ HOSTILE = [
     (CSV, GOOD, "name the column that is to be predicted", 'target = "price",', ""),
     (CSV, GOOD, "no column is left", "file", 'ignore = ["size", "word"], file'),
     (CSV, GOOD, "not one of .csv, .parquet, .npz", "d.csv", "d.xlsx"),
-    (CSV, GOOD, "../../nowhere.csv: No such file or directory", "d.csv", "../../nowhere.csv"),
+    (CSV, GOOD, "../../nowhere.csv: no such file", "d.csv", "../../nowhere.csv"),
     (CSV, GOOD, "no valid path", "d.csv", "a\\u0000b.csv"),
     (CSV, GOOD, "batch_size: 21 is more than the 16 training examples of d.csv", "batch", "21"),
     (NPZ, packed(x=X, y=Y), "an NPZ file has its inputs in x", "file", 'target = "y", file'),
@@ -413,3 +417,17 @@ def test_no_folder_and_no_pipe_is_read(tmp_path):
     for name in ("d.csv", "e.csv"):
         with pytest.raises(DataError, match="not a file"):
             read_data_file(FileRequest(file=name, target=("price",), kind="real"), tmp_path)
+
+
+def test_a_data_file_that_is_gone_leaves_the_other_tasks(tmp_path):
+    (tmp_path / "d.csv").write_text(GOOD)
+    gone = CSV.replace("d.csv", "not/here/gone.csv")
+    path = tmp_path / "tasks.toml"
+    path.write_text(entry(f"{{ {CSV} }}") + entry(f"{{ {gone} }}", name="lost"))
+    asked = {"task_file": str(path), "frameworks": ["reference"], "threads": [1]}
+    plan = make_plan(resolve(None, {**asked, "tasks": ["houses", "lost"]}))
+    assert [it.name for it in plan.tasks] == ["houses"]
+    (left_out,) = plan.unavailable
+    assert left_out == Unavailable(what="task lost", reason="gone.csv: no such file")
+    with pytest.raises(DataError, match=r"task 'lost' is unavailable: gone\.csv: no such file"):
+        make_plan(resolve(None, {**asked, "tasks": ["lost"]}))
