@@ -110,7 +110,7 @@ def read_data_file(request: FileRequest, folder: Path) -> FileData:
         if read is None:
             raise _Problem(f"not one of {', '.join(READERS)}")
         _refuse_large(_size(path), "the file")
-        return _made(request, clean(path.name), read(path, request))
+        return _made(request, clean(path.name)[:255], read(path, request))
     except _Problem as problem:
         raise DataError(f"{request.file}: {problem}") from None
     except (FileNotFoundError, NotADirectoryError):
