@@ -42,6 +42,10 @@ class DataError(UsageError):
     """A data set is absent, or a data file is corrupt or truncated."""
 
 
+class DataFileAbsent(DataError):
+    """A data file that a task file names is not there: its other tasks may be run."""
+
+
 class Regression(HarnessError):
     """Something became worse than its baseline by more than may be; the table says what."""
 

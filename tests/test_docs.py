@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import harness as package
+from harness.errors import DataError
+from harness.tasks.data_files import FileRequest
+from harness.tasks.variants import read_task_file
 from tests.test_cli import ROOT, harness
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -28,12 +34,45 @@ def test_commands_in_the_documents_are_understood(tmp_path, document, command):
     if words[0] == "run" and "--resume" not in words:
         (own,) = TASK_FILE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
         (tmp_path / "my-tasks.toml").write_text(own)
+        if "houses.toml" in words:
+            write_own_task(tmp_path)
         told = harness(*words, "--dry-run", cwd=tmp_path, SAMESTEP_DATA=str(tmp_path))
         # A task whose data are not here is a refusal that names the way to get them.
         assert told.returncode == 0 or "data fetch mnist" in told.stderr, told.stderr
     else:
         told = harness(*words, "--help", cwd=tmp_path)
         assert told.returncode == 0, told.stderr
+
+
+def write_own_task(folder: Path) -> str:
+    """The files of the worked example; returns the page."""
+    page = (ROOT / "docs/own-task.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    (task,) = TASK_FILE.findall(page)
+    (folder / "houses.toml").write_text(task)
+    return page
+
+
+def test_the_task_with_data_of_ones_own_is_as_described(tmp_path):
+    page = write_own_task(tmp_path)
+    (task,) = read_task_file(tmp_path / "houses.toml")
+    assert task.data.shape == (5, 1, 400, 100, "real")
+    lines = re.findall(r"^data = \{.*\}$", page, re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        FileRequest.model_validate(tomllib.loads(line)["data"])
+    table = page.partition("| field of")[2].partition("```")[0]
+    assert {*FileRequest.model_fields} == {*re.findall(r"^\| `(\w+)`", table, re.MULTILINE)}
+    houses = tmp_path / "houses.csv"
+    rows = houses.read_text().splitlines()
+    area, _, zone, price = rows[17].split(",")
+    rows[17] = f"{area},n/a,{zone},{price}"
+    houses.write_text("\n".join(rows))
+    with pytest.raises(DataError) as caught:
+        read_task_file(tmp_path / "houses.toml")
+    said = str(caught.value).replace(f"{tmp_path}/", "")
+    assert f"error: {said}" in " ".join(page.split())
 
 
 def test_there_are_commands_to_test():

@@ -54,8 +54,10 @@ def list_(
         _print_settings(console)
         return
     directory = data_directory(data_dir)
-    tasks = list(known_tasks(task_file).values())
-    console.print(grid("Tasks", [_task(it, directory) for it in tasks]))
+    absent: dict[str, str] = {}
+    tasks = [_task(it, directory) for it in known_tasks(task_file, absent).values()]
+    tasks += [(line(name), f"unavailable: {line(reason)}") for name, reason in absent.items()]
+    console.print(grid("Tasks", tasks))
     console.print(grid("Data sets to fetch", [_data(name, directory) for name in DOWNLOADED]))
     console.print(grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(grid("Presets", list(PRESET_HELP.items())))

@@ -32,6 +32,7 @@ from harness.report.content import Everything, Raw, Section, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, Scope, label, place, scope
+from harness.tasks.spec import FileData
 
 STAGES = ("import", "build", "first call", "second call", "steady step")
 WHOLE = (
@@ -97,8 +98,16 @@ def trust(table: Table) -> str:
 
 
 def _probes(table: Table) -> tuple[str, ...]:
-    probes = line(table.task.probes).rstrip(".")
-    return (f"Probes {probes}.",) if probes else ()
+    probes, data = line(table.task.probes).rstrip("."), table.task.data
+    said = [f"Probes {probes}."] if probes else []
+    if isinstance(data, FileData):
+        scaled = "standardised by the training rows" if data.standardise else "not standardised"
+        said.append(
+            f"Data: {line(data.file)} (content {data.content}), {data.train:,} training and "
+            f"{data.test:,} test rows, {fmt.count(data.features, 'input')}, "
+            f"{fmt.count(data.outputs, 'output')}, targets of kind {data.kind}, {scaled}."
+        )
+    return tuple(said)
 
 
 def _sizes(table: Table) -> tuple[str, ...]:

@@ -129,17 +129,19 @@ def _baseline(setups: Sequence[Setup]) -> Setup:
 
 
 def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[Unavailable]]:
-    known = known_tasks(Path(config.task_file) if config.task_file else None)
+    absent: dict[str, str] = {}
+    known = known_tasks(Path(config.task_file) if config.task_file else None, absent)
     names: dict[str, None] = {}
     for pattern in config.tasks:
-        found = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+        found = [name for name in (*known, *absent) if fnmatch.fnmatchcase(name, pattern)]
         if not found:
-            raise unknown("task", pattern, known)
+            raise unknown("task", pattern, (*known, *absent))
         names |= dict.fromkeys(found)
     settings = parse_settings(config.settings)
-    tasks = [task for name in names for task in variants(known[name], settings)]
-    lacking = {task.name: reason for task in tasks if (reason := missing(task.data, directory))}
-    if tasks and len(lacking) == len(tasks):
+    tasks = [task for name in names if name in known for task in variants(known[name], settings)]
+    lacking = {name: absent[name] for name in names if name not in known}
+    lacking |= {task.name: reason for task in tasks if (reason := missing(task.data, directory))}
+    if lacking and lacking.keys() >= {task.name for task in tasks}:
         name, reason = next(iter(lacking.items()))
         raise DataError(f"task {name!r} is unavailable: {reason}")
     if not tasks:

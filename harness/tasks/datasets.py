@@ -4,7 +4,7 @@ Nothing is fetched here (`harness.tasks.fetch` does that). A worker that opens s
 imports scikit-learn nor unzips anything. Data sets that come with scikit-learn are read from the
 files that it installs, as its import takes seconds; a release that keeps its files elsewhere is
 asked by its own functions. Synthetic classes are drawn from a seed: a random network labels
-standard normal inputs.
+standard normal inputs. A user's own file is read with the task file (`harness.tasks.data_files`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.tasks import mnist
 from harness.tasks.mnist import data_directory as data_directory
-from harness.tasks.spec import DOWNLOADED, Data, Known, Teacher
+from harness.tasks.spec import DOWNLOADED, Data, FileData, Known, Teacher
 
 SPLIT_SEED = 0
 MANIFEST = "arrays.json"
@@ -47,11 +47,18 @@ class Arrays(NamedTuple):
     y_test: Array
 
 
+FILES_READ: dict[str, Arrays] = {}
+"""Users' own data that this process has read together with their task file, by their `content`."""
+NOT_READ = "no task file that was read has these data; name the one that has with --task-file"
+
+
 def missing(data: Data, directory: Path | None) -> str | None:
     """None where the data can be loaded, else one line with the command that gets them.
 
     Looks for files only; `load` may still find one of them corrupt.
     """
+    if isinstance(data, FileData):
+        return None if data.content in FILES_READ else f"{data.file}: {NOT_READ}"
     return mnist.absent(data.name, directory) if data.name in DOWNLOADED else None
 
 
@@ -62,6 +69,10 @@ def load(data: Data, directory: Path | None) -> Arrays:
     """
     if isinstance(data, Teacher):
         return Arrays(*draw(data))
+    if isinstance(data, FileData):
+        if data.content not in FILES_READ:
+            raise DataError(f"{data.file}: {NOT_READ}")
+        return FILES_READ[data.content]
     arrays = _images(data.name, directory) if data.name in DOWNLOADED else EMBEDDED[data.name]()
     if data.target == "inputs":
         arrays = arrays._replace(y_train=arrays.x_train, y_test=arrays.x_test)
@@ -84,21 +95,21 @@ def _images(name: str, directory: Path | None) -> Arrays:
 
 def _digits() -> Arrays:
     pixels, labels = read("digits")
-    return _split(_scaled(pixels, 16), labels.astype(np.int64))
+    return split(_scaled(pixels, 16), labels.astype(np.int64))
 
 
 def _cancer() -> Arrays:
     columns, labels = read("cancer")
-    arrays = _split(columns, labels.astype(np.float32)[:, None])
-    x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
+    arrays = split(columns, labels.astype(np.float32)[:, None])
+    x_train, x_test = standardised(arrays.x_train, arrays.x_test)
     return arrays._replace(x_train=x_train, x_test=x_test)
 
 
 def _diabetes() -> Arrays:
     columns, target = read("diabetes")
-    arrays = _split(columns, target[:, None])
-    x_train, x_test = _standardised(arrays.x_train, arrays.x_test)
-    y_train, y_test = _standardised(arrays.y_train, arrays.y_test)
+    arrays = split(columns, target[:, None])
+    x_train, x_test = standardised(arrays.x_train, arrays.x_test)
+    y_train, y_test = standardised(arrays.y_train, arrays.y_test)
     return Arrays(x_train, y_train, x_test, y_test)
 
 
@@ -116,17 +127,23 @@ def _scaled(pixels: Array, largest: int) -> Float32:
     return scaled
 
 
-def _split(inputs: Array, targets: Array) -> Arrays:
-    """The first 80 % of one fixed permutation for training, the rest for testing."""
-    seed = np.random.SeedSequence(SPLIT_SEED)
-    rows = np.random.Generator(np.random.PCG64(seed)).permutation(len(inputs))
-    train, test = np.split(rows, [len(rows) * 4 // 5])
+def split(
+    inputs: Array, targets: Array, train_rows: int | None = None, seed: int = SPLIT_SEED
+) -> Arrays:
+    """The first rows of one permutation for training, by default 80 %, the rest for testing."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+    rows = generator.permutation(len(inputs))
+    train, test = np.split(rows, [len(rows) * 4 // 5 if train_rows is None else train_rows])
     return Arrays(inputs[train], targets[train], inputs[test], targets[test])
 
 
-def _standardised(train: Array, test: Array) -> tuple[Float32, Float32]:
-    """Both minus the mean of `train`, divided by its deviation, column by column."""
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
+def standardised(train: Array, test: Array) -> tuple[Float32, Float32]:
+    """Both minus the mean of `train`, divided by its deviation, column by column.
+
+    A column that is constant in `train` is not divided.
+    """
+    constant = train.min(axis=0) == train.max(axis=0)
+    mean, deviation = train.mean(axis=0), np.where(constant, 1, train.std(axis=0))
     scaled = ((rows - mean) / deviation for rows in (train, test))
     first, second = (rows.astype(np.float32) for rows in scaled)
     return first, second

@@ -139,6 +139,7 @@ KNOWN = {
 DOWNLOADED = ("mnist", "fashion-mnist")
 MAX_NUMBERS = 2**31
 """Of synthetic inputs, 8 GiB; sixteen times less of their teacher's weights."""
+MAX_COLUMNS = 65_536
 
 
 class Known(Frozen):
@@ -186,7 +187,31 @@ class Teacher(Frozen):
         return Shape(self.features, self.classes, self.train, self.test, "classes")
 
 
-Data = Annotated[Known | Teacher, Field(discriminator="name")]
+class FileData(Frozen):
+    """A user's own file, by what defines its arrays; `harness.tasks.data_files` reads it.
+
+    `content` is a digest of all its numbers, of their split and of their scaling. `file` is the
+    file's name, for people: it is no part of a task's digest. `seed` draws the test rows; it is
+    None where the file itself says which they are.
+    """
+
+    name: Literal["file"] = "file"
+    file: Annotated[str, Field(min_length=1, max_length=255)]
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    kind: Kind
+    features: Annotated[int, Field(ge=1, le=MAX_COLUMNS)]
+    outputs: Annotated[int, Field(ge=1, le=MAX_COLUMNS)]
+    train: Annotated[int, Field(ge=1)]
+    test: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None
+    standardise: bool
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.features, self.outputs, self.train, self.test, self.kind)
+
+
+Data = Annotated[Known | Teacher | FileData, Field(discriminator="name")]
 
 
 DIGEST_VERSION = 1
@@ -261,7 +286,10 @@ class Task(Frozen):
             raise ValueError(f"loss: {self.loss!r} needs model.output = 'softmax'")
         rows = self.data.shape.train
         if self.batch > rows:
-            raise ValueError(f"batch_size: {self.batch} is more than the {rows} training examples")
+            source = f" of {self.data.file}" if isinstance(self.data, FileData) else ""
+            raise ValueError(
+                f"batch_size: {self.batch} is more than the {rows} training examples{source}"
+            )
         if self.parameters > MAX_PARAMETERS:
             raise ValueError(f"model: {self.parameters:,} parameters; at most {MAX_PARAMETERS:,}")
         return self
@@ -298,7 +326,9 @@ class Task(Frozen):
     @property
     def digest(self) -> str:
         """16 hex digits over everything that defines the mathematics; names do not count."""
-        content = self.model_dump(mode="json", exclude={"name", "probes"})
+        content = self.model_dump(
+            mode="json", exclude={"name": True, "probes": True, "data": {"file"}}
+        )
         text = json.dumps([DIGEST_VERSION, content], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,6 +1,7 @@
 """Tasks that are not in the catalogue: variants by `--set`, and a user's own from a TOML file.
 
-A file has entries such as:
+The `data` of a user's own file are described in `harness.tasks.data_files`. A file has entries such
+as:
 
 [[task]]
 name = "my-net"
@@ -27,9 +28,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import UsageError, first_problem, unknown
+from harness.errors import DataError, DataFileAbsent, UsageError, first_problem, unknown
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.spec import Frozen, Model, Optimizer, Task, Teacher
+from harness.tasks.data_files import FileRequest, read_data_file
+from harness.tasks.spec import FileData, Frozen, Model, Optimizer, Task, Teacher
 
 Content = dict[str, Any]
 Part = typing.Literal["task", "model", "optimizer", "data"]
@@ -283,24 +285,48 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
-def read_task_file(path: Path) -> list[Task]:
-    """The tasks of a file; raises UsageError naming file, task and field."""
+def read_task_file(path: Path, absent: dict[str, str] | None = None) -> list[Task]:
+    """The tasks of a file; raises UsageError naming file, task and field.
+
+    Where `absent` is given, a task whose data file is not there is left out, and noted there under
+    its name with the reason.
+    """
     content = read_toml(path)
     entries = content.get("task")
     if not isinstance(entries, list) or not entries or set(content) != {"task"}:
         raise UsageError(f"{path}: expected one or more [[task]] tables and nothing else")
     tasks: list[Task] = []
+    files: dict[FileRequest, FileData] = {}
     for number, entry in enumerate(entries, start=1):
         try:
-            task = Task.model_validate(entry)
+            task = Task.model_validate(_with_data(entry, path.parent, files))
         except ValidationError as error:
             raise UsageError(f"{path}: task {number}: {first_problem(error)}") from None
+        except DataError as error:
+            if absent is not None and isinstance(error, DataFileAbsent):
+                absent[str(entry.get("name"))] = f"{Path(entry['data']['file']).name}: no such file"
+                continue
+            raise DataError(f"{path}: task {number}: data: {error}") from None
         if task.name in CATALOGUE or task.name in {other.name for other in tasks}:
             raise UsageError(f"{path}: task {number}: the name {task.name!r} is taken")
         tasks.append(task)
     return tasks
 
 
-def known_tasks(own: Path | None) -> dict[str, Task]:
-    """The catalogue and, if given, the tasks of the user's file, by name."""
-    return CATALOGUE | {task.name: task for task in (read_task_file(own) if own else ())}
+def _with_data(entry: Any, folder: Path, files: dict[FileRequest, FileData]) -> Any:
+    """An entry whose data file, if it has one, was read; of several that name it, once."""
+    data = entry.get("data") if isinstance(entry, dict) else None
+    if not isinstance(data, dict) or not ("file" in data or data.get("name") == "file"):
+        return entry
+    try:
+        request = FileRequest.model_validate(data)
+    except ValidationError as error:
+        raise DataError(first_problem(error)) from None
+    if request not in files:
+        files[request] = read_data_file(request, folder)
+    return {**entry, "data": files[request]}
+
+
+def known_tasks(own: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
+    """The catalogue and, if given, the tasks of the user's file, by name; `absent` as above."""
+    return CATALOGUE | {task.name: task for task in (read_task_file(own, absent) if own else ())}

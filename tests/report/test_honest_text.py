@@ -16,7 +16,8 @@ from harness.report.compose import make_content
 from harness.report.markdown import render_markdown
 from harness.report.proof_sections import _bounds
 from harness.report.terminal import INCREMENTAL, render
-from tests.builders import LABELS, make_run, measured
+from harness.tasks.spec import FileData
+from tests.builders import LABELS, make_run, make_task, measured
 
 
 def with_twin(**fields):
@@ -144,3 +145,23 @@ def test_bare_products_are_a_time_and_explained():
     assert "may take longer than the step" in note
     assert first.grid.columns[place].note in note
     assert not [it for it in second.notes if it.startswith("Bare products: ")]
+
+
+def test_a_report_says_which_data_file_a_task_used():
+    data = FileData(
+        file="houses.csv",
+        content="0123456789abcdef",
+        kind="real",
+        features=5,
+        outputs=1,
+        train=1400,
+        test=100,
+        seed=0,
+        standardise=False,
+    )
+    task = make_task("houses", data=data, loss="mse", probes="")
+    markdown = texts(make_run(measured([task], blocks=2), [task]))["markdown"]
+    assert (
+        "Data: houses.csv (content 0123456789abcdef), 1,400 training and 100 test rows, 5 inputs, "
+        "1 output, targets of kind real, not standardised."
+    ) in markdown
