@@ -5,7 +5,9 @@ A framework is a folder `impls/<name>/` with two files:
 - `__init__.py` holds `FRAMEWORK`, a `Framework`: plain facts that are read without importing the
   framework;
 - `adapter.py` holds `Adapter`, a class with the methods of the Protocol below. It is imported only
-  inside a worker process, whose environment already carries the thread counts.
+  inside a worker process, whose environment already carries the thread counts. A process that is
+  forked builds its adapter after that, and one process builds one adapter: `__init__` may set what
+  holds for the whole process.
 
 A framework that also takes part in the idiomatic lane adds `idiom.py` with `Idiom`, an adapter that
 brings its own input pipeline and its own training loop.
@@ -83,8 +85,9 @@ class Framework:
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
     mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
-    figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
-    that users write for the framework or a mode to their name here; errors suggest that name.
+    figure. `environment` is set before a worker starts; `{threads}` in a value stands for the
+    number of threads that is asked for. `aliases` maps other words, in lower case, that users
+    write for the framework or a mode to their name here; errors suggest that name.
     A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
     as another framework takes part.
     """
@@ -106,6 +109,11 @@ class Framework:
     def default_mode(self) -> str:
         """The first mode; of a framework that has only idioms, the first of these."""
         return next(iter(self.modes or self.idioms))
+
+    def variables(self, threads: int) -> dict[str, str]:
+        """The `environment` of a worker with so many threads."""
+        filled = str(threads)
+        return {name: it.replace("{threads}", filled) for name, it in self.environment.items()}
 
 
 @dataclass(frozen=True)
