@@ -21,7 +21,7 @@ allocators) stays behind this interface.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -219,8 +219,11 @@ class Adapter(Protocol):
     def tensor(self, values: Array) -> Any:
         """A matrix on the device, in the cell's dtype (off the clock)."""
 
-    def product(self, left: Any, right: Any) -> Any:
-        """The matrix product of two tensors, computed as the model's layers do; not waited for."""
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        """The matrix product of each pair of tensors, computed as the model's layers do; not
+        waited for. They are one program where the mode compiles its step into one: their time
+        is to be that of the arithmetic, not of as many calls.
+        """
 
     def settings(self) -> dict[str, Setting]:
         """What the framework really runs with, read back from it: threads, precision, traces, …

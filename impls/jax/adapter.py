@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +125,8 @@ class Adapter:
     def tensor(self, values: Array) -> jax.Array:
         return self._owned(values, self._dtype)
 
-    def product(self, left: jax.Array, right: jax.Array) -> jax.Array:
-        (self._last,) = self._products([(left, right)])
+    def products(self, pairs: Sequence[tuple[jax.Array, jax.Array]]) -> list[jax.Array]:
+        self._last = self._products(pairs)
         return self._last
 
     def settings(self) -> dict[str, Setting]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,8 +152,9 @@ class Adapter:
         return torch.tensor(values, dtype=self._dtype, device=self._device)
 
     @torch.no_grad()
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        return left @ right
+    def products(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        # A compiled step calls the same kernels one by one.
+        return [left @ right for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         onednn = torch.backends.mkldnn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -169,8 +169,8 @@ class Adapter:
     def tensor(self, values: Array) -> Any:
         return self._array(np.array(values, self._options.dtype))
 
-    def product(self, left: Any, right: Any) -> Any:
-        return self._xp.library.matmul(left, right)
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        return [self._xp.library.matmul(left, right) for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         pools = threadpoolctl.threadpool_info()

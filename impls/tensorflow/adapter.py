@@ -54,6 +54,7 @@ class Adapter:
         self._train = compiled(self._train_eagerly)
         self._predict = compiled(lambda inputs: self._model(inputs, training=False))
         self._gradients = compiled(lambda *batch: self._loss_and_gradients(*batch)[1])
+        self._products = compiled(bare_products)
         self.reset()
 
     def _optimizer_of(self, task: Task) -> Any:
@@ -175,10 +176,8 @@ class Adapter:
         with tf.device(self._device):
             return self._owned(np.asarray(values, self._dtype))
 
-    def product(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        # The kernel that layers call. XLA has its own, but a call of a compiled function would
-        # cost more than most products.
-        return tf.linalg.matmul(left, right)
+    def products(self, pairs: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[tf.Tensor]:
+        return self._products(pairs)
 
     def settings(self) -> dict[str, Setting]:
         if self._mode != "eager" and tf.config.functions_run_eagerly():
@@ -202,6 +201,10 @@ class Adapter:
             settings["train_traces"] = self._train.experimental_get_tracing_count()
             settings["predict_traces"] = self._predict.experimental_get_tracing_count()
         return settings
+
+
+def bare_products(pairs: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[tf.Tensor]:
+    return [tf.linalg.matmul(left, right) for left, right in pairs]
 
 
 def _device(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -264,10 +264,10 @@ class TF32Later(Later):
         with self.other(TF32Net):
             return super().predict(batch)
 
-    def product(self, left: Any, right: Any) -> Any:
-        return (
-            super().product(tf32(left), tf32(right)) if self.later else super().product(left, right)
-        )
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        if self.later:
+            pairs = [(tf32(left), tf32(right)) for left, right in pairs]
+        return super().products(pairs)
 
 
 @fault("dtype-later", "later samples run in another dtype", DIGITS, "settings", by="run")

@@ -111,8 +111,8 @@ class Adapter:
     def tensor(self, values):
         return np.asarray(values)
 
-    def product(self, left, right):
-        return left @ right
+    def products(self, pairs):
+        return [left @ right for left, right in pairs]
 
     def settings(self):
         return {"mode": self._mode}
