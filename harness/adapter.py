@@ -148,10 +148,25 @@ class State:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """The framework's own count of device memory since the last reset, in bytes."""
+    """The framework's own count of device memory, in bytes: what is allocated now, and the peaks
+    since the last reset, or of the whole process where none can be reset."""
 
+    allocated: int
     peak_allocated: int
     peak_reserved: int | None
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """One step of a phase, whose memory is asked for: `run` takes it.
+
+    `staged` is what it works on: what `stage` returned, in the idiomatic lane `loader`. A framework
+    that compiles its step need not run it, but can ask the compiled one.
+    """
+
+    phase: Literal["train", "predict"]
+    staged: Any
+    run: Callable[[], Any]
 
 
 def common(values: Iterable[str]) -> str:
@@ -201,19 +216,22 @@ class Adapter(Protocol):
     def synchronize(self) -> None:
         """Return when everything asked for is done, on every device."""
 
-    def reset_device_memory(self) -> None:
-        """Start a new peak of device memory; does nothing where there is no such count."""
+    def reset_device_memory(self) -> bool:
+        """Start a new peak of device memory; False where the framework cannot, or has no count.
+
+        Where it cannot, a phase's peak is known only if it is the largest so far.
+        """
 
     def device_memory(self) -> DeviceMemory | None:
-        """Peaks since the reset, or None where the framework keeps no count for this device."""
+        """The count of now, or None where the framework keeps none for this device."""
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        """Peak bytes of all tensors that live while `run` runs, by the framework's own account.
+    def logical_peak(self, step: OneStep) -> int | None:
+        """Peak bytes of all tensors that live during a step, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.
         Asked once, of a fresh adapter, in a process that nobody times and that has frozen nothing
-        of it (`gc.freeze`). `run` is called twice and counted the second time: tracing and
-        compiling are no part of a step.
+        of it (`gc.freeze`). What is run is counted the second time: tracing and compiling are no
+        part of a step.
         """
 
     def tensor(self, values: Array) -> Any:

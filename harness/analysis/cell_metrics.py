@@ -275,7 +275,7 @@ def memory_peaks(
     device = (
         "runs on the CPU"
         if cell.setup.processor == "cpu"
-        else "the framework keeps no such count for this device"
+        else "the framework keeps no such count for this device, or cannot begin a new one"
     )
     return MemoryPeaks(
         incremental_rss=_amount(counted, lambda it: it.incremental_peak_rss, no_mark, zero=True),

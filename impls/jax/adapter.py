@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import (
+    Array,
+    DeviceMemory,
+    OneStep,
+    Options,
+    Setting,
+    State,
+    Unsupported,
+    common,
+)
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.jax.building import SLOTS, Weights, exact_optimizer, loss_of, outputs_of
@@ -113,14 +122,32 @@ class Adapter:
         # A device does one thing after the other: what was asked for last is done last.
         jax.block_until_ready((self._carried, self._last))
 
-    def reset_device_memory(self) -> None:
-        """JAX cannot begin a new peak."""
+    def reset_device_memory(self) -> bool:
+        return False
 
     def device_memory(self) -> DeviceMemory | None:
-        return None
+        found = self._device.memory_stats() or {}
+        if "peak_bytes_in_use" not in found:
+            return None
+        pool = found.get("peak_pool_bytes")
+        return DeviceMemory(found["bytes_in_use"], found["peak_bytes_in_use"], pool)
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        return None
+    def logical_peak(self, step: OneStep) -> int | None:
+        """What lives already, and what the compiled step says that it adds.
+
+        None for single operations, of which nobody keeps an account.
+        """
+        if self._mode != "jit":
+            return None
+        added = self._lowered(step).compile().memory_analysis()
+        alive = sum(it.nbytes for it in jax.live_arrays())
+        new = added.output_size_in_bytes - added.alias_size_in_bytes
+        return alive + new + added.temp_size_in_bytes
+
+    def _lowered(self, step: OneStep) -> Any:
+        if step.phase == "train":
+            return self._train.lower(self._carried, step.staged)
+        return self._predict.lower(self._carried.weights, step.staged.inputs)
 
     def tensor(self, values: Array) -> jax.Array:
         return self._owned(values, self._dtype)

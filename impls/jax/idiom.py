@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from harness.adapter import Array, Options, Setting
+from harness.adapter import Array, OneStep, Options, Setting
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.jax.adapter import Adapter, Batch, Carried
@@ -61,6 +61,11 @@ class Idiom(Adapter):
     def infer(self, loader: Loader, steps: int) -> jax.Array:
         self._last = self._infer(self._carried.weights, loader, steps)
         return self._last
+
+    def _lowered(self, step: OneStep) -> Any:
+        if step.phase == "train":
+            return self._fit.lower(self._carried, step.staged, 1)
+        return self._infer.lower(self._carried.weights, step.staged, 1)
 
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"loader": "rows gathered by index within the compiled loop"}

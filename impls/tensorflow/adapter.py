@@ -11,7 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import (
+    Array,
+    DeviceMemory,
+    OneStep,
+    Options,
+    Setting,
+    State,
+    Unsupported,
+    common,
+)
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.tensorflow.building import LOSSES, build_model
@@ -134,17 +143,18 @@ class Adapter:
         if not self._on_cpu:
             tf.test.experimental.sync_devices()
 
-    def reset_device_memory(self) -> None:
+    def reset_device_memory(self) -> bool:
         if not self._on_cpu:
             tf.config.experimental.reset_memory_stats(self._device.strip("/"))
+        return not self._on_cpu
 
     def device_memory(self) -> DeviceMemory | None:
         if self._on_cpu:
             return None
         info = tf.config.experimental.get_memory_info(self._device.strip("/"))
-        return DeviceMemory(info["peak"], None)
+        return DeviceMemory(info["current"], info["peak"], None)
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, step: OneStep) -> int | None:
         """The second of two runs is counted, when everything is traced.
 
         On the CPU only one of TensorFlow's allocators counts every tensor, and it must be chosen
@@ -152,13 +162,13 @@ class Adapter:
         with any other.
         """
         device = self._device.strip("/")
-        run()
+        step.run()
         self.synchronize()
         gc.collect()
         if not self._counts(device):
             return None
         tf.config.experimental.reset_memory_stats(device)
-        run()
+        step.run()
         self.synchronize()
         return tf.config.experimental.get_memory_info(device)["peak"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.adapter import Array, DeviceMemory, Setting, State
+from harness.adapter import Array, DeviceMemory, OneStep, Setting, State
 from harness.proof.faults.arithmetic import TF32Net, tf32
 from harness.proof.faults.fault import DIGITS, Planted, fault
 
@@ -176,13 +176,13 @@ class MoreThreads(Planted):
 @fault("memory-zero", "a device memory counter that reports 0", DIGITS, "memory")
 class MemoryZero(Planted):
     def device_memory(self) -> DeviceMemory:
-        return DeviceMemory(peak_allocated=0, peak_reserved=0)
+        return DeviceMemory(allocated=0, peak_allocated=0, peak_reserved=0)
 
 
 @fault("logical-zero", "a count of tensors that reports 0", DIGITS, "memory")
 class LogicalZero(Planted):
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        run()
+    def logical_peak(self, step: OneStep) -> int | None:
+        step.run()
         return 0
 
 

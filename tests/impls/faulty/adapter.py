@@ -100,12 +100,12 @@ class Adapter:
         pass
 
     def reset_device_memory(self):
-        pass
+        return False
 
     def device_memory(self):
         return None
 
-    def logical_peak(self, run):
+    def logical_peak(self, step):
         return None
 
     def tensor(self, values):
