@@ -8,6 +8,7 @@ with Adam, cycling through the batches. Used to see what the harness adds to a s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -84,8 +85,6 @@ def tensorflow(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
 
 
 def reference(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
-    from functools import partial
-
     from impls.reference.capture import capture
     from impls.reference.network import Network
     from impls.reference.optim import Adam
@@ -116,4 +115,46 @@ def reference(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     return reset, run
 
 
-LOOPS = {"pytorch": pytorch, "tensorflow": tensorflow, "reference": reference}
+def jax(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    import jax
+    import jax.numpy as jnp
+
+    data = [(jnp.array(x), jnp.array(y)) for x, y in batches]
+    zeros = [np.zeros_like(weight) for weight in weights]
+    carried: tuple = ()
+
+    def loss_of(weights: list, x: jax.Array, y: jax.Array) -> jax.Array:
+        for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            x = jax.nn.relu(x @ weight + bias)
+        logits = jax.nn.log_softmax(x @ weights[-2] + weights[-1])
+        return -jnp.take_along_axis(logits, y[:, None], axis=1).mean()
+
+    @partial(jax.jit, donate_argnums=0)
+    def train(carried: tuple, x: jax.Array, y: jax.Array) -> tuple[tuple, jax.Array]:
+        weights, ms, vs, count = carried
+        loss, gradients = jax.value_and_grad(loss_of)(weights, x, y)
+        count += 1
+        ms = [0.9 * m + 0.1 * g for m, g in zip(ms, gradients, strict=True)]
+        vs = [0.999 * v + 0.001 * g * g for v, g in zip(vs, gradients, strict=True)]
+        bias, square = 1 - 0.9**count, 1 - 0.999**count
+        weights = [
+            w - 1e-3 * (m / bias) / (jnp.sqrt(v / square) + 1e-8)
+            for w, m, v in zip(weights, ms, vs, strict=True)
+        ]
+        return (weights, ms, vs, count), loss
+
+    def reset() -> None:
+        nonlocal carried
+        start = [[jnp.array(it, copy=True) for it in part] for part in (weights, zeros, zeros)]
+        carried = *start, jnp.array(0)
+
+    def run(steps: int) -> None:
+        nonlocal carried
+        for step in range(steps):
+            carried, loss = train(carried, *data[step % len(data)])
+        jax.block_until_ready((carried, loss))
+
+    return reset, run
+
+
+LOOPS = {"pytorch": pytorch, "tensorflow": tensorflow, "jax": jax, "reference": reference}

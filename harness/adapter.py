@@ -6,7 +6,9 @@ two files:
 - `__init__.py` holds `FRAMEWORK`, a `Framework`: plain facts that are read without importing the
   framework;
 - `adapter.py` holds `Adapter`, a class with the methods of the Protocol below. It is imported only
-  inside a worker process, whose environment already carries the thread counts.
+  inside a worker process, whose environment already carries the thread counts. A process that is
+  forked builds its adapter after that, and one process builds one adapter: `__init__` may set what
+  holds for the whole process.
 
 A framework that also takes part in the idiomatic lane adds `idiom.py` with `Idiom`, an adapter that
 brings its own input pipeline and its own training loop.
@@ -20,7 +22,7 @@ allocators) stays behind this interface.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -87,8 +89,9 @@ class Framework:
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
     mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
-    figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
-    that users write for the framework or a mode to their name here; errors suggest that name.
+    figure. `environment` is set before a worker starts; `{threads}` in a value stands for the
+    number of threads that is asked for. `aliases` maps other words, in lower case, that users
+    write for the framework or a mode to their name here; errors suggest that name.
     A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
     as another framework takes part. `adapter_api` is the `ADAPTER_API` that it is written for, as a
     number: a samestep that is older refuses it.
@@ -112,6 +115,11 @@ class Framework:
     def default_mode(self) -> str:
         """The first mode; of a framework that has only idioms, the first of these."""
         return next(iter(self.modes or self.idioms))
+
+    def variables(self, threads: int) -> dict[str, str]:
+        """The `environment` of a worker with so many threads."""
+        filled = str(threads)
+        return {name: it.replace("{threads}", filled) for name, it in self.environment.items()}
 
 
 @dataclass(frozen=True)
@@ -146,10 +154,25 @@ class State:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """The framework's own count of device memory since the last reset, in bytes."""
+    """The framework's own count of device memory, in bytes: what is allocated now, and the peaks
+    since the last reset, or of the whole process where none can be reset."""
 
+    allocated: int
     peak_allocated: int
     peak_reserved: int | None
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """One step of a phase, whose memory is asked for: `run` takes it.
+
+    `staged` is what it works on: what `stage` returned, in the idiomatic lane `loader`. A framework
+    that compiles its step need not run it, but can ask the compiled one.
+    """
+
+    phase: Literal["train", "predict"]
+    staged: Any
+    run: Callable[[], Any]
 
 
 def common(values: Iterable[str]) -> str:
@@ -199,26 +222,32 @@ class Adapter(Protocol):
     def synchronize(self) -> None:
         """Return when everything asked for is done, on every device."""
 
-    def reset_device_memory(self) -> None:
-        """Start a new peak of device memory; does nothing where there is no such count."""
+    def reset_device_memory(self) -> bool:
+        """Start a new peak of device memory; False where the framework cannot, or has no count.
+
+        Where it cannot, a phase's peak is known only if it is the largest so far.
+        """
 
     def device_memory(self) -> DeviceMemory | None:
-        """Peaks since the reset, or None where the framework keeps no count for this device."""
+        """The count of now, or None where the framework keeps none for this device."""
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        """Peak bytes of all tensors that live while `run` runs, by the framework's own account.
+    def logical_peak(self, step: OneStep) -> int | None:
+        """Peak bytes of all tensors that live during a step, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.
         Asked once, of a fresh adapter, in a process that nobody times and that has frozen nothing
-        of it (`gc.freeze`). `run` is called twice and counted the second time: tracing and
-        compiling are no part of a step.
+        of it (`gc.freeze`). What is run is counted the second time: tracing and compiling are no
+        part of a step.
         """
 
     def tensor(self, values: Array) -> Any:
         """A matrix on the device, in the cell's dtype (off the clock)."""
 
-    def product(self, left: Any, right: Any) -> Any:
-        """The matrix product of two tensors, computed as the model's layers do; not waited for."""
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        """The matrix product of each pair of tensors, computed as the model's layers do; not
+        waited for. They are one program where the mode compiles its step into one: their time
+        is to be that of the arithmetic, not of as many calls.
+        """
 
     def settings(self) -> dict[str, Setting]:
         """What the framework really runs with, read back from it: threads, precision, traces, …

@@ -25,11 +25,14 @@ ROOT = Path(__file__).parents[1]
 COUNTED = [
     ("pytorch", "eager"),
     ("tensorflow", "graph"),
+    ("jax", "jit"),
     ("reference", "replay"),
     ("reference", "eager"),
 ]
 SLACK = 16 * 1024
 """What an allocator rounds up, and what Python needs that is no tensor, in bytes."""
+EARLY = {"jax": 0.95}
+"""XLA changes weights before all gradients are there, which the least takes nobody to do."""
 MULTIPLE = 2.5
 """A framework that knows the next step only when it comes keeps more than the least."""
 
@@ -39,26 +42,26 @@ def told(framework, mode, device="cpu", dtype="float32"):
     if version(frameworks()[framework]) is None:
         pytest.skip(f"{framework} is not installed")
     words = [sys.executable, "-m", "tests.accounts", framework, mode, device, dtype]
-    environment = os.environ | frameworks()[framework].environment
+    environment = os.environ | frameworks()[framework].variables(1)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def check_peaks(peaks, dtype):
+def check_peaks(peaks, dtype, share=1.0):
     for name, task in TASKS.items():
         for phase in ("train", "predict"):
             peak, least = peaks[name][phase], least_bytes(task, phase, dtype)
             where = f"{name} {phase}: {peak:,} bytes, at least {least:,}"
-            assert peak >= least, where
+            assert peak >= share * least, where
             assert peak <= MULTIPLE * least + SLACK, where
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("framework", "mode"), COUNTED)
 def test_logical_peaks_agree_with_the_mathematics(framework, mode):
-    check_peaks(told(framework, mode)["peaks"], "float32")
+    check_peaks(told(framework, mode)["peaks"], "float32", EARLY.get(framework, 1.0))
 
 
 @pytest.mark.slow
@@ -125,7 +128,7 @@ def test_on_a_gpu(framework, mode):
     assert precision_class(found["limits"]["matmul_error"]) == "float32"
     for name, phases in found["peaks"].items():
         for phase, peak in phases.items():
-            assert peak >= least_bytes(TASKS[name], phase, "float32")
+            assert peak >= EARLY.get(framework, 1.0) * least_bytes(TASKS[name], phase, "float32")
 
 
 def test_what_several_things_have_in_common():

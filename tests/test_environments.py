@@ -16,7 +16,7 @@ from harness.environment import DEBUGGING
 from harness.errors import DataError, UsageError
 from harness.frameworks import frameworks, version
 from harness.runs.files import PLAIN, filesystem, plain
-from harness.runs.process import cache_variables, environment
+from harness.runs.process import cache_variables, environment, overruled
 from harness.runs.runner import measuring
 from harness.tasks.datasets import data_directory, load, missing
 from harness.tasks.spec import Known
@@ -49,6 +49,13 @@ def test_workers_get_none_of_the_users_debugging_aids(monkeypatch):
     variables = environment(setup("reference", "replay"))
     assert not variables.keys() & set(DEBUGGING)
     assert variables["PYTHONHASHSEED"] == "7"
+
+
+def test_a_framework_names_the_threads_in_variables_of_its_own(monkeypatch):
+    monkeypatch.setenv("PJRT_NPROC", "7")
+    jax = setup("jax", "jit", threads=3)
+    assert environment(jax)["PJRT_NPROC"] == environment(jax)["NPROC"] == "3"
+    assert "PJRT_NPROC=7 (JAX gets 3)" in overruled([jax])
 
 
 def children_of(name: str, code: str, variables: dict[str, str]) -> dict[str, object]:

@@ -49,9 +49,9 @@ class Efficiency(Frozen):
 
     `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
     peak of the device in the same block: 1 would be a device that never waits. `products` is the
-    time of the step's bare matrix products in the cell's own framework, each called by itself;
-    `over_products` is the step's time ÷ that. It may lie below 1, and two frameworks' do not
-    compare: each product costs a dispatch, which a step that is compiled as a whole does without.
+    time of the step's bare matrix products in the cell's own framework and mode: one program where
+    the mode compiles its step into one, else one call a product; `over_products` is the step's time
+    ÷ that. Two frameworks' do not compare: what a call costs is part of them.
     Only blocks in which both were measured count. None where there is no such block, with the
     reason in `reason`.
     """
@@ -275,7 +275,7 @@ def memory_peaks(
     device = (
         "runs on the CPU"
         if cell.setup.processor == "cpu"
-        else "the framework keeps no such count for this device"
+        else "the framework keeps no such count for this device, or cannot begin a new one"
     )
     return MemoryPeaks(
         incremental_rss=_amount(counted, lambda it: it.incremental_peak_rss, no_mark, zero=True),

@@ -60,7 +60,7 @@ METRICS: Mapping[str, Metric] = {
     "step": Metric("Time of a step", "seconds", lambda it: _interval(it.step)),
     "throughput": Metric("Throughput", "examples/s", lambda it: _interval(it.examples_per_second)),
     "products": Metric(
-        "A step, in times of its bare matrix products (each called by itself)",
+        "A step, in times of its bare matrix products",
         "times",
         lambda it: _interval(it.efficiency.over_products),
     ),

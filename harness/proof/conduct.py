@@ -12,11 +12,12 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.adapter import Adapter, Array, Options, Unsupported
+from harness.adapter import Adapter, Array, OneStep, Options, Unsupported
 from harness.cells import Dtype, Lane, Phase
 from harness.certificates import Finding
 from harness.differences import Bounds, Difference, compare
@@ -51,10 +52,15 @@ BYTES = {"float32": 4, "float64": 8}
 
 def logical_peak(adapter: Adapter, lane: Lane, batch: Rows, phase: Phase) -> int | None:
     """Bytes by the framework's own account, of an adapter that has done nothing yet."""
-    drive = driver(adapter, lane)
-    staged = drive.staged([batch])
-    work = {"train": drive.train, "predict": drive.predict}[phase]
-    return adapter.logical_peak(lambda: work(staged, 1))
+    kind: Literal["train", "predict"] = "train" if phase == "train" else "predict"
+    if lane == "identical":
+        staged = adapter.stage(*batch)
+        work = partial(adapter.train_step if kind == "train" else adapter.predict, staged)
+    else:
+        drive = driver(adapter, lane)
+        staged = drive.staged([batch])
+        work = partial(drive.train if kind == "train" else drive.predict, staged, 1)
+    return adapter.logical_peak(OneStep(kind, staged, work))
 
 
 def impossible(peak: int | None, task: Task, dtype: Dtype) -> str:

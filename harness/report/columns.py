@@ -314,15 +314,14 @@ CELLS: list[Column[CellOf]] = [
         where=("speed",), detail=_of_peak),
     field("of_device_peak", "floating-point rate ÷ that of a large matrix product on the device",
         get=lambda it: estimate(it.row.efficiency.of_peak)),
-    field("times_bare_products", "time of a step ÷ time of its bare matrix products, each called "
-        "by itself: below 1 where the step is compiled; not to be compared between frameworks",
+    field("times_bare_products", "time of a step ÷ time of its bare matrix products in the same "
+        "framework and mode; not to be compared between frameworks",
         get=lambda it: estimate(it.row.efficiency.over_products)),
     Column("bare products", lambda it: estimate(it.row.efficiency.products), "seconds",
         "bare_products_seconds", "time of the bare matrix products of a step", where=("speed",),
-        note="The matrix products of one step alone, in the same framework, each called by itself. "
-        "That costs one dispatch a product, and as much as the framework’s dispatch does: where a "
-        "step is compiled as a whole, its bare products may take longer than the step. Compare "
-        "them with the step of their own row only."),
+        note="The matrix products of one step alone, in the same framework: one program where the "
+        "mode compiles its step into one, else one call a product, which costs as much as the "
+        "framework’s dispatch does. Compare them with the step of their own row only."),
     Column("CPU", lambda it: it.row.cpu_share, "share", "cpu_share",
         "CPU time ÷ wall time during samples; 1 is one busy core", where=("speed",)),
     field("involuntary_switches_per_second", "involuntary context switches during samples",

@@ -107,10 +107,7 @@ def take_turn(
 def held(adapter: Adapter) -> HeldMemory:
     """What this process and its descendants hold now."""
     device = adapter.device_memory()
-    if device is not None:
-        adapter.reset_device_memory()  # a peak that begins anew is what is held now
-        device = adapter.device_memory()
-    return HeldMemory(resident(), allocated(), device.peak_allocated if device else None)
+    return HeldMemory(resident(), allocated(), device.allocated if device else None)
 
 
 class Kept(NamedTuple):
@@ -136,6 +133,7 @@ class PhaseRun:
         self._peak = PeakRSS()
         self._total: int | None = None
         self._device: DeviceMemory | None = None
+        self._earlier: DeviceMemory | None = None
         self.set = 0
         self.losses: dict[int, float] = {}
         self.kept: dict[int, Kept] = {}
@@ -241,10 +239,11 @@ class PhaseRun:
         self._adapter.reset()
         self._adapter.synchronize()
         self._peak.open()
-        self._adapter.reset_device_memory()
+        anew = self._adapter.reset_device_memory()
+        self._earlier = None if anew else self._adapter.device_memory()
 
     def _keep(self, **fields: object) -> None:
-        self._device = _larger(self._device, self._adapter.device_memory())
+        self._device = _larger(self._device, self._device_peak())
         self._total = _largest(self._total, self._peak.total())
         self._peak.close()
         memory = Memory(
@@ -254,6 +253,13 @@ class PhaseRun:
             device_peak_reserved=self._device.peak_reserved if self._device else None,
         )
         self.record = self.record.model_copy(update={**fields, "memory": memory})
+
+    def _device_peak(self) -> DeviceMemory | None:
+        """That of what was run since `_open`; None where an earlier one hides it."""
+        device = self._adapter.device_memory()
+        if device and self._earlier and device.peak_allocated <= self._earlier.peak_allocated:
+            return None
+        return device
 
 
 def finite_loss(adapter: Adapter, handle: object) -> float:
@@ -282,6 +288,7 @@ def _larger(one: DeviceMemory | None, other: DeviceMemory | None) -> DeviceMemor
     if one is None or other is None:
         return other if one is None else one
     return DeviceMemory(
+        other.allocated,
         max(one.peak_allocated, other.peak_allocated),
         _largest(one.peak_reserved, other.peak_reserved),
     )

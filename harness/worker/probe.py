@@ -42,7 +42,7 @@ class Multiplier(Protocol):
 
     def tensor(self, values: Array) -> Any: ...
 
-    def product(self, left: Any, right: Any) -> Any: ...
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]: ...
 
     def synchronize(self) -> None: ...
 
@@ -56,8 +56,8 @@ class PlainNumpy:
     def tensor(self, values: Array) -> Array:
         return np.ascontiguousarray(values, self._dtype)
 
-    def product(self, left: Array, right: Array) -> Array:
-        return left @ right
+    def products(self, pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
+        return [left @ right for left, right in pairs]
 
     def synchronize(self) -> None:
         pass
@@ -122,7 +122,7 @@ def matmul_error(adapter: Adapter) -> float:
     left = generator.standard_normal((ROWS, INNER), np.float32).astype(np.float64)
     right = generator.standard_normal((INNER, ROWS), np.float32).astype(np.float64)
     exact = left @ right
-    found = adapter.to_numpy(adapter.product(adapter.tensor(left), adapter.tensor(right)))
+    found = adapter.to_numpy(adapter.products([(adapter.tensor(left), adapter.tensor(right))])[0])
     error = float(np.abs(found - exact).max() / np.abs(exact).max())
     if not math.isfinite(error):
         raise ArithmeticError("a product of normal numbers is not finite")
@@ -161,7 +161,7 @@ def product_seconds(
 def flushes_denormals(adapter: Adapter, dtype: str) -> bool:
     """Whether a product that is too small to be a normal number comes out as zero."""
     one, other = (adapter.tensor(np.full((8, 8), it)) for it in DENORMAL[dtype])
-    return not adapter.to_numpy(adapter.product(one, other)).any()
+    return not adapter.to_numpy(adapter.products([(one, other)])[0]).any()
 
 
 def _tensor(adapter: Multiplier, rows: int, columns: int) -> Any:
@@ -185,8 +185,7 @@ def _readings(
     for number in itertools.count():
         adapter.synchronize()
         begin = clock()
-        for left, right in operands:
-            adapter.product(left, right)
+        adapter.products(operands)
         adapter.synchronize()
         if number:
             readings.append(clock() - begin)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import (
+    Array,
+    DeviceMemory,
+    OneStep,
+    Options,
+    Setting,
+    State,
+    Unsupported,
+    common,
+)
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.pytorch.building import LOSSES, build_model, stock_optimizer, stock_slots
@@ -120,31 +129,33 @@ class Adapter:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def reset_device_memory(self) -> None:
+    def reset_device_memory(self) -> bool:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
+        return self._device.type == "cuda"
 
     def device_memory(self) -> DeviceMemory | None:
         if self._device.type != "cuda":
             return None
         return DeviceMemory(
+            torch.cuda.memory_allocated(self._device),
             torch.cuda.max_memory_allocated(self._device),
             torch.cuda.max_memory_reserved(self._device),
         )
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, step: OneStep) -> int | None:
         """The second of two runs is counted: slots are there and everything is compiled.
 
         On the CPU the profiler tells every allocation, but no release of what was there before;
         gradients are therefore dropped first, as each step does anyway.
         """
-        run()
+        step.run()
         self._optimizer.zero_grad()
         if self._device.type == "cpu":
-            return bytes_alive(self._device) + allocation_peak(run)
+            return bytes_alive(self._device) + allocation_peak(step.run)
         self.synchronize()
         torch.cuda.reset_peak_memory_stats(self._device)
-        run()
+        step.run()
         self.synchronize()
         return torch.cuda.max_memory_allocated(self._device)
 
@@ -152,8 +163,9 @@ class Adapter:
         return torch.tensor(values, dtype=self._dtype, device=self._device)
 
     @torch.no_grad()
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        return left @ right
+    def products(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        # A compiled step calls the same kernels one by one.
+        return [left @ right for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         onednn = torch.backends.mkldnn

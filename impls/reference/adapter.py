@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, common
+from harness.adapter import Array, DeviceMemory, OneStep, Options, Setting, State, common
 from harness.tasks.spec import SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 from impls.reference import on_gpu, optim
@@ -152,25 +152,26 @@ class Adapter:
         if self._options.device != "cpu":
             self._xp.library.cuda.get_current_stream().synchronize()
 
-    def reset_device_memory(self) -> None:
+    def reset_device_memory(self) -> bool:
         """CuPy's memory pool keeps no peak, and to hook into it would slow down what is timed."""
+        return False
 
     def device_memory(self) -> DeviceMemory | None:
         return None
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, step: OneStep) -> int | None:
         """The second of two runs is counted, when everything is captured."""
-        run()
+        step.run()
         if self._options.device != "cpu":
-            return on_gpu.allocation_peak(self._xp.library, run)
+            return on_gpu.allocation_peak(self._xp.library, step.run)
         held = [*self._state.values(), *(it.memory for it in self._replays.values())]
-        return traced_peak(run, held)
+        return traced_peak(step.run, held)
 
     def tensor(self, values: Array) -> Any:
         return self._array(np.array(values, self._options.dtype))
 
-    def product(self, left: Any, right: Any) -> Any:
-        return self._xp.library.matmul(left, right)
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        return [self._xp.library.matmul(left, right) for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         pools = threadpoolctl.threadpool_info()

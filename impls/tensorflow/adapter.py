@@ -11,7 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import (
+    Array,
+    DeviceMemory,
+    OneStep,
+    Options,
+    Setting,
+    State,
+    Unsupported,
+    common,
+)
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.tensorflow.building import LOSSES, build_model
@@ -54,6 +63,7 @@ class Adapter:
         self._train = compiled(self._train_eagerly)
         self._predict = compiled(lambda inputs: self._model(inputs, training=False))
         self._gradients = compiled(lambda *batch: self._loss_and_gradients(*batch)[1])
+        self._products = compiled(bare_products)
         self.reset()
 
     def _optimizer_of(self, task: Task) -> Any:
@@ -133,17 +143,18 @@ class Adapter:
         if not self._on_cpu:
             tf.test.experimental.sync_devices()
 
-    def reset_device_memory(self) -> None:
+    def reset_device_memory(self) -> bool:
         if not self._on_cpu:
             tf.config.experimental.reset_memory_stats(self._device.strip("/"))
+        return not self._on_cpu
 
     def device_memory(self) -> DeviceMemory | None:
         if self._on_cpu:
             return None
         info = tf.config.experimental.get_memory_info(self._device.strip("/"))
-        return DeviceMemory(info["peak"], None)
+        return DeviceMemory(info["current"], info["peak"], None)
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, step: OneStep) -> int | None:
         """The second of two runs is counted, when everything is traced.
 
         On the CPU only one of TensorFlow's allocators counts every tensor, and it must be chosen
@@ -151,13 +162,13 @@ class Adapter:
         with any other.
         """
         device = self._device.strip("/")
-        run()
+        step.run()
         self.synchronize()
         gc.collect()
         if not self._counts(device):
             return None
         tf.config.experimental.reset_memory_stats(device)
-        run()
+        step.run()
         self.synchronize()
         return tf.config.experimental.get_memory_info(device)["peak"]
 
@@ -175,10 +186,8 @@ class Adapter:
         with tf.device(self._device):
             return self._owned(np.asarray(values, self._dtype))
 
-    def product(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        # The kernel that layers call. XLA has its own, but a call of a compiled function would
-        # cost more than most products.
-        return tf.linalg.matmul(left, right)
+    def products(self, pairs: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[tf.Tensor]:
+        return self._products(pairs)
 
     def settings(self) -> dict[str, Setting]:
         if self._mode != "eager" and tf.config.functions_run_eagerly():
@@ -202,6 +211,10 @@ class Adapter:
             settings["train_traces"] = self._train.experimental_get_tracing_count()
             settings["predict_traces"] = self._predict.experimental_get_tracing_count()
         return settings
+
+
+def bare_products(pairs: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[tf.Tensor]:
+    return [tf.linalg.matmul(left, right) for left, right in pairs]
 
 
 def _device(name: str) -> str:

@@ -18,7 +18,7 @@ from harness.adapter import Array, Options, Setting, State
 from harness.tasks import spec
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.tensorflow.adapter import Adapter, Batch
+from impls.tensorflow.adapter import Adapter, Batch, bare_products
 from impls.tensorflow.building import LOSSES
 
 STEPS_PER_EXECUTION = 32
@@ -81,7 +81,7 @@ class Idiom(Adapter):
             self._predictor.predict_step = self._counting("infer", self._predictor.predict_step)
             self._predictor.compile(jit_compile=jit)
         if jit:
-            self._product = tf.function(tf.linalg.matmul, jit_compile=True)
+            self._products = tf.function(bare_products, jit_compile=True)
 
     def _optimizer_of(self, task: Task) -> keras.optimizers.Optimizer:
         return _stock(task.optimizer)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.adapter import DeviceMemory
 from harness.runs.config import PRESETS
 from harness.worker import measure
 from harness.worker.loops import IdiomLoop, LatencyLoop, StepLoop
@@ -68,6 +69,25 @@ def ready(run: PhaseRun, sample=0.005, warmup=0.01) -> PhaseRun:
     run.first_calls()
     run.warm_up(sample, warmup)
     return run
+
+
+def test_a_peak_that_cannot_begin_anew_counts_where_it_is_the_largest_so_far():
+    class Counted(Counting):
+        peak = 0
+
+        def reset_device_memory(self):
+            return False
+
+        def device_memory(self):
+            return DeviceMemory(1, self.peak, None)
+
+    adapter = Counted()
+    for peak, phase, found in ((9, "train", 9), (9, "predict", None), (12, "train-latency", 12)):
+        run = PhaseRun(adapter, phase, StepLoop(adapter.train_step, "ab"), "float32")
+        run._open()
+        adapter.peak = peak
+        run._keep()
+        assert run.record.memory.device_peak_allocated == found
 
 
 def test_samples_go_through_other_batches_every_few_rounds():

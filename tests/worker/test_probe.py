@@ -29,7 +29,10 @@ class Device:
     def tensor(self, values):
         return np.asarray(values, self.dtype)
 
-    def product(self, left, right):
+    def products(self, pairs):
+        return [self._product(left, right) for left, right in pairs]
+
+    def _product(self, left, right):
         self.multiplied.append(Product(*left.shape, right.shape[1]))
         if self.bits:
             left, right = self._cut(left), self._cut(right)
@@ -57,9 +60,9 @@ class Asleep(Device):
         super().__init__()
         self.pending = 0
 
-    def product(self, left, right):
-        self.pending += 1
-        return np.zeros((len(left), right.shape[1]), np.float32)
+    def products(self, pairs):
+        self.pending += len(pairs)
+        return [np.zeros((len(left), right.shape[1]), np.float32) for left, right in pairs]
 
     def synchronize(self):
         time.sleep(0.002 * self.pending)
@@ -125,12 +128,12 @@ def test_what_is_not_supported_is_left_out():
         pass
 
     class NoProduct(Device):
-        def product(self, left, right):
+        def products(self, pairs):
             raise RuntimeError("no such kernel")
 
     class NotANumber(Device):
-        def product(self, left, right):
-            return super().product(left, right) * np.nan
+        def products(self, pairs):
+            return [it * np.nan for it in super().products(pairs)]
 
     for adapter in (Nothing(), NoProduct()):
         assert measure_limits(adapter, TASK, "float32", PHASES) == Limits()
@@ -141,8 +144,8 @@ def test_numpy_is_a_yardstick_that_no_adapter_sets():
     class Fabulous(Device):
         """Says that it multiplies, and does not."""
 
-        def product(self, left, right):
-            return None
+        def products(self, pairs):
+            return []
 
     limits = measure_limits(Fabulous(), TASK, "float32", PHASES, threads=1)
     assert limits.plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -262,8 +263,8 @@ class TF32(Planted):
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, options, network=TF32Net)
 
-    def product(self, left: Any, right: Any) -> Any:
-        return super().product(tf32(left), tf32(right))
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        return super().products([(tf32(left), tf32(right)) for left, right in pairs])
 
 
 @fault(

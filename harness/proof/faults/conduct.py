@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from harness.adapter import Array, DeviceMemory, Setting, State
+from harness.adapter import Array, DeviceMemory, OneStep, Setting, State
 from harness.proof.faults.arithmetic import TF32Net, tf32
 from harness.proof.faults.fault import DIGITS, Planted, fault
 
@@ -176,13 +176,13 @@ class MoreThreads(Planted):
 @fault("memory-zero", "a device memory counter that reports 0", DIGITS, "memory")
 class MemoryZero(Planted):
     def device_memory(self) -> DeviceMemory:
-        return DeviceMemory(peak_allocated=0, peak_reserved=0)
+        return DeviceMemory(allocated=0, peak_allocated=0, peak_reserved=0)
 
 
 @fault("logical-zero", "a count of tensors that reports 0", DIGITS, "memory")
 class LogicalZero(Planted):
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        run()
+    def logical_peak(self, step: OneStep) -> int | None:
+        step.run()
         return 0
 
 
@@ -264,10 +264,10 @@ class TF32Later(Later):
         with self.other(TF32Net):
             return super().predict(batch)
 
-    def product(self, left: Any, right: Any) -> Any:
-        return (
-            super().product(tf32(left), tf32(right)) if self.later else super().product(left, right)
-        )
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        if self.later:
+            pairs = [(tf32(left), tf32(right)) for left, right in pairs]
+        return super().products(pairs)
 
 
 @fault("dtype-later", "later samples run in another dtype", DIGITS, "settings", by="run")

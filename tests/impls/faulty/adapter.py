@@ -100,19 +100,19 @@ class Adapter:
         pass
 
     def reset_device_memory(self):
-        pass
+        return False
 
     def device_memory(self):
         return None
 
-    def logical_peak(self, run):
+    def logical_peak(self, step):
         return None
 
     def tensor(self, values):
         return np.asarray(values)
 
-    def product(self, left, right):
-        return left @ right
+    def products(self, pairs):
+        return [left @ right for left, right in pairs]
 
     def settings(self):
         return {"mode": self._mode}

@@ -1,0 +1,71 @@
+"""A task in JAX as its experts write it: data on the device, and a loop that is compiled whole."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from harness.adapter import Array, OneStep, Options, Setting
+from harness.tasks.spec import Task
+from harness.tasks.start import Start
+from impls.jax.adapter import Adapter, Batch, Carried
+from impls.jax.building import stock_optimizer
+
+
+class Loader(NamedTuple):
+    """All rows, and the row indices of every batch."""
+
+    rows: Batch
+    order: jax.Array
+
+    def batch(self, step: Any) -> Batch:
+        chosen = self.order[step % len(self.order)]
+        return Batch(*(it[chosen] for it in self.rows))
+
+
+class Idiom(Adapter):
+    """See `harness.adapter.Idiom`; `fit` returns the last step's loss."""
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        super().__init__(task, start, options)
+        self._outputs_shape = task.batch, task.widths[-1]
+        self._fit = jax.jit(self._steps, donate_argnums=0)
+        self._infer = jax.jit(self._predictions)
+
+    def _optimizer_of(self, task: Task) -> optax.GradientTransformation:
+        return stock_optimizer(task.optimizer)
+
+    def _steps(self, carried: Carried, loader: Loader, steps: int) -> tuple[Carried, jax.Array]:
+        def step(number: Any, before: tuple[Carried, jax.Array]) -> tuple[Carried, jax.Array]:
+            return self._step(before[0], loader.batch(number))
+
+        return jax.lax.fori_loop(0, steps, step, (carried, jnp.zeros((), self._dtype)))
+
+    def _predictions(self, weights: Any, loader: Loader, steps: int) -> jax.Array:
+        def predict(number: Any, _: jax.Array) -> jax.Array:
+            return self._predicted(weights, loader.batch(number).inputs)
+
+        shape = loader.order.shape[1], self._outputs_shape[1]
+        return jax.lax.fori_loop(0, steps, predict, jnp.zeros(shape, self._dtype))
+
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
+        return Loader(self.stage(inputs, targets), self._owned(order, "int32"))
+
+    def fit(self, loader: Loader, steps: int) -> jax.Array:
+        self._carried, self._last = self._fit(self._carried, loader, steps)
+        return self._last
+
+    def infer(self, loader: Loader, steps: int) -> jax.Array:
+        self._last = self._infer(self._carried.weights, loader, steps)
+        return self._last
+
+    def _lowered(self, step: OneStep) -> Any:
+        if step.phase == "train":
+            return self._fit.lower(self._carried, step.staged, 1)
+        return self._infer.lower(self._carried.weights, step.staged, 1)
+
+    def settings(self) -> dict[str, Setting]:
+        return super().settings() | {"loader": "rows gathered by index within the compiled loop"}
