@@ -36,6 +36,8 @@ Setting = str | int | float | bool | None
 ADAPTER_API = 1
 """The version of this interface. It is raised when a framework must change to go on working, or can
 use what was not there before."""
+PhaseKind = Literal["train", "predict"]
+"""What a phase is made of: optimizer steps, or inference batches."""
 
 
 class Unsupported(Exception):
@@ -47,11 +49,12 @@ class Own:
     """One mode of the idiomatic lane: what its experts write, in one line.
 
     `stock` says why its update formula is not the task's, where it is not: the truth of such a mode
-    is the reference with the stock formula.
+    is the reference with the stock formula, in the module `truth`.
     """
 
     line: str
     stock: str = ""
+    truth: str = "impls.reference.stock"
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,15 @@ class Framework:
     `distributions` are the names under which pip may have installed it; the first one that is
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
-    mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
-    figure. `environment` is set before a worker starts; `{threads}` in a value stands for the
-    number of threads that is asked for. `aliases` maps other words, in lower case, that users
-    write for the framework or a mode to their name here; errors suggest that name.
-    A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
-    as another framework takes part. `adapter_api` is the `ADAPTER_API` that it is written for, as a
-    number: a samestep that is older refuses it.
+    mode is the default; `idioms` does so for the idiomatic lane; one of them may be empty. `color`
+    is its colour in every figure. `phases` are what it can do. Every framework predicts. Of one
+    that does not train, `train_step`, `gradients` and `fit` are never called, and `state` has the
+    weights that were given and no slots. `environment` is set before a worker starts; `{threads}`
+    in a value stands for the number of threads that is asked for. `aliases` maps other words, in
+    lower case, that users write for the framework or a mode to their name here; errors suggest
+    that name. A `reference` is the yardstick: it is in every table, and no winner or advice names
+    it as long as another framework takes part. `adapter_api` is the `ADAPTER_API` that it is
+    written for, as a number: a samestep that is older refuses it.
     """
 
     title: str
@@ -102,6 +107,7 @@ class Framework:
     install: str
     modes: Mapping[str, str]
     color: str
+    phases: tuple[PhaseKind, ...] = ("train", "predict")
     least: str = ""
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)

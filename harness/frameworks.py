@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 import impls
 from harness import venvs
 from harness.adapter import ADAPTER_API, Framework, FrameworkFacts
-from harness.cells import Lane, Setup
+from harness.cells import Lane, Phase, Setup
 from harness.errors import UsageError, first_problem, unknown
 from harness.venvs import Venv
 
@@ -158,6 +158,8 @@ def _fault(name: str, origin: Origin) -> str:
     if declared.adapter_api > ADAPTER_API:
         needed = f"is written for adapter API {declared.adapter_api}, samestep has {ADAPTER_API}"
         return f"{place}: {needed}: get a later samestep"
+    if "predict" not in declared.phases:
+        return f"{place}: FRAMEWORK: phases: every framework predicts"
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
@@ -264,6 +266,16 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     if lane == "identical":
         return dict(framework.modes)
     return {mode: own.line for mode, own in framework.idioms.items()}
+
+
+def phases_of(framework: str, phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Those of some phases that a framework can do."""
+    known = declaration(framework).phases
+    return tuple(it for it in phases if it.partition("-")[0] in known)
+
+
+def trains(framework: str) -> bool:
+    return bool(phases_of(framework, ("train",)))
 
 
 def matches(setup: Setup, pattern: str) -> bool:

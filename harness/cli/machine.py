@@ -23,7 +23,7 @@ from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
-from harness.frameworks import absence, frameworks, module_of, plugin_of, version
+from harness.frameworks import absence, frameworks, modes_of, module_of, plugin_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
 from harness.runs.config import PRESET_HELP
@@ -90,16 +90,22 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
     origin = f", a plug-in of {it}" if (it := plugin_of(name)) else ""
+    offered = framework.modes or modes_of(framework, "idiomatic")
     modes = [
         f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
-        for mode, line in framework.modes.items()
+        for mode, line in offered.items()
     ]
     others = [
         f"{it.name}: {absence(framework, it) or 'in an environment of its own'}"
         for it in made()
         if it.framework == name
     ]
-    return name, "\n".join([f"{framework.title} {state}{origin}", *modes, *others])
+    limits = [
+        *([] if framework.modes else ["in the idiomatic lane only"]),
+        *([] if "train" in framework.phases else ["it only predicts"]),
+    ]
+    title = ", ".join([f"{framework.title} {state}{origin}", *limits])
+    return name, "\n".join([title, *modes, *others])
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

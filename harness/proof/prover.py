@@ -29,9 +29,9 @@ from typing import Any, cast
 from harness.adapter import Adapter, Options, Setting, Unsupported
 from harness.cells import THROUGHPUT, Dtype, Lane, Phase
 from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
-from harness.differences import TRUTH, Difference, limits
+from harness.differences import Difference, limits, truth_of
 from harness.errors import in_one_line
-from harness.frameworks import declaration, package_of
+from harness.frameworks import declaration, package_of, phases_of, trains
 from harness.proof import conduct, lockstep, rounding
 from harness.proof.conduct import impossible, logical_peak
 from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, in_float64
@@ -76,12 +76,14 @@ def examine(
     steps: int,
     tolerance: Tolerance,
     lane: Lane = "identical",
+    trains: bool = True,
 ) -> Examination:
     """Hold `adapter`, just built with `options`, to `truth` over so many steps.
 
     `truth` is the reference's adapter, just built: mode eager, float64, on the CPU. In the
-    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Raises what the adapter
-    raises while numbers are compared; later an exception is the failure of one check.
+    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train
+    outputs are compared, and `task` has no slots. Raises what the adapter raises while numbers are
+    compared; later an exception is the failure of one check.
     """
     dtype, rows = cast("Dtype", options.dtype), rows_compared(task)
     work = list(itertools.islice(batches(task, start, arrays, rows), steps))
@@ -94,9 +96,15 @@ def examine(
         keep.add(fewest)
         rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
         excused = partial(excuses, truth, start, options, work)
-    lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
-    settings = adapter.settings()  # later checks ask for batches of other sizes
     bounds = limits(tolerance, dtype)
+    if trains:
+        lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
+    else:
+        lock = lockstep.outputs_only(adapter, truth, lane, dtype, work)
+        bounds = replace(bounds, trajectory=bounds.one_step)  # none moves the weights
+        if dtype == "float32":
+            excused = partial(rounding.outputs_excuses, type(truth), start, options, work)
+    settings = adapter.settings()  # later checks ask for batches of other sizes
     allowed = excused(rounding.sought(lock, bounds))
     lost = rounding.lost(lock, bounds, allowed)
     compared = lock.up_to(lost[0] - 1) if lost else lock
@@ -122,6 +130,7 @@ def examine(
             lock,
             limits("exact", dtype),
             excused,
+            trains,
         )
         found += conduct.conduct(bench)
     return Examination(found, tuple(compared.divergence), settings, rows)
@@ -191,7 +200,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
-    yield TRUTH[request.tolerance]
+    yield _truth(request)
     yield implementation(request)
     ahead = declaration(request.setup.framework).tuning.ahead.get(request.setup.mode)
     if ahead and _may_import_more(request):
@@ -218,6 +227,10 @@ def _with_version(function: Callable[[], str], request: Prove) -> str:
         return function()
 
 
+def _truth(request: Prove) -> str:
+    return truth_of(declaration(request.setup.framework), request.setup.mode, request.tolerance)
+
+
 def implementation(request: Prove) -> str:
     """The module that has the adapter of a setup."""
     kind = {"identical": "adapter", "idiomatic": "idiom"}[request.setup.lane]
@@ -238,11 +251,14 @@ def _options(request: Prove) -> Options:
 
 
 def _examined(request: Prove) -> str:
+    trained = trains(request.setup.framework)
+    if not trained:
+        request = request.model_copy(update={"task": only_predicting(request.task)})
     start = make_start(request.task, request.seed)
     exact = Options("eager", "cpu", request.setup.threads, "float64")
     examination = examine(
         _built(request),
-        importlib.import_module(TRUTH[request.tolerance]).Adapter(request.task, start, exact),
+        importlib.import_module(_truth(request)).Adapter(request.task, start, exact),
         request.task,
         start,
         open_staged(Path(request.data)),
@@ -250,6 +266,7 @@ def _examined(request: Prove) -> str:
         steps=request.steps,
         tolerance=request.tolerance,
         lane=request.setup.lane,
+        trains=trained,
     )
     return Proved(
         seconds=0.0,
@@ -267,7 +284,7 @@ def _trained(request: Prove) -> str:
     length = Length(request.steps, request.rows or task.batch)
     finding, proof = train_beside(
         _built(request),
-        importlib.import_module(TRUTH[request.tolerance]).Adapter(task, start, exact),
+        importlib.import_module(_truth(request)).Adapter(task, start, exact),
         LongTraining(task, start, open_staged(Path(request.data)), length, request.setup.lane),
         _options(request),
         request.tolerance,
@@ -279,7 +296,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
     """Add logical peaks; one that cannot be true is a failure of the check `memory`."""
     peaks: dict[Phase, int | None] = {}
     why = ""
-    for phase in THROUGHPUT:
+    for phase in phases_of(request.setup.framework, THROUGHPUT):
         try:
             told = _forked(partial(_peak, request, phase), request)
             peaks[phase] = int(told) if told else None
