@@ -75,7 +75,7 @@ class FileRequest(Frozen):
         return (target,) if isinstance(target, str) else target
 
 
-class Column(NamedTuple):
+class FileColumn(NamedTuple):
     """Numbers, or numbers of `words` where it holds texts; `name` is that of messages."""
 
     name: str
@@ -83,7 +83,7 @@ class Column(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-class Content(NamedTuple):
+class FileContent(NamedTuple):
     """Inputs (rows, features) with the name of each feature, and the columns of the target.
 
     `test_rows` of them, the last ones, are those that the file itself keeps for testing.
@@ -91,7 +91,7 @@ class Content(NamedTuple):
 
     inputs: Float64
     names: Sequence[str]
-    targets: Sequence[Column]
+    targets: Sequence[FileColumn]
     test_rows: int = 0
 
 
@@ -137,7 +137,7 @@ def _refuse_large(count: int, what: str) -> None:
         raise _Problem(f"{what}: {count:,} bytes; at most {MAX_BYTES:,}")
 
 
-def _made(request: FileRequest, name: str, content: Content) -> FileData:
+def _made(request: FileRequest, name: str, content: FileContent) -> FileData:
     """The arrays of a file's content, kept for `load`, and what defines them."""
     inputs, kind, scaled = content.inputs, request.kind, request.standardise
     _refuse_strange(content)
@@ -170,7 +170,7 @@ def _made(request: FileRequest, name: str, content: Content) -> FileData:
     return data
 
 
-def _refuse_strange(content: Content) -> None:
+def _refuse_strange(content: FileContent) -> None:
     """Missing values, and numbers that float32 has none for."""
     own_tests = len(content.inputs) - content.test_rows
     for names, numbers in (
@@ -190,7 +190,7 @@ def _single(train: Array, test: Array) -> tuple[Array, Array]:
     return train.astype(np.float32), test.astype(np.float32)
 
 
-def _divided(request: FileRequest, content: Content, targets: Array) -> Arrays:
+def _divided(request: FileRequest, content: FileContent, targets: Array) -> Arrays:
     """Training and test rows, not yet scaled."""
     rows = len(content.inputs)
     if content.test_rows:
@@ -208,7 +208,7 @@ def _divided(request: FileRequest, content: Content, targets: Array) -> Arrays:
     return split(content.inputs, targets, rows - test, request.seed or 0)
 
 
-def _targets(kind: Kind, columns: Sequence[Column]) -> tuple[Array, int]:
+def _targets(kind: Kind, columns: Sequence[FileColumn]) -> tuple[Array, int]:
     """Targets as the adapters take them, in float64 where they are real, and how many outputs."""
     if kind == "real":
         for column in columns:
@@ -239,7 +239,7 @@ def _targets(kind: Kind, columns: Sequence[Column]) -> tuple[Array, int]:
     return targets.astype(np.float32)[:, None], 1
 
 
-def _refuse_constant(kind: Kind, columns: Sequence[Column], train: Array) -> None:
+def _refuse_constant(kind: Kind, columns: Sequence[FileColumn], train: Array) -> None:
     for number, column in enumerate(columns):
         values = train.reshape(len(train), -1)[:, number]
         if values.min() == values.max():
@@ -257,7 +257,7 @@ def _refuse_infinite(names: Sequence[str], part: Array) -> None:
 # Tables
 
 
-def _read_csv(path: Path, request: FileRequest) -> Content:
+def _read_csv(path: Path, request: FileRequest) -> FileContent:
     with path.open("rb") as file:
         beginning = file.read(2)
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -298,7 +298,7 @@ def _ragged(error: Exception) -> str:
     return f"row {line - 1}: the header has {due} fields, the row {found}"
 
 
-def _read_parquet(path: Path, request: FileRequest) -> Content:
+def _read_parquet(path: Path, request: FileRequest) -> FileContent:
     from pyarrow import ArrowException, parquet
 
     try:
@@ -316,7 +316,7 @@ def _malformed(kind: str, error: Exception) -> str:
     return f"malformed {kind}: {in_one_line(error, 160, named=False)}"
 
 
-def _from_table(table: pyarrow.Table, request: FileRequest) -> Content:
+def _from_table(table: pyarrow.Table, request: FileRequest) -> FileContent:
     names = table.column_names
     _check_names(names, request)
     if table.num_rows == 0:
@@ -342,7 +342,7 @@ def _from_table(table: pyarrow.Table, request: FileRequest) -> Content:
             inputs[:, first] = column.values
         first += width
     labels = [it.name for it, width in zip(columns, widths, strict=True) for _ in range(width)]
-    return Content(inputs, labels, targets)
+    return FileContent(inputs, labels, targets)
 
 
 def _check_names(names: Sequence[str], request: FileRequest) -> None:
@@ -384,7 +384,7 @@ def _leave_out(column: str) -> str:
     return f"leave it out with ignore = [{json.dumps(column)}]"
 
 
-def _column(table: pyarrow.Table, name: str, category: bool) -> Column:
+def _column(table: pyarrow.Table, name: str, category: bool) -> FileColumn:
     from pyarrow import ArrowException, compute, types
 
     values, label = table.column(name), _named(name)
@@ -407,10 +407,10 @@ def _column(table: pyarrow.Table, name: str, category: bool) -> Column:
         numbers = values.cast("float64", safe=False).to_numpy()
     except ArrowException as error:
         raise _Problem(f"{label}: {_malformed('column', error)}") from None
-    return Column(label, numbers)
+    return FileColumn(label, numbers)
 
 
-def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> Column:
+def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> FileColumn:
     """A column of texts: a category, or numbers that are written as texts."""
     import pyarrow
     from pyarrow import compute
@@ -420,9 +420,9 @@ def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> Column:
     codes = compute.index_in(values, value_set=known).to_numpy()
     strange = np.array([not NUMBER.fullmatch(it) for it in words])
     if category or strange.all():
-        return Column(label, codes.astype(np.float64), tuple(words))
+        return FileColumn(label, codes.astype(np.float64), tuple(words))
     if not strange.any():
-        return Column(label, np.array([float(it) for it in words])[codes])
+        return FileColumn(label, np.array([float(it) for it in words])[codes])
     row = int(strange[codes].argmax())
     raise _Problem(
         f"row {row + 1}, {label}: {words[codes[row]][:60]!r} is no number, and others are; "
@@ -442,7 +442,7 @@ def _undecodable(values: pyarrow.ChunkedArray) -> int:
 # Arrays
 
 
-def _read_npz(path: Path, request: FileRequest) -> Content:
+def _read_npz(path: Path, request: FileRequest) -> FileContent:
     for field in ("target", "categories", "ignore"):
         if getattr(request, field):
             raise _Problem(f"{field}: an NPZ file has its inputs in x and its targets in y")
@@ -461,7 +461,7 @@ def _read_npz(path: Path, request: FileRequest) -> Content:
         _named_column("y" if targets.shape[1] == 1 else f"column {number} of y", values)
         for number, values in enumerate(targets.T, 1)
     ]
-    return Content(inputs, names, columns, len(arrays["x_test"]) if given else 0)
+    return FileContent(inputs, names, columns, len(arrays["x_test"]) if given else 0)
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -502,14 +502,14 @@ def _check_pair(arrays: dict[str, Array], x: str, y: str) -> None:
         raise _Problem(f"{y} holds {targets.dtype}, y holds {arrays['y'].dtype}")
 
 
-def _named_column(name: str, values: Array) -> Column:
+def _named_column(name: str, values: Array) -> FileColumn:
     if values.dtype.kind != "U":
-        return Column(name, values.astype(np.float64))
+        return FileColumn(name, values.astype(np.float64))
     words, codes = np.unique(values, return_inverse=True)
-    return Column(name, codes.astype(np.float64), tuple(map(str, words)))
+    return FileColumn(name, codes.astype(np.float64), tuple(map(str, words)))
 
 
-READERS: dict[str, Callable[[Path, FileRequest], Content]] = {
+READERS: dict[str, Callable[[Path, FileRequest], FileContent]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
     ".npz": _read_npz,
