@@ -169,11 +169,11 @@ class DeviceMemory:
 
 
 @dataclass(frozen=True)
-class OneStep:
+class Work:
     """One step of a phase, whose memory is asked for: `run` takes it.
 
-    `staged` is what it works on: what `stage` returned, in the idiomatic lane `loader`. A framework
-    that compiles its step need not run it, but can ask the compiled one.
+    `staged` is what `stage` returned, in the idiomatic lane what `loader` did. A framework that
+    compiles its step need not run it, but can ask the compiled one.
     """
 
     phase: Literal["train", "predict"]
@@ -237,7 +237,7 @@ class Adapter(Protocol):
     def device_memory(self) -> DeviceMemory | None:
         """The count of now, or None where the framework keeps none for this device."""
 
-    def logical_peak(self, step: OneStep) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """Peak bytes of all tensors that live during a step, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.

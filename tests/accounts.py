@@ -13,7 +13,7 @@ import os
 import sys
 from functools import partial
 
-from harness.adapter import OneStep, Options
+from harness.adapter import Options, Work
 from harness.cells import THROUGHPUT
 from harness.proof.pool import in_child
 from harness.tasks.catalogue import CATALOGUE
@@ -47,7 +47,7 @@ def peak(task, phase, framework, options, counting) -> str:
         for _ in range(STEPS):
             work(batch)
 
-    return json.dumps(adapter.logical_peak(OneStep(phase, batch, run)))
+    return json.dumps(adapter.logical_peak(Work(phase, batch, run)))
 
 
 def told(framework, options) -> str:

@@ -24,14 +24,16 @@ SUGGESTED = {
         **dict.fromkeys(("torch", "PyTorch", "pytroch"), "pytorch"),
         **dict.fromkeys(("tf", "keras", "TensorFlow"), "tensorflow"),
         **dict.fromkeys(("numpy", "np", "ref"), "reference"),
-        **dict.fromkeys(("jax", "mxnet", "x"), None),
+        **dict.fromkeys(("flax", "JAX"), "jax"),
+        **dict.fromkeys(("theano", "mxnet", "x"), None),
         "pytorch:compiled": "compile",
         "pytorch:jit": "compile",
         "pytorch:graph": None,
         "tensorflow:jit": "xla",
         "tensorflow:function": "graph",
         "reference:compiled": "replay",
-        "*:jit": None,  # of several frameworks: two modes are meant by it
+        "jax:xla": "jit",
+        "*:function": None,  # of several frameworks: what is meant may differ
     },
     "dtypes": {
         **dict.fromkeys(("fp32", "f32", "float", "Float32"), "float32"),

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.adapter import Adapter, Array, OneStep, Options, Unsupported
+from harness.adapter import Adapter, Array, Options, Unsupported, Work
 from harness.cells import Dtype, Lane, Phase
 from harness.certificates import Finding
 from harness.differences import Bounds, Difference, compare
@@ -60,7 +60,7 @@ def logical_peak(adapter: Adapter, lane: Lane, batch: Rows, phase: Phase) -> int
         drive = driver(adapter, lane)
         staged = drive.staged([batch])
         work = partial(drive.train if kind == "train" else drive.predict, staged, 1)
-    return adapter.logical_peak(OneStep(kind, staged, work))
+    return adapter.logical_peak(Work(kind, staged, work))
 
 
 def impossible(peak: int | None, task: Task, dtype: Dtype) -> str:

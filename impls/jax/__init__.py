@@ -26,8 +26,5 @@ FRAMEWORK = Framework(
         # Or JAX takes three quarters of the GPU.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     },
-    tuning=Tuning(
-        beneath=("jaxlib", "optax"),
-        caches=("JAX_COMPILATION_CACHE_DIR",),
-    ),
+    tuning=Tuning(beneath=("jaxlib", "optax"), caches=("JAX_COMPILATION_CACHE_DIR",)),
 )

@@ -11,19 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from harness.adapter import (
-    Array,
-    DeviceMemory,
-    OneStep,
-    Options,
-    Setting,
-    State,
-    Unsupported,
-    common,
-)
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.jax.building import SLOTS, Weights, exact_optimizer, loss_of, outputs_of
+from impls.jax.building import SLOTS, Weights, loss_of, optimizer_of, outputs_of
 
 THREAD = "tf_XLAEigen"
 """What XLA calls its threads that share one operation on the CPU."""
@@ -44,6 +35,8 @@ class Carried(NamedTuple):
 class Adapter:
     """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array."""
 
+    exact = True
+
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         jax.config.update("jax_enable_x64", options.dtype == "float64")
         # GPUs and TPUs round factors otherwise; float32 means float32 here.
@@ -56,19 +49,17 @@ class Adapter:
         # NumPy's, so that no account of JAX's memory contains the harness's copy.
         self._start = {name: it.astype(options.dtype) for name, it in start.weights.items()}
         self._slots = task.optimizer.slots
-        self._optimizer = self._optimizer_of(task)
+        self._optimizer = optimizer_of(task.optimizer, self.exact)
         self._outputs, self._loss = outputs_of(task), loss_of(task)
         self._traces = {"train": 0, "predict": 0}
         self._last: Any = None
 
         self._train = self._compiled(self._step, donate_argnums=0)
         self._predict = self._compiled(self._predicted)
+        self._programs = {"train": self._train, "predict": self._predict}
         self._gradients = self._compiled(jax.grad(self._loss))
         self._products = self._compiled(lambda pairs: [one @ other for one, other in pairs])
         self.reset()
-
-    def _optimizer_of(self, task: Task) -> optax.GradientTransformation:
-        return exact_optimizer(task.optimizer)
 
     def _compiled(self, function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
         return jax.jit(function, **how) if self._mode == "jit" else function
@@ -79,9 +70,9 @@ class Adapter:
         updates, slots = self._optimizer.update(gradients, carried.slots, carried.weights)
         return Carried(optax.apply_updates(carried.weights, updates), slots), loss
 
-    def _predicted(self, weights: Weights, inputs: jax.Array) -> jax.Array:
+    def _predicted(self, weights: Weights, batch: Batch) -> jax.Array:
         self._traces["predict"] += 1
-        return self._outputs(weights, inputs)
+        return self._outputs(weights, batch.inputs)
 
     def stage(self, inputs: Array, targets: Array) -> Batch:
         return Batch(self._owned(inputs, self._dtype), self._owned(targets, self._targets))
@@ -99,7 +90,7 @@ class Adapter:
         return self._last
 
     def predict(self, batch: Batch) -> jax.Array:
-        self._last = self._predict(self._carried.weights, batch.inputs)
+        self._last = self._predict(self._carried.weights, batch)
         return self._last
 
     def gradients(self, batch: Batch) -> dict[str, Array]:
@@ -126,28 +117,25 @@ class Adapter:
         return False
 
     def device_memory(self) -> DeviceMemory | None:
-        found = self._device.memory_stats() or {}
-        if "peak_bytes_in_use" not in found:
+        found = self._device.memory_stats()
+        if not found:
             return None
-        pool = found.get("peak_pool_bytes")
+        pool = found.get("peak_pool_bytes") or None
         return DeviceMemory(found["bytes_in_use"], found["peak_bytes_in_use"], pool)
 
-    def logical_peak(self, step: OneStep) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """What lives already, and what the compiled step says that it adds.
 
         None for single operations, of which nobody keeps an account.
         """
         if self._mode != "jit":
             return None
-        added = self._lowered(step).compile().memory_analysis()
+        state = self._carried if work.phase == "train" else self._carried.weights
+        program = self._programs[work.phase].lower(state, work.staged)
+        added = program.compile().memory_analysis()
         alive = sum(it.nbytes for it in jax.live_arrays())
         new = added.output_size_in_bytes - added.alias_size_in_bytes
         return alive + new + added.temp_size_in_bytes
-
-    def _lowered(self, step: OneStep) -> Any:
-        if step.phase == "train":
-            return self._train.lower(self._carried, step.staged)
-        return self._predict.lower(self._carried.weights, step.staged.inputs)
 
     def tensor(self, values: Array) -> jax.Array:
         return self._owned(values, self._dtype)
@@ -160,19 +148,18 @@ class Adapter:
         if self._mode == "jit" and jax.config.jax_disable_jit:
             raise Unsupported("JAX compiles nothing here: JAX_DISABLE_JIT is on")
         weights = self._carried.weights.values()
-        precision = jax.config.jax_default_matmul_precision
         settings: dict[str, Setting] = {
             "threads": _threads(),
             "dtype": common(str(it.dtype) for it in weights),
             "device": _name(self.tensor(np.zeros((1, 1))).device),
             "devices_of_weights": common(_name(it.device) for it in weights),
-            "float32_matmul_precision": precision,
+            "float32_matmul_precision": jax.config.jax_default_matmul_precision,
             "xla": self._mode == "jit",
             "compile": "jax.jit" if self._mode == "jit" else None,
         }
         if self._device.platform != "cpu":
             settings["gpu"] = self._device.device_kind
-            settings["tf32"] = precision != "highest"
+            settings["tf32"] = settings["float32_matmul_precision"] != "highest"
         if self._mode == "jit":
             settings |= {f"{name}_traces": it for name, it in self._traces.items()}
         return settings
@@ -190,12 +177,9 @@ def _device(name: str) -> Any:
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")  # no other is even looked for
     try:
-        devices = jax.devices(kind)
-    except RuntimeError as error:
-        raise Unsupported(f"JAX sees no {kind.upper()}: {error}") from None
-    if int(index or 0) >= len(devices):
-        raise Unsupported(f"JAX sees {len(devices)} {kind.upper()}(s); there is no {name}")
-    return devices[int(index or 0)]
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError) as error:
+        raise Unsupported(f"JAX sees no {name}: {error}") from None
 
 
 def _name(device: Any) -> str:

@@ -14,7 +14,6 @@ import optax
 from harness.tasks.spec import PROBABILITY_FLOOR, SGD, Adam, AdamW, Optimizer, RMSprop, Task
 
 Weights = dict[str, jax.Array]
-Outputs = Callable[[Weights, jax.Array], jax.Array]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -24,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def outputs_of(task: Task) -> Outputs:
+def outputs_of(task: Task) -> Callable[[Weights, jax.Array], jax.Array]:
     activation, last = ACTIVATIONS[task.model.activation], len(task.layers) - 1
 
     def outputs(weights: Weights, inputs: jax.Array) -> jax.Array:
@@ -56,43 +55,39 @@ def loss_of(task: Task) -> Callable[[Weights, jax.Array, jax.Array], jax.Array]:
     return lambda weights, inputs, targets: losses(outputs(weights, inputs), targets).mean()
 
 
-def stock_optimizer(spec: Optimizer) -> optax.GradientTransformation:
-    lr = spec.learning_rate
+def optimizer_of(spec: Optimizer, exact: bool) -> optax.GradientTransformation:
+    """The stock optimizers: at these arguments they are the task's formulas.
+
+    `exact` but for Adam's 1 − βᵗ, which optax computes by cancellation, off by 1e-5 in float32.
+    """
     if isinstance(spec, SGD):
-        return optax.sgd(lr, spec.momentum or None, spec.nesterov)
+        return optax.sgd(spec.learning_rate, spec.momentum or None, spec.nesterov)
     if isinstance(spec, RMSprop):
-        return optax.rmsprop(lr, spec.rho, spec.epsilon, eps_in_sqrt=False)
-    if isinstance(spec, AdamW):
-        decay = spec.weight_decay
-        return optax.adamw(lr, spec.beta1, spec.beta2, spec.epsilon, weight_decay=decay)
-    return optax.adam(lr, spec.beta1, spec.beta2, spec.epsilon)
+        return optax.rmsprop(spec.learning_rate, spec.rho, spec.epsilon, eps_in_sqrt=False)
+    moments = optax.scale_by_adam(spec.beta1, spec.beta2, spec.epsilon)
+    return optax.chain(
+        _without_cancellation(spec, moments.init) if exact else moments,
+        optax.add_decayed_weights(spec.weight_decay) if spec.name == "adamw" else optax.identity(),
+        optax.scale_by_learning_rate(spec.learning_rate),
+    )
 
 
-def exact_optimizer(spec: Optimizer) -> optax.GradientTransformation:
-    """The stock one, but for Adam's 1 − βᵗ: optax computes it by cancellation, off by 1e-5 in
-    float32."""
-    if not isinstance(spec, Adam | AdamW):
-        return stock_optimizer(spec)
-    betas = spec.beta1, spec.beta2
-    logs = [math.log(it) if it else -math.inf for it in betas]
+def _without_cancellation(spec: Adam | AdamW, init: Any) -> optax.GradientTransformation:
+    """`optax.scale_by_adam` with −expm1(t·ln β) for 1 − βᵗ."""
+    one, two = (math.log(it) if it else -math.inf for it in (spec.beta1, spec.beta2))
 
     def update(gradients: Weights, state: Any, weights: Any = None) -> tuple[Weights, Any]:
         count = state.count + 1
-        mu, nu = (
-            optax.tree.update_moment(gradients, moment, beta, order)
-            for moment, beta, order in zip((state.mu, state.nu), betas, (1, 2), strict=True)
-        )
-        bias, square = (-jnp.expm1(count * it) for it in logs)
-        updates = jax.tree.map(
-            lambda m, v: m / bias / (jnp.sqrt(v / square) + spec.epsilon), mu, nu
-        )
-        return updates, optax.ScaleByAdamState(count, mu, nu)
+        mu = optax.tree.update_moment(gradients, state.mu, spec.beta1, 1)
+        nu = optax.tree.update_moment(gradients, state.nu, spec.beta2, 2)
+        bias, square = -jnp.expm1(count * one), -jnp.expm1(count * two)
 
-    return optax.chain(
-        optax.GradientTransformation(optax.scale_by_adam().init, update),
-        optax.add_decayed_weights(spec.weight_decay if isinstance(spec, AdamW) else 0.0),
-        optax.scale_by_learning_rate(spec.learning_rate),
-    )
+        def scaled(m: jax.Array, v: jax.Array) -> jax.Array:
+            return m / bias / (jnp.sqrt(v / square) + spec.epsilon)
+
+        return jax.tree.map(scaled, mu, nu), optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
 
 
 SLOTS = {"velocity": "trace", "mean_square": "nu", "first_moment": "mu", "second_moment": "nu"}

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from harness.adapter import Array, OneStep, Options, Setting
+from harness.adapter import Array, Options, Setting
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.jax.adapter import Adapter, Batch, Carried
-from impls.jax.building import stock_optimizer
 
 
 class Loader(NamedTuple):
@@ -29,26 +27,26 @@ class Loader(NamedTuple):
 class Idiom(Adapter):
     """See `harness.adapter.Idiom`; `fit` returns the last step's loss."""
 
+    exact = False
+
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, options)
-        self._outputs_shape = task.batch, task.widths[-1]
+        self._width = task.widths[-1]
         self._fit = jax.jit(self._steps, donate_argnums=0)
         self._infer = jax.jit(self._predictions)
+        self._programs = {"train": self._fit, "predict": self._infer}
 
-    def _optimizer_of(self, task: Task) -> optax.GradientTransformation:
-        return stock_optimizer(task.optimizer)
-
-    def _steps(self, carried: Carried, loader: Loader, steps: int) -> tuple[Carried, jax.Array]:
+    def _steps(self, carried: Carried, loader: Loader, steps: int = 1) -> tuple[Carried, jax.Array]:
         def step(number: Any, before: tuple[Carried, jax.Array]) -> tuple[Carried, jax.Array]:
             return self._step(before[0], loader.batch(number))
 
         return jax.lax.fori_loop(0, steps, step, (carried, jnp.zeros((), self._dtype)))
 
-    def _predictions(self, weights: Any, loader: Loader, steps: int) -> jax.Array:
+    def _predictions(self, weights: Any, loader: Loader, steps: int = 1) -> jax.Array:
         def predict(number: Any, _: jax.Array) -> jax.Array:
-            return self._predicted(weights, loader.batch(number).inputs)
+            return self._predicted(weights, loader.batch(number))
 
-        shape = loader.order.shape[1], self._outputs_shape[1]
+        shape = loader.order.shape[1], self._width
         return jax.lax.fori_loop(0, steps, predict, jnp.zeros(shape, self._dtype))
 
     def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
@@ -61,11 +59,6 @@ class Idiom(Adapter):
     def infer(self, loader: Loader, steps: int) -> jax.Array:
         self._last = self._infer(self._carried.weights, loader, steps)
         return self._last
-
-    def _lowered(self, step: OneStep) -> Any:
-        if step.phase == "train":
-            return self._fit.lower(self._carried, step.staged, 1)
-        return self._infer.lower(self._carried.weights, step.staged, 1)
 
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"loader": "rows gathered by index within the compiled loop"}

@@ -9,16 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.adapter import (
-    Array,
-    DeviceMemory,
-    OneStep,
-    Options,
-    Setting,
-    State,
-    Unsupported,
-    common,
-)
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.pytorch.building import LOSSES, build_model, stock_optimizer, stock_slots
@@ -143,19 +134,19 @@ class Adapter:
             torch.cuda.max_memory_reserved(self._device),
         )
 
-    def logical_peak(self, step: OneStep) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """The second of two runs is counted: slots are there and everything is compiled.
 
         On the CPU the profiler tells every allocation, but no release of what was there before;
         gradients are therefore dropped first, as each step does anyway.
         """
-        step.run()
+        work.run()
         self._optimizer.zero_grad()
         if self._device.type == "cpu":
-            return bytes_alive(self._device) + allocation_peak(step.run)
+            return bytes_alive(self._device) + allocation_peak(work.run)
         self.synchronize()
         torch.cuda.reset_peak_memory_stats(self._device)
-        step.run()
+        work.run()
         self.synchronize()
         return torch.cuda.max_memory_allocated(self._device)
 

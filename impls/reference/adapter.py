@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Array, DeviceMemory, OneStep, Options, Setting, State, common
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Work, common
 from harness.tasks.spec import SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 from impls.reference import on_gpu, optim
@@ -159,13 +159,13 @@ class Adapter:
     def device_memory(self) -> DeviceMemory | None:
         return None
 
-    def logical_peak(self, step: OneStep) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """The second of two runs is counted, when everything is captured."""
-        step.run()
+        work.run()
         if self._options.device != "cpu":
-            return on_gpu.allocation_peak(self._xp.library, step.run)
+            return on_gpu.allocation_peak(self._xp.library, work.run)
         held = [*self._state.values(), *(it.memory for it in self._replays.values())]
-        return traced_peak(step.run, held)
+        return traced_peak(work.run, held)
 
     def tensor(self, values: Array) -> Any:
         return self._array(np.array(values, self._options.dtype))

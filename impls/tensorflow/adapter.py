@@ -11,16 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from harness.adapter import (
-    Array,
-    DeviceMemory,
-    OneStep,
-    Options,
-    Setting,
-    State,
-    Unsupported,
-    common,
-)
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 from impls.tensorflow.building import LOSSES, build_model
@@ -154,7 +145,7 @@ class Adapter:
         info = tf.config.experimental.get_memory_info(self._device.strip("/"))
         return DeviceMemory(info["current"], info["peak"], None)
 
-    def logical_peak(self, step: OneStep) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """The second of two runs is counted, when everything is traced.
 
         On the CPU only one of TensorFlow's allocators counts every tensor, and it must be chosen
@@ -162,13 +153,13 @@ class Adapter:
         with any other.
         """
         device = self._device.strip("/")
-        step.run()
+        work.run()
         self.synchronize()
         gc.collect()
         if not self._counts(device):
             return None
         tf.config.experimental.reset_memory_stats(device)
-        step.run()
+        work.run()
         self.synchronize()
         return tf.config.experimental.get_memory_info(device)["peak"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.adapter import Array, DeviceMemory, OneStep, Setting, State
+from harness.adapter import Array, DeviceMemory, Setting, State, Work
 from harness.proof.faults.arithmetic import TF32Net, tf32
 from harness.proof.faults.fault import DIGITS, Planted, fault
 
@@ -181,8 +181,8 @@ class MemoryZero(Planted):
 
 @fault("logical-zero", "a count of tensors that reports 0", DIGITS, "memory")
 class LogicalZero(Planted):
-    def logical_peak(self, step: OneStep) -> int | None:
-        step.run()
+    def logical_peak(self, work: Work) -> int | None:
+        work.run()
         return 0
 
 
