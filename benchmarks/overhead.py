@@ -15,9 +15,10 @@ import time
 import numpy as np
 
 from harness.adapter import Options
+from harness.frameworks import frameworks
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from harness.worker.loops import StepLoop
+from harness.worker.loops import IdiomLoop, StepLoop
 from harness.worker.measure import PhaseRun
 
 TASK = CATALOGUE["mnist-mlp"]
@@ -37,10 +38,18 @@ def pairs(framework: str, mode: str, count: int, threads: int) -> list[tuple[flo
         )
         for _ in range(BATCHES)
     ]
-    implementation = importlib.import_module(f"impls.{framework}.adapter").Adapter
-    adapter = implementation(TASK, start, Options(mode, "cpu", threads, "float32"))
-    staged = [adapter.stage(*batch) for batch in batches]
-    phase = PhaseRun(adapter, "train", StepLoop(adapter.train_step, staged), "float32")
+    options = Options(mode, "cpu", threads, "float32")
+    if frameworks()[framework].modes:
+        module = importlib.import_module(f"impls.{framework}.adapter")
+        adapter = module.Adapter(TASK, start, options)
+        staged = [adapter.stage(*batch) for batch in batches]
+        loop = StepLoop(adapter.train_step, staged)
+    else:
+        adapter = importlib.import_module(f"impls.{framework}.idiom").Idiom(TASK, start, options)
+        rows = [np.concatenate(it) for it in zip(*batches, strict=True)]
+        order = np.arange(BATCHES * TASK.batch).reshape(BATCHES, -1)
+        loop = IdiomLoop(adapter.fit, adapter.loader(*rows, order), TASK.steps_per_epoch)
+    phase = PhaseRun(adapter, "train", loop, "float32")
     phase.first_calls()
     phase.warm_up(SAMPLE_SECONDS, 0.5)
     steps = phase.record.iterations

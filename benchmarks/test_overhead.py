@@ -27,7 +27,14 @@ REPETITIONS, PAIRS, BAR = 9, 6, 0.02
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("framework", "mode"),
-    [("pytorch", "eager"), ("tensorflow", "graph"), ("reference", "replay")],
+    [
+        ("keras", "tensorflow"),
+        ("keras", "jax"),
+        ("keras", "torch"),
+        ("pytorch", "eager"),
+        ("tensorflow", "graph"),
+        ("reference", "replay"),
+    ],
 )
 def test_the_harness_adds_little_to_a_step(benchmark, framework, mode, threads):
     if version(frameworks()[framework]) is None:
@@ -37,6 +44,7 @@ def test_the_harness_adds_little_to_a_step(benchmark, framework, mode, threads):
     def turns() -> None:
         words = ["benchmarks.overhead", framework, mode, str(PAIRS), str(threads)]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        environment |= frameworks()[framework].variables(mode, threads)
         for _ in range(REPETITIONS):
             told = subprocess.run(
                 [sys.executable, "-m", *words],

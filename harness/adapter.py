@@ -83,8 +83,9 @@ class Framework:
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
     mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
-    figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
-    that users write for the framework or a mode to their name here; errors suggest that name.
+    figure. `environment` is set before a worker starts; in its values `{mode}` and `{threads}`
+    stand for what is asked for. `aliases` maps other words, in lower case, that users write for the
+    framework or a mode to their name here; errors suggest that name.
     A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
     as another framework takes part.
     """
@@ -106,6 +107,17 @@ class Framework:
     def default_mode(self) -> str:
         """The first mode; of a framework that has only idioms, the first of these."""
         return next(iter(self.modes or self.idioms))
+
+    def variables(self, mode: str, threads: int) -> dict[str, str]:
+        """The `environment` of a process in this mode and with so many threads."""
+        return {
+            name: it.replace("{mode}", mode).replace("{threads}", str(threads))
+            for name, it in self.environment.items()
+        }
+
+    def process_mode(self, mode: str) -> str:
+        """The mode if the environment names it, so that no process can serve two; else empty."""
+        return mode if any("{mode}" in it for it in self.environment.values()) else ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import impls
 from harness.adapter import Framework, FrameworkFacts
-from harness.cells import Lane, Setup
+from harness.cells import LANES, Lane, Setup
 from harness.errors import UsageError, first_problem, unknown
 
 PLACE = Path(__file__).parents[1]
@@ -165,6 +165,12 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     return {mode: own.line for mode, own in framework.idioms.items()}
 
 
+def lanes_of(framework: Framework, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+    """The lanes that are asked for; if none is, the identical one, or the idiomatic one of a
+    framework that has no mode in the other."""
+    return lanes or ("identical" if framework.modes else "idiomatic",)
+
+
 def matches(setup: Setup, pattern: str) -> bool:
     """Whether a pattern such as `torch*` or `pytorch:e*` names a setup's framework and mode."""
     whole = pattern if ":" in pattern else f"{pattern}:*"
@@ -185,7 +191,8 @@ def contestants(
 
     Without a mode, `modes` decides: `default` takes a framework's first mode in a lane, `all` every
     one. Without any pattern, every framework that can take part. What a lane does not offer is left
-    out of it; raises UsageError for a pattern that fits nothing in any of the lanes.
+    out of it; raises UsageError for a pattern that fits nothing in any of the lanes. For `lanes`
+    that are empty see `lanes_of`.
     """
     known, lanes = frameworks(), tuple(lanes)
     asked = list(patterns) or [name for name, it in known.items() if absence(it) is None]
@@ -193,14 +200,14 @@ def contestants(
     for pattern in asked:
         found = [
             (name, mode, lane)
-            for lane in lanes
             for name in _names(known, pattern)
+            for lane in lanes_of(known[name], lanes)
             for mode in _fitting(tuple(modes_of(known[name], lane)), pattern, modes)
         ]
         if not found and patterns:
             raise _nothing(known, pattern, lanes)
         chosen |= dict.fromkeys(found)
-    return sorted(chosen, key=lambda it: lanes.index(it[2]))
+    return sorted(chosen, key=lambda it: (lanes or LANES).index(it[2]))
 
 
 def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
@@ -228,10 +235,10 @@ def _fitting(offered: Sequence[str], pattern: str, modes: str) -> Sequence[str]:
     return offered if modes == "all" else offered[:1]
 
 
-def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]) -> UsageError:
+def _nothing(known: Mapping[str, Framework], pattern: str, lanes: tuple[Lane, ...]) -> UsageError:
     name, _, mode = pattern.partition(":")
-    names = _names(known, pattern)
-    offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
+    its = [known[it] for it in _names(known, pattern)]
+    offered = {mode for it in its for lane in lanes_of(it, lanes) for mode in modes_of(it, lane)}
     if not offered:
         return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
     if name not in known:  # what a glob fits: their aliases may contradict each other

@@ -22,7 +22,8 @@ SUGGESTED = {
     },
     "frameworks": {
         **dict.fromkeys(("torch", "PyTorch", "pytroch"), "pytorch"),
-        **dict.fromkeys(("tf", "keras", "TensorFlow"), "tensorflow"),
+        **dict.fromkeys(("tf", "TensorFlow"), "tensorflow"),
+        **dict.fromkeys(("tf.keras", "Keras"), "keras"),
         **dict.fromkeys(("numpy", "np", "ref"), "reference"),
         **dict.fromkeys(("jax", "mxnet", "scikit-learn", "x"), None),
         "pytorch:compiled": "compile",
@@ -30,6 +31,7 @@ SUGGESTED = {
         "pytorch:graph": None,
         "tensorflow:jit": "xla",
         "tensorflow:function": "graph",
+        "keras:pytorch": "torch",
         "reference:compiled": "replay",
         "*:jit": None,  # of several frameworks: two modes are meant by it
     },

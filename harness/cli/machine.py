@@ -18,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
-from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
+from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT, Lane
 from harness.cli.app import DataDir, Output, TaskFile
 from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
-from harness.frameworks import absence, frameworks, version
+from harness.frameworks import absence, frameworks, modes_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
 from harness.runs.config import PRESET_HELP
@@ -88,10 +88,16 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
     modes = [
-        f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
-        for mode, line in framework.modes.items()
+        f"{name}:{mode}{_remark(lane, default=not place)}: {line}"
+        for lane in LANES
+        for place, (mode, line) in enumerate(modes_of(framework, lane).items())
     ]
     return name, "\n".join([f"{framework.title} {state}", *modes])
+
+
+def _remark(lane: Lane, *, default: bool) -> str:
+    words = ("idiomatic" if lane == "idiomatic" else "", "default" if default else "")
+    return f" ({', '.join(filter(None, words))})" if any(words) else ""
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

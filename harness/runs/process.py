@@ -274,7 +274,7 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
-    variables |= framework.environment
+    variables |= framework.variables(setup.mode, setup.threads)
     variables |= cache_variables(setup, caches)
     paths = [str(code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -306,7 +306,8 @@ def _decides(name: str, setup: Setup) -> str:
     if name in (*THREAD_VARIABLES, *THREAD_LIMITS):
         return f"by --threads {setup.threads}"
     if name in framework.environment:
-        return f"{framework.title} gets {framework.environment[name] or 'none'}"
+        value = framework.variables(setup.mode, setup.threads)[name]
+        return f"{framework.title} gets {value or 'none'}"
     if name in framework.tuning.caches:
         return f"{framework.title} gets a compile cache of this run"
     return f"by --device {setup.device}" if name == "CUDA_VISIBLE_DEVICES" else "by samestep"
