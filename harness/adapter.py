@@ -8,7 +8,7 @@ A framework is a folder `impls/<name>/` with two files:
   inside a worker process, whose environment already carries the thread counts.
 
 A framework that also takes part in the idiomatic lane adds `idiom.py` with `Idiom`, an adapter that
-brings its own input pipeline and its own training loop.
+brings its own input pipeline and its own training loop. One without `modes` has `idiom.py` alone.
 
 Weights and slots travel as NumPy arrays under canonical names and in canonical shape:
 `layer0.weight` is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its

@@ -16,6 +16,8 @@ def configure(options: Options) -> None:
     jax.config.update("jax_enable_x64", options.dtype == "float64")
     # GPUs round factors otherwise; float32 means float32 here.
     jax.config.update("jax_default_matmul_precision", "highest")
+    if options.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # no other is even looked for
     if jax.config.jax_disable_jit:
         raise Unsupported("JAX compiles nothing here: JAX_DISABLE_JIT is on")
 
