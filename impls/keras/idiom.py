@@ -50,6 +50,9 @@ class Idiom:
         self._scope = keras.device(options.device)
         self._scope.__enter__()
         self._task, self._options = task, options
+        one = self.tensor(np.ones((1, 1)))
+        if (used := _dtype(ops.matmul(one, one))) != options.dtype:
+            raise Unsupported(f"Keras on {BACKEND} takes products of {options.dtype} in {used}")
         self._start = {name: it.astype(options.dtype) for name, it in start.weights.items()}
         self._traces: dict[str, int] = {}
         self._last: Any = None
@@ -167,7 +170,7 @@ class Idiom:
     def settings(self) -> dict[str, Setting]:
         weights = [it.value for it in self._model.trainable_variables]
         return {
-            "dtype": common(keras.backend.standardize_dtype(it.dtype) for it in weights),
+            "dtype": common(map(_dtype, weights)),
             "device": _place(self.tensor(np.zeros((1, 1)))),
             "devices_of_weights": common(map(_place, weights)),
             "xla": BACKEND != "torch" and self._model.jit_compile,
@@ -177,6 +180,10 @@ class Idiom:
             **self._traces,
             **on.facts(self._options),
         }
+
+
+def _dtype(tensor: Any) -> str:
+    return keras.backend.standardize_dtype(tensor.dtype)
 
 
 def _place(tensor: Any) -> str:
