@@ -8,6 +8,7 @@ harness adds to a step.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -159,6 +160,55 @@ def jax(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     return reset, run
 
 
+def keras(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    """As its users write it, on the backend of the process."""
+    import keras
+
+    backend = keras.backend.backend()
+    model = keras.Sequential([keras.Input((weights[0].shape[0],))])
+    for weight in weights[:-2:2]:
+        model.add(keras.layers.Dense(weight.shape[1], activation="relu"))
+    model.add(keras.layers.Dense(weights[-1].shape[0]))
+    optimizer = keras.optimizers.Adam(1e-3, epsilon=1e-8)
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, steps_per_execution=1 if backend == "torch" else 32)
+    rows = tuple(np.concatenate(it) for it in zip(*batches, strict=True))
+    order = np.arange(len(rows[0])).reshape(len(batches), -1)
+
+    class Rows(keras.utils.PyDataset):
+        def __init__(self, steps: int) -> None:
+            super().__init__()
+            self.steps = steps
+
+        def __len__(self) -> int:
+            return self.steps
+
+        def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+            return tuple(it[order[step % len(order)]] for it in rows)
+
+    def dataset(steps: int) -> object:
+        import tensorflow as tf
+
+        tensors = [tf.constant(it) for it in rows]
+        indices = tf.data.Dataset.from_tensor_slices(order).repeat().take(steps)
+        return indices.map(lambda chosen: tuple([tf.gather(it, chosen) for it in tensors]))
+
+    made = functools.cache(dataset if backend == "tensorflow" else Rows)
+
+    def reset() -> None:
+        model.set_weights(weights)
+        for slot in (optimizer.iterations, *optimizer._momentums, *optimizer._velocities):
+            slot.assign(np.zeros(slot.shape, slot.dtype))
+
+    def run(steps: int) -> None:
+        model.fit(made(steps), shuffle=False, verbose=0)
+
+    return reset, run
+
+    return reset, run
+
+
 def onnxruntime(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     """Predictions: it does not train."""
     import onnxruntime as ort
@@ -219,6 +269,7 @@ def sklearn(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
 
 
 LOOPS = {
+    "keras": keras,
     "pytorch": pytorch,
     "tensorflow": tensorflow,
     "jax": jax,

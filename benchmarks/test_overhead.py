@@ -28,6 +28,9 @@ REPETITIONS, PAIRS, BAR = 9, 6, 0.02
 @pytest.mark.parametrize(
     ("framework", "mode"),
     [
+        ("keras", "tensorflow"),
+        ("keras", "jax"),
+        ("keras", "torch"),
         ("pytorch", "eager"),
         ("tensorflow", "graph"),
         ("jax", "jit"),
@@ -44,6 +47,7 @@ def test_the_harness_adds_little_to_a_step(benchmark, framework, mode, threads):
     def turns() -> None:
         words = ["benchmarks.overhead", framework, mode, str(PAIRS), str(threads)]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        environment |= frameworks()[framework].variables(mode, threads)
         for _ in range(REPETITIONS):
             told = subprocess.run(
                 [sys.executable, "-m", *words],

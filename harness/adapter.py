@@ -11,7 +11,7 @@ two files:
   holds for the whole process.
 
 A framework that also takes part in the idiomatic lane adds `idiom.py` with `Idiom`, an adapter that
-brings its own input pipeline and its own training loop.
+brings its own input pipeline and its own training loop. One without `modes` has `idiom.py` alone.
 
 Weights and slots travel as NumPy arrays under canonical names and in canonical shape:
 `layer0.weight` is (in, out), `layer0.bias` is (out,); a slot is `first_moment/layer0.weight`, its
@@ -94,8 +94,8 @@ class Framework:
     mode is the default; `idioms` does so for the idiomatic lane; one of them may be empty. `color`
     is its colour in every figure. `phases` are what it can do. Every framework predicts. Of one
     that does not train, `train_step`, `gradients` and `fit` are never called, and `state` has the
-    weights that were given and no slots. `environment` is set before a worker starts; `{threads}`
-    in a value stands for the number of threads that is asked for. `aliases` maps other words, in
+    weights that were given and no slots. `environment` is set before a worker starts; in
+    its values `{mode}` and `{threads}` stand for what is asked for. `aliases` maps other words, in
     lower case, that users write for the framework or a mode to their name here; errors suggest
     that name. A `reference` is the yardstick: it is in every table, and no winner or advice names
     it as long as another framework takes part. `adapter_api` is the `ADAPTER_API` that it is
@@ -122,10 +122,16 @@ class Framework:
         """The first mode; of a framework that has only idioms, the first of these."""
         return next(iter(self.modes or self.idioms))
 
-    def variables(self, threads: int) -> dict[str, str]:
-        """The `environment` of a worker with so many threads."""
-        filled = str(threads)
-        return {name: it.replace("{threads}", filled) for name, it in self.environment.items()}
+    def variables(self, mode: str, threads: int) -> dict[str, str]:
+        """The `environment` of a process in this mode and with so many threads."""
+        return {
+            name: it.replace("{mode}", mode).replace("{threads}", str(threads))
+            for name, it in self.environment.items()
+        }
+
+    def process_mode(self, mode: str) -> str:
+        """The mode if the environment names it, so that no process can serve two; else empty."""
+        return mode if any("{mode}" in it for it in self.environment.values()) else ""
 
 
 @dataclass(frozen=True)

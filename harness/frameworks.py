@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 import impls
 from harness import venvs
 from harness.adapter import ADAPTER_API, Framework, FrameworkFacts
-from harness.cells import Lane, Phase, Setup
+from harness.cells import LANES, Lane, Phase, Setup
 from harness.errors import UsageError, first_problem, unknown
 from harness.venvs import Venv
 
@@ -278,6 +278,12 @@ def trains(framework: str) -> bool:
     return bool(phases_of(framework, ("train",)))
 
 
+def lanes_of(framework: Framework, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+    """The lanes that are asked for; if none is, the identical one, or the idiomatic one of a
+    framework that has no mode in the other."""
+    return lanes or ("identical" if framework.modes else "idiomatic",)
+
+
 def matches(setup: Setup, pattern: str) -> bool:
     """Whether a pattern such as `torch*`, `pytorch@2.6*` or `pytorch:e*` names a setup's framework
     and mode; without a version it names every one."""
@@ -303,7 +309,7 @@ def contestants(
     one. A version is one that has an environment of its own, and stays with the name of the
     framework: `NAME@VERSION`. Without any pattern, every framework that can take part. What a lane
     does not offer is left out of it; raises UsageError for a pattern that fits nothing in any of
-    the lanes.
+    the lanes. For `lanes` that are empty see `lanes_of`.
     """
     known, lanes = frameworks(), tuple(lanes)
     asked = list(patterns) or [name for name, it in known.items() if absence(it) is None]
@@ -311,14 +317,14 @@ def contestants(
     for pattern in asked:
         found = [
             (name, mode, lane)
-            for lane in lanes
             for name in _versions(known, pattern)
+            for lane in lanes_of(known[_bare(name)], lanes)
             for mode in _fitting(tuple(modes_of(known[_bare(name)], lane)), pattern, modes)
         ]
         if not found and patterns:
             raise _nothing(known, pattern, lanes)
         chosen |= dict.fromkeys(found)
-    return sorted(chosen, key=lambda it: lanes.index(it[2]))
+    return sorted(chosen, key=lambda it: (lanes or LANES).index(it[2]))
 
 
 def _bare(pattern: str) -> str:
@@ -377,10 +383,10 @@ def _fitting(offered: Sequence[str], pattern: str, modes: str) -> Sequence[str]:
     return offered if modes == "all" else offered[:1]
 
 
-def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]) -> UsageError:
+def _nothing(known: Mapping[str, Framework], pattern: str, lanes: tuple[Lane, ...]) -> UsageError:
     name, mode = _bare(pattern), pattern.partition(":")[2]
-    names = _names(known, pattern)
-    offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
+    its = [known[it] for it in _names(known, pattern)]
+    offered = {mode for it in its for lane in lanes_of(it, lanes) for mode in modes_of(it, lane)}
     if not offered:
         return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
     if name not in known:  # what a glob fits: their aliases may contradict each other

@@ -21,6 +21,8 @@ from harness.tasks.start import make_start
 from impls.reference import adapter
 
 ROWS = 64
+THREADS = {"float64": 1, "float32": 2}
+"""Pipelines may work ahead where there are two."""
 EXACT = Options("eager", "cpu", 1, "float64")
 
 
@@ -28,7 +30,7 @@ def examined(
     framework: str, mode: str, device: str, dtype: str, steps: int, task
 ) -> dict[str, object]:
     start = make_start(task, 3)
-    threads = 1 if dtype == "float64" else 2  # pipelines may work ahead where there are two
+    threads = THREADS[dtype]
     idiom = importlib.import_module(f"impls.{framework}.idiom").Idiom(
         task, start, Options(mode, device, threads, dtype)
     )

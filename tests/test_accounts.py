@@ -42,7 +42,7 @@ def told(framework, mode, device="cpu", dtype="float32"):
     if version(frameworks()[framework]) is None:
         pytest.skip(f"{framework} is not installed")
     words = [sys.executable, "-m", "tests.accounts", framework, mode, device, dtype]
-    environment = os.environ | frameworks()[framework].variables(1)
+    environment = os.environ | frameworks()[framework].variables(mode, 1)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]

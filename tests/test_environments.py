@@ -125,8 +125,8 @@ def test_a_step_that_was_not_compiled_is_not_called_compiled(tmp_path):
 EAGERLY = """
 import keras, tensorflow as tf
 print(json.dumps({
-    "as it is": settings("fit"),
-    "eagerly": settings("fit", lambda: tf.config.run_functions_eagerly(True)),
+    "as it is": settings("tensorflow"),
+    "eagerly": settings("tensorflow", lambda: tf.config.run_functions_eagerly(True)),
     "backend": keras.backend.backend(),
     "most steps": keras.config.max_steps_per_epoch() or 0,
 }))
@@ -146,9 +146,9 @@ def test_keras_runs_as_the_adapter_needs_it_whatever_the_user_has_set(tmp_path, 
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    variables = dict(environment(setup("tensorflow", "fit")))
-    code = BUILT.format(framework="tensorflow", module="idiom", kind="Idiom") + EAGERLY
-    found = children_of("tensorflow", code, variables)
+    variables = dict(environment(setup("keras", "tensorflow")))
+    code = BUILT.format(framework="keras", module="idiom", kind="Idiom") + EAGERLY
+    found = children_of("keras", code, variables)
     assert found == {
         "as it is": "tf.function",
         "eagerly": "TensorFlow traces nothing here: run_functions_eagerly is on",

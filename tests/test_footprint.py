@@ -56,9 +56,8 @@ def test_nothing_is_left_outside_of_the_results_directory(house):
     end(house, "run", *small, *TIMED)
     end(house, "baseline", "save", "now", *small, "--deterministic")
     end(house, "check", "--baseline", "now", *small, "--deterministic")
-    if version(frameworks()["tensorflow"]):
-        idiomatic = ("--lane", "idiomatic", "--dtype", "float32")
-        end(house, "verify", *SMALL, "-f", "tensorflow", *idiomatic)
+    if version(frameworks()["keras"]):
+        end(house, "verify", *SMALL, "-f", "keras:tensorflow", "--dtype", "float32")
     assert left(house) == {"tmp/samestep.lock"}
     assert not (house / "results" / runner.SCRATCH).exists()
 

@@ -51,9 +51,9 @@ def further(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_the_three_are_there_each_with_a_default_mode():
+def test_they_are_there_each_with_a_default_mode():
     known = frameworks()
-    assert {"pytorch", "tensorflow", "reference"} <= known.keys()
+    assert {"keras", "pytorch", "tensorflow", "reference"} <= known.keys()
     for framework in known.values():
         assert framework.default_mode in (framework.modes or framework.idioms)
         assert all(framework.modes.values())
@@ -135,14 +135,15 @@ def test_globs_and_modes():
         ("tensorflow", mode) for mode in ("graph", "eager", "xla")
     ]
     assert select(["pytorch", "pytorch:eager"]) == [("pytorch", "eager")]
-    installed = {name for name, it in frameworks().items() if version(it) and it.modes}
+    installed = {name for name, it in frameworks().items() if it.modes and version(it)}
     assert {name for name, _ in select([])} == installed
 
 
 def test_each_lane_has_modes_of_its_own():
     known = frameworks()
     assert modes_of(known["tensorflow"], "identical") == known["tensorflow"].modes
-    assert list(modes_of(known["tensorflow"], "idiomatic")) == ["fit"]
+    assert list(modes_of(known["keras"], "idiomatic")) == ["tensorflow", "jax", "torch"]
+    assert not modes_of(known["tensorflow"], "idiomatic")
     assert select(["pytorch"], lane="idiomatic") == [("pytorch", "compile")]
     assert select(["pytorch"], "all", "idiomatic") == [("pytorch", "compile"), ("pytorch", "eager")]
 
@@ -157,12 +158,25 @@ def test_a_pattern_need_fit_one_of_the_lanes_only():
         ("reference", "replay", "idiomatic"),
     ]
     assert contestants(["*torch:compile"]) == [("pytorch", "compile", "identical")]
-    with pytest.raises(UsageError, match="unknown mode of TensorFlow 'graph'; choose from: fit"):
-        contestants(["tensorflow:graph"], lanes=("idiomatic",))
+    with pytest.raises(UsageError, match="unknown mode of PyTorch 'graph'; choose from: compile"):
+        contestants(["pytorch:graph"], lanes=("idiomatic",))
     with pytest.raises(UsageError, match="unknown mode of PyTorch 'eagre'; did you mean 'eager'"):
         contestants(["pytorch:eagre"], lanes=lanes)
     with pytest.raises(UsageError, match="a mode must follow the colon"):
         contestants(["pytorch:"], lanes=lanes)
+
+
+def test_where_no_lane_is_asked_for_each_framework_takes_part_in_its_usual_one():
+    assert contestants(["keras", "pytorch", "keras:torch"], lanes=()) == [
+        ("pytorch", "eager", "identical"),
+        ("keras", "tensorflow", "idiomatic"),
+        ("keras", "torch", "idiomatic"),
+    ]
+    for pattern, why in {"keras": "no mode in the lane", "keras:graph": "no mode in"}.items():
+        with pytest.raises(UsageError, match=why):
+            contestants([pattern])
+    with pytest.raises(UsageError, match="unknown mode of PyTorch 'torch'; choose from: compile"):
+        contestants(["pytorch:torch"], lanes=())
 
 
 def test_a_framework_without_idioms_takes_no_part_in_their_lane(further):
@@ -272,13 +286,12 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
     reason = "too old: 2.3.1+cpu is installed, 2.4 or later is needed; get it with: pip install"
     assert (absence(torch) or "").startswith(reason)
     assert [name for name, it in frameworks().items() if absence(it)] == ["pytorch"]
-    identical = {name for name, it in frameworks().items() if it.modes}
-    assert {name for name, _ in select([])} == identical - {"pytorch"}
+    usual = {name for name, it in frameworks().items() if it.modes}
+    assert {name for name, _ in select([])} == usual - {"pytorch"}
     with pytest.raises(UsageError, match="framework 'pytorch' is too old"):
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))
-    left_out = [it.what for it in plan.unavailable if "no mode in" not in it.reason]
-    assert left_out == ["framework pytorch"]
+    assert [it.what for it in plan.unavailable if "too old" in it.reason] == ["framework pytorch"]
     machine_verbs.list_()
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
 

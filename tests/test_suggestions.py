@@ -22,7 +22,8 @@ SUGGESTED = {
     },
     "frameworks": {
         **dict.fromkeys(("torch", "PyTorch", "pytroch"), "pytorch"),
-        **dict.fromkeys(("tf", "keras", "TensorFlow"), "tensorflow"),
+        **dict.fromkeys(("tf", "TensorFlow"), "tensorflow"),
+        **dict.fromkeys(("tf.keras", "Keras"), "keras"),
         **dict.fromkeys(("numpy", "np", "ref"), "reference"),
         **dict.fromkeys(("flax", "JAX"), "jax"),
         **dict.fromkeys(("theano", "mxnet", "x"), None),
@@ -31,6 +32,7 @@ SUGGESTED = {
         "pytorch:graph": None,
         "tensorflow:jit": "xla",
         "tensorflow:function": "graph",
+        "keras:pytorch": "torch",
         "reference:compiled": "replay",
         "jax:xla": "jit",
         "*:function": None,  # of several frameworks: what is meant may differ

@@ -194,7 +194,7 @@ Lanes = Annotated[
     list[str] | None,
     typer.Option(
         "--lane",
-        help="Choose the loop: identical (the default), idiomatic or both.",
+        help="Choose the loop: identical (the default where there is one), idiomatic or both.",
         metavar="LANE",
     ),
 ]

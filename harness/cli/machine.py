@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
-from harness.cells import DTYPE_ALIASES, DTYPES, PHASE_ALIASES, THROUGHPUT
+from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT, Lane
 from harness.cli.app import DataDir, Output, TaskFile
 from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
@@ -90,10 +90,10 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
     origin = f", a plug-in of {it}" if (it := plugin_of(name)) else ""
-    offered = framework.modes or modes_of(framework, "idiomatic")
     modes = [
-        f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
-        for mode, line in offered.items()
+        f"{name}:{mode}{_remark(lane, default=not place)}: {line}"
+        for lane in LANES
+        for place, (mode, line) in enumerate(modes_of(framework, lane).items())
     ]
     others = [
         f"{it.name}: {absence(framework, it) or 'in an environment of its own'}"
@@ -106,6 +106,11 @@ def _framework(name: str, framework: Framework) -> tuple[str, str]:
     ]
     title = ", ".join([f"{framework.title} {state}{origin}", *limits])
     return name, "\n".join([title, *modes, *others])
+
+
+def _remark(lane: Lane, *, default: bool) -> str:
+    words = ("idiomatic" if lane == "idiomatic" else "", "default" if default else "")
+    return f" ({', '.join(filter(None, words))})" if any(words) else ""
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -220,8 +220,9 @@ def open_ended(pid: int) -> contextlib.AbstractContextManager[IO[bytes] | None]:
     return open(os.pidfd_open(pid), "rb", buffering=0)
 
 
-Group = tuple[str, str, int]
-"""Framework with its version, device and threads: what one prover process can serve."""
+Group = tuple[str, str, str, int]
+"""Framework with its version, its mode if its environment names it, device and threads: what one
+prover process can serve."""
 
 
 class Proving(Protocol):
@@ -347,7 +348,8 @@ class ProverThread(threading.Thread):
 
 
 def group_of(setup: Setup) -> Group:
-    return (setup.name, setup.device, setup.threads)
+    mode = frameworks()[setup.framework].process_mode(setup.mode)
+    return (setup.name, mode, setup.device, setup.threads)
 
 
 def spins(request: Prove) -> bool:

@@ -39,8 +39,9 @@ LEAST_MEMORY = 50_000_000
 class RunConfig(Frozen):
     """Everything that decides what a run measures. Stored whole with the run.
 
-    An empty `frameworks` means every installed one; `seeds` full trainings are made of every
-    setup, with seeds 0, 1, …; `budget` is in seconds.
+    An empty `frameworks` means every installed one. Without `lanes` the identical one counts, and
+    the idiomatic one for a framework that is asked for and has no mode in the other. `seeds` full
+    trainings are made of every setup, with seeds 0, 1, …; `budget` is in seconds.
 
     `blocks` are made of every group. With a `precision` (half the width of a ratio's interval,
     0.02 is 2 %) they are the most: a group ends after `least_blocks` as soon as every ratio is
@@ -59,7 +60,7 @@ class RunConfig(Frozen):
     settings: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()
     modes: Literal["default", "all"] = "default"
-    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = ("identical",)
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] | None = None
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = THROUGHPUT
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu",)
     threads: tuple[Annotated[int, Field(ge=1)], ...] = ()

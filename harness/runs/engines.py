@@ -27,8 +27,9 @@ from harness.worker.messages import FORK_REPLY, Fork, Forked, Import, Imported, 
 IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
 LOOK_SECONDS = 0.01
 
-Key = tuple[str, int, bool]
-"""Framework with its version, threads, and whether for the twin: what one server can serve."""
+Key = tuple[str, str, int, bool]
+"""Framework with its version, its mode if its environment names it, threads, and whether for the
+twin: what one server can serve."""
 
 
 class ForkServer(WorkerProcess):
@@ -184,7 +185,8 @@ class ForkServers:
 
 
 def key_of(setup: Setup) -> Key:
-    return (setup.name, setup.threads, setup.twin and varies(setup))
+    mode = frameworks()[setup.framework].process_mode(setup.mode)
+    return (setup.name, mode, setup.threads, setup.twin and varies(setup))
 
 
 def varies(setup: Setup) -> bool:

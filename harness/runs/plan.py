@@ -87,7 +87,7 @@ def make_plan(config: RunConfig) -> Plan:
         Group(task, _setups(task, device, count, dtype, chosen, config.twin))
         for task, device, count, dtype in itertools.product(tasks, devices, threads, dtypes)
     )
-    notes = tuple(hints(parse_settings(config.settings)))
+    notes = (*hints(parse_settings(config.settings)), *_moved(config, chosen))
     return Plan(config, directory, _part(groups, config.shard), (*absent, *lacking), notes)
 
 
@@ -168,7 +168,8 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
 
 def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]]:
     known = frameworks()
-    chosen = contestants(config.frameworks, config.modes, config.lanes)
+    lanes: tuple[Lane, ...] = config.lanes or (() if config.frameworks else ("identical",))
+    chosen = contestants(config.frameworks, config.modes, lanes)
     asked = {name for name, _, _ in contestants(config.frameworks, config.modes, LANES)}
     absent = {
         name: reason
@@ -190,16 +191,27 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
         name, reason = next(iter(absent.items()))
         raise UsageError(f"framework {name!r} is {reason}")
     if not present:
-        raise UsageError(f"no framework has a mode in the lane {' or '.join(config.lanes)}")
+        raise UsageError(f"no framework has a mode in the lane {' or '.join(lanes)}")
     return present, [
         *(Unavailable(what=f"framework {name}", reason=it) for name, it in absent.items()),
         *(Unavailable(what=f"framework {it}", reason="it only predicts") for it in sorted(idle)),
         *(
             Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
             for name in sorted(asked - absent.keys())
-            for lane in config.lanes
+            for lane in lanes
             if not modes_of(known[name.partition("@")[0]], lane)
         ),
+    ]
+
+
+def _moved(config: RunConfig, chosen: Iterable[Contestant]) -> list[str]:
+    """A note on frameworks for which no lane was asked and which have no mode in the usual one."""
+    names = {name: None for name, _, lane in chosen if lane != "identical"}
+    if config.lanes or not names:
+        return []
+    return [
+        f"measured in the idiomatic lane: {', '.join(names)} (no mode in the identical one); "
+        "--lane both measures others there too"
     ]
 
 

@@ -276,7 +276,7 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
     if setup.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
-    variables |= framework.variables(setup.threads)
+    variables |= framework.variables(setup.mode, setup.threads)
     variables |= cache_variables(setup, caches)
     venv = venvs.venv_of(setup)
     paths = [str(venv.code(code) if venv else code), variables.get("PYTHONPATH", "")]
@@ -309,7 +309,8 @@ def _decides(name: str, setup: Setup) -> str:
     if name in (*THREAD_VARIABLES, *THREAD_LIMITS):
         return f"by --threads {setup.threads}"
     if name in framework.environment:
-        return f"{framework.title} gets {framework.variables(setup.threads)[name] or 'none'}"
+        value = framework.variables(setup.mode, setup.threads)[name]
+        return f"{framework.title} gets {value or 'none'}"
     if name in framework.tuning.caches:
         return f"{framework.title} gets a compile cache of this run"
     return f"by --device {setup.device}" if name == "CUDA_VISIBLE_DEVICES" else "by samestep"

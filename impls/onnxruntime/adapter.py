@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.onnxruntime.graph import INPUTS, OUTPUTS, build_model, product_model
+from impls.onnxruntime.graph import INPUTS, build_model, products_model
 
 CUDA = "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
@@ -32,7 +32,7 @@ class Adapter:
         if sum(it.nbytes for it in self._weights.values()) >= LIMIT_OF_A_GRAPH:
             raise Unsupported("an ONNX graph with its weights inside has at most 2 GiB")
         self._session = self._opened(build_model(task, self._weights, options.dtype))
-        self._product: Any = None
+        self._products: dict[int, onnxruntime.InferenceSession] = {}
 
     def _opened(self, model: ModelProto) -> onnxruntime.InferenceSession:
         asked = onnxruntime.SessionOptions()
@@ -54,16 +54,17 @@ class Adapter:
             return ["CPUExecutionProvider"]
         return [(CUDA, {"device_id": self._gpu, "use_tf32": 0})]
 
-    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, Any]) -> Any:
+    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, Any]) -> list[Any]:
         # On the CPU an OrtValue would only make the call slower.
         if self._gpu is None:
-            return session.run([OUTPUTS], given)[0]
+            return session.run(None, given)
         binding = session.io_binding()
         for name, value in given.items():
             binding.bind_ortvalue_input(name, value)
-        binding.bind_output(OUTPUTS, "cuda", self._gpu)
+        for output in session.get_outputs():
+            binding.bind_output(output.name, "cuda", self._gpu)
         session.run_with_iobinding(binding)
-        return binding.get_outputs()[0]
+        return binding.get_outputs()
 
     def stage(self, inputs: Array, targets: Array) -> Any:
         return self.tensor(inputs)
@@ -75,7 +76,7 @@ class Adapter:
         raise Unsupported(ONLY_PREDICTS)
 
     def predict(self, batch: Any) -> Any:
-        return self._run(self._session, {INPUTS: batch})
+        return self._run(self._session, {INPUTS: batch})[0]
 
     def gradients(self, batch: Any) -> dict[str, Array]:
         raise Unsupported(ONLY_PREDICTS)
@@ -89,13 +90,13 @@ class Adapter:
     def synchronize(self) -> None:
         """A run returns when it is done, on every device."""
 
-    def reset_device_memory(self) -> None:
-        """There is no such count."""
+    def reset_device_memory(self) -> bool:
+        return False
 
     def device_memory(self) -> DeviceMemory | None:
         return None
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """ONNX Runtime keeps no account that Python could read."""
         return None
 
@@ -105,9 +106,13 @@ class Adapter:
             return values
         return onnxruntime.OrtValue.ortvalue_from_numpy(values, "cuda", self._gpu)
 
-    def product(self, left: Any, right: Any) -> Any:
-        self._product = self._product or self._opened(product_model(self._options.dtype))
-        return self._run(self._product, {"left": left, "right": right})
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        count, given = len(pairs), dict[str, Any]()
+        if count not in self._products:
+            self._products[count] = self._opened(products_model(self._options.dtype, count))
+        for number, (left, right) in enumerate(pairs):
+            given |= {f"left{number}": left, f"right{number}": right}
+        return self._run(self._products[count], given)
 
     def settings(self) -> dict[str, Setting]:
         used, (provider, *_) = self._session.get_session_options(), self._session.get_providers()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
 from harness.adapter import Array
 from harness.tasks.spec import Task
@@ -43,14 +43,18 @@ def build_model(task: Task, weights: Mapping[str, Array], dtype: str) -> ModelPr
     return model
 
 
-def product_model(dtype: str) -> ModelProto:
-    """`left` · `right`, two matrices of any size."""
-    names = (("left", ["n", "k"]), ("right", ["k", "m"]), (OUTPUTS, ["n", "m"]))
-    *given, result = (
-        helper.make_tensor_value_info(it, ELEMENTS[dtype], sides) for it, sides in names
-    )
-    node = helper.make_node("MatMul", ["left", "right"], [OUTPUTS])
-    graph = helper.make_graph([node], "product", given, [result])
+def products_model(dtype: str, count: int) -> ModelProto:
+    """`left0` · `right0` and so on: so many products of matrices of any size, as one graph."""
+    element, nodes = ELEMENTS[dtype], list[NodeProto]()
+    given, results = list[ValueInfoProto](), list[ValueInfoProto]()
+    for number in range(count):
+        n, k, m = (f"{it}{number}" for it in "nkm")
+        left, right, result = f"left{number}", f"right{number}", f"{OUTPUTS}{number}"
+        nodes.append(helper.make_node("MatMul", [left, right], [result]))
+        given.append(helper.make_tensor_value_info(left, element, [n, k]))
+        given.append(helper.make_tensor_value_info(right, element, [k, m]))
+        results.append(helper.make_tensor_value_info(result, element, [n, m]))
+    graph = helper.make_graph(nodes, "products", given, results)
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )

@@ -1,5 +1,8 @@
 """The reference with Keras' stock update formulas: the truth for a mode that keeps them.
 
+β, μ and the weight decay are those that float32 holds, in float64 too: on TensorFlow Keras casts
+them so, and its adapter hands them over so on every backend.
+
 Such a mode cannot be held to the task's formulas closely: docs/stock-optimizers.md derives how far
 apart they are. It is held to its own formulas as closely as any other mode is to the task's, so
 that every other fault still shows.
@@ -18,7 +21,6 @@ from impls.reference.instructions import Array, Xp
 
 
 def through_float32(constant: float) -> float:
-    """A constant as Keras casts it, whatever the dtype of the weights."""
     return float(np.float32(constant))
 
 
@@ -26,8 +28,7 @@ def through_float32(constant: float) -> float:
 class StockAdam(optim.Adam):
     """ε added to √v before the bias correction: lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m / (√v + ε).
 
-    The order of Kingma & Ba (2015), end of Section 2, with one ε̂ for all steps. The powers of β are
-    those of its float32; the averages m and v take it as it is.
+    The order of Kingma & Ba (2015), end of Section 2, with one ε̂ for all steps.
 
     With `roundings` the powers are rounded to float32 as well, as those of a float32 model are, by
     an error drawn at every step. It is small, but 1 − β₂ᵗ loses digits to cancellation: with
@@ -37,7 +38,7 @@ class StockAdam(optim.Adam):
     roundings: np.random.Generator | None = None
 
     def scalars(self, step: int) -> dict[str, float]:
-        power1, power2 = (through_float32(beta) ** step for beta in (self.beta1, self.beta2))
+        power1, power2 = (beta**step for beta in (self.beta1, self.beta2))
         if self.roundings is not None:
             unit = np.finfo("float32").epsneg
             power1 += self.roundings.uniform(-unit, unit)
@@ -67,12 +68,14 @@ class Adapter(adapter.Adapter):
             self._rule = replace(self._rule, roundings=generator)
 
 
+ROUNDED = "beta1", "beta2", "momentum", "weight_decay"
+
+
 def stock_rule_of(spec: SGD | Adam | AdamW | RMSprop) -> optim.UpdateRule:
     fields = spec.model_dump(exclude={"name"})
+    fields |= {name: through_float32(fields[name]) for name in ROUNDED if name in fields}
     if isinstance(spec, SGD):
-        return optim.SGD(**fields | {"momentum": through_float32(spec.momentum)})
+        return optim.SGD(**fields)
     if isinstance(spec, RMSprop):
         return StockRMSprop(**fields)
-    if isinstance(spec, AdamW):
-        fields["weight_decay"] = through_float32(spec.weight_decay)
     return StockAdam(**fields)

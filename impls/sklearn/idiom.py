@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import threadpoolctl
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
 from harness.tasks.spec import SGD, Adam, Task
 from harness.tasks.start import Start
 
@@ -154,22 +154,21 @@ class Idiom:
     def synchronize(self) -> None:
         """Every call returns when it is done."""
 
-    def reset_device_memory(self) -> None:
-        """There is no device."""
+    def reset_device_memory(self) -> bool:
+        return False
 
     def device_memory(self) -> DeviceMemory | None:
         return None
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         """scikit-learn keeps no account."""
         return None
 
     def tensor(self, values: Array) -> Array:
         return np.array(values, self._options.dtype, order="C")
 
-    def product(self, left: Array, right: Array) -> Array:
-        product: Array = safe_sparse_dot(left, right)
-        return product
+    def products(self, pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
+        return [safe_sparse_dot(left, right) for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         pools = threadpoolctl.threadpool_info()

@@ -1,8 +1,8 @@
-"""TensorFlow with Keras: op by op (`eager`), a static graph (`graph`), or compiled (`xla`)."""
+"""TensorFlow: op by op (`eager`), a static graph (`graph`), or compiled (`xla`)."""
 
 import os
 
-from harness.adapter import Framework, Own, Tuning
+from harness.adapter import Framework, Tuning
 
 FRAMEWORK = Framework(
     title="TensorFlow",
@@ -14,17 +14,9 @@ FRAMEWORK = Framework(
         "eager": "every operation dispatched from Python",
         "xla": "the traced step compiled by XLA",
     },
-    idioms={
-        "fit": Own(
-            "Keras compile, fit and predict with a stock optimizer, fed by tf.data",
-            stock="Keras keeps ε inside: Adam adds it to √v before the bias correction, so that it "
-            "counts 1/√(1 − β₂ᵗ) times as much, RMSprop under the root; and the constants β, ρ and "
-            "μ pass through float32",
-        )
-    },
     color="#0072B2",
     aliases={
-        **dict.fromkeys(("tf", "keras"), "tensorflow"),
+        "tf": "tensorflow",
         **dict.fromkeys(("compile", "compiled", "jit"), "xla"),
         "function": "graph",
     },
@@ -37,9 +29,6 @@ FRAMEWORK = Framework(
         "KERAS_BACKEND": "tensorflow",
         "KERAS_NNX_ENABLED": "false",
         "TF_USE_LEGACY_KERAS": "0",
-        # A debugging aid that ends `fit` and `predict` early; 0 is no limit.
-        "KERAS_MAX_EPOCHS": "0",
-        "KERAS_MAX_STEPS_PER_EPOCH": "0",
         # Below a file there is no folder: Keras reads no settings of the user and writes none.
         "KERAS_HOME": os.devnull,
     },

@@ -46,9 +46,9 @@ class Adapter:
             self._start = [values.astype(options.dtype) for values in start.weights.values()]
             self._names = list(start.weights)
             self._model = build_model(task)
-            self._optimizer = self._optimizer_of(task)
+            self._optimizer = exact(task.optimizer)
             self._optimizer.build(self._model.trainable_variables)
-        self._slots = dict(zip(task.optimizer.slots, self._slot_variables(), strict=True))
+        self._slots = dict(zip(task.optimizer.slots, self._optimizer.slots(), strict=True))
 
         compiled = self._compiled if options.mode != "eager" else lambda function: function
         self._train = compiled(self._train_eagerly)
@@ -56,13 +56,6 @@ class Adapter:
         self._gradients = compiled(lambda *batch: self._loss_and_gradients(*batch)[1])
         self._products = compiled(bare_products)
         self.reset()
-
-    def _optimizer_of(self, task: Task) -> Any:
-        return exact(task.optimizer)
-
-    def _slot_variables(self) -> Sequence[Sequence[Any]]:
-        """The optimizer's slots, in the order of the task's slot names."""
-        return self._optimizer.slots()
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, jit_compile=self._mode == "xla", autograph=False)

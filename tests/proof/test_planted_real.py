@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.cells import LANES
 from harness.frameworks import absence, frameworks
-from harness.proof.faults.real import MODES, REAL, Faulty
+from harness.proof.faults.real import MODES, REAL, Faulty, planted_in
 from harness.proof.selftest import planted, really_faulty, tried, unmodified
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
@@ -17,6 +18,7 @@ from tests.worker.test_checks import failed
 TRIED = {
     "pytorch": ("epsilon", "reset-slots", "synchronize", "lazy", "rate-later", "infer-last"),
     "tensorflow": ("reset-slots", "count-saturates", "cached-identity"),
+    "keras": ("infer-last",),
 }
 """Those that a test can afford; the command tries all."""
 
@@ -77,15 +79,20 @@ def test_without_a_fault_nothing_is_caught():
     assert not failed(lambda *given: Faulty(Adapter(*given), Seams()))
 
 
-def test_every_fault_is_a_mode_of_every_framework():
+def test_every_fault_is_a_mode_of_every_framework_that_has_its_lane():
     assert len(REAL) >= 12
     assert {it.by for it in REAL.values()} == {"verify", "run"}
+    assert {lane for modes in MODES.values() for lane in modes} == set(LANES)
     with planted():
-        for name, (_, idiom) in MODES.items():
+        for name, modes in MODES.items():
             honest, faulty = frameworks()[name], frameworks()[f"planted_{name}"]
-            assert faulty.modes.keys() | faulty.idioms.keys() == REAL.keys()
-            # The truth of a stock optimizer stays that of the stock optimizer.
-            assert {it.stock for it in faulty.idioms.values()} == {honest.idioms[idiom].stock}
+            planted_here = {it.name for it in planted_in(name)}
+            assert faulty.modes.keys() | faulty.idioms.keys() == planted_here
+            assert planted_here == REAL.keys() or len(modes) == 1
+            # The truth of a stock optimizer stays that of the stock optimizer, its backend too.
+            for idiom in faulty.idioms.values():
+                assert idiom.stock == honest.idioms[modes["idiomatic"]].stock
+            assert not any("{mode}" in it for it in faulty.environment.values())
         assert not [it for it in unmodified(1) if it.setup.mode in REAL]
     assert "planted_pytorch" not in frameworks()
 

@@ -26,6 +26,10 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
 
 
+USUAL = {name for name, it in frameworks().items() if it.modes}
+"""Frameworks with a mode in the identical lane."""
+
+
 def plan(**flags):
     return make_plan(resolve(None, flags))
 
@@ -33,8 +37,7 @@ def plan(**flags):
 def test_quick_runs_every_framework_on_one_embedded_task():
     (group,) = plan().groups
     assert group.task.name == "digits-mlp"
-    identical = {name for name, it in frameworks().items() if it.modes}
-    assert {it.framework for it in group.setups} == identical
+    assert {it.framework for it in group.setups} == USUAL
     assert {(it.threads, it.device, it.dtype) for it in group.setups} == {(2, "cpu", "float32")}
 
 
@@ -71,8 +74,8 @@ def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr("harness.frameworks.version", version)
     made = plan()
     assert "tensorflow" not in {it.framework for it in made.groups[0].setups}
-    left_out = [it.what for it in made.unavailable if "no mode in" not in it.reason]
-    assert left_out == ["framework tensorflow"]
+    absent = [it.what for it in made.unavailable if it.reason.startswith("not installed")]
+    assert absent == ["framework tensorflow"]
     with pytest.raises(UsageError, match="not installed; get it with: pip install"):
         plan(frameworks=["tensorflow"])
 
@@ -92,11 +95,11 @@ def test_in_each_group_the_baseline_enters_twice():
 def test_both_lanes_share_a_group_and_its_one_twin(lanes):
     (group,) = plan(lanes=["both"]).groups
     by_lane = {lane: {it.framework for it in group.setups if it.lane == lane} for lane in ALL_LANES}
-    assert by_lane["identical"] == {name for name, it in frameworks().items() if it.modes}
+    assert by_lane["identical"] == USUAL
     assert by_lane["idiomatic"] == {name for name, it in frameworks().items() if it.idioms} - {
         "reference"
     }
-    assert by_lane["idiomatic"] >= {"pytorch", "tensorflow"}
+    assert by_lane["idiomatic"] >= {"pytorch", "keras"}
     assert [(it.lane, it.twin) for it in group.setups if it.twin] == [("identical", True)]
     assert len({it.group for it in group.setups}) == 1
 
@@ -110,6 +113,23 @@ def test_what_has_no_mode_in_a_lane_is_left_out_of_it(lanes):
     assert "no mode in the idiomatic lane" in left_out["framework reference"]
     with pytest.raises(UsageError, match="no mode in the lane idiomatic"):
         plan(lanes=["idiomatic"], frameworks=["reference"])
+
+
+def test_what_has_an_idiomatic_mode_only_takes_part_where_it_is_named():
+    (group,) = plan(frameworks=["keras", "pytorch"]).groups
+    assert {(it.label, it.lane) for it in group.setups if not it.twin} == {
+        ("pytorch:eager", "identical"),
+        ("keras:tensorflow", "idiomatic"),
+    }
+    (note,) = plan(frameworks=["keras", "pytorch"]).notes
+    assert note.startswith("measured in the idiomatic lane: keras (no mode in the identical one)")
+    left_out = {it.what: it.reason for it in plan().unavailable}
+    assert left_out["framework keras"].startswith("it has no mode in the identical lane")
+    assert not plan().notes
+    for quiet in ({"frameworks": ["pytorch"]}, {"frameworks": ["keras"], "lanes": ["both"]}):
+        assert not plan(**quiet).notes
+    with pytest.raises(UsageError, match="'keras' has no mode in the lane identical"):
+        plan(frameworks=["keras"], lanes=["identical"])
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ import pytest
 from harness.analysis.settings import disqualified
 from harness.cells import LATENCY, PHASES, Setup
 from harness.environment import CLEARED, THREAD_VARIABLES
+from harness.frameworks import frameworks
+from harness.proof.pool import group_of as prover_of
 from harness.runs.engines import LocalEngine
+from harness.runs.engines import key_of as server_of
 from harness.runs.machine import cores
 from harness.runs.process import WorkerFailed, WorkerProcess, environment, overruled
 from harness.worker.messages import Finish, Load, Prepare, TakeSample
@@ -198,6 +201,15 @@ def test_the_environment_carries_threads_and_device():
     assert variables["CUDA_VISIBLE_DEVICES"] == ""
     assert variables["TF_CPP_MIN_LOG_LEVEL"] == "2"
     assert "CUDA_VISIBLE_DEVICES" not in set(environment(setup(device="gpu:0"))) - set(os.environ)
+
+
+def test_where_the_environment_names_the_mode_no_process_serves_two():
+    backends = [setup("keras", mode, lane="idiomatic") for mode in frameworks()["keras"].idioms]
+    assert [environment(it)["KERAS_BACKEND"] for it in backends] == [it.mode for it in backends]
+    assert environment(setup("keras", "jax", threads=2))["NPROC"] == "2"
+    for kind in (server_of, prover_of):
+        assert len(set(map(kind, backends))) == len(backends)
+        assert len({kind(setup("pytorch", it)) for it in ("eager", "compile")}) == 1
 
 
 def test_what_limits_and_places_threads_is_cleared(monkeypatch):

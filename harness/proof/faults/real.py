@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 
 from harness.adapter import Array, Framework, Idiom, Options, State
+from harness.cells import LANES, Lane
 from harness.frameworks import declaration, module_of
 from harness.proof.faults.conduct import DeviceQueue
 from harness.proof.faults.fault import DIGITS, Fault
@@ -27,9 +28,17 @@ from harness.tasks.spec import Task
 from harness.tasks.start import Start
 
 REAL: dict[str, Fault] = {}
-MODES = {"pytorch": ("eager", "eager"), "tensorflow": ("graph", "fit")}
-"""Frameworks that have a folder with faults, each with the modes that get them: in the identical
-lane, and in the idiomatic."""
+MODES: dict[str, dict[Lane, str]] = {
+    "keras": {"idiomatic": "tensorflow"},
+    "pytorch": {"identical": "eager", "idiomatic": "eager"},
+    "tensorflow": {"identical": "graph"},
+}
+"""Frameworks that have a folder with faults, each with the mode that gets those of a lane."""
+
+
+def planted_in(name: str) -> list[Fault]:
+    """The faults of a framework's adapters: those of the lanes in which it has a mode for them."""
+    return [it for it in REAL.values() if LANES[it.idiomatic] in MODES[name]]
 
 
 class Seams(Protocol):
@@ -82,21 +91,23 @@ def fault(name: str, line: str, check: str, **more: Any) -> Callable[[Part], Par
 def declared(name: str) -> Framework:
     """The framework `planted_<name>`: every fault is a mode."""
     honest = declaration(name)
-    mode, idiom = MODES[name]
-    ahead = honest.tuning.ahead.get(mode)
+    modes, faults = MODES[name], planted_in(name)
+    first = next(iter(modes.values()))
+    ahead = honest.tuning.ahead.get(first)
     return replace(
         honest,
         title=f"{honest.title} with planted faults",
-        modes={it.name: it.line for it in REAL.values() if not it.idiomatic},
+        modes={it.name: it.line for it in faults if not it.idiomatic},
         idioms={
-            it.name: replace(honest.idioms[idiom], line=it.line)
-            for it in REAL.values()
+            it.name: replace(honest.idioms[modes["idiomatic"]], line=it.line)
+            for it in faults
             if it.idiomatic
         },
+        environment={it: text.replace("{mode}", first) for it, text in honest.environment.items()},
         aliases={},
         tuning=replace(
             honest.tuning,
-            ahead=dict.fromkeys(REAL, ahead) if ahead else {},
+            ahead={it.name: ahead for it in faults} if ahead else {},
             import_varies=False,  # no time of theirs counts
         ),
     )
@@ -112,7 +123,7 @@ def _built(
 ) -> Faulty:
     part = cast("type[Faulty]", REAL[options.mode].part)
     build = getattr(module_of(name, kind.lower()), kind)
-    honest = replace(options, mode=MODES[name][kind == "Idiom"])
+    honest = replace(options, mode=MODES[name][LANES[kind == "Idiom"]])
     return part(build(part.task(task), start, part.options(honest)), seams)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import autograd.numpy as np
@@ -10,7 +10,7 @@ import threadpoolctl
 from autograd import value_and_grad
 from autograd.scipy.special import erf, expit, logsumexp
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, common
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Work, common
 from harness.tasks.spec import PROBABILITY_FLOOR, SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 
@@ -141,20 +141,20 @@ class Adapter:
     def synchronize(self) -> None:
         """Nothing is asynchronous."""
 
-    def reset_device_memory(self) -> None:
-        """There is no device but the CPU."""
+    def reset_device_memory(self) -> bool:
+        return False  # there is no device but the CPU
 
     def device_memory(self) -> DeviceMemory | None:
         return None
 
-    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+    def logical_peak(self, work: Work) -> int | None:
         return None  # NumPy keeps no account
 
     def tensor(self, values: Array) -> Any:
         return values.astype(self._dtype)
 
-    def product(self, left: Any, right: Any) -> Any:
-        return np.dot(left, right)
+    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        return [np.dot(left, right) for left, right in pairs]
 
     def settings(self) -> dict[str, Setting]:
         blas = [it for it in threadpoolctl.threadpool_info() if it["user_api"] == "blas"]

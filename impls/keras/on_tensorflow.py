@@ -1,0 +1,71 @@
+"""Keras on TensorFlow, fed by `tf.data`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from harness.adapter import Array, Options, Setting, Unsupported
+
+STEPS, TRACES = 32, True  # enough steps in one call that Python's share is small
+
+
+def configure(options: Options) -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    # On by default, on GPUs that have it; float32 means float32 here.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # XLA where Keras says so, and nowhere else: TF_XLA_FLAGS may turn it on for all.
+    tf.config.optimizer.set_jit(False)
+
+
+def gpus() -> int:
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def compiles(options: Options) -> bool:
+    return options.device != "cpu"
+
+
+class Loader:
+    """Rows in host memory, where `tf.data` works, and the row indices of every batch."""
+
+    KIND = "tf.data: rows gathered by index, prefetched where there is a thread for it"
+
+    def __init__(self, rows: tuple[Array, Array], order: Array, options: Options) -> None:
+        self.order = order
+        # To work ahead takes a thread beside those that step: with one it would be a second.
+        self._ahead = options.threads > 1 or options.device != "cpu"
+        with tf.device("/CPU:0"):
+            self._rows = tuple(map(tf.constant, rows))
+            self._indices = tf.data.Dataset.from_tensor_slices(order)
+        self._made: dict[tuple[int, bool], tf.data.Dataset] = {}
+
+    def batches(self, steps: int, *, targets: bool = True) -> tf.data.Dataset:
+        """So many, the first again after the last; made once for each number of steps.
+
+        It ends by itself: where it did not, Keras would always run whole executions.
+        """
+        arrays = self._rows if targets else self._rows[:1]
+
+        @tf.autograph.experimental.do_not_convert
+        def gathered(chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return tuple(tf.gather(it, chosen) for it in arrays)
+
+        if (steps, targets) not in self._made:
+            dataset = self._indices.repeat().take(steps).map(gathered)
+            ahead = dataset.prefetch(tf.data.AUTOTUNE) if self._ahead else dataset
+            self._made[steps, targets] = ahead
+        return self._made[steps, targets]
+
+
+def facts(options: Options) -> dict[str, Setting]:
+    if tf.config.functions_run_eagerly():
+        raise Unsupported("TensorFlow traces nothing here: run_functions_eagerly is on")
+    facts: dict[str, Setting] = {
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "compile": "tf.function",
+    }
+    if options.device != "cpu":
+        facts["tf32"] = tf.config.experimental.tensor_float_32_execution_enabled()
+    return facts

@@ -1,0 +1,36 @@
+"""Keras on PyTorch: it takes one step at a time, and compiles none unless it is asked to."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.adapter import Options, Setting
+from impls.keras.rows import Loader as Loader
+
+STEPS, TRACES = 1, False
+
+
+def configure(options: Options) -> None:
+    torch.set_num_threads(options.threads)
+    if torch.get_num_interop_threads() != options.threads:  # it can be set once only
+        torch.set_num_interop_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def gpus() -> int:
+    return torch.cuda.device_count()
+
+
+def compiles(options: Options) -> bool:
+    return False
+
+
+def facts(options: Options) -> dict[str, Setting]:
+    facts: dict[str, Setting] = {
+        "threads": torch.get_num_threads(),
+        "inter_op_threads": torch.get_num_interop_threads(),
+        "compile": None,
+    }
+    if options.device != "cpu":
+        facts["tf32"] = torch.backends.cuda.matmul.allow_tf32
+    return facts
