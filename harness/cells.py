@@ -28,6 +28,8 @@ LATENCY: tuple[Phase, ...] = ("train-latency", "predict-latency")
 PHASES = THROUGHPUT + LATENCY
 LANES: tuple[Lane, ...] = ("identical", "idiomatic")
 DTYPES: tuple[Dtype, ...] = ("float32", "float64")
+VERSION = r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}"
+"""What a version of a distribution may be called; it is part of a folder's name."""
 PHASE_ALIASES = {
     **dict.fromkeys(("training", "fit"), "train"),
     **dict.fromkeys(("inference", "infer", "prediction", "eval", "test"), "predict"),
@@ -45,7 +47,8 @@ class Setup(Frozen):
     """A task in one framework and mode, on one device, with so many threads, in one dtype.
 
     A `twin` is the same setup once more under another name: compared with itself, it shows the
-    noise of a run. It takes part in no ranking.
+    noise of a run. It takes part in no ranking. The `version` is that of a framework in an
+    environment of its own (`harness.venvs`); empty for the one that is installed beside samestep.
     """
 
     task: str
@@ -57,11 +60,18 @@ class Setup(Frozen):
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     dtype: Dtype = "float32"
     twin: bool = False
+    # Left out where it is empty: older code refuses a field that it does not know.
+    version: str = Field(default="", pattern=rf"^({VERSION})?$", exclude_if=lambda it: not it)
+
+    @property
+    def name(self) -> str:
+        """The framework as users write it: `tensorflow`, or `tensorflow@2.18.1`."""
+        return f"{self.framework}@{self.version}" if self.version else self.framework
 
     @property
     def label(self) -> str:
         """Framework and mode as users write them, e.g. `pytorch:eager`."""
-        return f"{self.framework}:{self.mode}{' again' if self.twin else ''}"
+        return f"{self.name}:{self.mode}{' again' if self.twin else ''}"
 
     @property
     def processor(self) -> str:

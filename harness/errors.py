@@ -90,6 +90,12 @@ class CellsFailed(HarnessError):
     exit_code = 6
 
 
+class InstallFailed(HarnessError):
+    """An environment could not be made; the line ends with the last words of pip or uv."""
+
+    exit_code = 8
+
+
 class CannotTell(HarnessError):
     """The machine is too noisy, or the evidence too thin, for an answer: neither yes nor no."""
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 import impls
+from harness import venvs
 from harness.adapter import Framework, FrameworkFacts
 from harness.cells import Lane, Setup
 from harness.errors import UsageError, first_problem, unknown
+from harness.venvs import Venv
 
 PLACE = Path(__file__).parents[1]
 """The folder that holds `harness`: a checkout's, or where pip installs packages."""
@@ -112,24 +114,34 @@ def framework_facts() -> FrameworkFacts:
     )
 
 
-def version(framework: Framework) -> str | None:
-    """The installed version, or None where it is not installed."""
+def version(framework: Framework, venv: Venv | None = None) -> str | None:
+    """The version that is installed, here or in an environment; None where it is not."""
+    installed = venv.installed if venv else importlib.metadata.version
     for distribution in framework.distributions:
         try:
             # Of what was removed by halves there may be a folder that tells no version.
-            if found := importlib.metadata.version(distribution):
+            if found := installed(distribution):
                 return found
         except (importlib.metadata.PackageNotFoundError, KeyError):
             continue
     return None
 
 
-def absence(framework: Framework) -> str | None:
-    """Why it cannot take part here: not installed, or too old; None where it can."""
-    found = version(framework)
+def version_of(setup: Setup) -> str:
+    """The version of a setup's framework; empty where it is not installed."""
+    return setup.version or version(frameworks()[setup.framework]) or ""
+
+
+def absence(framework: Framework, venv: Venv | None = None) -> str | None:
+    """Why it cannot take part, from here or from an environment: not installed, broken or too old;
+    None where it can."""
+    found = None if venv and venv.broken else version(framework, venv)
+    if venv and found != venv.version:
+        why = venv.broken or f"{found or 'none'} is installed in it"
+        return f"an environment that is broken: {why}; {venv.way_out}"
     if found is None:
         return f"not installed; get it with: {install_command(framework)}"
-    if _numbers(found) < _numbers(framework.least):
+    if older(found, framework.least):
         needed = f"{found} is installed, {framework.least} or later is needed"
         return f"too old: {needed}; get it with: {install_command(framework)}"
     return None
@@ -152,6 +164,11 @@ def install_command(framework: Framework, place: Path = PLACE) -> str:
     return re.sub(r"'?\bsamestep\b(\[[\w,]+\])?'?", from_folder, framework.install)
 
 
+def older(version: str, least: str) -> bool:
+    """Whether a version is of an earlier release than the oldest that works."""
+    return _numbers(version) < _numbers(least)
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     """The release that a version belongs to: `2.13.0rc1+cpu` is (2, 13, 0)."""
     match = re.match(r"\d+(?:\.\d+)*", version)
@@ -166,9 +183,11 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
 
 
 def matches(setup: Setup, pattern: str) -> bool:
-    """Whether a pattern such as `torch*` or `pytorch:e*` names a setup's framework and mode."""
+    """Whether a pattern such as `torch*`, `pytorch@2.6*` or `pytorch:e*` names a setup's framework
+    and mode; without a version it names every one."""
     whole = pattern if ":" in pattern else f"{pattern}:*"
-    return fnmatch.fnmatchcase(f"{setup.framework}:{setup.mode}", whole)
+    name = setup.name if "@" in pattern else setup.framework
+    return fnmatch.fnmatchcase(f"{name}:{setup.mode}", whole)
 
 
 def select(
@@ -181,11 +200,14 @@ def select(
 def contestants(
     patterns: Iterable[str], modes: str = "default", lanes: Iterable[Lane] = ("identical",)
 ) -> list[tuple[str, str, Lane]]:
-    """(framework, mode, lane) for every pattern `NAME[:MODE]`, both of which may be globs.
+    """(framework, mode, lane) for every pattern `NAME[@VERSION][:MODE]`, of which each part may be
+    a glob.
 
     Without a mode, `modes` decides: `default` takes a framework's first mode in a lane, `all` every
-    one. Without any pattern, every framework that can take part. What a lane does not offer is left
-    out of it; raises UsageError for a pattern that fits nothing in any of the lanes.
+    one. A version is one that has an environment of its own, and stays with the name of the
+    framework: `NAME@VERSION`. Without any pattern, every framework that can take part. What a lane
+    does not offer is left out of it; raises UsageError for a pattern that fits nothing in any of
+    the lanes.
     """
     known, lanes = frameworks(), tuple(lanes)
     asked = list(patterns) or [name for name, it in known.items() if absence(it) is None]
@@ -194,8 +216,8 @@ def contestants(
         found = [
             (name, mode, lane)
             for lane in lanes
-            for name in _names(known, pattern)
-            for mode in _fitting(tuple(modes_of(known[name], lane)), pattern, modes)
+            for name in _versions(known, pattern)
+            for mode in _fitting(tuple(modes_of(known[_bare(name)], lane)), pattern, modes)
         ]
         if not found and patterns:
             raise _nothing(known, pattern, lanes)
@@ -203,10 +225,40 @@ def contestants(
     return sorted(chosen, key=lambda it: lanes.index(it[2]))
 
 
+def _bare(pattern: str) -> str:
+    """The name of the framework in a pattern, without version and mode."""
+    return pattern.partition(":")[0].partition("@")[0]
+
+
+def _versions(known: Mapping[str, Framework], pattern: str) -> list[str]:
+    """The names that a pattern fits, with a version where it asks for one: `tensorflow@2.18.1`.
+
+    The part behind a `+`, which names the build, may be left out. Raises UsageError.
+    """
+    names = _names(known, pattern)
+    _, at, asked = pattern.partition(":")[0].partition("@")
+    if not at:
+        return names
+    made = [it for it in venvs.made() if it.framework in names]
+    found = [
+        it.name
+        for it in made
+        if fnmatch.fnmatchcase(it.version, asked) or it.version.partition("+")[0] == asked
+    ]
+    if not found:
+        which = f"{known[names[0]].distributions[0]}=={asked.strip('*') or 'VERSION'}"
+        here = f"; there are: {', '.join(it.name for it in made)}" if made else ""
+        raise UsageError(
+            f"no environment {pattern.partition(':')[0]!r}; make one with: python -m harness env "
+            f"add {which}{here}"
+        )
+    return found
+
+
 def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
-    names = fnmatch.filter(known, pattern.partition(":")[0])
+    names = fnmatch.filter(known, _bare(pattern))
     bad = undeclared() if not names else {}
-    for name in fnmatch.filter(bad, pattern.partition(":")[0]):
+    for name in fnmatch.filter(bad, _bare(pattern)):
         raise UsageError(f"framework {name!r} is left out: {bad[name]}")
     if not names:
         aliases = {
@@ -215,7 +267,7 @@ def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:
             for word, meant in it.aliases.items()
             if meant == name
         }
-        raise unknown("framework", pattern.partition(":")[0], known, aliases)
+        raise unknown("framework", _bare(pattern), known, aliases)
     return names
 
 
@@ -229,7 +281,7 @@ def _fitting(offered: Sequence[str], pattern: str, modes: str) -> Sequence[str]:
 
 
 def _nothing(known: Mapping[str, Framework], pattern: str, lanes: Sequence[Lane]) -> UsageError:
-    name, _, mode = pattern.partition(":")
+    name, mode = _bare(pattern), pattern.partition(":")[2]
     names = _names(known, pattern)
     offered = {it for each in names for lane in lanes for it in modes_of(known[each], lane)}
     if not offered:

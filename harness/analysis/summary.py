@@ -91,9 +91,10 @@ def gains(
     timed = [it for it in entries if it.steps[phase]]
     found: list[tuple[Entry, Entry, Pair]] = []
     for ours in (it for it in timed if it.setup.lane == "idiomatic"):
-        framework = ours.setup.framework
         theirs = _plain(
-            [it for it in timed if it.setup.lane != "idiomatic"], framework, defaults.get(framework)
+            [it for it in timed if it.setup.lane != "idiomatic"],
+            ours.setup.name,
+            defaults.get(ours.setup.framework),
         )
         pair = pair_of(ours, theirs, phase, margin) if theirs else None
         if theirs and pair:
@@ -110,8 +111,8 @@ def gains(
     )
 
 
-def _plain(entries: Sequence[Entry], framework: str, default: str | None) -> Entry | None:
-    modes = {it.setup.mode: it for it in entries if it.setup.framework == framework}
+def _plain(entries: Sequence[Entry], name: str, default: str | None) -> Entry | None:
+    modes = {it.setup.mode: it for it in entries if it.setup.name == name}
     if not modes:
         return None
     return modes.get(default or "", modes[min(modes)])

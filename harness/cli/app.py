@@ -73,13 +73,22 @@ VERBS = {
         MACHINE, "machine:explain", "Print one step of a task as the reference's static graph."
     ),
     "data fetch": Verb(
-        MACHINE, "machine:data_fetch", "Download a data set. No other command uses the network."
+        MACHINE,
+        "machine:data_fetch",
+        "Download a data set. Only this and `env add` use the network.",
     ),
     "data verify": Verb(
         MACHINE, "machine:data_verify", "Check the files of a data set (of all by default)."
     ),
+    "env add": Verb(MACHINE, "env:add", "Make an environment with another version of a framework."),
+    "env list": Verb(MACHINE, "env:list_", "List these environments, with size and place."),
+    "env remove": Verb(MACHINE, "env:remove", "Remove environments."),
 }
-GROUPS = {"baseline": "Save baselines to check against.", "data": "Download and check data sets."}
+GROUPS = {
+    "baseline": "Save baselines to check against.",
+    "data": "Download and check data sets.",
+    "env": "Make environments with other versions of frameworks.",
+}
 PLAIN: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -177,8 +186,8 @@ Frameworks = Annotated[
     typer.Option(
         "-f",
         "--framework",
-        help="Choose frameworks, and modes of them, by name or glob.",
-        metavar="NAME[:MODE]",
+        help="Choose frameworks, versions that `env add` made, and modes, by name or glob.",
+        metavar="NAME[@VERSION][:MODE]",
     ),
 ]
 Lanes = Annotated[

@@ -32,6 +32,7 @@ from harness.tasks import fetch, mnist
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import DOWNLOADED, Task
 from harness.tasks.variants import described, hints, known_tasks, parse_settings, variants
+from harness.venvs import made
 
 MARKS: dict[Level, tuple[str, str]] = {
     "unfit": ("✗", "bold red"),
@@ -91,7 +92,12 @@ def _framework(name: str, framework: Framework) -> tuple[str, str]:
         f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
         for mode, line in framework.modes.items()
     ]
-    return name, "\n".join([f"{framework.title} {state}", *modes])
+    others = [
+        f"{it.name}: {absence(framework, it) or 'in an environment of its own'}"
+        for it in made()
+        if it.framework == name
+    ]
+    return name, "\n".join([f"{framework.title} {state}", *modes, *others])
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -56,6 +56,7 @@ from harness.runs.process import ROOT
 from harness.runs.runner import staged_data
 from harness.tasks.spec import Data, Frozen, Task
 from harness.tasks.variants import known_tasks
+from harness.venvs import venv_of
 
 DEFAULTS: dict[str, Any] = {
     "tasks": ("digits-mlp", "cancer-binary", "diabetes-regression"),
@@ -130,8 +131,13 @@ def refuse_other_tasks(tasks: Mapping[str, Task], file: Path | None) -> None:
 
 def _refuse_lost_frameworks(setups: Sequence[Setup]) -> None:
     known = frameworks()
-    for name in dict.fromkeys(it.framework for it in setups):
-        why = absence(known[name]) if name in known else undeclared().get(name, "not known here")
+    for name, setup in {it.name: it for it in setups}.items():
+        framework = known.get(setup.framework)
+        why = (
+            absence(framework, venv_of(setup))
+            if framework
+            else undeclared().get(setup.framework, "not known here")
+        )
         if why:
             raise NotComparable(f"{name}: {why}; choose what else the baseline has with -f")
     for setup in setups:
@@ -455,7 +461,7 @@ def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
         revision=None if commit is None or commit.endswith(CHANGES) else commit,
         version=__version__,
         machine=machine.fingerprint(),
-        versions=machine.versions(),
+        versions=machine.versions(setups),
         tasks=tuple(tasks.values()),
         entries=tuple(made),
     )

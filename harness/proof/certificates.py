@@ -25,7 +25,7 @@ from harness.cells import Setup
 from harness.certificates import SUPPORTED, Certificate, Finding, LongProof, Tolerance
 from harness.differences import QUICK_STEPS, limits
 from harness.environment import only_known
-from harness.frameworks import folder_of, frameworks, version
+from harness.frameworks import folder_of, frameworks, version_of
 from harness.privacy import clean, cleaned
 from harness.proof.pool import Launch, Prove, Proved, Prover, prove_all
 from harness.proof.prover import rows_compared, steps_compared
@@ -37,6 +37,7 @@ from harness.runs.process import environment
 from harness.runs.store import Store
 from harness.tasks.costs import train_flops
 from harness.tasks.spec import Data, Task
+from harness.venvs import venv_of
 
 KEY_VERSION = 2
 """Raised when the meaning of a certificate changes."""
@@ -116,7 +117,7 @@ class Claim:
             and certificate.seed == self.seed
             and certificate.steps >= steps
             and certificate.rows == rows_compared(self.task)
-            and certificate.framework_version == (version(frameworks()[setup.framework]) or "")
+            and certificate.framework_version == version_of(setup)
             and certificate.code == code_of(setup.framework)
             and certificate.machine == machine_of(setup.device)
             and (bool(certificate.logical_peak) or not self.counted)
@@ -133,11 +134,11 @@ class Claim:
         )
 
     def certificate(self, key: str, proved: Proved) -> Certificate:
-        framework, whole = frameworks()[self.setup.framework], proved.whole
+        whole = proved.whole
         return Certificate(
             key=key,
             setup=self.setup,
-            framework_version=version(framework) or "",
+            framework_version=version_of(self.setup),
             code=code_of(self.setup.framework),
             machine=machine_of(self.setup.device),
             made=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -190,12 +191,12 @@ def tolerance_of(setup: Setup) -> Tolerance:
 def key_of(claim: Claim) -> str:
     """A hash over all that could change the outcome. Name and line of a task do not count."""
     setup = claim.setup
-    framework = frameworks()[setup.framework]
+    framework, venv = frameworks()[setup.framework], venv_of(setup)
     content = {
         "version": KEY_VERSION,
         "task": claim.task.digest,
         "setup": [
-            setup.framework,
+            setup.name,
             setup.mode,
             setup.lane,
             setup.device,
@@ -203,7 +204,9 @@ def key_of(claim: Claim) -> str:
             setup.dtype,
         ],
         "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted, claim.length],
-        "versions": versions_of(framework) | versions_of(frameworks()[EXACT]),
+        "versions": venv.packages()
+        if venv
+        else versions_of(framework) | versions_of(frameworks()[EXACT]),
         "code": code_of(setup.framework),
         "machine": machine_of(setup.device),
         "environment": only_known(environment(setup)),
@@ -311,14 +314,14 @@ def _kept(of: Claim, store: Store) -> Certificate | None:
 
 
 def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
-    """Of every framework and mode, in each lane and dtype and on each device, the setup of fewest
+    """Of every framework, version and mode, in each lane and dtype and on each device, the setup of fewest
     weights.
 
     One proof shows that memory can be counted. A report asks for every count that it prints.
     """
     fewest: dict[tuple[str, ...], tuple[Task, Setup]] = {}
     for task, setup in setups:
-        kind = (setup.framework, setup.mode, setup.lane, setup.device, setup.dtype)
+        kind = (setup.name, setup.mode, setup.lane, setup.device, setup.dtype)
         if kind not in fewest or task.parameters < fewest[kind][0].parameters:
             fewest[kind] = (task, setup)
     return {setup for _, setup in fewest.values()}

@@ -221,7 +221,7 @@ def open_ended(pid: int) -> contextlib.AbstractContextManager[IO[bytes] | None]:
 
 
 Group = tuple[str, str, int]
-"""Framework, device and threads: what one prover process can serve."""
+"""Framework with its version, device and threads: what one prover process can serve."""
 
 
 class Proving(Protocol):
@@ -347,7 +347,7 @@ class ProverThread(threading.Thread):
 
 
 def group_of(setup: Setup) -> Group:
-    return (setup.framework, setup.device, setup.threads)
+    return (setup.name, setup.device, setup.threads)
 
 
 def spins(request: Prove) -> bool:

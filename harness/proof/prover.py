@@ -43,6 +43,7 @@ from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
 from harness.worker.fork_server import left_behind
 from harness.worker.messages import MAX_BYTES, connected
+from harness.worker.session import NotImported, lacking, refuse_other_version
 from harness.worker.system import adopt_orphans, hide_from
 
 STEP_FLOPS = 2e8
@@ -159,7 +160,8 @@ def prove(request: Prove) -> Proved:
     begin = time.monotonic()
     try:
         hide_from(_framework(request))
-        with at_most(IMPORT_SECONDS):
+        refuse_other_version(request.setup)
+        with at_most(IMPORT_SECONDS), lacking(request.setup):
             for name in _imports(request):
                 importlib.import_module(name)
         examined = _examined if request.rows is None else _trained
@@ -172,7 +174,7 @@ def prove(request: Prove) -> Proved:
         proved = _ended(ENDED, str(failure))
     except Exception as error:  # of the import
         traceback.print_exc()
-        proved = _ended(ENDED, in_one_line(error))
+        proved = _ended(ENDED, in_one_line(error, named=not isinstance(error, NotImported)))
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
 
 
@@ -206,7 +208,13 @@ def _forked(function: Callable[[], str], request: Prove) -> str:
         who = request.setup.framework
         print(f"{lost} run once {who} is imported: nothing is forked", file=sys.stderr)
     fresh = bool(lost)
+    function = partial(_with_version, function, request)
     return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
+
+
+def _with_version(function: Callable[[], str], request: Prove) -> str:
+    with lacking(request.setup):
+        return function()
 
 
 def _framework(request: Prove) -> Framework:

@@ -262,6 +262,9 @@ SETUP: tuple[Column[Setup], ...] = (
     field("device", "cpu or gpu:<index>", "text", lambda it: it.processor),
     field("threads", "threads asked for", "count"),
     field("dtype", "floating-point type", "text"),
+    field("version",
+        "version of the framework in an environment of its own; empty for the installed one",
+        "text", lambda it: it.version or None),
 )
 # fmt: on
 """What every row for programs says of its setup."""

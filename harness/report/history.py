@@ -77,7 +77,7 @@ def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]
     from harness.report.figures import draw
 
     setup = series.cell.setup
-    parts = (name, setup.task, setup.digest[:4], setup.framework, setup.mode, setup.lane)
+    parts = (name, setup.task, setup.digest[:4], setup.name, setup.mode, setup.lane)
     where = (setup.device, f"t{setup.threads}", setup.dtype, series.cell.phase)
     file = "".join(it if it.isalnum() or it in "-_" else "_" for it in "-".join(parts + where))
     drawing = draw(_chart(series, metric))

@@ -55,7 +55,7 @@ def _known() -> dict[str, Framework]:
 
 
 def look(setup: Setup) -> Look:
-    """The colour and the first marker are the framework's; its modes go on from there.
+    """The colour is the framework's, the first marker that of its version; modes go on from there.
 
     The marker comes from the name, so that it stays the same whoever else takes part.
     """
@@ -64,8 +64,9 @@ def look(setup: Setup) -> Look:
     own = framework.idioms if framework and setup.lane == "idiomatic" else None
     modes = list(own if own is not None else framework.modes) if framework else []
     place = modes.index(setup.mode) if setup.mode in modes else 0
-    marker = zlib.adler32(setup.framework.encode()) + place
-    return Look(color, MARKERS[marker % len(MARKERS)], DASHES[place % len(DASHES)])
+    marker = zlib.adler32(setup.name.encode()) + place
+    dashes = place + bool(setup.version)
+    return Look(color, MARKERS[marker % len(MARKERS)], DASHES[dashes % len(DASHES)])
 
 
 def is_reference(setup: Setup) -> bool:

@@ -28,7 +28,7 @@ IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
 LOOK_SECONDS = 0.01
 
 Key = tuple[str, int, bool]
-"""Framework, threads, and whether for the twin: what one server can serve."""
+"""Framework with its version, threads, and whether for the twin: what one server can serve."""
 
 
 class ForkServer(WorkerProcess):
@@ -162,7 +162,7 @@ class ForkServers:
 
     def _start(self, setup: Setup) -> ForkServer:
         self._started += 1
-        name = f"fork-server-{self._started}-{setup.framework}"
+        name = f"fork-server-{self._started}-{setup.name}"
         self._logs.mkdir(parents=True, exist_ok=True)
         return ForkServer(setup, self._logs / f"{name}.log", self._caches and self._caches / name)
 
@@ -184,7 +184,7 @@ class ForkServers:
 
 
 def key_of(setup: Setup) -> Key:
-    return (setup.framework, setup.threads, setup.twin and varies(setup))
+    return (setup.name, setup.threads, setup.twin and varies(setup))
 
 
 def varies(setup: Setup) -> bool:

@@ -19,8 +19,10 @@ import psutil
 
 import harness
 from harness.adapter import Setting
+from harness.cells import Setup
 from harness.frameworks import folder_of, frameworks, version
 from harness.privacy import cleaned
+from harness.venvs import venv_of
 from harness.worker.system import text_of
 
 ROOT = Path("/")
@@ -143,8 +145,12 @@ def _hypervisor() -> bool | None:
         return None
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of samestep, the frameworks and the libraries beneath them."""
+def versions(setups: Iterable[Setup] = ()) -> dict[str, str]:
+    """Installed versions of samestep, the frameworks and the libraries beneath them.
+
+    Of setups in environments of their own the same, as `tensorflow@2.18.1` and `numpy
+    (tensorflow@2.18.1)`.
+    """
     found = {"samestep": harness.__version__, "python": platform.python_version()}
     found |= {name: it for name, fw in frameworks().items() if (it := version(fw))}
     beneath = [name for it in frameworks().values() for name in it.tuning.beneath]
@@ -153,6 +159,13 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    venvs = {it.name: venv for it in setups if (venv := venv_of(it))}
+    for name, venv in sorted(venvs.items()):
+        packages = venv.packages()
+        found[name] = venv.version
+        for package in (*RECORDED_PACKAGES, *beneath):
+            if package in packages:
+                found[f"{package} ({name})"] = packages[package]
     if drivers := sorted({driver for _, driver in _nvidia()}):
         found["nvidia-driver"] = ", ".join(drivers)
     return found

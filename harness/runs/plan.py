@@ -26,9 +26,10 @@ from harness.runs.machine import cores, gpus
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import Task
 from harness.tasks.variants import hints, known_tasks, parse_settings, variants
+from harness.venvs import named
 
 Contestant = tuple[str, str, Lane]
-"""Framework, mode and lane."""
+"""Framework (with its version, as in `tensorflow@2.18.1`), mode and lane."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,15 @@ def _setups(
             task=task.name,
             digest=task.digest,
             framework=framework,
+            version=version,
             mode=mode,
             lane=lane,
             device=device,
             threads=threads,
             dtype=dtype,
         )
-        for framework, mode, lane in chosen
+        for name, mode, lane in chosen
+        for framework, _, version in [name.partition("@")]
     ]
     if twin:
         baseline = _baseline([it for it in setups if it.lane == setups[0].lane])
@@ -157,9 +160,9 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
     absent = {
         name: reason
         for name in (asked if config.frameworks else known)
-        if (reason := absence(known[name]))
+        if (reason := absence(known[name.partition("@")[0]], named(name)))
     }
-    patterns = [it.partition(":")[0] for it in config.frameworks] or ["*"]
+    patterns = [re.split("[@:]", it)[0] for it in config.frameworks] or ["*"]
     absent |= {
         name: why
         for name, why in undeclared().items()
@@ -177,7 +180,7 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
             Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
             for name in sorted(asked - absent.keys())
             for lane in config.lanes
-            if not modes_of(known[name], lane)
+            if not modes_of(known[name.partition("@")[0]], lane)
         ),
     ]
 
@@ -279,9 +282,9 @@ def refuse_changed(run: Run, plan: Plan) -> None:
     for task in plan.tasks:
         if begun.get(task.name) != task.digest:
             raise _changed(run, f"task {task.name!r} is another one now")
-    now = machine.versions()
-    known = {it.setup.framework for it in run.records}
-    known |= {setup.framework for group in plan.groups for setup in group.setups}
+    now = machine.versions(plan.setups)
+    known = {it.setup.name for it in run.records}
+    known |= {setup.name for group in plan.groups for setup in group.setups}
     for name in ("python", *sorted(known)):
         if (before := run.info.versions.get(name)) != now.get(name):
             raise _changed(run, f"{name} was {before or 'absent'} and is {now.get(name, 'absent')}")

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import IO, Any, ClassVar, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 import harness
+from harness import venvs
 from harness.cells import Setup
 from harness.environment import CLEARED, DEBUGGING, PLACEMENT, THREAD_LIMITS, THREAD_VARIABLES
 from harness.frameworks import frameworks
@@ -93,7 +93,7 @@ class WorkerProcess:
 
     What its framework compiles is cached in the folder `caches`, which later workers may share.
     `code` is the folder from which it imports `harness` and `impls`: this very code by default.
-    A process of another kind has another `program` and other `replies`.
+    It runs the interpreter of the setup's version. A process of another kind has another `program` and other `replies`.
     """
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
@@ -106,6 +106,7 @@ class WorkerProcess:
         self._log = log
         self._caches = caches
         self._filled = _has_files(caches)
+        self._interpreter = venvs.interpreter(setup)
         self._asked: tuple[str, float, float] = ("", 0.0, 0.0)
         try:
             ours, theirs = socket.socketpair()
@@ -129,7 +130,7 @@ class WorkerProcess:
         """
         # Safe path (-P): no folder of the user's may shadow a framework.
         return subprocess.Popen(
-            [sys.executable, "-P", *self.program, str(channel), str(os.getpid())],
+            [self._interpreter, "-P", *self.program, str(channel), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -276,7 +277,8 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
         variables["CUDA_VISIBLE_DEVICES"] = ""
     variables |= framework.environment
     variables |= cache_variables(setup, caches)
-    paths = [str(code), variables.get("PYTHONPATH", "")]
+    venv = venvs.venv_of(setup)
+    paths = [str(venv.code(code) if venv else code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
 
@@ -316,7 +318,8 @@ def cache_variables(setup: Setup, caches: Path | None) -> dict[str, str]:
     """Where the framework of a setup is to keep what it compiles."""
     if caches is None:
         return {}
-    return {name: str(plain(caches) / name) for name in frameworks()[setup.framework].tuning.caches}
+    folder = plain(caches) / setup.version
+    return {name: str(folder / name) for name in frameworks()[setup.framework].tuning.caches}
 
 
 def _has_files(folder: Path | None) -> bool:

@@ -68,7 +68,7 @@ def make_info(plan: Plan, name: str) -> RunInfo:
         command=machine.command_line(),
         config=clean_config(plan.config),
         machine=machine.fingerprint(),
-        versions=machine.versions(),
+        versions=machine.versions(plan.setups),
         environment=recorded(),
         commit=machine.commit({it.framework for it in plan.setups}),
         unavailable=tuple(

@@ -26,7 +26,7 @@ from harness.worker.messages import (
     StemReply,
     connected,
 )
-from harness.worker.session import NotImported, Session
+from harness.worker.session import NotImported, Session, lacking
 from harness.worker.system import (
     adopt_orphans,
     end_escaped,
@@ -65,7 +65,8 @@ def serve(channel: Connection) -> None:
         limit_memory(request.memory_limit)
     adopt_orphans()
     count = UsageCount()
-    session = Session(request)
+    with lacking(request.setup):
+        session = Session(request)
     reply: Reply = session.loaded
     while True:
         count.turn_ended(count.settle())

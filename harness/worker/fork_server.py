@@ -37,7 +37,7 @@ from harness.worker.messages import (
     connected,
     die_with,
 )
-from harness.worker.session import implementation
+from harness.worker.session import implementation, refuse_other_version
 from harness.worker.system import adopt_orphans, hide_from, still_running
 
 TASKS = Path("/proc/self/task")
@@ -105,6 +105,7 @@ def _import(setups: tuple[Setup, ...], forked: bool) -> None:
     """What workers of these setups, all of one framework, would import until they are built."""
     framework: Framework = importlib.import_module(f"impls.{setups[0].framework}").FRAMEWORK
     hide_from(framework)
+    refuse_other_version(setups[0])
     for setup in setups:
         implementation(setup)
         if ahead := framework.tuning.ahead.get(setup.mode):

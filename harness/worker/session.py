@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import threadpoolctl
 
 from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
+from harness.errors import in_one_line
 from harness.records import CORES, Limits, Usage
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
@@ -48,6 +51,7 @@ class Session:
         self._task, self._setup = load.task, setup
 
         hide_from(importlib.import_module(f"impls.{setup.framework}").FRAMEWORK)
+        refuse_other_version(setup)
         begin = time.perf_counter()
         kind = implementation(setup)
         imported = time.perf_counter()
@@ -122,6 +126,36 @@ def _freeze() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def refuse_other_version(setup: Setup) -> None:
+    """Raises NotImported where another version would be imported than that of the setup.
+
+    A folder in PYTHONPATH goes before the packages of an environment.
+    """
+    if not setup.version:
+        return
+    from harness.frameworks import frameworks, version  # no other worker needs them
+
+    if (found := version(frameworks()[setup.framework])) != setup.version:
+        raise NotImported(f"{setup.name} was asked for, and {found or 'none'} would be imported")
+
+
+@contextlib.contextmanager
+def lacking(setup: Setup) -> Iterator[None]:
+    """Raises Unsupported where another version than the installed one lacks what an adapter uses.
+
+    Where the installed version is asked for, such an error is the adapter's own and goes on.
+    """
+    try:
+        yield
+    except (AttributeError, ImportError, NotImplementedError, NotImported) as error:
+        cause = error.__cause__ if isinstance(error, NotImported) else error
+        broken = isinstance(cause, ImportError) and "cannot import name" not in str(cause)
+        if not setup.version or cause is None or broken:
+            raise
+        why = in_one_line(cause)
+        raise Unsupported(f"{setup.name} lacks what its adapter uses: {why}") from error
 
 
 def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:

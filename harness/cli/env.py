@@ -1,0 +1,76 @@
+"""`env`: environments with other versions of frameworks."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from harness import install, venvs
+from harness.cli.console import Console
+from harness.cli.machine import grid
+from harness.errors import unknown
+from harness.frameworks import absence, frameworks
+from harness.venvs import Venv
+
+Requirements = Annotated[
+    list[str],
+    typer.Argument(
+        help="What pip is to install; the first names a framework: tensorflow==2.18.1.",
+        metavar="REQUIREMENT...",
+        show_default=False,
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names or globs of environments: tensorflow@2.18.1.",
+        metavar="NAME@VERSION...",
+        show_default=False,
+    ),
+]
+
+
+def add(requirements: Requirements) -> None:
+    """Raises UsageError, or InstallFailed with nothing left behind."""
+    show = sys.stderr.isatty()
+    made = install.add(requirements, lambda line: print(line, file=sys.stderr) if show else None)
+    print(f"{made.name}: {_size(made)} in {made.folder}")
+    print(f"measure it with: python -m harness run -f {made.name} -f {made.framework}")
+
+
+def list_() -> None:
+    rows = [(it.name, _state(it)) for it in venvs.made()]
+    title = f"Environments in {venvs.directory()}"
+    Console().print(grid(title, rows) if rows else Text(f"{title}: none"))
+
+
+def remove(names: Names) -> None:
+    made = {it.name: it for it in venvs.made()}
+    chosen: dict[str, Venv] = {}
+    for pattern in names:
+        found = fnmatch.filter(made, pattern)
+        if not found:
+            raise unknown("environment", pattern, made)
+        chosen |= {name: made[name] for name in found}
+    for name, it in chosen.items():
+        size = _size(it)
+        shutil.rmtree(it.folder)
+        print(f"removed {name}: {size} in {it.folder}")
+
+
+def _state(it: Venv) -> str:
+    framework = frameworks().get(it.framework)
+    if framework is None:
+        return f"{_size(it)}, of a framework that is not known here"
+    if why := absence(framework, it):
+        return f"{_size(it)}, {why}"
+    return f"{_size(it)}, {len(it.packages())} packages; made from {', '.join(it.requested)}"
+
+
+def _size(it: Venv) -> str:
+    return f"{install.size(it.folder) / 1e9:.2f} GB"

@@ -1,0 +1,177 @@
+"""Making environments with other versions of frameworks: the folders that `harness.venvs` reads.
+
+uv installs where it is present and pip has no configuration that uv would not read; else the pip
+of the running interpreter does. Its constraints and indexes hold as for any other installation.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from harness.adapter import Framework
+from harness.errors import CAUSE, InstallFailed, UsageError, unknown
+from harness.frameworks import frameworks, older, version
+from harness.privacy import clean
+from harness.venvs import NAMED, REQUESTED, Venv, directory, made
+
+NEEDS = ("numpy>=2.0", "psutil>=5.9", "pydantic>=2.12", "scipy>=1.12", "threadpoolctl>=3.5")
+"""What workers and provers import beside the framework, as pyproject.toml asks for it."""
+UNFINISHED = ".making-"
+"""How a folder begins that is still being filled; the number of its process follows."""
+LAST_LINES = 50
+
+
+def add(words: Sequence[str], told: Callable[[str], None]) -> Venv:
+    """Make an environment from requirements, of which the first is a framework's.
+
+    `told` gets what the installer prints, line by line. What was begun is removed if it cannot be
+    finished. Raises UsageError for a wrong request, InstallFailed where nothing can be installed.
+    """
+    requirements = [_requirement(word) for word in words]
+    name, framework = _framework(requirements[0])
+    if requirements[0].name == name and name not in framework.distributions:
+        requirements[0].name = framework.distributions[0]
+    exact = _exact(requirements[0])
+    _refuse_old(name, framework, exact)
+    _refuse_made(name, exact)
+    with_pip = _installer()
+    folder = directory()
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(folder)
+    begun = Venv(name, "0", folder / f"{UNFINISHED}{os.getpid()}")
+    try:
+        venv.EnvBuilder(symlinks=os.name != "nt").create(begun.folder)
+        _install(begun, [*map(str, requirements), *NEEDS], with_pip, told)
+        found = version(framework, begun)
+        if found is None or not NAMED.fullmatch(f"{name}@{found}"):
+            raise InstallFailed(f"{requirements[0]} has no {name} of a known version in it")
+        _refuse_old(name, framework, found)
+        _refuse_made(name, found)
+        asked = "".join(f"{it}\n" for it in requirements)
+        (begun.folder / REQUESTED).write_text(asked, encoding="utf-8")
+        finished = Venv(name, found, folder / f"{name}@{found}")
+        begun.folder.rename(finished.folder)  # at once whole: a killed process leaves no half
+    finally:
+        shutil.rmtree(begun.folder, ignore_errors=True)
+    return finished
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(it.lstat().st_size for it in folder.rglob("*") if not it.is_dir())
+
+
+def _requirement(word: str) -> Requirement:
+    try:
+        return Requirement(word)
+    except InvalidRequirement as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(f"{word!r} is no requirement such as tensorflow==2.18.1: {why}") from None
+
+
+def _framework(requirement: Requirement) -> tuple[str, Framework]:
+    """The framework that a requirement names, by its own name or by that of a distribution."""
+    known = frameworks()
+    names = {canonicalize_name(of): name for name, it in known.items() for of in it.distributions}
+    names |= {canonicalize_name(name): name for name in known}
+    name = names.get(canonicalize_name(requirement.name))
+    if name is None:
+        raise unknown("framework or distribution of one", requirement.name, {*names, *known})
+    return name, known[name]
+
+
+def _exact(requirement: Requirement) -> str | None:
+    """The one version that a requirement allows, where it names one."""
+    for it in requirement.specifier:
+        if it.operator in ("==", "===") and not it.version.endswith("*"):
+            return it.version
+    return None
+
+
+def _refuse_old(name: str, framework: Framework, found: str | None) -> None:
+    if found and older(found, framework.least):
+        raise UsageError(f"{name} {found} is too old: {framework.least} or later is needed")
+
+
+def _refuse_made(name: str, found: str | None) -> None:
+    if there := next((it for it in made() if (it.framework, it.version) == (name, found)), None):
+        raise UsageError(
+            f"{there.name} exists already, in {there.folder}; to make it again, first: "
+            f"python -m harness env remove {there.name}"
+        )
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What processes have left that were killed meanwhile."""
+    for it in folder.glob(f"{UNFINISHED}*"):
+        pid = it.name.removeprefix(UNFINISHED)
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            shutil.rmtree(it, ignore_errors=True)
+
+
+Installer = Callable[[Venv], list[str]]
+
+
+def _installer() -> Installer:
+    """How a command that installs into an environment begins. Raises UsageError."""
+    pip, uv = [sys.executable, "-m", "pip"], shutil.which("uv")
+    told = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
+    if uv and (told.returncode or not told.stdout.strip()):
+        return lambda it: [uv, "pip", "install", "--python", str(it.interpreter)]
+    if told.returncode:
+        raise UsageError(f"neither uv nor the pip of {sys.executable} is here to install with")
+    return lambda it: [
+        *pip,
+        "--python",
+        str(it.interpreter),
+        "install",
+        "--no-warn-script-location",
+    ]
+
+
+def _variables() -> Mapping[str, str]:
+    """pip in another environment reads the same files; that of the running one is named to it."""
+    variables = dict(os.environ)
+    if (own := Path(sys.prefix) / "pip.conf").is_file():
+        variables.setdefault("PIP_CONFIG_FILE", str(own))
+    if constraint := variables.get("PIP_CONSTRAINT"):
+        variables.setdefault("UV_CONSTRAINT", constraint)
+    return variables
+
+
+def _install(
+    into: Venv, requirements: Sequence[str], installer: Installer, told: Callable[[str], None]
+) -> None:
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    with subprocess.Popen(
+        [*installer(into), *requirements],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_variables(),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                last.append(line)
+                told(clean(line.rstrip()))
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        errors = [it for it in last if CAUSE.search(it)] or [it for it in last if it.strip()]
+        words = clean(errors[-1]) if errors else f"it ended with code {process.returncode}"
+        raise InstallFailed(f"{requirements[0]} could not be installed: {words}")
