@@ -49,8 +49,10 @@ def make_task(name: str = "digits-mlp", **changes: Any) -> Task:
 
 
 def make_setup(task: Task = TASK, label: str = "pytorch:eager", **changes: Any) -> Setup:
-    framework, _, mode = label.partition(":")
-    return Setup(task=task.name, digest=task.digest, framework=framework, mode=mode, **changes)
+    name, _, mode = label.partition(":")
+    framework, _, version = name.partition("@")
+    changes = {"framework": framework, "version": version, "mode": mode} | changes
+    return Setup(task=task.name, digest=task.digest, **changes)
 
 
 def make_samples(steps: Sequence[float], iterations: int = 50) -> tuple[Sample, ...]:

@@ -314,8 +314,8 @@ def _kept(of: Claim, store: Store) -> Certificate | None:
 
 
 def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
-    """Of every framework, version and mode, in each lane and dtype and on each device, the setup of fewest
-    weights.
+    """Of every framework, version and mode, in each lane and dtype and on each device, the setup of
+    fewest weights.
 
     One proof shows that memory can be counted. A report asks for every count that it prints.
     """

@@ -93,7 +93,8 @@ class WorkerProcess:
 
     What its framework compiles is cached in the folder `caches`, which later workers may share.
     `code` is the folder from which it imports `harness` and `impls`: this very code by default.
-    It runs the interpreter of the setup's version. A process of another kind has another `program` and other `replies`.
+    It runs the interpreter of the setup's version. A process of another kind has another `program`
+    and other `replies`.
     """
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
