@@ -131,13 +131,7 @@ def _installer() -> Installer:
         return lambda it: [uv, "pip", "install", "--python", str(it.interpreter)]
     if told.returncode:
         raise UsageError(f"neither uv nor the pip of {sys.executable} is here to install with")
-    return lambda it: [
-        *pip,
-        "--python",
-        str(it.interpreter),
-        "install",
-        "--no-warn-script-location",
-    ]
+    return lambda it: [*pip, "--python", str(it.interpreter), "install"]
 
 
 def _variables() -> Mapping[str, str]:
