@@ -6,6 +6,7 @@ of the running interpreter does. Its constraints and indexes hold as for any oth
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -126,12 +127,18 @@ Installer = Callable[[Venv], list[str]]
 def _installer() -> Installer:
     """How a command that installs into an environment begins. Raises UsageError."""
     pip, uv = [sys.executable, "-m", "pip"], shutil.which("uv")
-    told = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
-    if uv and (told.returncode or not told.stdout.strip()):
+    has_pip = importlib.util.find_spec("pip") is not None
+    if uv and not (has_pip and _configured(pip)):
         return lambda it: [uv, "pip", "install", "--python", str(it.interpreter)]
-    if told.returncode:
+    if not has_pip:
         raise UsageError(f"neither uv nor the pip of {sys.executable} is here to install with")
     return lambda it: [*pip, "--python", str(it.interpreter), "install"]
+
+
+def _configured(pip: Sequence[str]) -> bool:
+    """Whether pip has indexes, constraints or the like from its own files or variables."""
+    told = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
+    return bool(told.stdout.strip())
 
 
 def _variables() -> Mapping[str, str]:

@@ -122,19 +122,9 @@ def test_environments_are_listed(both, toy):
 
 @pytest.mark.slow
 def test_two_versions_are_proven_and_ranked_in_one_block(both, toy, tmp_path):
-    few = [
-        "--blocks",
-        "2",
-        "--seeds",
-        "0",
-        "--phase",
-        "train",
-        "--no-twin",
-        "--no-wait",
-        "--threads",
-        "1",
-    ]
-    told = toy("run", "-t", "diabetes-regression", "-f", "toy@*", *few, "-o", tmp_path)
+    few = ("--blocks", "2", "--seeds", "0", "--phase", "train", "--threads", "1", "--no-twin")
+    asked = ("-t", "diabetes-regression", "-f", "toy@*", "--no-wait", "-o", tmp_path)
+    told = toy("run", *asked, *few)
     assert told.returncode == 0, told.stderr + told.stdout
     assert "2 of 2 setups proven" in told.stdout
     (stored,) = tmp_path.glob("*/run.json")
