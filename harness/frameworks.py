@@ -246,7 +246,8 @@ def _versions(known: Mapping[str, Framework], pattern: str) -> list[str]:
         if fnmatch.fnmatchcase(it.version, asked) or it.version.partition("+")[0] == asked
     ]
     if not found:
-        which = f"{known[names[0]].distributions[0]}=={asked.strip('*') or 'VERSION'}"
+        version = "VERSION" if re.search(r"[*?[]|^$", asked) else asked
+        which = f"{known[names[0]].distributions[0]}=={version}"
         here = f"; there are: {', '.join(it.name for it in made)}" if made else ""
         raise UsageError(
             f"no environment {pattern.partition(':')[0]!r}; make one with: python -m harness env "

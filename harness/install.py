@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -163,6 +164,7 @@ def _install(
         text=True,
         errors="replace",
         env=_variables(),
+        start_new_session=True,  # pip goes on in a child; both end together
     ) as process:
         assert process.stdout is not None
         try:
@@ -170,9 +172,14 @@ def _install(
                 last.append(line)
                 told(clean(line.rstrip()))
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode:
-        errors = [it for it in last if CAUSE.search(it)] or [it for it in last if it.strip()]
-        words = clean(errors[-1]) if errors else f"it ended with code {process.returncode}"
-        raise InstallFailed(f"{requirements[0]} could not be installed: {words}")
+        raise InstallFailed(f"{requirements[0]} could not be installed: {_last_words(last)}")
+
+
+def _last_words(lines: Iterable[str]) -> str:
+    """The last line that names an error, else the last one; pip ends a conflict with a link."""
+    said = [it for it in lines if it.strip() and "ResolutionImpossible" not in it]
+    errors = [it for it in said if CAUSE.search(it)] or said or ["the installer gave no reason"]
+    return clean(errors[-1].removeprefix("ERROR: "))

@@ -67,7 +67,7 @@ class Venv:
         """Every distribution and its version."""
         where = [str(_path(self.folder, "purelib"))]
         found = importlib.metadata.distributions(path=where)
-        return dict(sorted((it.name, it.version) for it in found))
+        return dict(sorted((it.name, it.version) for it in found if it.name))
 
     @property
     def broken(self) -> str:

@@ -69,7 +69,7 @@ ROWS = [(field, word, meant) for field, words in SUGGESTED.items() for word, mea
 
 @pytest.fixture(autouse=True)
 def _everything_is_installed(monkeypatch):
-    monkeypatch.setattr("harness.frameworks.version", lambda framework: "99.0")
+    monkeypatch.setattr("harness.frameworks.version", lambda *_: "99.0")
     monkeypatch.setattr(planning, "gpus", tuple)
 
 

@@ -25,7 +25,7 @@ from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed, WorkerProcess, cache_variables, environment
 from harness.runs.store import open_existing
 from harness.venvs import REQUESTED, interpreter
-from harness.worker.session import lacking
+from harness.worker.session import NotImported, lacking, refuse_other_version
 from tests.builders import TASK, make_run, make_setup, measured
 from tests.test_cli import harness
 from tests.wheels import environment_of, needed, only_from, wheel
@@ -175,7 +175,7 @@ def test_what_an_old_version_cannot_do_is_unsupported(both, toy, tmp_path):
     [
         (["toy==0.5"], 2, "toy 0.5 is too old: 1.0 or later is needed"),
         (["toyframe<1"], 2, "toy 0.5 is too old: 1.0 or later is needed"),
-        (["toyframe==9"], 8, "ERROR: No matching distribution found for toyframe==9"),
+        (["toyframe==9"], 8, "installed: No matching distribution found for toyframe==9"),
         (["toyframe<1.1", "no-such-thing"], 8, "No matching distribution found for no-such-thing"),
         (["toyframe==1.0"], 2, "toy@1.0 exists already"),
         (["toyframe<2"], 2, "toy@1.0 exists already"),
@@ -341,6 +341,34 @@ def test_uv_installs_where_pip_has_no_configuration(old_numpy, tmp_path, monkeyp
         if configured
         else [str(uv), "pip", "install", "--python", into]
     )
+
+
+def test_a_conflict_is_told_and_not_where_to_read_of_it():
+    lines = [
+        "ERROR: Cannot install a and b because these versions have conflicting dependencies.\n",
+        "The conflict is caused by:\n",
+        "ERROR: ResolutionImpossible: for help visit a page\n",
+    ]
+    told = install._last_words(lines)
+    assert told.startswith("Cannot install a and b because")
+    assert install._last_words(["first\n", "last\n", "\n"]) == "last\n"
+
+
+def test_no_other_version_is_taken_for_the_one_asked_for():
+    refuse_other_version(make_setup(label="reference:eager"))
+    with pytest.raises(NotImported, match=r"reference@0\.1 was asked for, and \d"):
+        refuse_other_version(make_setup(label="reference@0.1:eager"))
+
+
+def test_of_an_installed_harness_an_environment_sees_nothing_else(old_numpy, tmp_path):
+    site = tmp_path / "site-packages"
+    for name in ("harness", "impls", "torch", "torch-2.13.dist-info"):
+        (site / name).mkdir(parents=True)
+    links = old_numpy.code(site)
+    assert links == old_numpy.code(site)
+    assert {it.name: it.readlink() for it in links.iterdir()} == {
+        name: site / name for name in ("harness", "impls")
+    }
 
 
 def test_the_needs_are_those_of_the_project():

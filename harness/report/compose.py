@@ -83,7 +83,9 @@ def _title(summary: Summary) -> str:
     setups += [row.setup for table in summary.qualities for row in table.rows]
     if not setups:
         return "Nothing was measured"
-    names = sorted({framework_title(it.framework) for it in setups}, key=str.lower)
+    names = sorted(
+        {f"{framework_title(it.framework)} {it.version}".strip() for it in setups}, key=str.lower
+    )
     tasks = sorted({line(it.task) for it in setups})
     return f"{listed(names)} on " + (tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks")
 

@@ -22,7 +22,7 @@ def machine(monkeypatch, tmp_path):
     """Two cores, no GPU, every framework installed, no MNIST."""
     monkeypatch.setattr(planning, "cores", lambda: 2)
     monkeypatch.setattr(planning, "gpus", tuple)
-    monkeypatch.setattr("harness.frameworks.version", lambda framework: "99.0")
+    monkeypatch.setattr("harness.frameworks.version", lambda *_: "99.0")
     monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
 
 
@@ -64,7 +64,7 @@ def test_if_no_task_is_left_that_is_an_error():
 
 
 def test_a_framework_that_is_not_installed_is_left_out(monkeypatch):
-    def version(framework):
+    def version(framework, _):
         return None if framework.title == "TensorFlow" else "99.0"
 
     monkeypatch.setattr("harness.frameworks.version", version)

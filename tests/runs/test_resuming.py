@@ -135,10 +135,10 @@ def test_a_run_goes_on_only_as_it_began(tmp_path, monkeypatch):
         refuse_changed(run, changed)
     versions = machine.versions()
     newer = versions | {"python": "4.0"}
-    monkeypatch.setattr(machine, "versions", lambda: newer)
+    monkeypatch.setattr(machine, "versions", lambda _: newer)
     with pytest.raises(UsageError, match=r"python was 3.* and is 4\.0"):
         refuse_changed(run, made)
-    monkeypatch.setattr(machine, "versions", lambda: versions | {"scipy": "another"})
+    monkeypatch.setattr(machine, "versions", lambda _: versions | {"scipy": "another"})
     refuse_changed(run, made)  # no framework of this run
     here = machine.fingerprint()
     monkeypatch.setattr(machine, "fingerprint", lambda: here | {"cores": 1000})
