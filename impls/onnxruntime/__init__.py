@@ -9,7 +9,7 @@ FRAMEWORK = Framework(
     least="1.18",
     modes={"session": "the graph optimised once, fused and with packed weights"},
     phases=("predict",),
-    color="#56B4E9",
+    color="#8A63D2",
     # It would send how it is used, from a thread that its import starts.
     environment={"ORT_DISABLE_TELEMETRY": "1"},
     aliases={
