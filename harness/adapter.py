@@ -30,6 +30,8 @@ from harness.tasks.start import Start
 
 Array = NDArray[Any]
 Setting = str | int | float | bool | None
+PhaseKind = Literal["train", "predict"]
+"""What a phase is made of: optimizer steps, or inference batches."""
 
 
 class Unsupported(Exception):
@@ -41,11 +43,12 @@ class Own:
     """One mode of the idiomatic lane: what its experts write, in one line.
 
     `stock` says why its update formula is not the task's, where it is not: the truth of such a mode
-    is the reference with the stock formula.
+    is the reference with the stock formula, in the module `truth`.
     """
 
     line: str
     stock: str = ""
+    truth: str = "impls.reference.stock"
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ class Framework:
     `distributions` are the names under which pip may have installed it; the first one that is
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
-    mode is the default; `idioms` does so for the idiomatic lane. `color` is its colour in every
-    figure. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
+    mode is the default; `idioms` does so for the idiomatic lane. Either may be empty. `color` is its
+    colour in every figure. `phases` are what it can do: every framework predicts, and of one that
+    does not train `state` has the weights that were given and no slots; its other methods of
+    training are never called. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
     that users write for the framework or a mode to their name here; errors suggest that name.
     A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
     as another framework takes part.
@@ -94,6 +99,7 @@ class Framework:
     install: str
     modes: Mapping[str, str]
     color: str
+    phases: tuple[PhaseKind, ...] = ("train", "predict")
     least: str = ""
     devices: tuple[str, ...] = ("cpu", "gpu")
     environment: Mapping[str, str] = field(default_factory=dict)

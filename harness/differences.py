@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.adapter import Array
+from harness.adapter import Array, Framework
 from harness.cells import Dtype
 from harness.certificates import Tolerance
 from harness.tasks.start import Start
@@ -149,15 +149,17 @@ LIMITS: dict[tuple[Tolerance, Dtype], Bounds] = {
 }
 QUICK_STEPS = 10
 """What a run's own proof takes at the most."""
-TRUTH: Mapping[Tolerance, str] = {
-    "exact": "impls.reference.adapter",
-    "stock": "impls.reference.stock",
-}
-"""The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
+EXACT = "impls.reference.adapter"
+"""The module that has the task's formulas."""
 SHADOWS = 12
 """References with nudged first weights. A unit at its kink takes the other side in half of them:
 one in 4,000 would miss it."""
 FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
+
+
+def truth_of(framework: Framework, mode: str, tolerance: Tolerance) -> str:
+    """The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
+    return EXACT if tolerance == "exact" else framework.idioms[mode].truth
 
 
 def limits(tolerance: Tolerance, dtype: Dtype) -> Bounds:

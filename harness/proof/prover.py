@@ -29,7 +29,7 @@ from typing import Any, cast
 from harness.adapter import Adapter, Framework, Options, Setting, Unsupported
 from harness.cells import THROUGHPUT, Dtype, Lane, Phase
 from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
-from harness.differences import TRUTH, Difference, limits
+from harness.differences import Difference, limits, truth_of
 from harness.errors import in_one_line
 from harness.proof import conduct, lockstep, rounding
 from harness.proof.conduct import impossible, logical_peak
@@ -188,7 +188,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 def _imports(request: Prove) -> Iterator[str]:
     """The modules that a prover imports before it forks."""
-    yield TRUTH[request.tolerance]
+    yield _truth(request)
     yield implementation(request)
     ahead = _framework(request).tuning.ahead.get(request.setup.mode)
     if ahead and _may_import_more(request):
@@ -212,6 +212,10 @@ def _forked(function: Callable[[], str], request: Prove) -> str:
 def _framework(request: Prove) -> Framework:
     framework: Framework = importlib.import_module(f"impls.{request.setup.framework}").FRAMEWORK
     return framework
+
+
+def _truth(request: Prove) -> str:
+    return truth_of(_framework(request), request.setup.mode, request.tolerance)
 
 
 def implementation(request: Prove) -> str:
@@ -238,7 +242,7 @@ def _examined(request: Prove) -> str:
     exact = Options("eager", "cpu", request.setup.threads, "float64")
     examination = examine(
         _built(request),
-        importlib.import_module(TRUTH[request.tolerance]).Adapter(request.task, start, exact),
+        importlib.import_module(_truth(request)).Adapter(request.task, start, exact),
         request.task,
         start,
         open_staged(Path(request.data)),
@@ -263,7 +267,7 @@ def _trained(request: Prove) -> str:
     length = Length(request.steps, request.rows or task.batch)
     finding, proof = train_beside(
         _built(request),
-        importlib.import_module(TRUTH[request.tolerance]).Adapter(task, start, exact),
+        importlib.import_module(_truth(request)).Adapter(task, start, exact),
         LongTraining(task, start, open_staged(Path(request.data)), length, request.setup.lane),
         _options(request),
         request.tolerance,

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapter import Adapter, Array, Idiom, Options, State
+from harness.adapter import Adapter, Array, Framework, Idiom, Options, State
 from harness.cells import Phase
 from harness.certificates import Finding, Tolerance
-from harness.differences import SHADOWS, TRUTH, compare, limits, nudged
+from harness.differences import SHADOWS, compare, limits, nudged, truth_of
 from harness.tasks.costs import flops, predict_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
@@ -281,7 +281,8 @@ class Checks:
         return Path(losses, adapter.state())
 
     def _reference(self, start: Start, dtype: str = "float64") -> Adapter:
-        kind = importlib.import_module(TRUTH[self._tolerance]).Adapter
+        truth = truth_of(self._framework, self._setup.mode, self._tolerance)
+        kind = importlib.import_module(truth).Adapter
         options = Options("replay", "cpu", self._setup.threads, dtype)
         return cast(Adapter, kind(self._task, start, options))
 
@@ -298,11 +299,15 @@ class Checks:
             yield shadow
 
     @property
+    def _framework(self) -> Framework:
+        declared: Framework = importlib.import_module(f"impls.{self._setup.framework}").FRAMEWORK
+        return declared
+
+    @property
     def _tolerance(self) -> Tolerance:
         if self._setup.lane == "identical":
             return "exact"
-        framework = importlib.import_module(f"impls.{self._setup.framework}").FRAMEWORK
-        return "stock" if framework.idioms[self._setup.mode].stock else "exact"
+        return "stock" if self._framework.idioms[self._setup.mode].stock else "exact"
 
     def _order(self, phase: Phase, number: int = 0) -> NDArray[np.int64]:
         """The rows of the set of batches that a phase's samples go through."""

@@ -1,0 +1,17 @@
+"""ONNX Runtime: a graph of standard operators, optimised once and run in one session."""
+
+from harness.adapter import Framework
+
+FRAMEWORK = Framework(
+    title="ONNX Runtime",
+    distributions=("onnxruntime", "onnxruntime-gpu"),
+    install="pip install 'samestep[onnxruntime]'",
+    least="1.18",
+    modes={"session": "the graph optimised once, fused and with packed weights"},
+    phases=("predict",),
+    color="#56B4E9",
+    aliases={
+        **dict.fromkeys(("onnx", "ort"), "onnxruntime"),
+        **dict.fromkeys(("graph", "inference"), "session"),
+    },
+)

@@ -1,0 +1,272 @@
+"""A task in scikit-learn as its users write it: an estimator, and `partial_fit` for every batch.
+
+Its squared loss is half of the task's and a sum over the outputs, so its gradient is k/2 times the
+task's for k outputs. The learning rate of SGD and the ε of Adam are scaled by as much, which is
+exact. Outputs before the softmax are those of a regressor that has the classifier's own weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import sys
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import threadpoolctl
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.extmath import safe_sparse_dot
+
+from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, common
+from harness.tasks.spec import SGD, Adam, Task
+from harness.tasks.start import Start
+
+ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
+FAR = 2.0**20
+"""The rate of a step of SGD by which a gradient is read: so large that next to it no digit of the
+weights counts, and a power of two, so that it rounds nothing itself."""
+
+
+class Batch(NamedTuple):
+    inputs: Array
+    targets: Array
+
+
+class Loader(NamedTuple):
+    """All rows, and the row indices of every batch."""
+
+    inputs: Array
+    targets: Array
+    order: Array
+
+
+class Idiom:
+    """See `harness.adapter.Idiom`; handles are arrays, `fit` returns the last step's loss."""
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        if why := _cannot(task, options):
+            raise Unsupported(why)
+        if "pandas" in sys.modules and sys.modules["pandas"] is None:
+            del sys.modules["pandas"]  # scikit-learn looks there, and takes what is hidden for it
+        self._task, self._options = task, options
+        self._names = list(start.weights)
+        self._scale = task.widths[-1] / 2 if task.loss == "mse" else 1.0
+        self._fresh = self._begun(_estimator(task, self._scale), start)
+        self._slope = self._begun(_with_gradients(task), start)
+        self._outputs = self._begun(MLPRegressor(**_common(task)), start)
+        self.reset()
+
+    def _begun(self, model: Any, start: Start) -> Any:
+        """An estimator as after no step at all: a first one makes what it needs."""
+        features, outputs = self._task.widths[0], self._task.widths[-1]
+        row, classes = self.tensor(np.zeros((1, features))), np.arange(max(2, outputs))
+        model.batch_size = 1
+        if isinstance(model, MLPClassifier):
+            model.partial_fit(row, classes[:1], classes=classes)
+        else:
+            model.partial_fit(row, np.zeros((1, outputs) if outputs > 1 else 1))
+        for values, name in zip(_weights(model), self._names, strict=True):
+            values[...] = start.weights[name]
+        del model._optimizer  # the next step makes a new one
+        model.loss_curve_, model.t_, model.best_loss_ = [], 0, np.inf
+        model._no_improvement_count = 0
+        return model
+
+    def _targets(self, targets: Array) -> Array:
+        if self._task.loss != "mse":  # class indices, or 0 and 1
+            return np.array(targets, np.int64).ravel()
+        targets = np.array(targets, self._options.dtype)
+        return targets.ravel() if targets.shape[1] == 1 else targets
+
+    def stage(self, inputs: Array, targets: Array) -> Batch:
+        return Batch(self.tensor(inputs), self._targets(targets))
+
+    def reset(self) -> None:
+        self._model = copy.deepcopy(self._fresh)
+        # A step changes weights in place.
+        self._outputs.coefs_, self._outputs.intercepts_ = _parts(self._model)
+
+    def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
+        return Loader(*self.stage(inputs, targets), np.ascontiguousarray(order))
+
+    def fit(self, loader: Loader, steps: int) -> Array:
+        for step in range(steps):
+            rows = loader.order[step % len(loader.order)]
+            loss = self._step(loader.inputs[rows], loader.targets[rows])
+        return np.array(loss)
+
+    def infer(self, loader: Loader, steps: int) -> Array:
+        for step in range(steps):
+            outputs = self._outputs.predict(loader.inputs[loader.order[step % len(loader.order)]])
+        return self._as_matrix(outputs)
+
+    def train_step(self, batch: Batch) -> Array:
+        return np.array(self._step(*batch))
+
+    def _step(self, inputs: Array, targets: Array) -> float:
+        """One update; the loss before it."""
+        model = self._model
+        model.batch_size = len(inputs)  # or more rows would be several updates
+        try:
+            loss = model.partial_fit(inputs, targets).loss_
+        except ValueError:
+            if all(np.isfinite(it).all() for it in _weights(model)):
+                raise
+            return math.nan  # it diverged, which is said by the harness
+        return 2 * loss if self._task.loss == "mse" else loss
+
+    def predict(self, batch: Batch) -> Array:
+        return self._as_matrix(self._outputs.predict(batch.inputs))
+
+    def _as_matrix(self, outputs: Array) -> Array:
+        return outputs.reshape(len(outputs), -1)
+
+    def gradients(self, batch: Batch) -> dict[str, Array]:
+        """By the step of an estimator that takes plain SGD from the present weights."""
+        slope = self._slope
+        for values, present in zip(_weights(slope), _weights(self._model), strict=True):
+            values[...] = present
+        slope.batch_size = len(batch.inputs)
+        slope.partial_fit(*batch)
+        moved = zip(self._names, _weights(self._model), _weights(slope), strict=True)
+        return {
+            name: (before - after) / np.array(FAR * self._scale, before.dtype)
+            for name, before, after in moved
+        }
+
+    def state(self) -> State:
+        spec, optimizer = self._task.optimizer, getattr(self._model, "_optimizer", None)
+        kept = ()
+        if isinstance(spec, Adam):
+            kept = (("ms", self._scale), ("vs", self._scale**2))
+        elif spec.momentum:  # a velocity is −lr times the task's
+            kept = (("velocities", -spec.learning_rate),)
+        slots = {}
+        for slot, (attribute, scale) in zip(spec.slots, kept, strict=True):
+            values = _weights(self._model)
+            values = (
+                _in_order(getattr(optimizer, attribute))
+                if optimizer
+                else map(np.zeros_like, values)
+            )
+            named = zip(self._names, values, strict=True)
+            slots |= {f"{slot}/{name}": it / np.array(scale, it.dtype) for name, it in named}
+        weights = zip(self._names, _weights(self._model), strict=True)
+        return State({name: it.copy() for name, it in weights}, slots)
+
+    def to_numpy(self, handle: Array) -> Array:
+        return np.array(handle)
+
+    def synchronize(self) -> None:
+        """Every call returns when it is done."""
+
+    def reset_device_memory(self) -> None:
+        """There is no device."""
+
+    def device_memory(self) -> DeviceMemory | None:
+        return None
+
+    def logical_peak(self, run: Callable[[], Any]) -> int | None:
+        """By NumPy's own account: it reports its buffers to tracemalloc."""
+        run()
+        held = [*_weights(self._model), *self.state().slots.values()]
+        gc.collect()
+        for it in gc.get_objects():
+            held += it if type(it) in (Batch, Loader) else ()
+        tracemalloc.start()
+        try:
+            run()
+            return sum(it.nbytes for it in held) + tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    def tensor(self, values: Array) -> Array:
+        return np.array(values, self._options.dtype, order="C")
+
+    def product(self, left: Array, right: Array) -> Array:
+        product: Array = safe_sparse_dot(left, right)
+        return product
+
+    def settings(self) -> dict[str, Setting]:
+        pools = threadpoolctl.threadpool_info()
+        return {
+            "threads": max((it["num_threads"] for it in pools), default=1),
+            "dtype": common(str(it.dtype) for it in _weights(self._model)),
+            "device": "cpu",
+            "devices_of_weights": "cpu",
+            "estimator": type(self._model).__name__,
+            "loader": "rows gathered by index",
+        }
+
+
+def _cannot(task: Task, options: Options) -> str:
+    """Why scikit-learn has no such network; empty where it has."""
+    if options.device != "cpu":
+        return "scikit-learn's networks run on the CPU only"
+    if task.model.activation not in ACTIVATIONS and task.model.hidden:
+        return f"scikit-learn has no activation {task.model.activation!r}"
+    if task.model.output != "identity":
+        return (
+            "scikit-learn's classifier takes the loss of what is in front of its softmax; it has "
+            "no loss of probabilities"
+        )
+    if task.loss == "cross-entropy" and task.widths[-1] == 2:
+        return "scikit-learn's classifier has one output for two classes, not two"
+    if not isinstance(task.optimizer, SGD | Adam):
+        return f"scikit-learn has no optimizer {task.optimizer.name!r}, only sgd and adam"
+    return ""
+
+
+def _common(task: Task) -> dict[str, Any]:
+    return {
+        "hidden_layer_sizes": task.model.hidden,
+        "activation": ACTIVATIONS.get(task.model.activation, "relu"),
+        "alpha": 0.0,
+        "shuffle": False,
+    }
+
+
+def _kind(task: Task) -> type:
+    return MLPRegressor if task.loss == "mse" else MLPClassifier
+
+
+def _estimator(task: Task, scale: float) -> Any:
+    spec = task.optimizer
+    if isinstance(spec, SGD):
+        return _kind(task)(
+            solver="sgd",
+            learning_rate_init=spec.learning_rate / scale,
+            momentum=spec.momentum,
+            nesterovs_momentum=spec.nesterov,
+            **_common(task),
+        )
+    return _kind(task)(
+        solver="adam",
+        learning_rate_init=spec.learning_rate,
+        beta_1=spec.beta1,
+        beta_2=spec.beta2,
+        epsilon=spec.epsilon * scale,
+        **_common(task),
+    )
+
+
+def _with_gradients(task: Task) -> Any:
+    return _kind(task)(solver="sgd", learning_rate_init=FAR, momentum=0.0, **_common(task))
+
+
+def _parts(model: Any) -> tuple[list[Array], list[Array]]:
+    return model.coefs_, model.intercepts_
+
+
+def _weights(model: Any) -> list[Array]:
+    """Weight and bias of every layer, as the model holds them."""
+    return _in_order([*model.coefs_, *model.intercepts_])
+
+
+def _in_order(values: Sequence[Array]) -> list[Array]:
+    """scikit-learn has all weights first, then all biases."""
+    half = len(values) // 2
+    return [it for pair in zip(values[:half], values[half:], strict=True) for it in pair]
