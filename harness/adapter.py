@@ -85,13 +85,13 @@ class Framework:
     `distributions` are the names under which pip may have installed it; the first one that is
     installed gives the version. `install` is the pip command that installs it, `least` the oldest
     version that the adapter works with, such as `2.4`. `modes` maps a mode to one line, the first
-    mode is the default; `idioms` does so for the idiomatic lane. Either may be empty. `color` is its
-    colour in every figure. `phases` are what it can do: every framework predicts, and of one that
-    does not train `state` has the weights that were given and no slots; its other methods of
-    training are never called. `environment` is set before a worker starts. `aliases` maps other words, in lower case,
-    that users write for the framework or a mode to their name here; errors suggest that name.
-    A `reference` is the yardstick: it is in every table, and no winner or advice names it as long
-    as another framework takes part.
+    mode is the default; `idioms` does so for the idiomatic lane; one of them may be empty. `color`
+    is its colour in every figure. `phases` are what it can do. Every framework predicts. Of one
+    that does not train, `train_step`, `gradients` and `fit` are never called, and `state` has the
+    weights that were given and no slots. `environment` is set before a worker starts. `aliases`
+    maps other words, in lower case, that users write for the framework or a mode to their name
+    here; errors suggest that name. A `reference` is the yardstick: it is in every table, and no
+    winner or advice names it as long as another framework takes part.
     """
 
     title: str

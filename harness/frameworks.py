@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import impls
 from harness.adapter import Framework, FrameworkFacts
-from harness.cells import Lane, Setup
+from harness.cells import Lane, Phase, Setup
 from harness.errors import UsageError, first_problem, unknown
 
 PLACE = Path(__file__).parents[1]
@@ -95,6 +95,8 @@ def _fault(name: str, folder: str) -> str:
         TypeAdapter(Framework).validate_python(values)
     except ValidationError as error:
         return f"{place}: FRAMEWORK: {first_problem(error)}"
+    if "predict" not in declared.phases:
+        return f"{place}: FRAMEWORK: phases: every framework predicts"
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
@@ -163,6 +165,16 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     if lane == "identical":
         return dict(framework.modes)
     return {mode: own.line for mode, own in framework.idioms.items()}
+
+
+def phases_of(framework: str, phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Those of some phases that a framework can do."""
+    declared: Framework = importlib.import_module(f"impls.{framework}").FRAMEWORK
+    return tuple(it for it in phases if it.partition("-")[0] in declared.phases)
+
+
+def trains(framework: str) -> bool:
+    return bool(phases_of(framework, ("train",)))
 
 
 def matches(setup: Setup, pattern: str) -> bool:

@@ -25,7 +25,7 @@ from harness.cells import Setup
 from harness.certificates import SUPPORTED, Certificate, Finding, LongProof, Tolerance
 from harness.differences import QUICK_STEPS, limits
 from harness.environment import only_known
-from harness.frameworks import folder_of, frameworks, version
+from harness.frameworks import folder_of, frameworks, trains, version
 from harness.privacy import clean, cleaned
 from harness.proof.pool import Launch, Prove, Proved, Prover, prove_all
 from harness.proof.prover import rows_compared, steps_compared
@@ -176,7 +176,7 @@ def claim(
         steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
         seed=seed,
         counted=counted,
-        length=reach.of(task) if reach else None,
+        length=reach.of(task) if reach and trains(setup.framework) else None,
     )
 
 

@@ -163,7 +163,7 @@ TEST_FLOPS = 5e10
 @dataclass(frozen=True)
 class Bench:
     """An adapter after its lock step with `truth` over `batches`; `lock` kept its states after
-    step AGAIN and the last.
+    step AGAIN and the last. Of one that does not train nothing but outputs is asked.
 
     `bounds` are those of the class `exact`: whatever its formula, an adapter repeats itself.
     `excused` says what rounding alone can make at places of excess.
@@ -180,6 +180,7 @@ class Bench:
     lock: LockStep
     bounds: Bounds
     excused: Callable[[Mapping[Place, Difference]], Mapping[Place, float]]
+    trains: bool = True
 
     @property
     def drive(self) -> Driver:
@@ -277,7 +278,7 @@ def predict_fresh(bench: Bench) -> str:
         or predicted(other, "another batch")
         or predicted(first, "the first batch again")
     )
-    if told:
+    if told or not bench.trains:
         return told
     bench.adapter.train_step(staged[id(first)])
     # At the weights that the adapter's own formula and rounding came to, whatever they are.
@@ -292,6 +293,9 @@ def full_batch(bench: Bench) -> str:
         return ""
     rows = Rows(bench.arrays.x_train[chosen], bench.arrays.y_train[chosen])
     bench.adapter.reset()
+    if not bench.trains:
+        outputs = bench.adapter.to_numpy(bench.adapter.predict(bench.adapter.stage(*rows)))
+        return bench.outputs_apart(outputs, rows, bench.start, f"{len(chosen)} rows")
     bench.truth.reset()
     lock = lockstep.run(bench.adapter, bench.truth, bench.lane, bench.dtype, [rows])
     excess = lock.excess(bench.bounds)
@@ -326,18 +330,21 @@ def copies(bench: Bench) -> str:
     first, other = (drive.staged([it]) for it in _two(bench))
     single = adapter.stage(*bench.batches[0])
     adapter.reset()
-    handles = {"loss": drive.train(first, 1), "outputs": drive.predict(first, 1)}
+    handles = {"loss": drive.train(first, 1)} if bench.trains else {}
+    handles["outputs"] = drive.predict(first, 1)
     state = adapter.state()
     given: dict[str, Mapping[str, Array]] = {
         "weights": state.weights,
         "slots": state.slots,
-        "gradients": adapter.gradients(single),
+        "gradients": adapter.gradients(single) if bench.trains else {},
         **{name: {name: adapter.to_numpy(it)} for name, it in handles.items()},
     }
     kept = {name: copied(values) for name, values in given.items()}
-    drive.train(other, 1)
+    if bench.trains:
+        drive.train(other, 1)
     adapter.to_numpy(drive.predict(other, 1))
-    adapter.gradients(adapter.stage(*_two(bench)[1]))
+    if bench.trains:
+        adapter.gradients(adapter.stage(*_two(bench)[1]))
     adapter.reset()
     adapter.state()
     again = given | {f"{name} handle": {name: adapter.to_numpy(it)} for name, it in handles.items()}
@@ -362,6 +369,24 @@ def _other_rows(bench: Bench, first: Rows) -> Rows:
     return Rows(np.roll(first.inputs, 1, axis=0), np.roll(first.targets, 1, axis=0))
 
 
+def other_weights(bench: Bench) -> str:
+    """Built from other weights it has their outputs. Those of a shared start may have biases of
+    zero, and where nothing is trained no others are ever seen."""
+    generator = np.random.default_rng(bench.start.seed)
+    weights = {name: np.flip(it) for name, it in bench.start.weights.items()}
+    reach = max(float(np.abs(it).max()) for it in weights.values())
+    weights |= {
+        name: generator.uniform(-reach, reach, it.shape)
+        for name, it in weights.items()
+        if name.endswith(".bias")
+    }
+    other = replace(bench.start, weights=weights)
+    adapter = type(bench.adapter)(other.task, other, bench.options)
+    rows = bench.batches[0]
+    outputs = adapter.to_numpy(adapter.predict(adapter.stage(*rows)))
+    return bench.outputs_apart(outputs, rows, other, "built from other weights")
+
+
 def settings(bench: Bench) -> str:
     """The adapter reads back what it was asked for."""
     found = bench.adapter.settings()
@@ -380,7 +405,8 @@ def settings(bench: Bench) -> str:
 def memory(bench: Bench) -> str:
     """A count of device memory that counts nothing is none."""
     bench.adapter.reset_device_memory()
-    bench.drive.train(bench.drive.staged([bench.batches[0]]), 1)
+    work = bench.drive.train if bench.trains else bench.drive.predict
+    work(bench.drive.staged([bench.batches[0]]), 1)
     bench.adapter.synchronize()
     count = bench.adapter.device_memory()
     if count is not None and (count.peak_allocated <= 0 or count.peak_reserved == 0):
@@ -403,16 +429,18 @@ def timing(bench: Bench) -> dict[str, str]:
         adapter.to_numpy(handle)
         adapter.to_numpy(adapter.predict(single))
 
-    train = bursts(adapter, lambda steps: drive.train(staged, steps), look)
-    predict = bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
-    drive.train(staged, 1)  # whatever works besides may stop where it ends
+    taken: dict[str, tuple[Burst, ...]] = {}
+    if bench.trains:
+        taken["train"] = bursts(adapter, lambda steps: drive.train(staged, steps), look)
+    taken["predict"] = bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
+    # Whatever works besides may stop where it ends.
+    (drive.train if bench.trains else drive.predict)(staged, 1)
     restless = usage.restless(sure=True)
-    late = {"train": ends_late(train), "predict": ends_late(predict)}
+    late = {name: ends_late(it) for name, it in taken.items()}
+    many = (too_many_threads(it, bench.options.threads) for it in taken.values())
     return {
         "synchronize": next((f"{name}: {why}" for name, why in late.items() if why), ""),
-        "threads": restless
-        or too_many_threads(train, bench.options.threads)
-        or too_many_threads(predict, bench.options.threads),
+        "threads": restless or next(filter(None, many), ""),
     }
 
 
@@ -427,11 +455,16 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
     "memory": memory,
 }
 OWN_LOOP_CHECKS: dict[str, Callable[[Bench], str]] = {"fit": fit, "infer": infer}
+PREDICTING_CHECKS: dict[str, Callable[[Bench], str]] = {"other-weights": other_weights}
+TRAINING = ("reset", "unwatched", "fit")
+"""Checks of nothing but training."""
 
 
 def conduct(bench: Bench) -> tuple[Finding, ...]:
     """One finding a check; raises only Unsupported."""
     checks = CHECKS | (OWN_LOOP_CHECKS if bench.lane == "idiomatic" else {})
+    if not bench.trains:
+        checks = {it: checks[it] for it in checks if it not in TRAINING} | PREDICTING_CHECKS
     told = {name: _told(check, bench) for name, check in checks.items()}
     try:
         told |= timing(bench)

@@ -239,6 +239,24 @@ def run(
     return lock
 
 
+def outputs_only(
+    adapter: Adapter, truth: Truth, lane: Lane, dtype: Dtype, batches: Sequence[Rows]
+) -> LockStep:
+    """The same where nothing is trained: the outputs for every batch, at the weights given."""
+    lock, drive = LockStep(), driver(adapter, lane)
+    for step, batch in enumerate(batches, 1):
+        staged = drive.staged([batch] if lane == "identical" else [batch, batch])
+        outputs = adapter.to_numpy(drive.predict(staged, 1))
+        with one_thread():
+            found = compare({"outputs": outputs}, outputs_of(truth, batch), dtype)
+        lock.found[step, "logits"] = found
+        size = found.size if math.isfinite(found.size) else None
+        lock.divergence.append(Divergence(step=step, logits=size))
+        if found.reason:
+            break
+    return lock
+
+
 def differences(seen: Seen, true: Seen, dtype: Dtype) -> dict[str, Difference]:
     """By quantity; of slots only where the task's optimizer or the framework's has any."""
     mine, theirs = seen._asdict(), true._asdict()

@@ -31,6 +31,7 @@ from harness.cells import THROUGHPUT, Dtype, Lane, Phase
 from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
 from harness.differences import Difference, limits, truth_of
 from harness.errors import in_one_line
+from harness.frameworks import phases_of, trains
 from harness.proof import conduct, lockstep, rounding
 from harness.proof.conduct import impossible, logical_peak
 from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, in_float64
@@ -74,12 +75,14 @@ def examine(
     steps: int,
     tolerance: Tolerance,
     lane: Lane = "identical",
+    trains: bool = True,
 ) -> Examination:
     """Hold `adapter`, just built with `options`, to `truth` over so many steps.
 
     `truth` is the reference's adapter, just built: mode eager, float64, on the CPU. In the
-    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Raises what the adapter
-    raises while numbers are compared; later an exception is the failure of one check.
+    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train
+    outputs are compared, and `task` has no slots. Raises what the adapter raises while numbers are
+    compared; later an exception is the failure of one check.
     """
     dtype, rows = cast("Dtype", options.dtype), rows_compared(task)
     work = list(itertools.islice(batches(task, start, arrays, rows), steps))
@@ -92,9 +95,15 @@ def examine(
         keep.add(fewest)
         rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
         excused = partial(excuses, truth, start, options, work)
-    lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
-    settings = adapter.settings()  # later checks ask for batches of other sizes
     bounds = limits(tolerance, dtype)
+    if trains:
+        lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
+    else:
+        lock = lockstep.outputs_only(adapter, truth, lane, dtype, work)
+        bounds = replace(bounds, trajectory=bounds.one_step)  # none moves the weights
+        if dtype == "float32":
+            excused = partial(rounding.outputs_excuses, type(truth), start, options, work)
+    settings = adapter.settings()  # later checks ask for batches of other sizes
     allowed = excused(rounding.sought(lock, bounds))
     lost = rounding.lost(lock, bounds, allowed)
     compared = lock.up_to(lost[0] - 1) if lost else lock
@@ -120,6 +129,7 @@ def examine(
             lock,
             limits("exact", dtype),
             excused,
+            trains,
         )
         found += conduct.conduct(bench)
     return Examination(found, tuple(compared.divergence), settings, rows)
@@ -238,6 +248,9 @@ def _options(request: Prove) -> Options:
 
 
 def _examined(request: Prove) -> str:
+    trained = trains(request.setup.framework)
+    if not trained:
+        request = request.model_copy(update={"task": only_predicting(request.task)})
     start = make_start(request.task, request.seed)
     exact = Options("eager", "cpu", request.setup.threads, "float64")
     examination = examine(
@@ -250,6 +263,7 @@ def _examined(request: Prove) -> str:
         steps=request.steps,
         tolerance=request.tolerance,
         lane=request.setup.lane,
+        trains=trained,
     )
     return Proved(
         seconds=0.0,
@@ -279,7 +293,7 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
     """Add logical peaks; one that cannot be true is a failure of the check `memory`."""
     peaks: dict[Phase, int | None] = {}
     why = ""
-    for phase in THROUGHPUT:
+    for phase in phases_of(request.setup.framework, THROUGHPUT):
         try:
             told = _forked(partial(_peak, request, phase), request)
             peaks[phase] = int(told) if told else None

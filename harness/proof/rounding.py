@@ -115,6 +115,22 @@ def excused_outputs(
     return made
 
 
+def outputs_excuses(
+    kind: type[Truth],
+    start: Start,
+    options: Options,
+    batches: Sequence[Rows],
+    excess: Mapping[Place, Difference],
+) -> dict[Place, float]:
+    """As `excuses`, of outputs at the weights of the start."""
+    return {
+        (step, quantity): 0.0
+        if it.reason
+        else excused_outputs(kind, start, options, batches[step - 1], it.size)
+        for (step, quantity), it in excess.items()
+    }
+
+
 def shadows(
     kind: type[Truth], start: Start, options: Options, rounding: float = FLOAT32_ROUNDING
 ) -> Iterator[Truth]:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 from harness.cells import Phase, Setup
 from harness.certificates import Finding
+from harness.frameworks import phases_of, trains
 from harness.privacy import clean, cleaned
 from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.contention import Watcher
@@ -38,10 +39,18 @@ from harness.worker.messages import (
 )
 
 
+def is_trained(setup: Setup) -> bool:
+    """Whether a setup takes part in full trainings: a twin does not, nor who only predicts."""
+    return not setup.twin and trains(setup.framework)
+
+
 @dataclass
 class Trial:
+    """`asked` are the phases of its block that its framework can do."""
+
     name: str
     setup: Setup
+    asked: tuple[Phase, ...] = ()
     worker: Worker | None = None
     loaded: Loaded | None = None
     prepared: Prepared | None = None
@@ -127,7 +136,8 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Block:
-    """What to run: `phases` are sampled for `rounds` rounds; `trains` adds a full training.
+    """What to run: `phases` are sampled for `rounds` rounds, each of the setups that can do it;
+    `trains` adds a full training of those that train.
 
     `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
     shared start and, with the name, the order of turns. Of a block that is `alone` the workers
@@ -188,8 +198,11 @@ class _BlockRun:
         self._alive: list[Trial] = []
         self._taken = 0
         epochs = block.task.epochs if block.trains else 0
-        self._turns = len(block.setups) * (3 + block.rounds * len(block.phases))
-        self._turns += epochs * sum(not it.twin for it in block.setups)
+        self._turns = 3 * len(block.setups) + epochs * sum(map(is_trained, block.setups))
+        self._turns += block.rounds * sum(len(self._asked(it)) for it in block.setups)
+
+    def _asked(self, setup: Setup) -> tuple[Phase, ...]:
+        return phases_of(setup.framework, self._block.phases)
 
     def run(self) -> None:
         try:
@@ -215,7 +228,7 @@ class _BlockRun:
         if block.phases:
             self._take_turns()
         for epoch in range(block.task.epochs if block.trains else 0):
-            for trial in self._shuffled(it for it in self._alive if not it.setup.twin):
+            for trial in self._shuffled(it for it in self._alive if is_trained(it.setup)):
                 self._train(trial, epoch)
         for trial in list(self._alive):
             self._finish(trial)
@@ -228,7 +241,8 @@ class _BlockRun:
             if watcher:
                 watcher.round(round_)
             for phase in self._block.phases:
-                for turn, trial in enumerate(self._shuffled(self._alive)):
+                able = [it for it in self._alive if phase in it.asked]
+                for turn, trial in enumerate(self._shuffled(able)):
                     self._sample(trial, phase, round_, turn)
         self._around = watcher.end() if watcher else None
 
@@ -240,7 +254,7 @@ class _BlockRun:
 
     def _start(self, setup: Setup) -> Trial | None:
         block = self._block
-        trial = Trial(f"{block.name}/{setup.id}", setup)
+        trial = Trial(f"{block.name}/{setup.id}", setup, self._asked(setup))
         self._alive.append(trial)
         self._observer.started(trial.name, block, setup)
         self._tell("starting", setup)
@@ -258,7 +272,7 @@ class _BlockRun:
             task=block.task,
             setup=setup,
             seed=block.seed,
-            phases=block.phases,
+            phases=self._asked(setup),
             data=block.data,
             memory_limit=block.memory_limit,
         )
@@ -298,7 +312,7 @@ class _BlockRun:
     def _finish(self, trial: Trial) -> None:
         self._tell("finishing", trial.setup)
         # The device's limits are the same in every block and for both of two twins.
-        limits = self._block.alone and bool(self._block.phases) and not trial.setup.twin
+        limits = self._block.alone and bool(trial.asked) and not trial.setup.twin
         checks = self._checks(trial.setup)
         request = Finish(limits=limits, checks=checks, thorough=checks and not self._block.number)
         trial.finished = self._ask(trial, request, Finished, FINISH_LIMIT)
@@ -320,7 +334,7 @@ class _BlockRun:
         assert trial.worker is not None
         try:
             reply = trial.worker.answer()
-            if not isinstance(reply, expected) or not fits(request, reply, self._block.phases):
+            if not isinstance(reply, expected) or not fits(request, reply, trial.asked):
                 raise WorkerFailed("failed", _misfit(request, reply))
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)

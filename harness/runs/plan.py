@@ -18,7 +18,15 @@ from harness.analysis.pairs import baseline_of
 from harness.analysis.run_comparison import differing_facts
 from harness.cells import LANES, Dtype, Lane, Setup
 from harness.errors import DataError, UsageError, unknown
-from harness.frameworks import absence, contestants, frameworks, modes_of, undeclared
+from harness.frameworks import (
+    absence,
+    contestants,
+    frameworks,
+    modes_of,
+    phases_of,
+    trains,
+    undeclared,
+)
 from harness.records import Record, Run, Status, Unavailable
 from harness.runs import machine
 from harness.runs.config import RunConfig, part_of
@@ -103,7 +111,9 @@ def _setups(
     chosen: Iterable[Contestant],
     twin: bool,
 ) -> tuple[Setup, ...]:
-    """Every lane, and the baseline of the first once more if there is to be a twin."""
+    """Every lane, and the baseline of the first once more if there is to be a twin.
+
+    It is one that trains, if any does, so that every phase has a noise floor."""
     setups = [
         Setup(
             task=task.name,
@@ -118,7 +128,8 @@ def _setups(
         for framework, mode, lane in chosen
     ]
     if twin:
-        baseline = _baseline([it for it in setups if it.lane == setups[0].lane])
+        first = [it for it in setups if it.lane == setups[0].lane]
+        baseline = _baseline([it for it in first if trains(it.framework)] or first)
         setups.append(baseline.model_copy(update={"twin": True}))
     return tuple(setups)
 
@@ -166,6 +177,10 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
         if any(fnmatch.fnmatch(name, it) for it in patterns)
     }
     present = [it for it in chosen if it[0] not in absent]
+    idle = {name for name, *_ in present if not phases_of(name, config.phases)}
+    if present and len(idle) == len({name for name, *_ in present}):
+        raise UsageError(f"framework {min(idle)!r} only predicts; use --phase predict")
+    present = [it for it in present if it[0] not in idle]
     if not present and absent:
         name, reason = next(iter(absent.items()))
         raise UsageError(f"framework {name!r} is {reason}")
@@ -173,6 +188,7 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
         raise UsageError(f"no framework has a mode in the lane {' or '.join(config.lanes)}")
     return present, [
         *(Unavailable(what=f"framework {name}", reason=it) for name, it in absent.items()),
+        *(Unavailable(what=f"framework {it}", reason="it only predicts") for it in sorted(idle)),
         *(
             Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
             for name in sorted(asked - absent.keys())

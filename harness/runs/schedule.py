@@ -11,7 +11,9 @@ from harness.analysis.contention import by_block
 from harness.analysis.noise import BlockNoise, State, block_noise
 from harness.analysis.stopping import Standing, standing
 from harness.cells import Setup
+from harness.frameworks import phases_of
 from harness.records import Record
+from harness.runs.block import is_trained
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores
 from harness.runs.plan import Group, Plan
@@ -67,9 +69,9 @@ class Slot:
 
     @property
     def setups(self) -> tuple[Setup, ...]:
-        """A twin has nothing to do where nothing is timed."""
+        """Where nothing is timed there is nothing to do for a twin, nor for who only predicts."""
         setups = [it for it in self.group.setups if it not in self.resting]
-        return tuple(it for it in setups if self.timed or not it.twin)
+        return tuple(it for it in setups if self.timed or is_trained(it))
 
 
 class Course:
@@ -143,7 +145,8 @@ class Course:
     def left(self) -> list[Slot]:
         """What is still to be run, in order."""
         slots = [self._slot(number) for number in range(self._planned + self.added)]
-        return [it for it in slots if it.number not in self._done and (it.timed or it.trains)]
+        left = [it for it in slots if it.number not in self._done and (it.timed or it.trains)]
+        return [it for it in left if it.setups]
 
     @property
     def _planned(self) -> int:
@@ -217,14 +220,15 @@ class Clock:
         config, task = self._config, slot.group.task
         workers = len(slot.setups)
         starts = workers if slot.alone else max(1.0, workers / cores())
-        trained = sum(not it.twin for it in slot.setups) if slot.trains else 0
+        trained = sum(map(is_trained, slot.setups)) if slot.trains else 0
         step = _step_seconds(slot.group)
         # Half of a turn wakes the worker, and after it one waits for its threads.
         turns = config.rounds * (2 * max(config.sample_seconds, step) + SETTLE_SECONDS)
-        measured = len(config.phases) * (turns + max(config.warmup_seconds, 10 * step))
+        phase = turns + max(config.warmup_seconds, 10 * step)
+        phases = sum(len(phases_of(it.framework, config.phases)) for it in slot.setups)
         return (
             START_SECONDS * starts
-            + (workers * measured if slot.timed else 0)
+            + (phases * phase if slot.timed else 0)
             + trained * task.epochs * task.steps_per_epoch * step
         )
 
