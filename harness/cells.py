@@ -41,6 +41,10 @@ DTYPE_ALIASES = {
 }
 
 
+def is_training(phase: Phase) -> bool:
+    return phase.startswith("train")
+
+
 class Setup(Frozen):
     """A task in one framework and mode, on one device, with so many threads, in one dtype.
 

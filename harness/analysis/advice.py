@@ -35,8 +35,9 @@ class Grounds(Frozen):
 
     Only contestants count: setups that may be ranked and are no yardstick. The leader is the
     winner, or else the first of them in the table; `rivals` are its comparisons, each judged by
-    itself. `first` starts in the shortest median time (None where no start was timed);
-    `head_starts` are its leads. A setup that shares no block with them is missing.
+    itself. `first` starts in the shortest median time (None where no start was timed, or where some
+    began with another phase); `head_starts` are its leads. A setup that shares no block with them
+    is missing.
     """
 
     table: Table
@@ -63,6 +64,9 @@ def grounds(table: Table, entries: Iterable[Entry], eligibility: Eligibility) ->
         and not row.starts[0].cold
         and row.starts[0].total
     }
+    records = (record for row in table.rows for record in timed[row.cell.setup.label].records)
+    if any(it.phases and it.phases[0].phase != table.phase for it in records):
+        starts = {}  # a setup that only predicts begins with that, others with their training
     leader = table.winner or next(iter(ranked), None)
     first = min(starts, key=lambda it: (starts[it], it), default=None)
     return Grounds(

@@ -27,7 +27,7 @@ from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
 from harness.analysis.tables import CellRow, Contest, Table, make_table
 from harness.analysis.verdicts import LEAST_MARGIN, Pair, judged
-from harness.cells import LANES, PHASES, Lane, Phase, Setup
+from harness.cells import LANES, PHASES, Lane, Phase, Setup, is_training
 from harness.certificates import Certificate
 from harness.records import Record, Run
 from harness.tasks.spec import Frozen, Task
@@ -220,7 +220,8 @@ class Summary(Frozen):
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
     means over tasks; `noise` and `standings` have one entry a group, in the same order. `advice`
-    has one entry a scenario, or none where there is no table.
+    has one entry a scenario, or none where there is no table. `only_predict` are setups that do not
+    train, in groups in which others do.
     """
 
     tables: tuple[Table, ...]
@@ -231,6 +232,7 @@ class Summary(Frozen):
     noise: tuple[GroupNoise, ...] = ()
     standings: tuple[Standing, ...] = ()
     advice: tuple[Advice, ...] = ()
+    only_predict: tuple[Setup, ...] = ()
 
     @property
     def trainings(self) -> tuple[TrainingRow, ...]:
@@ -277,6 +279,7 @@ def summarise(
             for part in parts
         ),
         advice=advise([it for part in parts for it in part.grounds]),
+        only_predict=tuple(it for part in parts for it in part.only_predict),
     )
 
 
@@ -310,6 +313,7 @@ class _Part:
             own for lane in LANES if (own := [it for it in entered if it.setup.lane == lane])
         ]
         eligibility.bar(impossible(task, entered))
+        self.only_predict = _only_predict(entered)
         self.rankable = [it for it in entered if not eligibility.of_setup(it)]
         self.noise = group_noise(records, good)
         floors = {it: self.noise.floors_of(it) for it in PHASES}
@@ -342,6 +346,17 @@ class _Part:
                 )
             )
         ]
+
+
+def _only_predict(entered: Sequence[Entry]) -> list[Setup]:
+    """By their records alone: a store outlives the frameworks that are declared here."""
+
+    def training(it: Entry) -> bool:
+        phases = (phase.phase for record in it.records for phase in record.phases)
+        return any(map(is_training, phases)) or any(record.quality for record in it.records)
+
+    trained = {it.setup: training(it) for it in entered}
+    return [it for it, trains in trained.items() if not trains] if any(trained.values()) else []
 
 
 def _failures(records: Sequence[Record]) -> list[Failure]:

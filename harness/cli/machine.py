@@ -24,7 +24,7 @@ from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
-from harness.frameworks import absence, frameworks, version
+from harness.frameworks import absence, frameworks, modes_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
 from harness.runs.config import PRESET_HELP
@@ -87,11 +87,17 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
+    offered = framework.modes or modes_of(framework, "idiomatic")
     modes = [
         f"{name}:{mode}{' (default)' if mode == framework.default_mode else ''}: {line}"
-        for mode, line in framework.modes.items()
+        for mode, line in offered.items()
     ]
-    return name, "\n".join([f"{framework.title} {state}", *modes])
+    limits = [
+        *([] if framework.modes else ["in the idiomatic lane only"]),
+        *([] if "train" in framework.phases else ["it only predicts"]),
+    ]
+    title = ", ".join([f"{framework.title} {state}", *limits])
+    return name, "\n".join([title, *modes])
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -27,7 +27,7 @@ from harness.cli.app import (
 from harness.cli.console import Console, print_left_out, print_overruled
 from harness.cli.proof import prove_first
 from harness.errors import CellsFailed, ReportError, StoreError, UsageError
-from harness.frameworks import framework_facts
+from harness.frameworks import framework_facts, trains
 from harness.records import Run
 from harness.report.format import duration
 from harness.report.terminal import Plain, Screen, Silent, render
@@ -266,6 +266,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
         Text(f"{many} blocks each, {phases}; {config.seeds} full training(s) of each setup"),
         soft_wrap=True,
     )
+    for it in dict.fromkeys(it.framework for it in plan.setups):
+        if not trains(it):
+            console.print(Text(f"{it} only predicts"))
     if config.precision:
         least = config.least_blocks
         console.print(

@@ -36,13 +36,14 @@ Sketch = tuple[Exact, Exact, Exact]
 class Numbers(Frozen):
     """What a training computes in float64 over its first steps, from the shared start of `seed`.
 
-    `losses` are those of every step; `sketches` are by place (`first gradients`, `last weights`, …)
-    and tensor. `digest` is the SHA-256 of the last weights: where it is the same, so is every bit.
+    `losses` are those of every step, none where nothing is trained; `sketches` are by place (`first
+    gradients`, `last weights`, …) and tensor. `digest` is the SHA-256 of the last weights, or of
+    the outputs where nothing is trained: where it is the same, so is every bit.
     """
 
     seed: int
     rows: int
-    losses: Annotated[tuple[Exact, ...], Field(min_length=1)]
+    losses: tuple[Exact, ...]
     sketches: dict[str, dict[str, Sketch]]
     digest: str
 

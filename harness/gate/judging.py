@@ -242,7 +242,8 @@ def proofs(setup: Setup, parity: tuple[Parity, ...]) -> Iterator[Line]:
 def numbers(setup: Setup, now: Numbers, before: Numbers) -> Iterator[Line]:
     """Losses, then tensors by place; a change beyond its limit is a regression, however small."""
     exact = now.digest == before.digest and now.losses == before.losses
-    yield _numeric(setup, "losses", _losses(now, before), exact)
+    if now.losses or before.losses:
+        yield _numeric(setup, "losses", _losses(now, before), exact)
     for place in dict.fromkeys((*before.sketches, *now.sketches)):
         mine, theirs = now.sketches.get(place, {}), before.sketches.get(place, {})
         yield _numeric(setup, place, _tensors(mine, theirs, place), exact)

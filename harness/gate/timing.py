@@ -18,6 +18,7 @@ from harness.analysis.verdicts import (
 )
 from harness.cells import Phase, Setup
 from harness.errors import CellsFailed, NotComparable
+from harness.frameworks import phases_of
 from harness.gate.baseline import Timed
 from harness.gate.judging import Line
 from harness.records import Record
@@ -89,7 +90,7 @@ def compared(
             now, before = keeper.blocks[setup], keeper.blocks[older(setup)]
             slowdowns[setup] = {
                 phase: slowdown_in_blocks(_growth(now, before, phase), threshold, family)
-                for phase in config.phases
+                for phase in phases_of(setup.framework, config.phases)
             }
         open_ = [it for it in open_ if _open(slowdowns[it[1]])]
         if not open_:

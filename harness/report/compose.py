@@ -102,6 +102,8 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     if summary.tables:
         rows.append(("Measured in", measured_in(summary)))
     rows.append(("Sameness", proof_sections.fact(run, summary)))
+    if only := sorted({label(it) for it in summary.only_predict}):
+        rows.append(("Without training", f"{listed(only)} only predict{'s' * (len(only) == 1)}"))
     floor = noise_sections.fact(summary.noise)
     if floor:
         rows.append(("Noise floor", floor))

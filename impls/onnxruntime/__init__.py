@@ -10,6 +10,8 @@ FRAMEWORK = Framework(
     modes={"session": "the graph optimised once, fused and with packed weights"},
     phases=("predict",),
     color="#56B4E9",
+    # It would send how it is used, from a thread that its import starts.
+    environment={"ORT_DISABLE_TELEMETRY": "1"},
     aliases={
         **dict.fromkeys(("onnx", "ort"), "onnxruntime"),
         **dict.fromkeys(("graph", "inference"), "session"),

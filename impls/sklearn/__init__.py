@@ -10,7 +10,7 @@ FRAMEWORK = Framework(
     modes={},
     idioms={
         "mlp": Own(
-            "MLPClassifier or MLPRegressor, partial_fit with the rows of one batch after the other",
+            "MLPClassifier or MLPRegressor, partial_fit with the rows of each batch",
             stock="scikit-learn keeps ε of Adam inside: it is added to √v before the bias "
             "correction, so that it counts 1/√(1 − β₂ᵗ) times as much",
             truth="impls.reference.uncorrected",
@@ -18,13 +18,7 @@ FRAMEWORK = Framework(
     },
     color="#E69F00",
     devices=("cpu",),
-    aliases={
-        **dict.fromkeys(("scikit-learn", "scikit", "sk"), "sklearn"),
-        **dict.fromkeys(("partial_fit", "fit"), "mlp"),
-    },
-    tuning=Tuning(
-        # It is the framework here; the others are the harness's.
-        unaware_of=("PIL", "matplotlib", "pandas"),
-        beneath=("numpy", "scipy"),
-    ),
+    aliases={"scikit-learn": "sklearn", "scikit": "sklearn", "partial_fit": "mlp", "fit": "mlp"},
+    # It is the framework here; the others are the harness's.
+    tuning=Tuning(unaware_of=("PIL", "matplotlib", "pandas"), beneath=("numpy", "scipy")),
 )

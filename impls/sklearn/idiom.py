@@ -8,10 +8,8 @@ exact. Outputs before the softmax are those of a regressor that has the classifi
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import sys
-import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +24,7 @@ from harness.tasks.start import Start
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
 FAR = 2.0**20
-"""The rate of a step of SGD by which a gradient is read: so large that next to it no digit of the
-weights counts, and a power of two, so that it rounds nothing itself."""
+"""A rate beside which no digit of the weights counts; as a power of two it rounds nothing."""
 
 
 class Batch(NamedTuple):
@@ -35,12 +32,8 @@ class Batch(NamedTuple):
     targets: Array
 
 
-class Loader(NamedTuple):
-    """All rows, and the row indices of every batch."""
-
-    inputs: Array
-    targets: Array
-    order: Array
+Loader = tuple[Batch, Array]
+"""All rows, and the row indices of every batch."""
 
 
 class Idiom:
@@ -54,9 +47,16 @@ class Idiom:
         self._task, self._options = task, options
         self._names = list(start.weights)
         self._scale = task.widths[-1] / 2 if task.loss == "mse" else 1.0
-        self._fresh = self._begun(_estimator(task, self._scale), start)
-        self._slope = self._begun(_with_gradients(task), start)
-        self._outputs = self._begun(MLPRegressor(**_common(task)), start)
+        self._slots = {
+            "first_moment": ("ms", self._scale),
+            "second_moment": ("vs", self._scale**2),
+            "velocity": ("velocities", -task.optimizer.learning_rate),  # −lr times the task's
+        }
+        kind = MLPRegressor if task.loss == "mse" else MLPClassifier
+        self._fresh = self._begun(kind(**_solver(task, self._scale), **_network(task)), start)
+        far = {"solver": "sgd", "learning_rate_init": FAR, "momentum": 0.0}
+        self._slope = self._begun(kind(**far, **_network(task)), start)
+        self._outputs = self._begun(MLPRegressor(**_network(task)), start)
         self.reset()
 
     def _begun(self, model: Any, start: Start) -> Any:
@@ -72,7 +72,6 @@ class Idiom:
             values[...] = start.weights[name]
         del model._optimizer  # the next step makes a new one
         model.loss_curve_, model.t_, model.best_loss_ = [], 0, np.inf
-        model._no_improvement_count = 0
         return model
 
     def _targets(self, targets: Array) -> Array:
@@ -87,21 +86,24 @@ class Idiom:
     def reset(self) -> None:
         self._model = copy.deepcopy(self._fresh)
         # A step changes weights in place.
-        self._outputs.coefs_, self._outputs.intercepts_ = _parts(self._model)
+        self._outputs.coefs_ = self._model.coefs_
+        self._outputs.intercepts_ = self._model.intercepts_
 
     def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
-        return Loader(*self.stage(inputs, targets), np.ascontiguousarray(order))
+        return self.stage(inputs, targets), order
 
     def fit(self, loader: Loader, steps: int) -> Array:
+        (inputs, targets), order = loader
         for step in range(steps):
-            rows = loader.order[step % len(loader.order)]
-            loss = self._step(loader.inputs[rows], loader.targets[rows])
+            rows = order[step % len(order)]
+            loss = self._step(inputs[rows], targets[rows])
         return np.array(loss)
 
     def infer(self, loader: Loader, steps: int) -> Array:
+        (inputs, _), order = loader
         for step in range(steps):
-            outputs = self._outputs.predict(loader.inputs[loader.order[step % len(loader.order)]])
-        return self._as_matrix(outputs)
+            outputs = self._predicted(inputs[order[step % len(order)]])
+        return outputs
 
     def train_step(self, batch: Batch) -> Array:
         return np.array(self._step(*batch))
@@ -119,10 +121,10 @@ class Idiom:
         return 2 * loss if self._task.loss == "mse" else loss
 
     def predict(self, batch: Batch) -> Array:
-        return self._as_matrix(self._outputs.predict(batch.inputs))
+        return self._predicted(batch.inputs)
 
-    def _as_matrix(self, outputs: Array) -> Array:
-        return outputs.reshape(len(outputs), -1)
+    def _predicted(self, inputs: Array) -> Array:
+        return self._outputs.predict(inputs).reshape(len(inputs), -1)
 
     def gradients(self, batch: Batch) -> dict[str, Array]:
         """By the step of an estimator that takes plain SGD from the present weights."""
@@ -131,31 +133,20 @@ class Idiom:
             values[...] = present
         slope.batch_size = len(batch.inputs)
         slope.partial_fit(*batch)
+        scale = np.array(FAR * self._scale, self._options.dtype)
         moved = zip(self._names, _weights(self._model), _weights(slope), strict=True)
-        return {
-            name: (before - after) / np.array(FAR * self._scale, before.dtype)
-            for name, before, after in moved
-        }
+        return {name: (before - after) / scale for name, before, after in moved}
 
     def state(self) -> State:
-        spec, optimizer = self._task.optimizer, getattr(self._model, "_optimizer", None)
-        kept = ()
-        if isinstance(spec, Adam):
-            kept = (("ms", self._scale), ("vs", self._scale**2))
-        elif spec.momentum:  # a velocity is −lr times the task's
-            kept = (("velocities", -spec.learning_rate),)
-        slots = {}
-        for slot, (attribute, scale) in zip(spec.slots, kept, strict=True):
-            values = _weights(self._model)
-            values = (
-                _in_order(getattr(optimizer, attribute))
-                if optimizer
-                else map(np.zeros_like, values)
-            )
-            named = zip(self._names, values, strict=True)
-            slots |= {f"{slot}/{name}": it / np.array(scale, it.dtype) for name, it in named}
-        weights = zip(self._names, _weights(self._model), strict=True)
-        return State({name: it.copy() for name, it in weights}, slots)
+        weights = dict(zip(self._names, map(np.copy, _weights(self._model)), strict=True))
+        zeros = {name: np.zeros_like(it) for name, it in weights.items()}
+        optimizer, slots = getattr(self._model, "_optimizer", None), {}
+        for slot in self._task.optimizer.slots:
+            attribute, scale = self._slots[slot]
+            kept = _in_order(getattr(optimizer, attribute)) if optimizer else zeros.values()
+            for name, values in zip(self._names, kept, strict=True):
+                slots[f"{slot}/{name}"] = values / np.array(scale, values.dtype)
+        return State(weights, slots)
 
     def to_numpy(self, handle: Array) -> Array:
         return np.array(handle)
@@ -170,18 +161,8 @@ class Idiom:
         return None
 
     def logical_peak(self, run: Callable[[], Any]) -> int | None:
-        """By NumPy's own account: it reports its buffers to tracemalloc."""
-        run()
-        held = [*_weights(self._model), *self.state().slots.values()]
-        gc.collect()
-        for it in gc.get_objects():
-            held += it if type(it) in (Batch, Loader) else ()
-        tracemalloc.start()
-        try:
-            run()
-            return sum(it.nbytes for it in held) + tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        """scikit-learn keeps no account."""
+        return None
 
     def tensor(self, values: Array) -> Array:
         return np.array(values, self._options.dtype, order="C")
@@ -210,8 +191,7 @@ def _cannot(task: Task, options: Options) -> str:
         return f"scikit-learn has no activation {task.model.activation!r}"
     if task.model.output != "identity":
         return (
-            "scikit-learn's classifier takes the loss of what is in front of its softmax; it has "
-            "no loss of probabilities"
+            "scikit-learn takes the loss of what is in front of the softmax, not of probabilities"
         )
     if task.loss == "cross-entropy" and task.widths[-1] == 2:
         return "scikit-learn's classifier has one output for two classes, not two"
@@ -220,45 +200,19 @@ def _cannot(task: Task, options: Options) -> str:
     return ""
 
 
-def _common(task: Task) -> dict[str, Any]:
-    return {
-        "hidden_layer_sizes": task.model.hidden,
-        "activation": ACTIVATIONS.get(task.model.activation, "relu"),
-        "alpha": 0.0,
-        "shuffle": False,
-    }
+def _network(task: Task) -> dict[str, Any]:
+    activation = ACTIVATIONS.get(task.model.activation, "relu")
+    layers = {"hidden_layer_sizes": task.model.hidden, "activation": activation}
+    return layers | {"alpha": 0.0, "shuffle": False}
 
 
-def _kind(task: Task) -> type:
-    return MLPRegressor if task.loss == "mse" else MLPClassifier
-
-
-def _estimator(task: Task, scale: float) -> Any:
+def _solver(task: Task, scale: float) -> dict[str, Any]:
     spec = task.optimizer
     if isinstance(spec, SGD):
-        return _kind(task)(
-            solver="sgd",
-            learning_rate_init=spec.learning_rate / scale,
-            momentum=spec.momentum,
-            nesterovs_momentum=spec.nesterov,
-            **_common(task),
-        )
-    return _kind(task)(
-        solver="adam",
-        learning_rate_init=spec.learning_rate,
-        beta_1=spec.beta1,
-        beta_2=spec.beta2,
-        epsilon=spec.epsilon * scale,
-        **_common(task),
-    )
-
-
-def _with_gradients(task: Task) -> Any:
-    return _kind(task)(solver="sgd", learning_rate_init=FAR, momentum=0.0, **_common(task))
-
-
-def _parts(model: Any) -> tuple[list[Array], list[Array]]:
-    return model.coefs_, model.intercepts_
+        momentum = {"momentum": spec.momentum, "nesterovs_momentum": spec.nesterov}
+        return {"solver": "sgd", "learning_rate_init": spec.learning_rate / scale, **momentum}
+    betas = {"beta_1": spec.beta1, "beta_2": spec.beta2, "epsilon": spec.epsilon * scale}
+    return {"solver": "adam", "learning_rate_init": spec.learning_rate, **betas}
 
 
 def _weights(model: Any) -> list[Array]:
