@@ -2,11 +2,12 @@
 
 Each function takes widths, the initial weights in layer order (weight (in, out), bias), and batches
 as NumPy pairs, and returns (reset, run): `reset()` goes back to the start, `run(n)` trains n steps
-with Adam, cycling through the batches. Used to see what the harness adds to a step.
+with Adam, or predicts where it cannot train, cycling through the batches. Used to see what the harness adds to a step.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -116,4 +117,69 @@ def reference(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
     return reset, run
 
 
-LOOPS = {"pytorch": pytorch, "tensorflow": tensorflow, "reference": reference}
+def onnxruntime(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    """Predictions: it does not train."""
+    import onnxruntime as ort
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, x, last = [], "x", len(weights) // 2 - 1
+    for layer in range(last + 1):
+        z = f"z{layer}"
+        nodes.append(helper.make_node("Gemm", [x, f"w{2 * layer}", f"w{2 * layer + 1}"], [z]))
+        if layer < last:
+            nodes.append(helper.make_node("Relu", [z], [x := f"h{layer}"]))
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", weights[0].shape[0]])],
+        [helper.make_tensor_value_info(z, TensorProto.FLOAT, ["n", weights[-1].shape[0]])],
+        [numpy_helper.from_array(it, f"w{number}") for number, it in enumerate(weights)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            session.run([z], {"x": batches[step % len(batches)][0]})
+
+    return lambda: None, run
+
+
+def sklearn(weights: Sequence[np.ndarray], batches: Batches) -> Loop:
+    import copy
+
+    from sklearn.neural_network import MLPClassifier
+
+    hidden = tuple(weight.shape[1] for weight in weights[:-2:2])
+    fresh = MLPClassifier(hidden, alpha=0.0, batch_size=len(batches[0][0]), shuffle=False)
+    inputs, targets = (np.concatenate(it) for it in zip(*batches, strict=True))
+    rows = np.arange(len(inputs)).reshape(len(batches), -1)
+    fresh.partial_fit(*batches[0], classes=np.arange(len(weights[-1])))
+    fresh.coefs_, fresh.intercepts_ = weights[::2], weights[1::2]
+    del fresh._optimizer
+    model = fresh
+
+    def reset() -> None:
+        nonlocal model
+        model = copy.deepcopy(fresh)
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            some = rows[step % len(rows)]
+            model.partial_fit(inputs[some], targets[some])
+
+    return reset, run
+
+
+LOOPS = {
+    "pytorch": pytorch,
+    "tensorflow": tensorflow,
+    "reference": reference,
+    "onnxruntime": onnxruntime,
+    "sklearn": sklearn,
+}

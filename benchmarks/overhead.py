@@ -15,9 +15,11 @@ import time
 import numpy as np
 
 from harness.adapter import Options
+from harness.cells import Phase
+from harness.frameworks import frameworks
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from harness.worker.loops import StepLoop
+from harness.worker.loops import IdiomLoop, StepLoop
 from harness.worker.measure import PhaseRun
 
 TASK = CATALOGUE["mnist-mlp"]
@@ -37,10 +39,11 @@ def pairs(framework: str, mode: str, count: int, threads: int) -> list[tuple[flo
         )
         for _ in range(BATCHES)
     ]
-    implementation = importlib.import_module(f"impls.{framework}.adapter").Adapter
+    declared = frameworks()[framework]
+    kind = "adapter" if declared.modes else "idiom"
+    implementation = getattr(importlib.import_module(f"impls.{framework}.{kind}"), kind.title())
     adapter = implementation(TASK, start, Options(mode, "cpu", threads, "float32"))
-    staged = [adapter.stage(*batch) for batch in batches]
-    phase = PhaseRun(adapter, "train", StepLoop(adapter.train_step, staged), "float32")
+    phase = _phase(adapter, batches, trains="train" in declared.phases, idiom=kind == "idiom")
     phase.first_calls()
     phase.warm_up(SAMPLE_SECONDS, 0.5)
     steps = phase.record.iterations
@@ -60,6 +63,20 @@ def pairs(framework: str, mode: str, count: int, threads: int) -> list[tuple[flo
         return (time.perf_counter() - begin) / steps
 
     return [_in_random_order(by_harness, by_hand) for _ in range(count)]
+
+
+def _phase(adapter, batches, *, trains: bool, idiom: bool) -> PhaseRun:
+    """Its training steps, or its predictions where it does not train, in the loop of its lane."""
+    name: Phase = "train" if trains else "predict"
+    if idiom:
+        inputs, targets = (np.concatenate(it) for it in zip(*batches, strict=True))
+        order = np.arange(len(inputs)).reshape(len(batches), -1)
+        work = adapter.fit if trains else adapter.infer
+        loop = IdiomLoop(work, adapter.loader(inputs, targets, order), len(batches))
+        return PhaseRun(adapter, name, loop, "float32")
+    staged = [adapter.stage(*batch) for batch in batches]
+    work = adapter.train_step if trains else adapter.predict
+    return PhaseRun(adapter, name, StepLoop(work, staged), "float32")
 
 
 def _in_random_order(first, second) -> tuple[float, float]:

@@ -27,7 +27,13 @@ REPETITIONS, PAIRS, BAR = 9, 6, 0.02
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("framework", "mode"),
-    [("pytorch", "eager"), ("tensorflow", "graph"), ("reference", "replay")],
+    [
+        ("pytorch", "eager"),
+        ("tensorflow", "graph"),
+        ("reference", "replay"),
+        ("onnxruntime", "session"),
+        ("sklearn", "mlp"),
+    ],
 )
 def test_the_harness_adds_little_to_a_step(benchmark, framework, mode, threads):
     if version(frameworks()[framework]) is None:

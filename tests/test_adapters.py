@@ -17,8 +17,9 @@ import pytest
 
 from harness.adapter import Options, State
 from harness.cells import DTYPES, Dtype, Setup
+from harness.certificates import SUPPORTED
 from harness.differences import limits
-from harness.frameworks import frameworks, version
+from harness.frameworks import frameworks, trains, version
 from harness.proof.certificates import claim
 from harness.proof.pool import Prover, prove_all
 from harness.runs.machine import cores, gpus
@@ -43,6 +44,9 @@ MNIST = small(
 """The shape of MNIST and of its usual network, and rows for a hundred steps."""
 TOLERANCE = {dtype: limits("exact", dtype).trajectory for dtype in DTYPES}
 GRADIENT_TOLERANCE = {dtype: limits("exact", dtype).one_step for dtype in DTYPES}
+
+
+UNSUPPORTED = {("onnxruntime", "float64"): {"gelu-adam"}}  # it has no error function there
 
 
 class Case(NamedTuple):
@@ -70,6 +74,7 @@ EVERY = [
     for name, it in frameworks().items()
     for mode in it.modes
     for device in ("cpu", "gpu:0")
+    if device.partition(":")[0] in it.devices
     for dtype in DTYPES
 ]
 # Float32, and GPUs, in the default mode only.
@@ -122,8 +127,10 @@ def proofs(request, tmp_path_factory):
 def check(proofs, case):
     if version(frameworks()[case.framework]) is None:
         pytest.skip(f"{case.framework} is not installed")
-    proved = proofs[case]
+    proved = dict(proofs[case])
     assert proved.keys() == {it.name for it in case.tasks}
+    for name in UNSUPPORTED.get((case.framework, case.dtype), ()):
+        assert [it.check for it in proved.pop(name).findings] == [SUPPORTED]
     steps = limits("exact", case.dtype).steps
     assert all(len(it.divergence) == steps for it in proved.values() if it.divergence)
     assert {
@@ -150,6 +157,8 @@ def test_float64_differs_by_rounding_alone_over_a_hundred_steps(proofs, case):
     divergence = proofs[case][MNIST.name].divergence
     assert len(divergence) == 100
     kinds = ("loss", "logits", "gradients", "weights", "slots")
+    if not trains(case.framework):
+        kinds = ("logits",)
     assert max(getattr(step, kind) for step in divergence for kind in kinds) <= 1e-12
 
 

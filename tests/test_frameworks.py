@@ -55,7 +55,7 @@ def test_the_three_are_there_each_with_a_default_mode():
     known = frameworks()
     assert {"pytorch", "tensorflow", "reference"} <= known.keys()
     for framework in known.values():
-        assert framework.default_mode in framework.modes
+        assert framework.default_mode in (framework.modes or framework.idioms)
         assert all(framework.modes.values())
     assert len({framework.color for framework in known.values()}) == len(known)
 
@@ -78,6 +78,9 @@ BROKEN = {
         '("numpy",)', '"numpy"'
     ): "FRAMEWORK: distributions: Input should be a valid tup",
     ENGINE.replace('{"only": "one"}', "{}"): "FRAMEWORK: modes: there is none",
+    ENGINE.replace('title="Mine"', 'title="Mine", phases=("train",)'): (
+        "FRAMEWORK: phases: every framework predicts"
+    ),
 }
 
 
@@ -132,7 +135,7 @@ def test_globs_and_modes():
         ("tensorflow", mode) for mode in ("graph", "eager", "xla")
     ]
     assert select(["pytorch", "pytorch:eager"]) == [("pytorch", "eager")]
-    installed = {name for name, framework in frameworks().items() if version(framework)}
+    installed = {name for name, it in frameworks().items() if version(it) and it.modes}
     assert {name for name, _ in select([])} == installed
 
 
@@ -216,7 +219,8 @@ import importlib, sys
 from harness.worker.system import hide_from
 import {package}
 hide_from({package}.FRAMEWORK)
-importlib.import_module("{package}.adapter")
+if {package}.FRAMEWORK.modes:
+    importlib.import_module("{package}.adapter")
 if {package}.FRAMEWORK.idioms:
     importlib.import_module("{package}.idiom")
 print([it for it in {package}.FRAMEWORK.tuning.unaware_of if sys.modules.get(it)])
@@ -268,11 +272,13 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
     reason = "too old: 2.3.1+cpu is installed, 2.4 or later is needed; get it with: pip install"
     assert (absence(torch) or "").startswith(reason)
     assert [name for name, it in frameworks().items() if absence(it)] == ["pytorch"]
-    assert {name for name, _ in select([])} == frameworks().keys() - {"pytorch"}
+    identical = {name for name, it in frameworks().items() if it.modes}
+    assert {name for name, _ in select([])} == identical - {"pytorch"}
     with pytest.raises(UsageError, match="framework 'pytorch' is too old"):
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))
-    assert [it.what for it in plan.unavailable] == ["framework pytorch"]
+    left_out = [it.what for it in plan.unavailable if "no mode in" not in it.reason]
+    assert left_out == ["framework pytorch"]
     machine_verbs.list_()
     assert "too old: 2.3.1+cpu" in capsys.readouterr().out
 

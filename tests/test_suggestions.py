@@ -24,7 +24,7 @@ SUGGESTED = {
         **dict.fromkeys(("torch", "PyTorch", "pytroch"), "pytorch"),
         **dict.fromkeys(("tf", "keras", "TensorFlow"), "tensorflow"),
         **dict.fromkeys(("numpy", "np", "ref"), "reference"),
-        **dict.fromkeys(("jax", "mxnet", "scikit-learn", "x"), None),
+        **dict.fromkeys(("jax", "mxnet", "x"), None),
         "pytorch:compiled": "compile",
         "pytorch:jit": "compile",
         "pytorch:graph": None,

@@ -44,6 +44,7 @@ def examined(
     seed=0,
     lane="identical",
     truth=Adapter,
+    trains=True,
 ):
     """What becomes of an adapter of this kind, on one thread, held to a truth of that kind."""
     start, options = make_start(task, seed), Options(mode, "cpu", 1, dtype)
@@ -58,6 +59,7 @@ def examined(
             steps=steps,
             tolerance="exact",
             lane=lane,
+            trains=trains,
         )
 
 
