@@ -2,7 +2,8 @@
 
 Each function takes widths, the initial weights in layer order (weight (in, out), bias), and batches
 as NumPy pairs, and returns (reset, run): `reset()` goes back to the start, `run(n)` trains n steps
-with Adam, or predicts where it cannot train, cycling through the batches. Used to see what the harness adds to a step.
+with Adam, cycling through the batches, or predicts where it cannot train. Used to see what the
+harness adds to a step.
 """
 
 from __future__ import annotations
