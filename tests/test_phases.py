@@ -21,12 +21,14 @@ from harness.runs.block import run_block
 from harness.runs.config import resolve
 from harness.runs.plan import Group, make_plan
 from harness.runs.schedule import Clock, Course
+from harness.runs.store import open_existing
 from harness.tasks.costs import only_predicting
 from impls.reference.adapter import Adapter
 from tests.builders import TASK, make_run, measured
 from tests.fakes import FakeWorker, Ledger, block, setup
 from tests.proof.examining import TASK as SMALL
 from tests.proof.examining import examined, failed
+from tests.test_cli import harness
 
 ONLY = setup("onnxruntime", "session")
 SETUPS = (setup("pytorch"), ONLY, setup("reference", "replay"))
@@ -235,3 +237,30 @@ def test_it_is_proven_by_its_outputs(dtype):
 )
 def test_what_is_wrong_with_its_outputs_is_caught(kind, check):
     assert check in failed(examined(kind, PREDICTING, trains=False))
+
+
+@pytest.mark.slow
+def test_a_run_with_what_only_predicts_and_what_has_only_an_idiom(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    chosen = ("-f", "onnxruntime", "-f", "reference", "-f", "sklearn", "--lane", "both")
+    few = ("--blocks", "1", "--seeds", "1", "--no-twin", "--no-wait", "--threads", "1")
+    told = harness("run", "-t", "diabetes-regression", *chosen, *few, "-o", tmp_path)
+    assert told.returncode == 0, told.stderr + told.stdout
+    (name,) = [it.parent.name for it in tmp_path.glob("*/run.json")]
+    with open_existing(tmp_path) as store:
+        run = store.load(name)
+    assert all(it.proven for it in run.certificates)
+    assert [it.tolerance for it in run.certificates if it.setup.framework == "sklearn"] == ["stock"]
+    records = {(it.setup.framework, it.setup.lane): it for it in run.records}
+    assert {it.status for it in records.values()} == {"ok"}
+    only = records["onnxruntime", "identical"]
+    assert [it.phase for it in only.phases] == ["predict"]
+    assert only.quality is None
+    assert only.checks
+    assert all(finding.ok for it in records.values() for finding in it.checks), run.records
+    idiom, reference = records["sklearn", "idiomatic"], records["reference", "idiomatic"]
+    # SGD with momentum is the task's own formula: they end alike.
+    ends = [it.quality.epochs[-1].quality for it in (idiom, reference)]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+    assert "onnxruntime:session only predicts" in told.stdout
