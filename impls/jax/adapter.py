@@ -35,8 +35,6 @@ class Carried(NamedTuple):
 class Adapter:
     """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array."""
 
-    exact = True
-
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         jax.config.update("jax_enable_x64", options.dtype == "float64")
         # GPUs and TPUs round factors otherwise; float32 means float32 here.
@@ -49,7 +47,7 @@ class Adapter:
         # NumPy's, so that no account of JAX's memory contains the harness's copy.
         self._start = {name: it.astype(options.dtype) for name, it in start.weights.items()}
         self._slots = task.optimizer.slots
-        self._optimizer = optimizer_of(task.optimizer, self.exact)
+        self._optimizer = optimizer_of(task.optimizer)
         self._outputs, self._loss = outputs_of(task), loss_of(task)
         self._traces = {"train": 0, "predict": 0}
         self._last: Any = None

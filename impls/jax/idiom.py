@@ -1,4 +1,7 @@
-"""A task in JAX as its experts write it: data on the device, and a loop that is compiled whole."""
+"""A task in JAX as its experts write it: data on the device, and a loop that is compiled whole.
+
+Formulas and optimizer are those of the identical lane.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,6 @@ class Loader(NamedTuple):
 
 class Idiom(Adapter):
     """See `harness.adapter.Idiom`; `fit` returns the last step's loss."""
-
-    exact = False
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, options)
