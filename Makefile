@@ -56,7 +56,7 @@ install-dev: $(READY_DEV)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "samestep needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing TensorFlow, PyTorch and the harness in $(VENV): about 680 MB to fetch, 3.0 GB of disk."
+	@echo "Installing the frameworks and the harness in $(VENV): about 800 MB to fetch, 3.5 GB of disk."
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e '.[all]'
 	@touch $@
