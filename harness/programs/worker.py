@@ -1,0 +1,294 @@
+"""`python -m harness.programs.worker FD`: run a user's program, in a process of its own.
+
+User code runs here and nowhere else. Standard output and standard error are the user's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import impls
+from harness.errors import HarnessError, in_one_line
+from harness.programs.functions import FUNCTIONS, Functions
+from harness.programs.messages import (
+    ASKED,
+    Close,
+    Follow,
+    Followed,
+    Open,
+    Opened,
+    Refused,
+    TrainedWhole,
+    TrainWhole,
+)
+from harness.tasks.programs import (
+    Array,
+    Described,
+    Description,
+    Parts,
+    ShownStep,
+    Unreadable,
+    UserProgram,
+)
+from harness.worker.messages import MAX_BYTES, Failed, connected
+from harness.worker.system import adopt_orphans, end_escaped
+
+FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
+"""The folder in `impls` whose `program.opened` reads a file of this kind."""
+PARTS = ("model", "loss", "optimizer", "train_step", "prepare")
+SCHEDULE = {"batch_size": int, "epochs": int, "shuffle": bool}
+
+
+def main() -> None:
+    channel = connected()
+    adopt_orphans()
+    session, code = Session(), 0
+    try:
+        while True:
+            request = ASKED.validate_json(channel.recv_bytes(MAX_BYTES))
+            if isinstance(request, Close):
+                break
+            channel.send_bytes(session.answer(request).model_dump_json().encode())
+    except EOFError:
+        code = 1
+    finally:
+        end_escaped()
+    sys.exit(code)
+
+
+class Session:
+    """Answers requests about one program."""
+
+    def __init__(self) -> None:
+        self._program: UserProgram | None = None
+        self._parts = Parts(None)
+        self._file = ""
+
+    def answer(self, request: Any) -> Any:
+        """What was asked, or why not: no error of user code ends the process."""
+        try:
+            return self._answer(request)
+        except HarnessError as error:
+            return Refused(error=str(error))
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            return Failed(status="failed", error=self._place(error))
+
+    def _answer(self, request: Any) -> Any:
+        match request:
+            case Open():
+                return self._open(request)
+            case Follow():
+                return self._follow(request)
+            case TrainWhole():
+                return self._train(request)
+        raise TypeError(request)
+
+    def _open(self, request: Open) -> Opened:
+        self._file = request.file
+        self._parts = _opened(Path(request.file), request.name)
+        self._program = _program_of(self._parts)
+        read = self._program.description()
+        described = Description.model_validate({**read.model_dump(), **self._parts.schedule})
+        np.savez(request.weights, **self._program.weights())  # type: ignore[arg-type]
+        return Opened(description=described)
+
+    def _follow(self, request: Follow) -> Followed:
+        program, out = self._ready(), Path(request.out)
+        weights, batches = _loaded(request.weights), _loaded(request.batches)
+        if not request.dropout:
+            program.without_dropout()
+        first = self._prepared(batches["x0"], batches["y0"])
+        program.load(weights)
+        once = program.step(*first)
+        program.load(weights)
+        random = False
+        for step in range(request.steps):
+            batch = self._prepared(batches[f"x{step}"], batches[f"y{step}"])
+            seen = program.step(*batch)
+            if step == 0:
+                random = seen.loss != once.loss or not np.array_equal(seen.logits, once.logits)
+            np.savez(out / f"step{step + 1}.npz", **_flat(seen))  # type: ignore[arg-type]
+        return Followed(random=bool(random))
+
+    def _train(self, request: TrainWhole) -> TrainedWhole:
+        program, data = self._ready(), _loaded(request.data)
+        x, y = self._prepared(data["x"], data["y"])
+        x_test, _ = self._prepared(data["x_test"], data["y_test"])
+        program.load(_loaded(request.weights))
+        begin = time.monotonic()
+        for rows in data["order"]:
+            rows = rows[rows >= 0]  # the last batch may be a smaller one
+            program.update(x[rows], y[rows])
+        np.savez(request.out, outputs=program.predict(x_test))
+        return TrainedWhole(seconds=time.monotonic() - begin)
+
+    def _ready(self) -> UserProgram:
+        if self._program is None:
+            raise Unreadable("no program is open")
+        return self._program
+
+    def _prepared(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
+        if self._parts.prepare is None:
+            return inputs, targets
+        told = self._parts.prepare(inputs.copy(), targets.copy())
+        if not isinstance(told, tuple) or len(told) != 2:
+            raise Unreadable("prepare(inputs, targets) must return both")
+        return np.asarray(told[0]), np.asarray(told[1])
+
+    def _place(self, error: BaseException) -> str:
+        """An error of user code, with the last line of their file on the way to it."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [it.lineno for it in frames if it.filename == self._file]
+        if isinstance(error, SyntaxError) and error.filename == self._file:
+            lines = [error.lineno]
+        where = f"line {lines[-1]}: " if lines else ""
+        return f"{where}{in_one_line(error)}"
+
+
+def _loaded(path: str) -> dict[str, Array]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _flat(seen: ShownStep) -> dict[str, Array]:
+    flat = {"logits": np.asarray(seen.logits), "loss": np.asarray(seen.loss)}
+    for quantity in ("gradients", "weights", "slots"):
+        flat |= {f"{quantity}:{k}": it for k, it in getattr(seen, quantity).items()}
+    # A name in an archive is a path; slots have a slash in theirs.
+    return {name.replace("/", "|"): it for name, it in flat.items()}
+
+
+def _opened(file: Path, name: str) -> Parts:
+    if not file.is_file():
+        raise Unreadable(f"{file}: there is no such file")
+    if file.suffix in FILES:
+        if name:
+            raise Unreadable(f"{file.name} holds one model; leave out :{name}")
+        parts: Parts = _reader(FILES[file.suffix]).opened(file)
+        return parts
+    if file.suffix != ".py":
+        raise Unreadable(f"{file.name}: not a .py, .keras, .json or .onnx file")
+    return _parts_of(_run(file), name)
+
+
+def _run(file: Path) -> ModuleType:
+    """The user's module. Their folder is looked through last: it shadows no package."""
+    sys.path.append(str(file.parent))
+    sys.argv = [str(file)]
+    spec = importlib.util.spec_from_file_location("user_program", file)
+    if spec is None or spec.loader is None:
+        raise Unreadable(f"{file.name} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["user_program"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _parts_of(module: ModuleType, name: str) -> Parts:
+    held = vars(module)
+    if name and name not in held:
+        raise Unreadable(f"the file has no {name!r}")
+    if not name and all(callable(held.get(it)) for it in FUNCTIONS):
+        return Parts({it: held[it] for it in FUNCTIONS}, schedule=_schedule(held), **_more(held))
+    found = {it: held.get(it) for it in PARTS}
+    if name or callable(held.get("build")):
+        made = held[name or "build"]
+        if callable(made) and not _is_model(made):
+            made = made()
+        found |= _named_parts(made, name or "build()")
+    if found["model"] is None:
+        raise Unreadable(
+            "the file gives no model: define model, loss and optimizer, a build() that returns "
+            f"them, or the functions {', '.join(FUNCTIONS)}"
+        )
+    for it in ("train_step", "prepare"):
+        if found[it] is not None and not callable(found[it]):
+            raise Unreadable(f"{it} is no function")
+    return Parts(**found, schedule=_schedule(held))
+
+
+def _more(held: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    return {"prepare": held["prepare"]} if callable(held.get("prepare")) else {}
+
+
+def _schedule(held: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, kind in SCHEDULE.items():
+        value = held.get(name)
+        if value is not None and type(value) is kind and int(value) >= 0:
+            found[name] = value
+    return found
+
+
+def _named_parts(made: Any, what: str) -> dict[str, Any]:
+    """What a function returned, or an object: a model, (model, loss, optimizer), or a dictionary."""
+    if isinstance(made, Mapping):
+        if strange := sorted(set(made) - set(PARTS)):
+            raise Unreadable(f"{what} gives {strange[0]!r}; known are {', '.join(PARTS)}")
+        return dict(made)
+    if isinstance(made, tuple):
+        if not 1 <= len(made) <= 3:
+            raise Unreadable(f"{what} returns {len(made)} things; model, loss, optimizer are due")
+        return dict(zip(PARTS, made, strict=False))
+    return {"model": made}
+
+
+def _is_model(made: Any) -> bool:
+    """Whether it is an object of a framework and no function or class."""
+    return not isinstance(made, type) and not hasattr(made, "__code__") and _folder(made) != ""
+
+
+def _folder(model: Any) -> str:
+    """The folder in `impls` that reads an object: named as the module of its class, or installed
+    under that name. The most derived class counts; empty where there is none."""
+    for kind in type(model).__mro__:
+        top = kind.__module__.partition(".")[0]
+        for folder in impls.__path__:
+            for place in sorted(Path(folder).glob("*/program.py")):
+                if top in (place.parent.name, *_distributions(place.parent.name)):
+                    return place.parent.name
+    return ""
+
+
+def _distributions(name: str) -> tuple[str, ...]:
+    module = importlib.import_module(f"impls.{name}")
+    framework = getattr(module, "FRAMEWORK", None)
+    return framework.distributions if framework else ()
+
+
+def _reader(folder: str) -> Any:
+    try:
+        return importlib.import_module(f"impls.{folder}.program")
+    except ModuleNotFoundError as error:
+        raise Unreadable(f"reading it needs {error.name}, which is not installed") from None
+
+
+def _program_of(parts: Parts) -> UserProgram:
+    if isinstance(parts.model, Mapping):
+        return Functions(parts)
+    if isinstance(parts.model, Described):
+        return parts.model
+    folder = _folder(parts.model)
+    if not folder:
+        kind = type(parts.model)
+        raise Unreadable(f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such")
+    program = getattr(_reader(folder), "UserProgram", None)
+    if program is None:
+        raise Unreadable(f"no program of {folder} can be read")
+    made: UserProgram = program(parts)
+    return made
+
+
+if __name__ == "__main__":
+    main()

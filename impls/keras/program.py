@@ -1,0 +1,402 @@
+"""A user's Keras program, read: its layers, loss and optimizer as plain values, and its steps.
+
+Any backend: Keras' own operations do all but the gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from harness.tasks.programs import (
+    Array,
+    Description,
+    LayerFacts,
+    LossFacts,
+    Option,
+    OptimizerFacts,
+    Parts,
+    ShownStep,
+    Unreadable,
+)
+
+Options = dict[str, Option]
+layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
+
+PARTS: dict[type, dict[str, str]] = {
+    layers.Dense: {"kernel": "weight", "bias": "bias"},
+    layers.LayerNormalization: {"gamma": "scale", "beta": "offset"},
+    layers.BatchNormalization: {"gamma": "scale", "beta": "offset"},
+}
+"""Canonical names of a layer's parameters."""
+LAYERS: dict[type, Callable[[Any], tuple[str, Options]]] = {
+    layers.Dropout: lambda it: ("dropout", {"rate": float(it.rate)}),
+    layers.LayerNormalization: lambda it: ("layer-norm", {"epsilon": it.epsilon}),
+    layers.BatchNormalization: lambda it: (
+        "batch-norm",
+        {"epsilon": it.epsilon, "momentum": 1 - it.momentum},
+    ),
+    layers.Rescaling: lambda it: ("scale", {"factor": it.scale, "offset": it.offset}),
+    layers.Flatten: lambda it: ("flatten", {}),
+    layers.Softmax: lambda it: ("softmax", {}),
+    layers.ReLU: lambda it: _relu(it),
+    layers.LeakyReLU: lambda it: ("leaky-relu", {"slope": float(it.negative_slope)}),
+    layers.ELU: lambda it: ("elu", {"alpha": float(it.alpha)}),
+}
+ACTIVATIONS: dict[str, tuple[str, Options]] = {
+    "linear": ("identity", {}),
+    "relu": ("relu", {}),
+    "relu6": ("relu6", {}),
+    "tanh": ("tanh", {}),
+    "sigmoid": ("sigmoid", {}),
+    "gelu": ("gelu", {}),  # exact, unless it is asked otherwise
+    "leaky_relu": ("leaky-relu", {"slope": 0.2}),
+    "elu": ("elu", {"alpha": 1.0}),
+    "silu": ("silu", {}),
+    "softplus": ("softplus", {}),
+    "softmax": ("softmax", {}),
+    "log_softmax": ("log-softmax", {}),
+}
+INITIALIZERS = {"GlorotUniform": "glorot-uniform", "HeUniform": "he-uniform"}
+EXTRAS = (
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+)
+"""Of a dense layer; what no MLP task has."""
+
+
+class UserProgram:
+    """See `harness.tasks.programs.UserProgram`."""
+
+    def __init__(self, parts: Parts) -> None:
+        if not isinstance(parts.model, keras.Model):
+            raise Unreadable(f"model is a {type(parts.model).__name__}, not a keras.Model")
+        self._parts = parts
+        self._model, loss, optimizer = _in_float64(parts)
+        if not self._model.built:
+            raise Unreadable("the model has no input shape; begin it with keras.Input((features,))")
+        self._optimizer = optimizers.get(optimizer) if optimizer is not None else None
+        self._loss_facts = None if loss is None else _loss_facts(loss)
+        if loss is not None and self._optimizer is not None:
+            self._model.compile(optimizer=self._optimizer, loss=loss)
+        self._loss = loss
+        self._names = dict(_named(self._model))
+        strange = [it.path for it in self._model.trainable_variables if not self._knows(it)]
+        if strange:
+            raise Unreadable(f"weight {strange[0]!r} is of no Dense or normalisation layer")
+        if not self._names:
+            raise Unreadable("the model has no weight")
+
+    def _knows(self, variable: Any) -> bool:
+        return any(it is variable for it in self._names.values())
+
+    def description(self) -> Description:
+        facts = [fact for it in _leaves(self._model) for fact in _layers(it)]
+        trainable = [id(it) for it in self._model.trainable_variables]
+        dense = [it for it in _leaves(self._model) if type(it) is layers.Dense]
+        return Description(
+            framework="keras",
+            layers=tuple(facts),
+            ordered=type(self._model) is keras.Sequential,
+            loss=self._loss_facts,
+            optimizer=None if self._optimizer is None else _optimizer_facts(self._optimizer),
+            initializers=tuple(_initializer(it) for it in dense),
+            frozen=tuple(name for name, it in self._names.items() if id(it) not in trainable),
+        )
+
+    def weights(self) -> dict[str, Array]:
+        return {name: _numpy(it) for name, it in self._names.items()}
+
+    def load(self, weights: Mapping[str, Array]) -> None:
+        for name, variable in self._names.items():
+            variable.assign(weights[name].astype(variable.dtype))
+        if self._optimizer is not None:
+            if not self._optimizer.built:
+                self._optimizer.build(self._model.trainable_variables)
+            for variable in self._optimizer.variables:
+                if not variable.path.endswith("learning_rate"):
+                    variable.assign(np.zeros(variable.shape, variable.dtype))
+        for layer in _leaves(self._model):
+            if isinstance(layer, layers.BatchNormalization):
+                layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))
+                layer.moving_variance.assign(np.ones(layer.moving_variance.shape))
+
+    def step(self, inputs: Array, targets: Array) -> ShownStep:
+        x, y = self._staged(inputs, targets)
+        outputs, loss, gradients = self._gradients(x, y)
+        by_name = {
+            name: _numpy(gradients[id(it)]) if id(it) in gradients else np.zeros(it.shape)
+            for name, it in self._names.items()
+        }
+        logits, shown = _numpy(outputs).copy(), float(_numpy(loss))
+        shown = self._updated(x, y, shown, gradients)
+        return ShownStep(logits, shown, by_name, self.weights(), self._slots())
+
+    def update(self, inputs: Array, targets: Array) -> None:
+        self._updated(*self._staged(inputs, targets), math.nan, None)
+
+    def _updated(self, x: Any, y: Any, shown: float, gradients: Any) -> float:
+        parts = self._parts
+        if parts.train_step is not None:
+            told = parts.train_step(self._model, self._loss, self._optimizer, x, y)
+            return shown if told is None else float(_numpy(told))
+        if self._optimizer is None:
+            raise Unreadable("there is no optimizer; give one to compare steps")
+        if gradients is None:
+            *_, gradients = self._gradients(x, y)
+        moved = [it for it in self._model.trainable_variables if gradients.get(id(it)) is not None]
+        self._optimizer.apply([gradients[id(it)] for it in moved], moved)
+        return shown
+
+    def _staged(self, inputs: Array, targets: Array) -> tuple[Any, Any]:
+        shape = self._model.input_shape
+        if isinstance(shape, tuple) and None not in shape[1:]:
+            inputs = inputs.reshape(-1, *shape[1:])
+        if self._loss_facts and self._loss_facts.shown == "CategoricalCrossentropy":
+            targets = np.eye(self._model.output_shape[-1])[targets]
+        kind = "int64" if targets.dtype.kind in "iu" else "float64"
+        x = keras.ops.convert_to_tensor(inputs, "float64")
+        return x, keras.ops.convert_to_tensor(targets, kind)
+
+    def _gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[int, Any]]:
+        if self._loss is None or self._optimizer is None:
+            raise Unreadable("loss and optimizer are needed to compare steps")
+        variables = self._model.trainable_variables
+        outputs, loss, found = BACKENDS[keras.backend.backend()](self._model, x, y, variables)
+        pairs = zip(variables, found, strict=True)
+        return outputs, loss, {id(it): g for it, g in pairs if g is not None}
+
+    def _slots(self) -> dict[str, Array]:
+        optimizer, slots = self._optimizer, {}
+        names = {id(it): name for name, it in self._names.items()}
+        for slot, attribute in _slots_of(optimizer).items():
+            for variable, values in zip(
+                self._model.trainable_variables, getattr(optimizer, attribute), strict=True
+            ):
+                array = _numpy(values)
+                if slot == "velocity":  # −lr times the task's
+                    array = -array / float(_numpy(optimizer.learning_rate))
+                slots[f"{slot}/{names[id(variable)]}"] = array
+        return slots
+
+    def predict(self, inputs: Array) -> Array:
+        x, _ = self._staged(inputs, np.zeros(len(inputs), np.int64))
+        return _numpy(self._model(x, training=False))
+
+    def without_dropout(self) -> None:
+        for layer in _leaves(self._model):
+            if isinstance(layer, layers.Dropout):
+                layer.rate = 0.0
+                layer.call = lambda inputs, training=False: inputs
+
+
+def _in_float64(parts: Parts) -> tuple[Any, Any, Any]:
+    """Model, loss and optimizer; a model saved in another dtype is built again."""
+    model, loss, optimizer = parts.model, parts.loss, parts.optimizer
+    compiled = getattr(model, "compiled", False)
+    if loss is None and compiled:
+        loss = model.loss
+    if optimizer is None and compiled:
+        optimizer = model.optimizer
+    if model.built and any(str(it.dtype) != "float64" for it in model.weights):
+        values = model.get_weights()
+        model = type(model).from_config(_recast(model.get_config()))
+        model.set_weights(values)
+        if isinstance(optimizer, optimizers.Optimizer):
+            optimizer = type(optimizer).from_config(optimizer.get_config())
+    return model, loss, optimizer
+
+
+def _recast(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {k: "float64" if k == "dtype" else _recast(it) for k, it in config.items()}
+    return [_recast(it) for it in config] if isinstance(config, list | tuple) else config
+
+
+def _with_tensorflow(model: Any, x: Any, y: Any, variables: Any) -> Any:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        loss = model.compute_loss(x=x, y=y, y_pred=outputs)
+    return outputs, loss, tape.gradient(loss, [it.value for it in variables])
+
+
+def _with_torch(model: Any, x: Any, y: Any, variables: Any) -> Any:
+    import torch
+
+    outputs = model(x, training=True)
+    loss = model.compute_loss(x=x, y=y, y_pred=outputs)
+    found = torch.autograd.grad(loss, [it.value for it in variables], allow_unused=True)
+    return outputs, loss, found
+
+
+def _with_jax(model: Any, x: Any, y: Any, variables: Any) -> Any:
+    import jax
+
+    others = [it.value for it in model.non_trainable_variables]
+
+    def loss_of(values: Any) -> Any:
+        outputs, moved = model.stateless_call(values, others, x, training=True)
+        return model.compute_loss(x=x, y=y, y_pred=outputs), (outputs, moved)
+
+    values = [it.value for it in variables]
+    (loss, (outputs, moved)), found = jax.value_and_grad(loss_of, has_aux=True)(values)
+    for variable, value in zip(model.non_trainable_variables, moved, strict=True):
+        variable.assign(value)
+    return outputs, loss, found
+
+
+BACKENDS = {"tensorflow": _with_tensorflow, "torch": _with_torch, "jax": _with_jax}
+
+
+def _numpy(values: Any) -> Array:
+    return np.array(keras.ops.convert_to_numpy(values))
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        elif not isinstance(layer, layers.InputLayer):
+            yield layer
+
+
+def _named(model: Any) -> Iterator[tuple[str, Any]]:
+    index = 0
+    for layer in _leaves(model):
+        parts = PARTS.get(type(layer), {})
+        held = {part: getattr(layer, it, None) for it, part in parts.items()}
+        if not any(it is not None for it in held.values()):
+            continue
+        yield from ((f"layer{index}.{part}", it) for part, it in held.items() if it is not None)
+        index += 1
+
+
+def _layers(layer: Any) -> Iterator[LayerFacts]:
+    name = type(layer).__name__
+    if type(layer) is layers.Dense:
+        extras = [it for it in EXTRAS if getattr(layer, it, None) is not None]
+        shown = f"Dense({layer.units})" + (f" with {extras[0]}" if extras else "")
+        options: Options = {
+            "inputs": int(layer.kernel.shape[0]),
+            "outputs": int(layer.units),
+            "bias": layer.use_bias,
+        }
+        yield LayerFacts(kind="dense", shown=shown, options=options | dict.fromkeys(extras, True))
+        if layer.activation is not keras.activations.linear:
+            yield _activation(layer.activation)
+    elif type(layer) is layers.Activation:
+        yield _activation(layer.activation)
+    elif (read := LAYERS.get(type(layer))) is not None:
+        kind, options = read(layer)
+        shown = f"{name}({', '.join(f'{k}={v:.4g}' for k, v in options.items())})"
+        yield LayerFacts(kind=kind, shown=shown, options=options)
+    else:
+        yield LayerFacts(kind="other", shown=name)
+
+
+def _activation(function: Any) -> LayerFacts:
+    name = getattr(function, "__name__", type(function).__name__)
+    stock = getattr(keras.activations, name, None) is function
+    kind, options = ACTIVATIONS.get(name, ("other", {})) if stock else ("other", {})
+    return LayerFacts(kind=kind, shown=f"Activation({name})", options=options)
+
+
+def _relu(layer: Any) -> tuple[str, Options]:
+    slope, most = float(layer.negative_slope or 0), layer.max_value
+    if layer.threshold or (most is not None and (most != 6 or slope)):
+        return "other", {}
+    if most is not None:
+        return "relu6", {}
+    return ("leaky-relu", {"slope": slope}) if slope else ("relu", {})
+
+
+def _initializer(layer: Any) -> str:
+    kind = INITIALIZERS.get(type(layer.kernel_initializer).__name__, "")
+    zeros = not layer.use_bias or type(layer.bias_initializer).__name__ == "Zeros"
+    return kind if zeros else ""
+
+
+def _loss_facts(loss: Any) -> LossFacts:
+    try:
+        known = losses.get(loss)
+    except ValueError:
+        known = loss
+    name = getattr(known, "__name__", type(known).__name__)
+    reduction = getattr(known, "reduction", "sum_over_batch_size")
+    logits = bool(getattr(known, "_fn_kwargs", {}).get("from_logits", False))
+    stock = getattr(losses, name, None) in (known, type(known)) or type(
+        known
+    ).__module__.startswith("keras.")
+    word = name.replace("_", "").lower() if stock else ""
+    read = {
+        "sparsecategoricalcrossentropy": "cross-entropy",
+        "categoricalcrossentropy": "cross-entropy",
+        "binarycrossentropy": "binary-cross-entropy",
+        "meansquarederror": "mse",
+    }.get(word, "other")
+    if read == "cross-entropy" and not logits:
+        read = "cross-entropy-of-probabilities"
+    if read == "binary-cross-entropy" and not logits:
+        read = "binary-cross-entropy-of-probabilities"
+    return LossFacts(
+        name=read,
+        shown="CategoricalCrossentropy" if word == "categoricalcrossentropy" else name,
+        reduction="mean" if reduction == "sum_over_batch_size" else str(reduction),
+        smoothing=float(getattr(known, "label_smoothing", 0.0) or 0.0),
+    )
+
+
+def _slots_of(optimizer: Any) -> dict[str, str]:
+    if isinstance(optimizer, optimizers.Adam):
+        return {"first_moment": "_momentums", "second_moment": "_velocities"}
+    if isinstance(optimizer, optimizers.RMSprop):
+        return {"mean_square": "_velocities"}
+    if isinstance(optimizer, optimizers.SGD) and optimizer.momentum:
+        return {"velocity": "momentums"}
+    return {}
+
+
+def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
+    kind = type(optimizer)
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    strange = "" if isinstance(rate, float | int) else "a learning rate schedule"
+    # TensorFlow casts constants through float32, whatever the dtype of the weights.
+    through = "float32" if keras.backend.backend() == "tensorflow" else "exact"
+    options: Options = {
+        "learning_rate": None if strange else float(rate),
+        "weight_decay": float(config.get("weight_decay") or 0.0),
+        "decay": "decoupled",
+        "constants": through,
+        "clip_norm": config.get("global_clipnorm"),
+        "clip_value": config.get("clipvalue"),
+    }
+    if config.get("clipnorm"):
+        strange = f"clipnorm={config['clipnorm']}"
+    for odd in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
+        strange = f"{odd}={config[odd]}" if config.get(odd) else strange
+    if kind is optimizers.SGD:
+        name = "sgd"
+        options |= {"momentum": config["momentum"], "nesterov": config["nesterov"]}
+    elif kind in (optimizers.Adam, optimizers.AdamW):
+        name = "adamw" if kind is optimizers.AdamW else "adam"
+        options |= {"beta1": config["beta_1"], "beta2": config["beta_2"]}
+        options |= {"epsilon": config["epsilon"], "amsgrad": config["amsgrad"]}
+        options |= {"epsilon_place": "before-correction"}
+    elif kind is optimizers.RMSprop:
+        name = "rmsprop"
+        options |= {"rho": config["rho"], "epsilon": config["epsilon"]}
+        options |= {"epsilon_place": "inside", "centered": config["centered"]}
+        strange = f"momentum={config['momentum']}" if config["momentum"] else strange
+    else:
+        name = "other"
+    return OptimizerFacts(name=name, shown=kind.__name__, options=options, strange=strange)
