@@ -27,6 +27,7 @@ class Verb(NamedTuple):
 
 MEASURE, SHOW, PROVE = "Measure", "Results", "Proof of sameness"
 GUARD, MACHINE = "Regression checks", "This machine, tasks and data"
+YOURS = "Your own programs"
 VERBS = {
     "run": Verb(
         MEASURE, "run:run", "Measure, print which framework is fastest, and write the report."
@@ -55,6 +56,12 @@ VERBS = {
     ),
     "selftest": Verb(
         PROVE, "proof:selftest", "Plant faults and check that the proof and the run catch each one."
+    ),
+    "task import": Verb(
+        YOURS, "programs:task_import", "Print a PyTorch, Keras or ONNX model as a task file."
+    ),
+    "diff": Verb(
+        YOURS, "programs:diff", "Do two programs compute the same? If not: where, and why?"
     ),
     "baseline save": Verb(
         GUARD, "check:baseline_save", "Save numbers, proofs, programs, memory and times."
@@ -88,6 +95,7 @@ GROUPS = {
     "baseline": "Save baselines to check against.",
     "data": "Download and check data sets.",
     "env": "Make environments with other versions of frameworks.",
+    "task": "Make tasks of your own models.",
 }
 PLAIN: dict[str, Any] = {
     "add_completion": False,

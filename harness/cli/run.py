@@ -108,6 +108,12 @@ def run(
     ] = None,
     data_dir: DataDir = None,
     task_file: TaskFile = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start every training from the weights in this npz file.", metavar="FILE"
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="Read options from this TOML file; flags override it.", metavar="FILE"),

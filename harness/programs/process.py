@@ -24,7 +24,6 @@ from harness.runs.files import plain
 from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.tasks.programs import Description, ShownStep
 
-
 OPEN_SECONDS, FOLLOW_SECONDS, TRAIN_SECONDS = 120.0, 120.0, 1800.0
 NOMINAL = Setup(task="program", digest="", framework="", mode="")
 TAIL = 300

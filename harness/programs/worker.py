@@ -46,7 +46,7 @@ from harness.worker.system import adopt_orphans, end_escaped
 FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
 """The folder in `impls` whose `program.opened` reads a file of this kind."""
 PARTS = ("model", "loss", "optimizer", "train_step", "prepare")
-SCHEDULE = {"batch_size": int, "epochs": int, "shuffle": bool}
+SCHEDULE: dict[str, type] = {"batch_size": int, "epochs": int, "shuffle": bool}
 
 
 def main() -> None:
@@ -223,16 +223,12 @@ def _more(held: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
 
 
 def _schedule(held: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
-    for name, kind in SCHEDULE.items():
-        value = held.get(name)
-        if value is not None and type(value) is kind and int(value) >= 0:
-            found[name] = value
-    return found
+    found = {name: held[name] for name in SCHEDULE if name in held}
+    return {name: it for name, it in found.items() if type(it) is SCHEDULE[name]}
 
 
 def _named_parts(made: Any, what: str) -> dict[str, Any]:
-    """What a function returned, or an object: a model, (model, loss, optimizer), or a dictionary."""
+    """What a function returned, or an object: a model, a tuple of PARTS, or a dictionary."""
     if isinstance(made, Mapping):
         if strange := sorted(set(made) - set(PARTS)):
             raise Unreadable(f"{what} gives {strange[0]!r}; known are {', '.join(PARTS)}")

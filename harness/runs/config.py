@@ -52,6 +52,7 @@ class RunConfig(Frozen):
     `memory_limit` bytes.
     With `whole` the proof follows a whole training of every setup, not the beginning alone.
     The `shard` 2/3 takes every third group, from the second on.
+    Every task starts from the `weights` in that npz file, where one is named.
     """
 
     preset: str = "quick"
@@ -81,6 +82,7 @@ class RunConfig(Frozen):
     data_dir: str | None = None
     shard: str | None = None
     whole: bool = False
+    weights: str | None = None
 
     @field_validator("shard")
     @classmethod
@@ -177,7 +179,7 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
         raise UsageError(f"{where}{first_problem(error)}") from None
 
 
-PATHS = ("task_file", "data_dir")
+PATHS = ("task_file", "data_dir", "weights")
 
 
 def clean_config(config: RunConfig) -> Content:

@@ -34,6 +34,7 @@ from harness.runs.machine import cores, gpus
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import Task
 from harness.tasks.variants import hints, known_tasks, parse_settings, variants
+from harness.tasks.weights import kept, started_from
 from harness.venvs import named
 
 Contestant = tuple[str, str, Lane]
@@ -153,6 +154,11 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
         names |= dict.fromkeys(found)
     settings = parse_settings(config.settings)
     tasks = [task for name in names if name in known for task in variants(known[name], settings)]
+    if config.weights:
+        tasks = started_from(Path(config.weights), tasks)
+    for task in tasks:
+        if task.model.weights is not None:
+            kept(task)  # raises where they are not here
     lacking = {name: absent[name] for name in names if name not in known}
     lacking |= {task.name: reason for task in tasks if (reason := missing(task.data, directory))}
     if lacking and lacking.keys() >= {task.name for task in tasks}:

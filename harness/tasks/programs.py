@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
+from pydantic import Field
 
 from harness.errors import HarnessError
 from harness.tasks.spec import Frozen, Kind
@@ -32,7 +33,7 @@ class LayerFacts(Frozen):
 
     kind: str
     shown: str
-    options: dict[str, Option] = {}
+    options: Mapping[str, Option] = Field(default_factory=dict)
 
 
 class LossFacts(Frozen):
@@ -61,7 +62,7 @@ class OptimizerFacts(Frozen):
 
     name: str
     shown: str
-    options: dict[str, Option] = {}
+    options: Mapping[str, Option] = Field(default_factory=dict)
     strange: str = ""
 
 

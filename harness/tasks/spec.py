@@ -247,12 +247,19 @@ MAX_PARAMETERS = 2_000_000_000
 
 
 class Model(Frozen):
-    """A multilayer perceptron: dense layers x·W + b, an activation after each hidden one."""
+    """A multilayer perceptron: dense layers x·W + b, an activation after each hidden one.
+
+    `weights` is the digest of a user's own first weights, which then stand in the initializer's
+    place (`harness.tasks.weights`).
+    """
 
     hidden: Annotated[tuple[Width, ...], Field(max_length=1000)]
     activation: Activation = "relu"
     output: Literal["identity", "softmax"] = "identity"
     initializer: Initializer = "glorot-uniform"
+    weights: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = Field(
+        default=None, exclude_if=lambda it: it is None
+    )
 
 
 class Task(Frozen):

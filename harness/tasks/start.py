@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.spec import Initializer, Task
+from harness.tasks.weights import kept
 
 WEIGHTS, ORDER = 0, 1  # streams of one seed: drawing more of one never moves the other
 
@@ -36,20 +37,25 @@ class Start:
 
 
 def make_start(task: Task, seed: int) -> Start:
-    """Draw the initial weights of a task from a seed (any integer ≥ 0)."""
+    """Draw the initial weights of a task from a seed (any integer ≥ 0), or read the user's own.
+
+    Raises DataError where these are not on this machine.
+    """
+    if task.model.weights is not None:
+        return Start(task, seed, kept(task))
     generator = _generator(seed, WEIGHTS)
     weights: dict[str, Float64] = {}
     for index, (fan_in, fan_out) in enumerate(task.layers):
-        limit = _limit(task.model.initializer, fan_in, fan_out)
-        weights[f"layer{index}.weight"] = generator.uniform(-limit, limit, (fan_in, fan_out))
+        reach = limit(task.model.initializer, fan_in, fan_out)
+        weights[f"layer{index}.weight"] = generator.uniform(-reach, reach, (fan_in, fan_out))
         bias = np.zeros(fan_out)
         if task.model.initializer == "fan-in-uniform":
-            bias = generator.uniform(-limit, limit, fan_out)
+            bias = generator.uniform(-reach, reach, fan_out)
         weights[f"layer{index}.bias"] = bias
     return Start(task, seed, weights)
 
 
-def _limit(initializer: Initializer, fan_in: int, fan_out: int) -> float:
+def limit(initializer: Initializer, fan_in: int, fan_out: int) -> float:
     squared = {
         "glorot-uniform": 6 / (fan_in + fan_out),
         "he-uniform": 6 / fan_in,

@@ -49,7 +49,7 @@ PARTS: dict[Part, dict[str, type[Frozen]]] = {
 }
 """The parts of a task whose fields can be set, and the kinds of each part, by name. Published data
 have no numbers to set."""
-NOT_SET = {"name", "probes", "data", "model", "optimizer", "hidden"}
+NOT_SET = {"name", "probes", "data", "model", "optimizer", "hidden", "weights"}
 """Fields that name a task or a kind, or hold others; `optimizer` and the layers are set below."""
 
 FIELDS: dict[str, Part] = {

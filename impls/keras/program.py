@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,8 +18,8 @@ from harness.tasks.programs import (
     Description,
     LayerFacts,
     LossFacts,
-    Option,
     OptimizerFacts,
+    Option,
     Parts,
     ShownStep,
     Unreadable,
@@ -400,3 +401,17 @@ def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
     else:
         name = "other"
     return OptimizerFacts(name=name, shown=kind.__name__, options=options, strange=strange)
+
+
+def opened(path: Path) -> Parts:
+    """The model of a `.keras` or `.h5` file, or of the JSON that `model.to_json()` gives.
+
+    Raises Unreadable; a file that holds code (a Lambda layer) is refused by Keras itself.
+    """
+    try:
+        if path.suffix == ".json":
+            return Parts(keras.models.model_from_json(path.read_text("utf-8")))
+        return Parts(keras.saving.load_model(path, safe_mode=True))
+    except Exception as error:  # whatever zipfile, h5py, json and Keras make of a broken file
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise Unreadable(f"{path.name}: Keras cannot read it ({reason})") from None

@@ -1,4 +1,4 @@
-"""A user's PyTorch program, read: its modules, loss and optimizer as plain values, and its steps."""
+"""A user's PyTorch program, read: modules, loss and optimizer as plain values, and its steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from harness.tasks.programs import (
     Description,
     LayerFacts,
     LossFacts,
-    Option,
     OptimizerFacts,
+    Option,
     Parts,
     ShownStep,
     Unreadable,

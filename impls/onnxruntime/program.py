@@ -1,0 +1,127 @@
+"""A user's ONNX file, read: a chain of Gemm, MatMul, Add and activation nodes. Import only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from harness.tasks.programs import (
+    Array,
+    Described,
+    Description,
+    LayerFacts,
+    Option,
+    Parts,
+    Unreadable,
+)
+
+Options = dict[str, Option]
+
+ACTIVATIONS: dict[str, str] = {
+    "Relu": "relu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Gelu": "gelu",
+    "LeakyRelu": "leaky-relu",
+    "Elu": "elu",
+    "Softplus": "softplus",
+    "Softmax": "softmax",
+    "LogSoftmax": "log-softmax",
+    "Identity": "identity",
+    "Flatten": "flatten",
+    "Dropout": "dropout",
+    "LayerNormalization": "layer-norm",
+    "BatchNormalization": "batch-norm",
+}
+
+
+def opened(path: Path) -> Parts:
+    """The file's model. Raises Unreadable where its graph is no chain of such nodes."""
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf's, the system's, or those of external data
+        raise Unreadable(f"{path.name}: not an ONNX file ({type(error).__name__})") from None
+    graph = model.graph
+    constants = {it.name: numpy_helper.to_array(it) for it in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    inputs = [it.name for it in graph.input if it.name not in constants]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise Unreadable(f"{path.name}: one input and one output are due")
+    weights: dict[str, Array] = {}
+    layers = tuple(_layers(_chain(graph, constants, inputs[0]), constants, weights))
+    if not weights:
+        raise Unreadable(f"{path.name}: its graph has no layer with weights")
+    return Parts(Described(Description(framework="onnx", layers=layers), weights))
+
+
+def _chain(graph: Any, constants: dict[str, Array], name: str) -> list[Any]:
+    """The nodes from the input to the output, each fed by the one before and by constants."""
+    nodes = [it for it in graph.node if it.op_type != "Constant"]
+    chain = []
+    while name != graph.output[0].name:
+        users = [it for it in nodes if name in it.input]
+        if len(users) != 1:
+            raise Unreadable(f"{len(users)} nodes take {name!r}; the graph is no chain of layers")
+        (node,) = users
+        for it in node.input:
+            if it and it != name and it not in constants:
+                raise Unreadable(f"node {node.op_type} joins two branches; that is no MLP")
+        chain.append(node)
+        nodes.remove(node)
+        name = node.output[0]
+    return chain
+
+
+def _layers(
+    chain: list[Any], constants: dict[str, Array], weights: dict[str, Array]
+) -> Iterator[LayerFacts]:
+    index = 0
+    while chain:
+        node = chain.pop(0)
+        if node.op_type in ("Gemm", "MatMul"):
+            weight, bias = _dense(node, constants)
+            if bias is None and chain and chain[0].op_type == "Add":
+                bias = _added(chain.pop(0), constants)
+            weights[f"layer{index}.weight"] = weight.astype(np.float64)
+            if bias is not None:
+                weights[f"layer{index}.bias"] = bias.astype(np.float64).reshape(-1)
+            index += 1
+            options: Options = {
+                "inputs": weight.shape[0],
+                "outputs": weight.shape[1],
+                "bias": bias is not None,
+            }
+            shown = f"{node.op_type}({weight.shape[0]}, {weight.shape[1]})"
+            yield LayerFacts(kind="dense", shown=shown, options=options)
+        else:
+            kind = ACTIVATIONS.get(node.op_type, "other")
+            attributes = {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute}
+            if node.op_type == "Gelu" and attributes.get("approximate", b"none") != b"none":
+                kind = "gelu-tanh"
+            yield LayerFacts(kind=kind, shown=node.op_type)
+
+
+def _dense(node: Any, constants: dict[str, Array]) -> tuple[Array, Array | None]:
+    attributes = {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute}
+    if len(node.input) < 2 or node.input[1] not in constants:
+        raise Unreadable(f"node {node.op_type} has no constant weight as its second input")
+    weight = constants[node.input[1]]
+    bias = constants[node.input[2]] if len(node.input) > 2 and node.input[2] else None
+    if weight.ndim != 2:
+        raise Unreadable(f"node {node.op_type} has a weight of shape {weight.shape}")
+    if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0:
+        raise Unreadable("node Gemm transposes or scales its input; that is no dense layer")
+    if bias is not None and attributes.get("beta", 1.0) != 1.0:
+        raise Unreadable("node Gemm scales its bias; that is no dense layer")
+    return (weight.T if attributes.get("transB") else weight), bias
+
+
+def _added(node: Any, constants: dict[str, Array]) -> Array:
+    return next(constants[it] for it in node.input if it in constants)
