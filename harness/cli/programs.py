@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.programs.batches import affordable, batches_for
+from harness.programs.comparison import compared
 from harness.programs.importing import imported, task_file
 from harness.programs.process import file_and_name, opened, write_arrays
+from harness.programs.telling import schedules, told
+from harness.programs.trainings import trained
 
 Program = Annotated[str, typer.Argument(metavar="FILE[:NAME]", show_default=False)]
 
@@ -48,3 +53,42 @@ def task_import(
         if weights is not None:
             write_arrays(weights, read.weights)
     typer.echo(task_file(found), nl=False)
+
+
+def diff(
+    program_a: Annotated[str, typer.Argument(metavar="A[:NAME]", show_default=False)],
+    program_b: Annotated[str, typer.Argument(metavar="B[:NAME]", show_default=False)],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Feed both this data set [default: synthetic rows].", metavar="NAME"),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=3, max=10_000, help="Compare so many steps.")] = 100,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=4, max=65_536, help="Rows of a batch [default: A's own, or 32]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rows.")] = 0,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train both to the end too, and compare their quality.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings of each.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ends with exit code 1 where they differ."""
+    with opened(program_a, program_b) as (a, b):
+        steps = min(steps, affordable(a.weights))
+        batches = batches_for(a.description, b.description, data, steps, rows, seed)
+        found = compared(a, b, batches)
+        whole = trained(a, b, data, seeds) if train else None
+        schedule = schedules(a.description, b.description)
+    if as_json:
+        content = {
+            **found.model_dump(mode="json"),
+            "schedule": schedule,
+            "trainings": whole and whole.model_dump(mode="json"),
+        }
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        typer.echo("\n".join(told(found, schedule, whole)))
+    if not found.same or schedule:
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""A comparison in lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.programs.comparison import Comparison, FoundCause
+from harness.programs.trainings import Trainings
+from harness.tasks.metrics import METRICS
+from harness.tasks.programs import Description
+
+ROWS = 8
+"""Of the table of differences, at the most."""
+MOST_EXPLANATIONS = 5
+
+
+def schedules(a: Description, b: Description) -> list[str]:
+    """How the training loops differ, where both programs say: no step shows that."""
+    found = []
+    for field, unit in (("batch_size", "rows a batch"), ("epochs", "epochs"), ("shuffle", "")):
+        one, other = getattr(a, field), getattr(b, field)
+        if one is None or other is None or one == other:
+            continue
+        if unit:
+            found.append(f"A trains with {one:,} {unit}, B with {other:,}")
+        else:
+            shuffles, keeps = ("A", "B") if one else ("B", "A")
+            found.append(f"{shuffles} shuffles the rows, {keeps} does not")
+    return found
+
+
+def told(found: Comparison, schedule: list[str], whole: Trainings | None) -> Iterator[str]:
+    """What is printed, line by line."""
+    a, b = found.programs
+    yield f"A is {a}, B is {b}; both begin with A's weights and see the same batches."
+    yield from (f"Note: {it}." for it in found.notes)
+    for it in found.base:
+        yield f"A is not what its objects say: {it.line}."
+    if found.same:
+        yield f"The same to {_size(found.largest)} over {found.steps} steps."
+    else:
+        yield from _difference(found)
+    yield from (f"The training loops differ: {it}." for it in schedule)
+    if whole is not None:
+        yield from _trainings(whole)
+
+
+def _difference(found: Comparison) -> Iterator[str]:
+    if (first := found.first) is not None:
+        how = first.reason or f"by {_size(first.size)} of its largest entry"
+        tensor = "" if first.tensor in ("outputs", "loss") else f" of {first.tensor}"
+        yield f"They differ: first at step {first.step}, in the {first.quantity}{tensor}, {how}."
+    explanations = found.explanations[:MOST_EXPLANATIONS]
+    for index, causes in enumerate(explanations):
+        begin = "Likely cause: B differs from A in that" if not index else "Or:"
+        yield f"{begin} {_joined(causes)}."
+    if len(found.explanations) > 1:
+        yield "These cannot be told apart on these batches."
+    if found.agreement is not None:
+        yield f"With that, the reference computes B to {_size(found.agreement)} over all steps."
+    yield from _table(found)
+
+
+def _joined(causes: tuple[FoundCause, ...]) -> str:
+    return "; and ".join(
+        it.line + (" (the framework's own formula)" if it.stock else "") for it in causes
+    )
+
+
+def _table(found: Comparison) -> Iterator[str]:
+    names = ("logits", "loss", "gradients", "slots", "weights")
+    yield "step" + "".join(f"{it:>11}" for it in names)
+    rows = found.divergence
+    shown = rows[: ROWS - 1] + rows[-1:] if len(rows) > ROWS else rows
+    for row in shown:
+        sizes = (getattr(row, it) for it in names)
+        yield f"{row.step:4}" + "".join(f"{_size(it):>11}" for it in sizes)
+
+
+def _size(size: float | None) -> str:
+    return "–" if size is None else f"{size:.1e}" if size else "0"
+
+
+def _trainings(whole: Trainings) -> Iterator[str]:
+    metric = METRICS[whole.metric]
+    means = [sum(it) / len(it) for it in whole.values]
+    texts = [f"{100 * it:.2f} %" if metric.unit == "percent" else f"{it:.4g}" for it in means]
+    seeds = len(whole.values[0])
+    yield (
+        f"Trained with {seeds} seed{'s' * (seeds > 1)}: {metric.word} {texts[0]} after "
+        f"{whole.steps[0]:,} steps of A, {texts[1]} after {whole.steps[1]:,} of B."
+    )
+    if whole.differ is None:
+        yield "One seed cannot tell whether that is more than seeds make."
+    else:
+        yield f"That is {'more' if whole.differ else 'no more'} than seeds make."

@@ -1,0 +1,94 @@
+"""Two programs trained to the end with several seeds: is their quality different, beyond seeds?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.adapter import Array
+from harness.analysis.stats import mean_interval
+from harness.programs.batches import arrays_of, dense_widths, kind_of, synthetic
+from harness.programs.process import OpenProgram
+from harness.tasks.metrics import METRICS
+from harness.tasks.programs import Description
+from harness.tasks.spec import Frozen, Kind
+
+EPOCHS, BATCH = 5, 32
+ROWS = 2048
+"""Synthetic training rows; a quarter as many for testing."""
+
+
+class Trainings(Frozen):
+    """`values` of A and B by seed, paired: both begin with A's weights, drawn anew for every seed,
+    and see the rows in one order. `low` and `high` bound the mean difference, B less A; None with
+    one seed. `steps` are those that each makes."""
+
+    metric: str
+    values: tuple[tuple[float, ...], tuple[float, ...]]
+    steps: tuple[int, int]
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def differ(self) -> bool | None:
+        """Whether the difference is more than seeds make; None where that cannot be told."""
+        return None if self.low is None or self.high is None else not self.low <= 0 <= self.high
+
+
+def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Trainings:
+    features, outputs = dense_widths(a.description)
+    kind = kind_of(a.description, b.description)
+    arrays = _arrays(data, features, outputs, kind)
+    metric = "mse" if kind == "real" else "accuracy"
+    values: tuple[list[float], list[float]] = ([], [])
+    steps = [0, 0]
+    for seed in range(seeds):
+        weights = _redrawn(a.weights, seed)
+        for index, program in enumerate((a, b)):
+            order = _order(program.description, len(arrays["x"]), seed)
+            outputs_ = program.train(weights, {**arrays, "order": order})
+            values[index].append(METRICS[metric].function(outputs_, arrays["y_test"]))
+            steps[index] = len(order)
+    differences = [y - x for x, y in zip(*values, strict=True)]
+    interval = mean_interval(differences)
+    return Trainings(
+        metric=metric,
+        values=(tuple(values[0]), tuple(values[1])),
+        steps=(steps[0], steps[1]),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+    )
+
+
+def _arrays(data: str | None, features: int, outputs: int, kind: Kind) -> dict[str, Array]:
+    if data is None:
+        x, y = synthetic(features, outputs, kind, ROWS, 1)
+        x_test, y_test = synthetic(features, outputs, kind, ROWS // 4, 2)
+        return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
+    names = ("x", "y", "x_test", "y_test")
+    return dict(zip(names, arrays_of(data, features, outputs), strict=True))
+
+
+def _redrawn(weights: dict[str, Array], seed: int) -> dict[str, Array]:
+    """Weights of the same distribution: the entries of each tensor in another order."""
+    random = np.random.default_rng(seed)
+    return {k: random.permutation(it.ravel()).reshape(it.shape) for k, it in weights.items()}
+
+
+def _order(description: Description, rows: int, seed: int) -> Array:
+    """Row numbers of every step, (steps, batch); the last batch of an epoch is filled with −1."""
+    batch = min(description.batch_size or BATCH, rows)
+    steps = -(-rows // batch)
+    epochs = []
+    for epoch in _epochs(description, rows, seed):
+        padded = np.full(steps * batch, -1, np.int64)
+        padded[:rows] = epoch
+        epochs.append(padded.reshape(steps, batch))
+    return np.concatenate(epochs)
+
+
+def _epochs(description: Description, rows: int, seed: int) -> Iterator[Array]:
+    random = np.random.default_rng([seed, 1])
+    for _ in range(description.epochs or EPOCHS):
+        yield np.arange(rows) if description.shuffle is False else random.permutation(rows)
