@@ -20,6 +20,7 @@ from harness.differences import Bounds, Difference, compare, limits
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Evidence
 from harness.programs.formulas import Batch, Formula, formula_of, steps
+from harness.programs.process import side_by_side
 from harness.proof.lockstep import QUANTITIES, limit_at
 from harness.tasks.programs import Description, ShownStep
 from harness.tasks.spec import Frozen
@@ -106,7 +107,7 @@ class Agreement(NamedTuple):
     @property
     def progress(self) -> tuple[float, ...]:
         # A difference that is ten times smaller is progress too.
-        return (self.step, self.quantity, -round(math.log10(max(self.size, 1e-300))))
+        return (self.step, self.quantity, -round(math.log10(min(max(self.size, 1e-300), 1e300))))
 
 
 NOWHERE = Agreement(0, 0, math.inf, math.inf)
@@ -259,8 +260,8 @@ def compared(a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True) 
     """Raises NotComparable where nothing can be said."""
     _check_weights(a, b)
     notes: list[str] = []
-    (shown_a, random_a), (shown_b, random_b) = (
-        it.follow(a.weights, batches, dropout=True) for it in (a, b)
+    (shown_a, random_a), (shown_b, random_b) = side_by_side(
+        lambda it: it.follow(a.weights, batches, dropout=True), (a, b)
     )
     one, other = formula_of(a.description), formula_of(b.description)
     found: tuple[FoundCause, ...] = ()

@@ -9,9 +9,10 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.tasks.programs import Description, ShownStep
 
 OPEN_SECONDS, FOLLOW_SECONDS, TRAIN_SECONDS = 120.0, 120.0, 1800.0
+Result = TypeVar("Result")
 NOMINAL = Setup(task="program", digest="", framework="", mode="")
 TAIL = 300
 """Characters of what it printed, in an error."""
@@ -66,14 +68,20 @@ class OpenProgram:
     """A program that was read. Raises UsageError, in one line that names the file, where user code
     fails, hangs or gives what cannot be read."""
 
-    def __init__(self, text: str, scratch: Path, limit: float = OPEN_SECONDS) -> None:
-        file, name = file_and_name(text)
-        self.title = f"{file.name}:{name}" if name else file.name
+    description: Description
+    weights: dict[str, Array]
+
+    def __init__(self, text: str, scratch: Path) -> None:
+        self._file, self._name = file_and_name(text)
+        self.title = f"{self._file.name}:{self._name}" if self._name else self._file.name
         self.folder = Path(tempfile.mkdtemp(dir=scratch))
         self._worker = self._started()
+
+    def read(self, limit: float = OPEN_SECONDS) -> None:
+        """Run the program's file, for what it describes."""
         weights = self.folder / "weights.npz"
-        opened = self._asked(Open(file=str(file), name=name, weights=str(weights)), limit)
-        self.description: Description = opened.description
+        request = Open(file=str(self._file), name=self._name, weights=str(weights))
+        self.description = self._asked(request, limit).description
         self.weights = read_arrays(weights)
 
     def _started(self) -> ProgramWorker:
@@ -158,11 +166,17 @@ def opened(*texts: str) -> Iterator[list[OpenProgram]]:
     """Programs by `FILE[:NAME]`, closed at the end with all that they started."""
     with tempfile.TemporaryDirectory(prefix="samestep-") as folder, contextlib.ExitStack() as open_:
         scratch = plain(Path(folder))
-        programs = []
-        for text in texts:
-            programs.append(OpenProgram(text, scratch))
-            open_.callback(programs[-1].close)
+        programs = [OpenProgram(text, scratch) for text in texts]
+        for program in programs:
+            open_.callback(program.close)
+        side_by_side(OpenProgram.read, programs)
         yield programs
+
+
+def side_by_side(work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
+    """The results for all items; each is waited for in a thread of its own."""
+    with ThreadPoolExecutor(max(1, len(items))) as pool:
+        return list(pool.map(work, items))
 
 
 def file_and_name(text: str) -> tuple[Path, str]:

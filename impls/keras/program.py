@@ -5,6 +5,7 @@ Any backend: Keras' own operations do all but the gradients.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -80,6 +81,7 @@ class UserProgram:
         if not isinstance(parts.model, keras.Model):
             raise Unreadable(f"model is a {type(parts.model).__name__}, not a keras.Model")
         self._parts = parts
+        _allow_float64()
         self._model, loss, optimizer = _in_float64(parts)
         if not self._model.built:
             raise Unreadable("the model has no input shape; begin it with keras.Input((features,))")
@@ -196,6 +198,15 @@ class UserProgram:
             if isinstance(layer, layers.Dropout):
                 layer.rate = 0.0
                 layer.call = lambda inputs, training=False: inputs
+
+
+def _allow_float64() -> None:
+    """On other backends than TensorFlow, Keras computes products of float64 in float32, whatever
+    its settings say. Where this table is gone, outputs show float32."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from keras.src.backend.common import dtypes
+
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 def _in_float64(parts: Parts) -> tuple[Any, Any, Any]:
@@ -366,8 +377,16 @@ def _slots_of(optimizer: Any) -> dict[str, str]:
     return {}
 
 
-def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
+def _stock(optimizer: Any) -> type | None:
+    """Keras' own class of an optimizer; a backend may have put one of its own under it."""
     kind = type(optimizer)
+    return (
+        getattr(optimizers, kind.__name__, None) if kind.__module__.startswith("keras.") else None
+    )
+
+
+def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
+    kind = _stock(optimizer)
     config = optimizer.get_config()
     rate = config["learning_rate"]
     strange = "" if isinstance(rate, float | int) else "a learning rate schedule"
@@ -400,7 +419,9 @@ def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
         strange = f"momentum={config['momentum']}" if config["momentum"] else strange
     else:
         name = "other"
-    return OptimizerFacts(name=name, shown=kind.__name__, options=options, strange=strange)
+    return OptimizerFacts(
+        name=name, shown=type(optimizer).__name__, options=options, strange=strange
+    )
 
 
 def opened(path: Path) -> Parts:
