@@ -169,6 +169,17 @@ def _factors(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
         yield {"loss_factor": _round(formula.loss_factor * shown.loss / first.loss)}
 
 
+def _clip_norms(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+    """The usual ones, and the one under which the first update has the size that was shown."""
+    norm = math.sqrt(sum(float(np.sum(g * g)) for g in first.gradients.values()))
+    found = [it["learning_rate"] for it in _rates(formula, first, evidence)]
+    factor = found[0] / formula.learning_rate if found else 1.0
+    for epsilon in (1e-6, 0.0):
+        fitted = (_round(factor * (norm + epsilon)),) if factor < 1 else ()
+        for most in (*fitted, 1.0, 0.5, 0.1, 5.0, 10.0, 2.0, 0.01, None):
+            yield {"clip_norm": most, "clip_epsilon": epsilon}
+
+
 def _kinds(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
     """Other optimizers, with the fields that their slots tell."""
     for name in ("sgd", "adam", "rmsprop"):
@@ -387,11 +398,7 @@ CAUSES: tuple[Cause, ...] = (
             f"gradients are clipped to a norm of {_plain(other.clip_norm)} "
             f"(not {_plain(one.clip_norm)})"
         ),
-        lambda *_: [
-            {"clip_norm": it, "clip_epsilon": epsilon}
-            for it in (1.0, 0.5, 0.1, 5.0, 10.0, 2.0, 0.01, None)
-            for epsilon in (1e-6, 0.0)
-        ],
+        _clip_norms,
     ),
     field(
         "clip-value",

@@ -114,13 +114,12 @@ NOWHERE = Agreement(0, 0, math.inf, math.inf)
 
 
 def parts(seen: ShownStep, other: ShownStep) -> dict[str, dict[str, Array]]:
-    """The tensors of a step by quantity, of slots those that both have."""
-    shared = seen.slots.keys() & other.slots.keys()
+    """The tensors of a step by quantity, of gradients and slots those that both have."""
     return {
         "logits": {"outputs": seen.logits},
         "loss": {"loss": np.asarray(seen.loss)},
-        "gradients": seen.gradients if other.gradients else {},
-        "slots": {name: seen.slots[name] for name in shared},
+        "gradients": {k: it for k, it in seen.gradients.items() if k in other.gradients},
+        "slots": {k: it for k, it in seen.slots.items() if k in other.slots},
         "weights": seen.weights,
     }
 
@@ -128,7 +127,34 @@ def parts(seen: ShownStep, other: ShownStep) -> dict[str, dict[str, Array]]:
 def step_differences(seen: ShownStep, true: ShownStep) -> dict[str, Difference]:
     """By quantity, in their order, without those that one of the two does not show."""
     mine, theirs = parts(seen, true), parts(true, seen)
+    for quantity in ("gradients", "slots"):
+        _drop_noise(mine[quantity], theirs[quantity])
     return {it: compare(mine[it], theirs[it], None) for it in QUANTITIES if mine[it] and theirs[it]}
+
+
+NOISE = 1e-13
+
+
+def _drop_noise(mine: dict[str, Array], theirs: dict[str, Array]) -> None:
+    """Set to zero what is nothing but rounding in both: the gradient of a bias before a batch
+    normalisation, say, whose true value is zero."""
+    for group in {_group(name) for name in mine}:
+        names = [it for it in mine if _group(it) == group]
+        sizes = {it: max(_size(mine[it]), _size(theirs[it])) for it in names}
+        largest = max(sizes.values())
+        power = 2 if "second" in group or "square" in group else 1
+        for name in names:
+            if sizes[name] <= largest * NOISE**power:
+                mine[name], theirs[name] = 0 * mine[name], 0 * theirs[name]
+
+
+def _group(name: str) -> str:
+    """The slot that a tensor belongs to; none for a gradient."""
+    return name.partition("/")[0] if "/" in name else ""
+
+
+def _size(values: Array) -> float:
+    return float(np.abs(values).max(initial=0.0))
 
 
 def agreement(shown: Iterator[ShownStep], expected: Shown, last: int, bounds: Bounds) -> Agreement:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from harness.adapter import Array
-from harness.analysis.stats import mean_interval
+from harness.analysis.stats import CONFIDENCE, quantile, variance
 from harness.programs.batches import arrays_of, dense_widths, kind_of, synthetic
 from harness.programs.process import OpenProgram
 from harness.tasks.metrics import METRICS
@@ -51,14 +52,24 @@ def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Tra
             values[index].append(METRICS[metric].function(outputs_, arrays["y_test"]))
             steps[index] = len(order)
     differences = [y - x for x, y in zip(*values, strict=True)]
-    interval = mean_interval(differences)
+    low, high = _interval(differences)
     return Trainings(
         metric=metric,
         values=(tuple(values[0]), tuple(values[1])),
         steps=(steps[0], steps[1]),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        low=low,
+        high=high,
     )
+
+
+def _interval(differences: Sequence[float]) -> tuple[float | None, float | None]:
+    """Student's, of the mean of paired differences."""
+    n = len(differences)
+    if n < 2:
+        return None, None
+    mean = math.fsum(differences) / n
+    half = quantile(n - 1, (1 + CONFIDENCE) / 2) * math.sqrt(variance(differences) / n)
+    return mean - half, mean + half
 
 
 def _arrays(data: str | None, features: int, outputs: int, kind: Kind) -> dict[str, Array]:

@@ -135,8 +135,9 @@ class UserProgram:
         x, y = self._staged(inputs, targets)
         outputs, loss, gradients = self._gradients(x, y)
         by_name = {
-            name: _numpy(gradients[id(it)]) if id(it) in gradients else np.zeros(it.shape)
+            name: _numpy(gradients[id(it)])
             for name, it in self._names.items()
+            if id(it) in gradients
         }
         logits, shown = _numpy(outputs).copy(), float(_numpy(loss))
         shown = self._updated(x, y, shown, gradients)
@@ -178,6 +179,10 @@ class UserProgram:
 
     def _slots(self) -> dict[str, Array]:
         optimizer, slots = self._optimizer, {}
+        for index, layer in enumerate(_holding(self._model)):
+            if isinstance(layer, layers.BatchNormalization):
+                slots[f"moving_mean/layer{index}"] = _numpy(layer.moving_mean)
+                slots[f"moving_variance/layer{index}"] = _numpy(layer.moving_variance)
         names = {id(it): name for name, it in self._names.items()}
         for slot, attribute in _slots_of(optimizer).items():
             for variable, values in zip(
@@ -281,15 +286,20 @@ def _leaves(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def _holding(model: Any) -> list[Any]:
+    """The layers with weights; their places are the numbers of layers."""
+    return [
+        layer
+        for layer in _leaves(model)
+        if any(getattr(layer, it, None) is not None for it in PARTS.get(type(layer), {}))
+    ]
+
+
 def _named(model: Any) -> Iterator[tuple[str, Any]]:
-    index = 0
-    for layer in _leaves(model):
-        parts = PARTS.get(type(layer), {})
-        held = {part: getattr(layer, it, None) for it, part in parts.items()}
-        if not any(it is not None for it in held.values()):
-            continue
-        yield from ((f"layer{index}.{part}", it) for part, it in held.items() if it is not None)
-        index += 1
+    for index, layer in enumerate(_holding(model)):
+        for attribute, part in PARTS[type(layer)].items():
+            if (variable := getattr(layer, attribute, None)) is not None:
+                yield f"layer{index}.{part}", variable
 
 
 def _layers(layer: Any) -> Iterator[LayerFacts]:

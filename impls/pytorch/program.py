@@ -145,6 +145,7 @@ class UserProgram:
         gradients = {
             name: _canonical(name, by_id.get(id(it), torch.zeros_like(it)))
             for name, it in self._names.items()
+            if it.requires_grad
         }
         shown = float(loss.detach().sum())
         shown = self._updated(x, y, shown)
@@ -180,6 +181,10 @@ class UserProgram:
 
     def _slots(self) -> dict[str, Array]:
         slots: dict[str, Array] = {}
+        for index, module in enumerate(_holding(self._model)):
+            if isinstance(module, nn.BatchNorm1d) and module.running_mean is not None:
+                slots[f"moving_mean/layer{index}"] = module.running_mean.numpy().copy()
+                slots[f"moving_variance/layer{index}"] = module.running_var.numpy().copy()
         if self._parts.optimizer is None:
             return slots
         for name, parameter in self._names.items():
@@ -214,16 +219,20 @@ def _sequential(model: nn.Module) -> bool:
     )
 
 
+def _holding(model: nn.Module) -> list[nn.Module]:
+    """The modules with weights; their places are the numbers of layers."""
+    return [
+        module
+        for module in model.modules()
+        if any(getattr(module, it, None) is not None for it in PARTS.get(type(module), {}))
+    ]
+
+
 def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    index = 0
-    for module in model.modules():
-        parts = PARTS.get(type(module), {})
-        if not any(getattr(module, it, None) is not None for it in parts):
-            continue
-        for attribute, part in parts.items():
+    for index, module in enumerate(_holding(model)):
+        for attribute, part in PARTS[type(module)].items():
             if (parameter := getattr(module, attribute, None)) is not None:
                 yield f"layer{index}.{part}", parameter
-        index += 1
 
 
 def _canonical(name: str, values: Tensor) -> Array:

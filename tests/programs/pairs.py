@@ -24,7 +24,7 @@ from impls.keras.program import UserProgram as KerasProgram
 from impls.pytorch.program import UserProgram as TorchProgram
 
 FEATURES, CLASSES = 8, 8
-STEPS = 30
+STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ MSE = replace(SGD, loss="mse")
 GELU = replace(SGD, activations=("gelu", "gelu"))
 LAYER_NORM = replace(SGD, norm=("layer-norm", 1e-5, 0.0))
 BATCH_NORM = replace(SGD, norm=("batch-norm", 1e-5, 0.1))
-HOOKED = ("double-softmax", "label-shift", "half", "clip", "accumulate", "prepare-255")
 
 
 def with_options(recipe: Recipe, **more: Any) -> Recipe:
@@ -117,15 +116,18 @@ FAULTS: dict[str, tuple[Recipe, Recipe, str]] = {
     "dropout": (SGD, replace(SGD, dropout=0.1), "dropout"),
     "float32": (SGD, replace(SGD, hooks=frozenset({"float32"})), "precision"),
     "float16": (SGD, replace(SGD, hooks=frozenset({"float16"})), "precision"),
-    "own-optimizer-no-correction": (
+    "no-correction": (
         ADAM,
         replace(ADAM, hooks=frozenset({"no-correction"})),
         "correction",
     ),
     "coupled": (ADAMW, replace(ADAMW, hooks=frozenset({"coupled"})), "decay"),
     "transposed": (SGD, replace(SGD, hooks=frozenset({"transposed"})), "weights"),
-    "reinitialised": (SGD, replace(SGD, hooks=frozenset({"own"})), "weights"),
-    "dampening": (SGD, replace(SGD, hooks=frozenset({"dampening"})), "momentum-form"),
+    "dampening": (
+        SGD,
+        replace(SGD, hooks=frozenset({"dampening"})),
+        "momentum-form learning-rate",
+    ),
 }
 """Those whose stock formulas differ (Adam, RMSprop) have the stock difference besides."""
 
@@ -146,7 +148,6 @@ class Net(nn.Module):
     def __init__(self, layers: list[nn.Module], hooks: frozenset[str]) -> None:
         super().__init__()
         self.layers, self.hooks = nn.ModuleList(layers), hooks
-        self.others = [it.weight.detach().clone() for it in layers if isinstance(it, nn.Linear)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -154,8 +155,6 @@ class Net(nn.Module):
                 x = layer(x)
             elif "transposed" in self.hooks:
                 x = x @ layer.weight + layer.bias
-            elif "own" in self.hooks and "fixed" not in self.hooks:
-                x = layer(x)
             else:
                 low = torch.float16 if "float16" in self.hooks else torch.float32
                 x = Lowered(layer, low)(x)
@@ -267,7 +266,6 @@ STEP_HOOKS = {
     "clip-norm",
     "clip-value",
     "accumulate",
-    "own",
     "no-correction",
     "coupled",
     "dampening",
@@ -287,9 +285,9 @@ def torch_step(r: Recipe) -> Any:
         value.backward()
         parameters = [it for it in model.parameters() if it.grad is not None]
         if "clip-norm" in hooks:
-            nn.utils.clip_grad_norm_(parameters, 0.5)
+            nn.utils.clip_grad_norm_(parameters, 0.07)
         if "clip-value" in hooks:
-            nn.utils.clip_grad_value_(parameters, 0.1)
+            nn.utils.clip_grad_value_(parameters, 0.01)
         if hooks & {"no-correction", "coupled", "dampening"}:
             with torch.no_grad():
                 own_update(r, hooks, state, [(it, it.grad) for it in parameters], optimizer)
@@ -376,9 +374,9 @@ def keras_loss(r: Recipe) -> Any:
 def keras_optimizer(r: Recipe) -> Any:
     o, more = r.options, {}
     if "clip-norm" in r.hooks:
-        more["global_clipnorm"] = 0.5
+        more["global_clipnorm"] = 0.07
     if "clip-value" in r.hooks:
-        more["clipvalue"] = 0.1
+        more["clipvalue"] = 0.01
     k = keras.optimizers
     if r.optimizer == "sgd":
         return k.SGD(o["lr"], o.get("momentum", 0.0), o.get("nesterov", False), **more)
@@ -401,7 +399,6 @@ def keras_optimizer(r: Recipe) -> Any:
 
 KERAS_CANNOT = {
     "transposed",
-    "own",
     "accumulate",
     "float32",
     "float16",
