@@ -120,14 +120,14 @@ def parts(seen: ShownStep, other: ShownStep) -> dict[str, dict[str, Array]]:
         "loss": {"loss": np.asarray(seen.loss)},
         "gradients": {k: it for k, it in seen.gradients.items() if k in other.gradients},
         "slots": {k: it for k, it in seen.slots.items() if k in other.slots},
-        "weights": seen.weights,
+        "weights": dict(seen.weights),
     }
 
 
 def step_differences(seen: ShownStep, true: ShownStep) -> dict[str, Difference]:
     """By quantity, in their order, without those that one of the two does not show."""
     mine, theirs = parts(seen, true), parts(true, seen)
-    for quantity in ("gradients", "slots"):
+    for quantity in ("gradients", "slots", "weights"):
         _drop_noise(mine[quantity], theirs[quantity])
     return {it: compare(mine[it], theirs[it], None) for it in QUANTITIES if mine[it] and theirs[it]}
 

@@ -18,7 +18,7 @@ from harness.errors import UsageError, first_problem, unknown
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
 from harness.tasks.spec import KNOWN, Activation, Initializer, Task
 from harness.tasks.start import limit
-from harness.tasks.variants import OPTIMIZERS, parse_settings, variants
+from harness.tasks.variants import KEYS, OPTIMIZERS, parse_settings, variants
 
 ACTIVATIONS, INITIALIZERS = get_args(Activation), get_args(Initializer)
 ONE = "a task has dense layers with one activation between them"
@@ -72,8 +72,9 @@ def imported(
         task = Task.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"the program is no task: {first_problem(error)}") from None
-    if settings:
-        several = variants(task, parse_settings(settings))
+    # One after the other: a variant's name, which nobody sees, holds all its settings.
+    for setting in sorted(parse_settings(settings), key=lambda it: KEYS.index(it[0])):
+        several = variants(task.model_copy(update={"name": "imported"}), [setting])
         if len(several) != 1:
             raise UsageError("--set: one value each; an import makes one task")
         task = several[0].model_copy(update={"name": name})

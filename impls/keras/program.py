@@ -133,7 +133,11 @@ class UserProgram:
 
     def step(self, inputs: Array, targets: Array) -> ShownStep:
         x, y = self._staged(inputs, targets)
+        before = [(it, _numpy(it)) for it in self._model.non_trainable_variables]
         outputs, loss, gradients = self._gradients(x, y)
+        if self._parts.train_step is not None:
+            for variable, values in before:  # their own step makes a forward pass too
+                variable.assign(values)
         by_name = {
             name: _numpy(gradients[id(it)])
             for name, it in self._names.items()

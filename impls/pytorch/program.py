@@ -137,6 +137,7 @@ class UserProgram:
 
     def step(self, inputs: Array, targets: Array) -> ShownStep:
         x, y = self._staged(inputs, targets)
+        before = [(it, it.clone()) for it in self._model.buffers()]
         outputs = self._model(x)
         loss = self._loss(outputs, y)
         wanted = [it for it in self._names.values() if it.requires_grad]
@@ -148,7 +149,14 @@ class UserProgram:
             if it.requires_grad
         }
         shown = float(loss.detach().sum())
-        shown = self._updated(x, y, shown)
+        if self._parts.train_step is not None:
+            for buffer, values in before:  # their own step makes a forward pass too
+                buffer.copy_(values)
+            shown = self._updated(x, y, shown)
+        else:
+            for parameter, gradient in zip(wanted, found, strict=True):
+                parameter.grad = gradient
+            self._stepped()
         logits = outputs.detach().double().numpy().copy()
         return ShownStep(logits, shown, gradients, self.weights(), self._slots())
 
@@ -160,12 +168,15 @@ class UserProgram:
         if parts.train_step is not None:
             told = parts.train_step(parts.model, parts.loss, parts.optimizer, x, y)
             return shown if told is None else float(told)
-        if parts.optimizer is None:
-            raise Unreadable("there is no optimizer; give one to compare steps")
-        parts.optimizer.zero_grad()
+        self._model.zero_grad()
         self._loss(self._model(x), y).sum().backward()
-        parts.optimizer.step()
+        self._stepped()
         return shown
+
+    def _stepped(self) -> None:
+        if self._parts.optimizer is None:
+            raise Unreadable("there is no optimizer; give one to compare steps")
+        self._parts.optimizer.step()
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self._parts.loss is None:

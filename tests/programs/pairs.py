@@ -11,12 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from exports import all_digests
 
 from harness.programs.comparison import Comparison, compared
 from harness.tasks.programs import Parts, ShownStep
@@ -463,7 +467,7 @@ def pair(one: str, meant: Recipe, done: Recipe, seed: int = 0) -> Comparison:
 
 def main(names: list[str]) -> None:
     found: dict[str, Any] = {}
-    for name, (meant, done, _) in FAULTS.items():
+    for name, (meant, done, expected) in FAULTS.items():
         for one in ("pytorch", "keras"):
             if (names and name not in names) or (one == "pytorch" and done.hooks & KERAS_CANNOT):
                 continue
@@ -472,6 +476,7 @@ def main(names: list[str]) -> None:
             names_found = [[it.name for it in each] for each in result.explanations[:4]]
             print(one, name, names_found, time.process_time() - begin, file=sys.stderr, flush=True)
             found[f"{one} {name}"] = {
+                "expected": expected,
                 "causes": [[it.name for it in each] for each in result.explanations],
                 "lines": [[it.line for it in each] for each in result.explanations],
                 "agreement": result.agreement,
@@ -487,7 +492,8 @@ def main(names: list[str]) -> None:
             result.largest,
             [e[0].name for e in result.explanations if e],
         ]
-    json.dump({"faults": found, "same": same}, sys.stdout)
+    digests = all_digests(30) if not names or names == ["digests"] else {}
+    json.dump({"faults": found, "same": same, "digests": digests}, sys.stdout)
 
 
 if __name__ == "__main__":
