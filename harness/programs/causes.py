@@ -274,11 +274,19 @@ def _activations_line(one: Formula, other: Formula) -> str:
     return f"the activation differs: {', '.join(changed)}"
 
 
+def _twice(formula: Formula) -> str:
+    """The classic fault of tutorials."""
+    double = formula.activations[-1] == "softmax" and formula.loss == "cross-entropy"
+    return "; a softmax before a loss of logits is applied twice" if double else ""
+
+
 def _output_line(one: Formula, other: Formula) -> str:
     before, after = one.activations[-1], other.activations[-1]
-    double = after == "softmax" and other.loss == "cross-entropy"
-    twice = "; the loss takes logits, so softmax is applied twice" if double else ""
-    return f"the model ends in {after} (not {before}){twice}"
+    return f"the model ends in {after} (not {before}){_twice(other)}"
+
+
+def _loss_line(one: Formula, other: Formula) -> str:
+    return f"the loss is {other.loss} (not {one.loss}){_twice(other)}"
 
 
 def _bias_line(one: Formula, other: Formula) -> str:
@@ -362,9 +370,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "labels", ("label_shift",), _labels_line, lambda *_: [{"label_shift": it} for it in (1, -1)]
     ),
-    Cause(
-        "loss", ("loss",), lambda one, other: f"the loss is {other.loss} (not {one.loss})", _losses
-    ),
+    Cause("loss", ("loss",), _loss_line, _losses),
     choice(
         "reduction",
         {
