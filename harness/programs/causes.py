@@ -20,7 +20,7 @@ from harness.tasks.programs import ShownStep
 Values = Iterable[Mapping[str, Any]]
 
 
-class Evidence(NamedTuple):
+class Clues(NamedTuple):
     """What the altered program showed, and what is needed to compute it: the weights that it was
     given, its own before, the batches. `declared` is what its objects say."""
 
@@ -39,7 +39,7 @@ class Cause:
     name: str
     fields: tuple[str, ...]
     line: Callable[[Formula, Formula], str]
-    values: Callable[[Formula, ShownStep, Evidence], Values]
+    values: Callable[[Formula, ShownStep, Clues], Values]
     stock: bool = False
 
     def differs(self, one: Formula, other: Formula) -> bool:
@@ -49,7 +49,7 @@ class Cause:
         """The formula with this cause's fields as another has them."""
         return replace(formula, **{it: getattr(other, it) for it in self.fields})
 
-    def tried(self, formula: Formula, first: ShownStep, evidence: Evidence) -> Iterator[Formula]:
+    def tried(self, formula: Formula, first: ShownStep, evidence: Clues) -> Iterator[Formula]:
         made = {formula}
         if evidence.declared is not None and self.differs(formula, evidence.declared):
             made.add(one := self.put(formula, evidence.declared))
@@ -67,7 +67,7 @@ def field(
     """A cause of one field with known values, where the optimizer is `only`."""
     key = fields or name.replace("-", "_")
 
-    def to_try(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+    def to_try(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
         if not only or formula.optimizer in only.split():
             return [{key: it} for it in values]
         return []
@@ -117,7 +117,7 @@ def _largest(values: Mapping[str, Array]) -> str:
     return max(values, key=lambda it: float(np.abs(values[it]).max(initial=0.0)))
 
 
-def _rates(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _rates(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     """The rate under which the first update has the size that was shown."""
     shown, start = evidence.shown(1), _start(formula, evidence)
     moved = {k: first.weights[k] - start[k] for k in first.weights}
@@ -127,14 +127,14 @@ def _rates(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
         yield {"learning_rate": _round(formula.learning_rate * factor)}
 
 
-def _start(formula: Formula, evidence: Evidence) -> Mapping[str, Array]:
+def _start(formula: Formula, evidence: Clues) -> Mapping[str, Array]:
     return evidence.own if formula.weights == "own" else evidence.loaded
 
 
-def _kept(slot: str, power: int, key: str) -> Callable[[Formula, ShownStep, Evidence], Values]:
+def _kept(slot: str, power: int, key: str) -> Callable[[Formula, ShownStep, Clues], Values]:
     """The share of an average that is kept, from its value after the first step."""
 
-    def to_try(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+    def to_try(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
         shown = evidence.shown(1)
         names = {k: it for k, it in first.gradients.items() if f"{slot}/{k}" in shown.slots}
         if names and not formula.accumulated:
@@ -148,7 +148,7 @@ def _kept(slot: str, power: int, key: str) -> Callable[[Formula, ShownStep, Evid
     return to_try
 
 
-def _momenta(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _momenta(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     """From two velocities and the gradient between them, and the usual ones."""
     if formula.optimizer != "sgd":
         return
@@ -163,13 +163,13 @@ def _momenta(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
     yield from ({"momentum": it} for it in (0.9, 0.0, 0.99, 0.95, 0.8, 0.5))
 
 
-def _factors(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _factors(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     shown = evidence.shown(1)
     if first.loss and math.isfinite(shown.loss / first.loss) and shown.loss > 0:
         yield {"loss_factor": _round(formula.loss_factor * shown.loss / first.loss)}
 
 
-def _clip_norms(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _clip_norms(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     """The usual ones, and the one under which the first update has the size that was shown."""
     norm = math.sqrt(sum(float(np.sum(g * g)) for g in first.gradients.values()))
     found = [it["learning_rate"] for it in _rates(formula, first, evidence)]
@@ -180,7 +180,7 @@ def _clip_norms(formula: Formula, first: ShownStep, evidence: Evidence) -> Value
             yield {"clip_norm": most, "clip_epsilon": epsilon}
 
 
-def _kinds(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _kinds(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     """Other optimizers, with the fields that their slots tell."""
     for name in ("sgd", "adam", "rmsprop"):
         if name != formula.optimizer:
@@ -194,7 +194,7 @@ HIDDEN = (
 OUTPUT = ("identity", "softmax", "relu", "sigmoid", "tanh", "log-softmax", "softmax-over-rows")
 
 
-def _all_hidden(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _all_hidden(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     *hidden, last = formula.activations
     if not hidden:
         return
@@ -208,19 +208,19 @@ def _all_hidden(formula: Formula, first: ShownStep, evidence: Evidence) -> Value
                 yield {"activations": (*changed, last)}
 
 
-def _outputs(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _outputs(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     hidden = formula.activations[:-1]
     for name in dict.fromkeys((*OUTPUT, hidden[-1] if hidden else "relu")):
         yield {"activations": (*hidden, name)}
 
 
-def _biases(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _biases(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     yield {"biases": (False,) * formula.layers}
     for index in range(formula.layers):
         yield {"biases": tuple(it != index and b for it, b in enumerate(formula.biases))}
 
 
-def _losses(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _losses(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     classes = ("cross-entropy", "cross-entropy-of-probabilities", "nll")
     binary = ("binary-cross-entropy", "binary-cross-entropy-of-probabilities", "mse")
     targets = evidence.batches[0][1]
@@ -231,7 +231,7 @@ def _losses(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
     yield from ({"loss": it} for it in known)
 
 
-def _input_scales(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _input_scales(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     for factor in (255.0, 1 / 255, 1 / 256, 256.0, 16.0, 1 / 16, 2.0, 0.5, 100.0, 0.01):
         yield {"input_factor": formula.input_factor * factor}
     yield {"input_factor": 2.0, "input_offset": -1.0}  # from [0, 1] to [−1, 1]
@@ -240,7 +240,7 @@ def _input_scales(formula: Formula, first: ShownStep, evidence: Evidence) -> Val
     yield {"input_factor": 1 / 127.5, "input_offset": -1.0}
 
 
-def _frozen(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _frozen(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     """Weights that the first steps did not move."""
     one = evidence.shown(1)
     still = [k for k, it in one.weights.items() if np.array_equal(it, _start(formula, evidence)[k])]
@@ -250,12 +250,12 @@ def _frozen(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
     yield {"frozen": ()}
 
 
-def _norm_epsilons(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _norm_epsilons(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     for value in (1e-5, 1e-3, 1e-6, 1e-8, 1e-12, 1e-7, 1e-2):
         yield {"norm_epsilons": tuple(value if it else 0.0 for it in formula.norms)}
 
 
-def _norm_momenta(formula: Formula, first: ShownStep, evidence: Evidence) -> Values:
+def _norm_momenta(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
     for value in (0.1, 0.01, 0.9, 0.99, 0.001, 0.5):
         yield {"norm_momenta": tuple(value if it else 0.0 for it in formula.norms)}
 

@@ -18,7 +18,7 @@ from harness.adapter import Array
 from harness.certificates import Divergence
 from harness.differences import Bounds, Difference, compare, limits
 from harness.errors import NotComparable
-from harness.programs.causes import CAUSES, Cause, Evidence
+from harness.programs.causes import CAUSES, Cause, Clues
 from harness.programs.formulas import Batch, Formula, formula_of, steps
 from harness.programs.process import side_by_side
 from harness.proof.lockstep import QUANTITIES, limit_at
@@ -71,7 +71,7 @@ class FirstDifference(Frozen):
     reason: str = ""
 
 
-class Comparison(Frozen):
+class ProgramDifference(Frozen):
     """`largest` is the largest difference of any tensor at any step. `explanations` are those
     alterations under which the reference computes what B shows, each a tuple of causes; they cannot
     be told apart on these batches. With them B is followed to `agreement`. `base` says what A
@@ -174,7 +174,7 @@ class Search:
     """For formulas that compute what one program showed."""
 
     shown: Shown
-    evidence: Evidence
+    evidence: Clues
     bounds: Bounds
 
     def followed(self, formula: Formula, last: int | None = None) -> Agreement:
@@ -282,7 +282,9 @@ class Reformed:
         return seen._replace(logits=1 / (1 + np.exp(-z)))
 
 
-def compared(a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True) -> Comparison:
+def compared(
+    a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True
+) -> ProgramDifference:
     """Raises NotComparable where nothing can be said."""
     _check_weights(a, b)
     notes: list[str] = []
@@ -301,14 +303,14 @@ def compared(a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True) 
     place = agreement((plain_a[it] for it in range(1, last + 1)), plain_b, last, bounds)
     table, largest = _table(plain_a, plain_b, last)
     if place.whole and not found:
-        return Comparison(
+        return ProgramDifference(
             programs=(a.title, b.title),
             same=True,
             steps=last,
             largest=place.largest,
             notes=tuple(notes),
         )
-    result = Comparison(
+    result = ProgramDifference(
         programs=(a.title, b.title),
         same=False,
         steps=last,
@@ -326,7 +328,7 @@ def compared(a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True) 
 
 
 def _explained(
-    result: Comparison,
+    result: ProgramDifference,
     found: tuple[FoundCause, ...],
     a: Stepped,
     b: Stepped,
@@ -334,15 +336,15 @@ def _explained(
     shown_b: Shown,
     batches: list[Batch],
     bounds: Bounds,
-) -> Comparison:
+) -> ProgramDifference:
     """The comparison with what explains it, or with a note that nothing does."""
     one, other = formula_of(a.description), formula_of(b.description)
-    search_a = Search(shown_a, Evidence(shown_a.__getitem__, a.weights, a.weights, batches), bounds)
+    search_a = Search(shown_a, Clues(shown_a.__getitem__, a.weights, a.weights, batches), bounds)
     if not (fitting := search_a.explained([one])):
         note = f"{a.title} itself is no formula of the table, so no cause can be tried"
         return result.model_copy(update={"notes": (*result.notes, note)})
     base = tuple(_found(it, one, fitting[0]) for it in search_a.causes(one, fitting[0]))
-    evidence = Evidence(shown_b.__getitem__, a.weights, b.weights, batches, other)
+    evidence = Clues(shown_b.__getitem__, a.weights, b.weights, batches, other)
     search = Search(shown_b, evidence, bounds)
     formed = same_form(fitting[0], other)
     explanations: dict[tuple[str, ...], tuple[FoundCause, ...]] = {}

@@ -26,7 +26,7 @@ BATCH_SIZE, EPOCHS = 32, 10
 """Where the program does not say."""
 
 
-class Imported(NamedTuple):
+class ImportedTask(NamedTuple):
     """A task, and what was made of the program where something else may have been meant."""
 
     task: Task
@@ -41,7 +41,7 @@ def imported(
     loss: str | None = None,
     optimizer: str | None = None,
     settings: Sequence[str] = (),
-) -> Imported:
+) -> ImportedTask:
     """The task that a program computes on a data set. `loss` and `optimizer` name what the program
     does not say. Raises UsageError."""
     notes: list[str] = []
@@ -79,7 +79,7 @@ def imported(
             raise UsageError("--set: one value each; an import makes one task")
         task = several[0].model_copy(update={"name": name})
     _check_widths(task, widths)
-    return Imported(task, tuple(notes))
+    return ImportedTask(task, tuple(notes))
 
 
 Counted = tuple[int, LayerFacts]
@@ -297,7 +297,7 @@ def _spread(initializer: Initializer, widths: Sequence[int]) -> float:
     return sum(it * out * float(np.log(limit(initializer, it, out))) for it, out in pairs)
 
 
-def task_file(found: Imported) -> str:
+def task_file(found: ImportedTask) -> str:
     """A TOML file with the task, and the notes as comments."""
     content = found.task.model_dump(mode="json", exclude_none=True)
     lines = [f"# {it}" for it in found.notes]

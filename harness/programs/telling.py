@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.programs.comparison import Comparison, FoundCause
+from harness.programs.comparison import FoundCause, ProgramDifference
 from harness.programs.trainings import Trainings
 from harness.tasks.metrics import METRICS
 from harness.tasks.programs import Description
@@ -29,7 +29,7 @@ def schedules(a: Description, b: Description) -> list[str]:
     return found
 
 
-def told(found: Comparison, schedule: list[str], whole: Trainings | None) -> Iterator[str]:
+def told(found: ProgramDifference, schedule: list[str], whole: Trainings | None) -> Iterator[str]:
     """What is printed, line by line."""
     a, b = found.programs
     yield f"A is {a}, B is {b}; both begin with A's weights and see the same batches."
@@ -45,7 +45,7 @@ def told(found: Comparison, schedule: list[str], whole: Trainings | None) -> Ite
         yield from _trainings(whole)
 
 
-def _difference(found: Comparison) -> Iterator[str]:
+def _difference(found: ProgramDifference) -> Iterator[str]:
     if (first := found.first) is not None:
         how = first.reason or f"by {_size(first.size)} of its largest entry"
         tensor = "" if first.tensor in ("outputs", "loss") else f" of {first.tensor}"
@@ -67,7 +67,7 @@ def _joined(causes: tuple[FoundCause, ...]) -> str:
     )
 
 
-def _table(found: Comparison) -> Iterator[str]:
+def _table(found: ProgramDifference) -> Iterator[str]:
     names = ("logits", "loss", "gradients", "slots", "weights")
     yield "step" + "".join(f"{it:>11}" for it in names)
     rows = found.divergence

@@ -52,7 +52,7 @@ SCHEDULE: dict[str, type] = {"batch_size": int, "epochs": int, "shuffle": bool}
 def main() -> None:
     channel = connected()
     adopt_orphans()
-    session, code = Session(), 0
+    session, code = ProgramSession(), 0
     try:
         while True:
             request = ASKED.validate_json(channel.recv_bytes(MAX_BYTES))
@@ -66,7 +66,7 @@ def main() -> None:
     sys.exit(code)
 
 
-class Session:
+class ProgramSession:
     """Answers requests about one program."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 from exports import all_digests
 
-from harness.programs.comparison import Comparison, compared
+from harness.programs.comparison import ProgramDifference, compared
 from harness.tasks.programs import Parts, ShownStep
 from impls.keras.program import UserProgram as KerasProgram
 from impls.pytorch.program import UserProgram as TorchProgram
@@ -452,7 +452,7 @@ def batches(recipe: Recipe, seed: int, steps: int = STEPS) -> list[tuple[Any, An
     return made
 
 
-def pair(one: str, meant: Recipe, done: Recipe, seed: int = 0) -> Comparison:
+def pair(one: str, meant: Recipe, done: Recipe, seed: int = 0) -> ProgramDifference:
     """The meant program in framework `one`, the done one in the other."""
     keras.utils.set_random_seed(seed)
     torch.manual_seed(seed)

@@ -95,6 +95,7 @@ CHANGES = {
     "model.activation": "gelu",
     "model.output": "softmax",
     "model.initializer": "he-uniform",
+    "model.weights": "0123456789abcdef",
     "optimizer.learning_rate": 0.002,
     "optimizer.beta1": 0.91,
     "optimizer.beta2": 0.99,

@@ -137,7 +137,7 @@ def test_every_field_of_a_task_has_a_name():
     of_a_task = {
         name for it in (Task, Model, *OPTIMIZERS.values(), Teacher) for name in it.model_fields
     }
-    assert of_a_task - set(KEYS) == {"name", "probes", "data", "model"}
+    assert of_a_task - set(KEYS) == {"name", "probes", "data", "model", "weights"}
 
 
 def test_the_list_says_what_each_name_takes():
