@@ -22,8 +22,11 @@ Program = Annotated[str, typer.Argument(metavar="FILE[:NAME]", show_default=Fals
 def task_import(
     program: Program,
     data: Annotated[
-        str, typer.Option(help="The data set that it is trained on; teacher is synthetic.")
+        str, typer.Option(help="Its data set, or your own file; teacher is synthetic.")
     ],
+    target: Annotated[
+        str | None, typer.Option(help="The target column of your own file.", metavar="COLUMN")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the task [default: that of the file].")
     ] = None,
@@ -48,7 +51,7 @@ def task_import(
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name or part or file.stem).strip("-._") or "mine"
     with opened(program) as (read,):
         found = imported(
-            read.description, read.weights, data, plain, loss, optimizer, settings or ()
+            read.description, read.weights, data, plain, loss, optimizer, settings or (), target
         )
         if weights is not None:
             write_arrays(weights, read.weights)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from harness.adapter import Array
 from harness.errors import UsageError, first_problem, unknown
+from harness.tasks.data_files import FileRequest, read_data_file
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
 from harness.tasks.spec import KNOWN, Activation, Initializer, Task
 from harness.tasks.start import limit
@@ -27,10 +29,12 @@ BATCH_SIZE, EPOCHS = 32, 10
 
 
 class ImportedTask(NamedTuple):
-    """A task, and what was made of the program where something else may have been meant."""
+    """A task, and what was made of the program where something else may have been meant. `data` is
+    how a task file names the user's own file; None where the task's own entry does."""
 
     task: Task
     notes: tuple[str, ...]
+    data: dict[str, Any] | None = None
 
 
 def imported(
@@ -41,16 +45,18 @@ def imported(
     loss: str | None = None,
     optimizer: str | None = None,
     settings: Sequence[str] = (),
+    target: str | None = None,
 ) -> ImportedTask:
-    """The task that a program computes on a data set. `loss` and `optimizer` name what the program
-    does not say. Raises UsageError."""
+    """The task that a program computes on a data set, or on the user's own file with this `target`.
+    `loss` and `optimizer` name what the program does not say. Raises UsageError."""
     notes: list[str] = []
     widths, activation, output = _layers(description)
     found_loss, output = _loss(description.loss, loss, output, notes)
+    request = _own_file(data, target, found_loss)
     content = {
         "name": name,
         "probes": f"imported from {description.framework}",
-        "data": _data(data, widths, found_loss),
+        "data": read_data_file(request, Path()) if request else _data(data, widths, found_loss),
         "model": {
             "hidden": widths[1:-1],
             "activation": activation or "relu",
@@ -79,7 +85,20 @@ def imported(
             raise UsageError("--set: one value each; an import makes one task")
         task = several[0].model_copy(update={"name": name})
     _check_widths(task, widths)
-    return ImportedTask(task, tuple(notes))
+    entry = request.model_dump(exclude_unset=True) if request else None
+    return ImportedTask(task, tuple(notes), entry)
+
+
+def _own_file(data: str, target: str | None, loss: str) -> FileRequest | None:
+    """The file that `--data` names, if it names one."""
+    if not data.endswith((".csv", ".parquet", ".npz")):
+        return None
+    kind = "classes" if loss.startswith("cross-entropy") else "real" if loss == "mse" else "binary"
+    fields = {"file": data, "kind": kind} | ({"target": target} if target else {})
+    try:
+        return FileRequest.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(f"--data {data}: {first_problem(error)}") from None
 
 
 Counted = tuple[int, LayerFacts]
@@ -300,6 +319,7 @@ def _spread(initializer: Initializer, widths: Sequence[int]) -> float:
 def task_file(found: ImportedTask) -> str:
     """A TOML file with the task, and the notes as comments."""
     content = found.task.model_dump(mode="json", exclude_none=True)
+    content["data"] = found.data or content["data"]
     lines = [f"# {it}" for it in found.notes]
     lines += ["[[task]]", *(f"{name} = {_toml(it)}" for name, it in content.items())]
     return "\n".join(lines) + "\n"

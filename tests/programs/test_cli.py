@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import served
+from harness.errors import UsageError
 
 PROGRAM = """
 import numpy as np
@@ -131,3 +132,39 @@ def test_nothing_that_is_known_explains_it(
     out = capsys.readouterr().out
     assert "no alteration of the table" in out
     assert "first at step 1, in the weights" in out
+
+
+REFUSED = {
+    "layer 3 is Dropout(p=0.5": "nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.5), nn.Linear(5, 10)",
+    "layer 2 is LeakyReLU": "nn.Linear(64, 5), nn.LeakyReLU(), nn.Linear(5, 10)",
+    "layer 4 is Tanh(); the first activation is relu": "nn.Linear(64, 5), nn.ReLU(), "
+    "nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 10)",
+    "it has no bias": "nn.Linear(64, 5, bias=False), nn.ReLU(), nn.Linear(5, 10)",
+    "no activation stands before it": "nn.Linear(64, 5), nn.Linear(5, 10)",
+    "the model has 6 inputs; data digits needs 64": "nn.Linear(6, 10)",
+}
+
+
+@pytest.mark.slow
+def test_what_a_task_cannot_express_is_refused_by_its_name(tmp_path: Path) -> None:
+    """All models in one worker: each is an object of one file."""
+    pytest.importorskip("torch")
+    from harness.programs.importing import imported
+    from harness.programs.process import OpenProgram
+
+    lines = ["import torch", "from torch import nn"]
+    for index, layers in enumerate(REFUSED.values()):
+        lines += [f"def m{index}():", f"    m = nn.Sequential({layers})"]
+        lines += ["    return m, nn.CrossEntropyLoss(), torch.optim.Adam(m.parameters())"]
+    file = tmp_path / "nets.py"
+    file.write_text("\n".join(lines))
+    program = OpenProgram(f"{file}:m0", tmp_path)
+    try:
+        for index, expected in enumerate(REFUSED):
+            program._name = f"m{index}"
+            program.read()
+            with pytest.raises(UsageError) as error:
+                imported(program.description, program.weights, "digits", "net")
+            assert expected in str(error.value)
+    finally:
+        program.close()
