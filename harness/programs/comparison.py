@@ -19,7 +19,7 @@ from harness.certificates import Divergence
 from harness.differences import Bounds, Difference, compare, limits
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
-from harness.programs.formulas import Batch, Formula, formula_of, steps
+from harness.programs.formulas import Batch, Formula, formula_of, guesses, steps
 from harness.programs.process import side_by_side
 from harness.proof.lockstep import QUANTITIES, limit_at
 from harness.tasks.programs import Description, ShownStep
@@ -340,10 +340,12 @@ def _explained(
     """The comparison with what explains it, or with a note that nothing does."""
     one, other = formula_of(a.description), formula_of(b.description)
     search_a = Search(shown_a, Clues(shown_a.__getitem__, a.weights, a.weights, batches), bounds)
-    if not (fitting := search_a.explained([one])):
+    if not (fitting := search_a.explained([*guesses(a.description), other])):
         note = f"{a.title} itself is no formula of the table, so no cause can be tried"
         return result.model_copy(update={"notes": (*result.notes, note)})
-    base = tuple(_found(it, one, fitting[0]) for it in search_a.causes(one, fitting[0]))
+    base: tuple[FoundCause, ...] = ()
+    if a.description.optimizer is not None:
+        base = tuple(_found(it, one, fitting[0]) for it in search_a.causes(one, fitting[0]))
     evidence = Clues(shown_b.__getitem__, a.weights, b.weights, batches, other)
     search = Search(shown_b, evidence, bounds)
     formed = same_form(fitting[0], other)

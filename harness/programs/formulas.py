@@ -91,6 +91,25 @@ def formula_of(description: Description) -> Formula:
     return formula
 
 
+def guesses(description: Description) -> list[Formula]:
+    """What a program may compute: what its objects declare and, where they say nothing of the
+    optimizer, the usual ones with the usual activations."""
+    declared = formula_of(description)
+    if description.optimizer is not None or description.ordered:
+        return [declared]
+    *hidden, last = declared.activations
+    return [
+        replace(
+            declared,
+            activations=(*[name] * len(hidden), last),
+            optimizer=optimizer,
+            learning_rate=rate,
+        )
+        for name in ("relu", "tanh", "sigmoid", "gelu")
+        for optimizer, rate in (("sgd", 0.01), ("adam", 0.001), ("rmsprop", 0.001))
+    ]
+
+
 def _scaling(layers: Sequence[LayerFacts]) -> tuple[float, float, list[LayerFacts]]:
     """Factor and offset of the inputs, and the layers without them."""
     factor, offset = 1.0, 0.0
