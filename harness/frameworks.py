@@ -269,8 +269,8 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
 
 
 def phases_of(framework: str, phases: Iterable[Phase]) -> tuple[Phase, ...]:
-    """Those of some phases that a framework can do."""
-    known = declaration(framework).phases
+    """Those of some phases that a framework can do; its name may have a version."""
+    known = declaration(framework.partition("@")[0]).phases
     return tuple(it for it in phases if it.partition("-")[0] in known)
 
 

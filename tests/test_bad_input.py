@@ -549,8 +549,24 @@ GATE = [
     usage("no results here", "history"),
 ]
 
+OTHERS = (
+    usage("there is no environment", "env", "remove", "toy@1"),
+    usage("unknown framework", "env", "add", "nonsense==1"),
+    usage("no such file", "task", "import", "no.py", "--data", "digits"),
+    usage("no such file", "diff", "no.py", "other.py"),
+)
+
+
 ROWS = (
-    COMMAND_LINE + OUTPUT + STORES + TASK_FILES + CONFIGURATION + DATA_FILES + SEVERAL_RUNS + GATE
+    OTHERS
+    + COMMAND_LINE
+    + OUTPUT
+    + STORES
+    + TASK_FILES
+    + CONFIGURATION
+    + DATA_FILES
+    + SEVERAL_RUNS
+    + GATE
 )
 
 

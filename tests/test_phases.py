@@ -38,7 +38,7 @@ LABELS = ("pytorch:eager", "tensorflow:graph", "onnxruntime:session")
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     """Facts are asked, not the frameworks themselves."""
-    monkeypatch.setattr(planning, "absence", lambda framework: None)
+    monkeypatch.setattr(planning, "absence", lambda *words: None)
     monkeypatch.setattr(planning, "cores", lambda: 2)
 
 

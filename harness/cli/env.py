@@ -13,7 +13,7 @@ from rich.text import Text
 from harness import install, venvs
 from harness.cli.console import Console
 from harness.cli.machine import grid
-from harness.errors import unknown
+from harness.errors import UsageError, unknown
 from harness.frameworks import absence, frameworks
 from harness.venvs import Venv
 
@@ -51,6 +51,8 @@ def list_() -> None:
 
 def remove(names: Names) -> None:
     made = {it.name: it for it in venvs.made()}
+    if not made:
+        raise UsageError("there is no environment; `env add` makes one")
     chosen: dict[str, Venv] = {}
     for pattern in names:
         found = fnmatch.filter(made, pattern)

@@ -142,7 +142,7 @@ def test_bare_products_are_a_time_and_explained():
     assert {row[place].text for row in first.grid.rows} == {"500 µs"}
     assert summary.tables[0].rows[0].efficiency.over_products.estimate < 1
     (note,) = [it for it in first.notes if it.startswith("Bare products: ")]
-    assert "may take longer than the step" in note
+    assert "one program where the mode compiles its" in note
     assert first.grid.columns[place].note in note
     assert not [it for it in second.notes if it.startswith("Bare products: ")]
 

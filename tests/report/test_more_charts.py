@@ -201,7 +201,7 @@ class TestSweeps:
 
     def test_marks_of_a_row_are_level(self, made):
         (panel,) = draw(made[1]["crossover"]).panels
-        assert len(set(re.findall(r' cy="([^"]*)"', panel))) == 2
+        assert len(set(re.findall(r'<use [^>]*y="([^"]*)"', panel))) == 2
 
     def test_every_panel_draws(self, made):
         drawn = [draw(made[1][it]) for it in ("sweeps", "crossover")]
