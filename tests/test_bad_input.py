@@ -549,12 +549,12 @@ GATE = [
     usage("no results here", "history"),
 ]
 
-OTHERS = (
+OTHERS = [
     usage("there is no environment", "env", "remove", "toy@1"),
     usage("unknown framework", "env", "add", "nonsense==1"),
     usage("no such file", "task", "import", "no.py", "--data", "digits"),
     usage("no such file", "diff", "no.py", "other.py"),
-)
+]
 
 
 ROWS = (
