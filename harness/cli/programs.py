@@ -12,8 +12,9 @@ import typer
 from harness.programs.batches import affordable, batches_for
 from harness.programs.comparison import compared
 from harness.programs.importing import imported, task_file
-from harness.programs.process import file_and_name, opened, write_arrays
-from harness.programs.telling import schedules, told
+from harness.programs.messages import write_arrays
+from harness.programs.process import file_and_name, opened
+from harness.programs.text import comparison_text, schedules
 from harness.programs.trainings import trained
 
 Program = Annotated[str, typer.Argument(metavar="FILE[:NAME]", show_default=False)]
@@ -50,12 +51,12 @@ def task_import(
     file, part = file_and_name(program)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name or part or file.stem).strip("-._") or "mine"
     with opened(program) as (read,):
-        found = imported(
+        made = imported(
             read.description, read.weights, data, plain, loss, optimizer, settings or (), target
         )
         if weights is not None:
             write_arrays(weights, read.weights)
-    typer.echo(task_file(found), nl=False)
+    typer.echo(task_file(made), nl=False)
 
 
 def diff(
@@ -81,17 +82,17 @@ def diff(
     with opened(program_a, program_b) as (a, b):
         steps = min(steps, affordable(a.weights))
         batches = batches_for(a.description, b.description, data, steps, rows, seed)
-        found = compared(a, b, batches)
+        result = compared(a, b, batches)
         whole = trained(a, b, data, seeds) if train else None
         schedule = schedules(a.description, b.description)
     if as_json:
         content = {
-            **found.model_dump(mode="json"),
+            **result.model_dump(mode="json"),
             "schedule": schedule,
             "trainings": whole and whole.model_dump(mode="json"),
         }
         typer.echo(json.dumps(content, indent=2))
     else:
-        typer.echo("\n".join(told(found, schedule, whole)))
-    if not found.same or schedule:
+        typer.echo("\n".join(comparison_text(result, schedule, whole)))
+    if not result.same or schedule:
         raise typer.Exit(1)

@@ -1,6 +1,6 @@
 """Why two programs differ: a table of alterations, each of which the reference can compute.
 
-A cause owns fields of a `Formula`; it has the values that are worth a try, some of them read off
+A cause has fields of a `Formula`; it has the values that are worth a try, some of them read off
 what the program showed, and a sentence. `stock` causes are no fault: two frameworks' own formulas.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,29 +18,33 @@ from harness.adapter import Array
 from harness.programs.formulas import Batch, Formula
 from harness.tasks.programs import ShownStep
 
-Values = Iterable[Mapping[str, Any]]
-
 
 class Clues(NamedTuple):
     """What the altered program showed, and what is needed to compute it: the weights that it was
-    given, its own before, the batches. `declared` is what its objects say."""
+    given, its initial ones, the batches. `declared` is what its objects say."""
 
-    shown: Callable[[int], ShownStep]
+    shown: Sequence[ShownStep]
     loaded: Mapping[str, Array]
-    own: Mapping[str, Array]
+    initial: Mapping[str, Array]
     batches: Sequence[Batch]
     declared: Formula | None = None
 
 
+Values = Callable[[Formula, ShownStep, Clues], Iterable[Any]]
+"""What to try: from a formula, the first step that it makes and the clues."""
+
+
 @dataclass(frozen=True)
 class Cause:
-    """`values` gives fields to try, from a formula, the first step that it shows and the evidence;
-    `line` says in words what another formula has in these fields."""
+    """`values` gives values of the field to try, tuples where there are several fields; only for
+    the optimizers that `only` names, if it names any. `line` says in words what a formula has in
+    these fields, unlike another."""
 
     name: str
     fields: tuple[str, ...]
     line: Callable[[Formula, Formula], str]
-    values: Callable[[Formula, ShownStep, Clues], Values]
+    values: Values
+    only: str = ""
     stock: bool = False
 
     def differs(self, one: Formula, other: Formula) -> bool:
@@ -49,49 +54,52 @@ class Cause:
         """The formula with this cause's fields as another has them."""
         return replace(formula, **{it: getattr(other, it) for it in self.fields})
 
-    def tried(self, formula: Formula, first: ShownStep, evidence: Clues) -> Iterator[Formula]:
-        made = {formula}
-        if evidence.declared is not None and self.differs(formula, evidence.declared):
-            made.add(one := self.put(formula, evidence.declared))
-            yield one
-        for values in self.values(formula, first, evidence):
-            one = replace(formula, **values)
-            if one not in made:
-                made.add(one)
-                yield one
+    def tried(self, formula: Formula, first: ShownStep, clues: Clues) -> Iterator[Formula]:
+        if clues.declared is not None:
+            yield self.put(formula, clues.declared)
+        if self.only and formula.optimizer not in self.only.split():
+            return
+        for value in self.values(formula, first, clues):
+            values = value if len(self.fields) > 1 else (value,)
+            yield replace(formula, **dict(zip(self.fields, values, strict=True)))
 
 
-def field(
-    name: str, sentence: str, *values: Any, only: str = "", fields: str = "", stock: bool = False
+def cause(
+    name: str,
+    values: Values | Sequence[Any],
+    sentence: str = "",
+    fields: tuple[str, ...] = (),
+    only: str = "",
 ) -> Cause:
-    """A cause of one field with known values, where the optimizer is `only`."""
-    key = fields or name.replace("-", "_")
-
-    def to_try(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-        if not only or formula.optimizer in only.split():
-            return [{key: it} for it in values]
-        return []
+    """A cause of one field that has its name, unless others are given. The sentence has the first
+    of them as `{before}` and `{after}`."""
+    fields = fields or (name.replace("-", "_"),)
+    text = sentence or f"{name.replace('-', ' ')} is {{after}} (not {{before}})"
 
     def line(one: Formula, other: Formula) -> str:
-        before, after = (_plain(getattr(it, key)) for it in (one, other))
-        return sentence.format(before=before, after=after)
+        before, after = (_plain(getattr(it, fields[0])) for it in (one, other))
+        return text.format(before=before, after=after)
 
-    return Cause(name, (key,), line, to_try, stock)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "none" if value is None else str(value)
+    return Cause(name, fields, line, values if callable(values) else lambda *_: values, only)
 
 
 def choice(
-    name: str, sentences: Mapping[Any, str], only: str = "", stock: bool = False, key: str = ""
+    name: str, sentences: Mapping[Any, str], only: str = "", *, stock: bool = False
 ) -> Cause:
     """A cause whose field has few values, each with a sentence of its own."""
-    made = field(name, "", *sentences, only=only, fields=key, stock=stock)
-    attribute = made.fields[0]
-    return replace(made, line=lambda one, other: sentences[getattr(other, attribute)])
+    made = cause(name, [*sentences], only=only)
+    (key,) = made.fields
+    return replace(made, line=lambda one, other: sentences[getattr(other, key)], stock=stock)
+
+
+def _plain(value: Any) -> str:
+    """A value in words; of numbers by layer the largest."""
+    if isinstance(value, tuple):
+        numbers = all(isinstance(it, float) for it in value) and value
+        return _plain(max(value)) if numbers else ", ".join(value) or "nothing"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 # Values read off what was shown.
@@ -117,74 +125,62 @@ def _largest(values: Mapping[str, Array]) -> str:
     return max(values, key=lambda it: float(np.abs(values[it]).max(initial=0.0)))
 
 
-def _rates(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
+def _start(formula: Formula, clues: Clues) -> Mapping[str, Array]:
+    return clues.initial if formula.weights == "initial" else clues.loaded
+
+
+def _rates(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[float]:
     """The rate under which the first update has the size that was shown."""
-    shown, start = evidence.shown(1), _start(formula, evidence)
+    shown, start = clues.shown[0], _start(formula, clues)
     moved = {k: first.weights[k] - start[k] for k in first.weights}
     name = _largest(moved)
     factor = _ratio(shown.weights[name] - start[name], moved[name])
     if math.isfinite(factor) and factor > 0:
-        yield {"learning_rate": _round(formula.learning_rate * factor)}
+        yield _round(formula.learning_rate * factor)
 
 
-def _start(formula: Formula, evidence: Clues) -> Mapping[str, Array]:
-    return evidence.own if formula.weights == "own" else evidence.loaded
-
-
-def _kept(slot: str, power: int, key: str) -> Callable[[Formula, ShownStep, Clues], Values]:
+def _kept(slot: str, power: int, *usual: float) -> Values:
     """The share of an average that is kept, from its value after the first step."""
 
-    def to_try(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-        shown = evidence.shown(1)
-        names = {k: it for k, it in first.gradients.items() if f"{slot}/{k}" in shown.slots}
+    def values(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[float]:
+        slots = clues.shown[0].slots
+        names = {k: it for k, it in first.gradients.items() if f"{slot}/{k}" in slots}
         if names and not formula.accumulated:
             name = _largest(names)
-            kept = 1 - _ratio(shown.slots[f"{slot}/{name}"], names[name] ** power)
+            kept = 1 - _ratio(slots[f"{slot}/{name}"], names[name] ** power)
             if 0 <= kept < 1:
-                yield {key: _round(kept)}
-        usual = {"beta1": (0.9, 0.95, 0.8, 0.5, 0.0)}.get(key, (0.999, 0.99, 0.9, 0.95, 0.9999))
-        yield from ({key: it} for it in usual)
+                yield _round(kept)
+        yield from usual
 
-    return to_try
+    return values
 
 
-def _momenta(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
+def _momenta(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[float]:
     """From two velocities and the gradient between them, and the usual ones."""
-    if formula.optimizer != "sgd":
-        return
-    one, two = evidence.shown(1), evidence.shown(2)
+    one, two = clues.shown[:2]
     slots = {k: it for k, it in one.slots.items() if k.startswith("velocity/")}
     if slots and two.gradients:
         name = _largest(slots)
         gradient = two.gradients[name.partition("/")[2]]
         share = _ratio(two.slots[name] - gradient, slots[name])
         if 0 <= share < 1:
-            yield {"momentum": _round(share)}
-    yield from ({"momentum": it} for it in (0.9, 0.0, 0.99, 0.95, 0.8, 0.5))
+            yield _round(share)
+    yield from (0.9, 0.0, 0.99, 0.95, 0.8, 0.5)
 
 
-def _factors(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    shown = evidence.shown(1)
-    if first.loss and math.isfinite(shown.loss / first.loss) and shown.loss > 0:
-        yield {"loss_factor": _round(formula.loss_factor * shown.loss / first.loss)}
+def _loss_factors(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[float]:
+    loss = clues.shown[0].loss
+    if first.loss and math.isfinite(loss / first.loss) and loss > 0:
+        yield _round(formula.loss_factor * loss / first.loss)
 
 
-def _clip_norms(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
+def _clip_norms(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[Any]:
     """The usual ones, and the one under which the first update has the size that was shown."""
     norm = math.sqrt(sum(float(np.sum(g * g)) for g in first.gradients.values()))
-    found = [it["learning_rate"] for it in _rates(formula, first, evidence)]
-    factor = found[0] / formula.learning_rate if found else 1.0
+    factor = next(_rates(formula, first, clues), math.inf) / formula.learning_rate
     for epsilon in (1e-6, 0.0):
         fitted = (_round(factor * (norm + epsilon)),) if factor < 1 else ()
-        for most in (*fitted, 1.0, 0.5, 0.1, 5.0, 10.0, 2.0, 0.01, None):
-            yield {"clip_norm": most, "clip_epsilon": epsilon}
-
-
-def _kinds(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    """Other optimizers, with the fields that their slots tell."""
-    for name in ("sgd", "adam", "rmsprop"):
-        if name != formula.optimizer:
-            yield {"optimizer": name}
+        yield from product((*fitted, 1.0, 0.5, 0.1, 5.0, 10.0, 2.0, 0.01, None), (epsilon,))
 
 
 HIDDEN = (
@@ -194,104 +190,74 @@ HIDDEN = (
 OUTPUT = ("identity", "softmax", "relu", "sigmoid", "tanh", "log-softmax", "softmax-over-rows")
 
 
-def _all_hidden(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    *hidden, last = formula.activations
-    if not hidden:
-        return
-    for name in HIDDEN:
-        yield {"activations": (*[name] * len(hidden), last)}
-    if len(hidden) > 1:
-        for index in range(len(hidden)):
-            for name in HIDDEN:
-                changed = [*hidden]
-                changed[index] = name
-                yield {"activations": (*changed, last)}
+def _hidden(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[str, ...]]:
+    hidden = formula.hidden
+    yield from ((name,) * len(hidden) for name in HIDDEN)
+    for index, name in product(range(len(hidden)), HIDDEN):
+        yield (*hidden[:index], name, *hidden[index + 1 :])
 
 
-def _outputs(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    hidden = formula.activations[:-1]
-    for name in dict.fromkeys((*OUTPUT, hidden[-1] if hidden else "relu")):
-        yield {"activations": (*hidden, name)}
+def _biases(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[bool, ...]]:
+    yield (False,) * len(formula.biases)
+    for index in range(len(formula.biases)):
+        yield tuple(it != index and b for it, b in enumerate(formula.biases))
 
 
-def _biases(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    yield {"biases": (False,) * formula.layers}
-    for index in range(formula.layers):
-        yield {"biases": tuple(it != index and b for it, b in enumerate(formula.biases))}
-
-
-def _losses(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    classes = ("cross-entropy", "cross-entropy-of-probabilities", "nll")
-    binary = ("binary-cross-entropy", "binary-cross-entropy-of-probabilities", "mse")
-    targets = evidence.batches[0][1]
+def _losses(formula: Formula, first: ShownStep, clues: Clues) -> Sequence[str]:
+    targets = clues.batches[0][1]
     if targets.dtype.kind in "iu":
-        known: Sequence[str] = classes
-    else:
-        known = binary if set(np.unique(targets)) <= {0.0, 1.0} else ("mse",)
-    yield from ({"loss": it} for it in known)
+        return ("cross-entropy", "cross-entropy-of-probabilities", "nll")
+    if set(np.unique(targets)) <= {0.0, 1.0}:
+        return ("binary-cross-entropy", "binary-cross-entropy-of-probabilities", "mse")
+    return ("mse",)
 
 
-def _input_scales(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
+def _scales(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[float, float]]:
     for factor in (255.0, 1 / 255, 1 / 256, 256.0, 16.0, 1 / 16, 2.0, 0.5, 100.0, 0.01):
-        yield {"input_factor": formula.input_factor * factor}
-    yield {"input_factor": 2.0, "input_offset": -1.0}  # from [0, 1] to [−1, 1]
-    yield {"input_factor": 1.0, "input_offset": -0.5}
-    yield {"input_factor": 1.0, "input_offset": 0.0}
-    yield {"input_factor": 1 / 127.5, "input_offset": -1.0}
+        yield formula.input_factor * factor, formula.input_offset
+    yield from ((2.0, -1.0), (1 / 127.5, -1.0))  # from [0, 1] or [0, 255] to [−1, 1]
+    yield from ((1.0, -0.5), (1.0, 0.0))
 
 
-def _frozen(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    """Weights that the first steps did not move."""
-    one = evidence.shown(1)
-    still = [k for k, it in one.weights.items() if np.array_equal(it, _start(formula, evidence)[k])]
-    moving = [k for k in still if np.abs(first.gradients.get(k, np.zeros(1))).max() > 0]
-    if moving and len(moving) < len(one.weights):
-        yield {"frozen": tuple(moving)}
-    yield {"frozen": ()}
+def _frozen(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[str, ...]]:
+    """Weights that the first step did not move."""
+    weights, start = clues.shown[0].weights, _start(formula, clues)
+    still = [k for k, it in weights.items() if np.array_equal(it, start[k])]
+    unmoved = [k for k in still if np.abs(first.gradients.get(k, np.zeros(1))).max() > 0]
+    if unmoved and len(unmoved) < len(weights):
+        yield tuple(unmoved)
+    yield ()
 
 
-def _norm_epsilons(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    for value in (1e-5, 1e-3, 1e-6, 1e-8, 1e-12, 1e-7, 1e-2):
-        yield {"norm_epsilons": tuple(value if it else 0.0 for it in formula.norms)}
-
-
-def _norm_momenta(formula: Formula, first: ShownStep, evidence: Clues) -> Values:
-    for value in (0.1, 0.01, 0.9, 0.99, 0.001, 0.5):
-        yield {"norm_momenta": tuple(value if it else 0.0 for it in formula.norms)}
+def _where_normalised(*values: float) -> Values:
+    """Each value for all normalisations."""
+    return lambda formula, first, clues: (
+        tuple(value if it else 0.0 for it in formula.norms) for value in values
+    )
 
 
 # Sentences.
 
 
-def _activations_line(one: Formula, other: Formula) -> str:
-    changed = [
-        f"layer {it + 1} {after} (not {before})"
-        for it, (before, after) in enumerate(zip(one.activations, other.activations, strict=False))
-        if before != after
-    ]
-    if len(changed) > 1 and len(changed) == len(other.activations) - 1:
-        return f"every hidden activation is {other.activations[0]} (not {one.activations[0]})"
-    return f"the activation differs: {', '.join(changed)}"
-
-
 def _twice(formula: Formula) -> str:
     """The classic fault of tutorials."""
-    double = formula.activations[-1] == "softmax" and formula.loss == "cross-entropy"
+    double = formula.output == "softmax" and formula.loss == "cross-entropy"
     return "; a softmax before a loss of logits is applied twice" if double else ""
 
 
-def _output_line(one: Formula, other: Formula) -> str:
-    before, after = one.activations[-1], other.activations[-1]
-    return f"the model ends in {after} (not {before}){_twice(other)}"
-
-
-def _loss_line(one: Formula, other: Formula) -> str:
-    return f"the loss is {other.loss} (not {one.loss}){_twice(other)}"
+def _hidden_line(one: Formula, other: Formula) -> str:
+    changed = [
+        f"layer {number} {after} (not {before})"
+        for number, (before, after) in enumerate(zip(one.hidden, other.hidden, strict=False), 1)
+        if before != after
+    ]
+    if len(changed) > 1 and len(changed) == len(other.hidden):
+        return f"every hidden activation is {other.hidden[0]} (not {one.hidden[0]})"
+    return f"the activation differs: {', '.join(changed)}"
 
 
 def _bias_line(one: Formula, other: Formula) -> str:
-    pairs = enumerate(zip(one.biases, other.biases, strict=False))
-    lacking = [str(it + 1) for it, (_, after) in pairs if not after]
+    lacking = [str(number) for number, bias in enumerate(other.biases, 1) if not bias]
     return f"no bias is added in dense layer {', '.join(lacking)}" if lacking else "a bias is added"
 
 
@@ -303,60 +269,30 @@ def _inputs_line(one: Formula, other: Formula) -> str:
     return f"inputs are scaled: {divided}{moved}"
 
 
-def _labels_line(one: Formula, other: Formula) -> str:
-    return f"class labels are shifted by {other.label_shift - one.label_shift:+d}"
-
-
-@dataclass(frozen=True)
-class HiddenCause(Cause):
-    """Its field is all of `activations` but the last entry."""
-
-    def differs(self, one: Formula, other: Formula) -> bool:
-        return one.activations[:-1] != other.activations[:-1]
-
-    def put(self, formula: Formula, other: Formula) -> Formula:
-        return replace(formula, activations=(*other.activations[:-1], formula.activations[-1]))
-
-
-@dataclass(frozen=True)
-class OutputCause(Cause):
-    """Its field is the last entry of `activations`."""
-
-    def differs(self, one: Formula, other: Formula) -> bool:
-        return one.activations[-1] != other.activations[-1]
-
-    def put(self, formula: Formula, other: Formula) -> Formula:
-        return replace(formula, activations=(*formula.activations[:-1], other.activations[-1]))
-
-
 DECADES = tuple(10.0**-it for it in range(2, 17))
-EPSILON_PLACES = {
-    "outside": "epsilon is added outside the bias-corrected root",
-    "before-correction": "epsilon is added before the bias correction (Keras' formula)",
-    "inside": "epsilon is added inside the root",
-    "inside-before-correction": "epsilon is added inside the root, before the bias correction",
-}
 CAUSES: tuple[Cause, ...] = (
     choice(
         "weights",
         {
-            "own": "the loaded weights are not used: it computes with weights of its own",
+            "initial": "the loaded weights are not used: it computes with its initial ones",
             "transposed": "square weight matrices are used transposed",
             "loaded": "the loaded weights are used",
         },
     ),
-    Cause("inputs", ("input_factor", "input_offset"), _inputs_line, _input_scales),
-    HiddenCause("activation", ("activations",), _activations_line, _all_hidden),
-    OutputCause("output", ("activations",), _output_line, _outputs),
-    Cause("bias", ("biases",), _bias_line, _biases),
+    Cause("inputs", ("input_factor", "input_offset"), _inputs_line, _scales),
+    Cause("activation", ("hidden",), _hidden_line, _hidden),
     Cause(
+        "output",
+        ("output",),
+        lambda one, other: f"the model ends in {other.output} (not {one.output}){_twice(other)}",
+        lambda formula, *_: (*OUTPUT, *formula.hidden[-1:]),
+    ),
+    Cause("bias", ("biases",), _bias_line, _biases),
+    cause(
         "norm-epsilon",
-        ("norm_epsilons",),
-        lambda one, other: (
-            f"the normalisation's epsilon is {_plain(max(other.norm_epsilons))} "
-            f"(not {_plain(max(one.norm_epsilons))})"
-        ),
-        _norm_epsilons,
+        _where_normalised(1e-5, 1e-3, 1e-6, 1e-8, 1e-12, 1e-7, 1e-2),
+        "the normalisation's epsilon is {after} (not {before})",
+        fields=("norm_epsilons",),
     ),
     choice(
         "before-loss",
@@ -368,9 +304,17 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        "labels", ("label_shift",), _labels_line, lambda *_: [{"label_shift": it} for it in (1, -1)]
+        "labels",
+        ("label_shift",),
+        lambda one, other: f"class labels are shifted by {other.label_shift - one.label_shift:+d}",
+        lambda *_: (1, -1),
     ),
-    Cause("loss", ("loss",), _loss_line, _losses),
+    Cause(
+        "loss",
+        ("loss",),
+        lambda one, other: f"the loss is {other.loss} (not {one.loss}){_twice(other)}",
+        _losses,
+    ),
     choice(
         "reduction",
         {
@@ -380,67 +324,36 @@ CAUSES: tuple[Cause, ...] = (
             "outputs-summed": "the loss is summed over the outputs, not averaged",
         },
     ),
-    field("smoothing", "labels are smoothed by {after} (not {before})", 0.1, 0.01, 0.05, 0.2, 0.0),
+    cause(
+        "smoothing", (0.1, 0.01, 0.05, 0.2, 0.0), "labels are smoothed by {after} (not {before})"
+    ),
     Cause(
         "loss-factor",
         ("loss_factor",),
         lambda one, other: f"the loss is scaled by {_plain(other.loss_factor / one.loss_factor)}",
-        _factors,
+        _loss_factors,
     ),
-    Cause(
-        "frozen",
-        ("frozen",),
-        lambda one, other: f"not trained: {', '.join(other.frozen) or 'nothing'}",
-        _frozen,
-    ),
+    cause("frozen", _frozen, "not trained: {after}"),
     choice(
         "accumulated",
         {True: "gradients are not set to zero between steps", False: "gradients are set to zero"},
     ),
-    Cause(
+    cause(
         "clip-norm",
-        ("clip_norm", "clip_epsilon"),
-        lambda one, other: (
-            f"gradients are clipped to a norm of {_plain(other.clip_norm)} "
-            f"(not {_plain(one.clip_norm)})"
-        ),
         _clip_norms,
+        "gradients are clipped to a norm of {after} (not {before})",
+        fields=("clip_norm", "clip_epsilon"),
     ),
-    field(
+    cause(
         "clip-value",
+        (1.0, 0.5, 0.1, 5.0, 0.01, 0.001, None),
         "gradients are clipped to ±{after} (not {before})",
-        *(1.0, 0.5, 0.1, 5.0, 0.01, 0.001, None),
     ),
-    Cause(
-        "optimizer",
-        ("optimizer",),
-        lambda one, other: f"the optimizer is {other.optimizer} (not {one.optimizer})",
-        _kinds,
-    ),
-    Cause(
-        "beta1",
-        ("beta1",),
-        lambda one, other: f"beta1 is {_plain(other.beta1)} (not {_plain(one.beta1)})",
-        _kept("first_moment", 1, "beta1"),
-    ),
-    Cause(
-        "beta2",
-        ("beta2",),
-        lambda one, other: f"beta2 is {_plain(other.beta2)} (not {_plain(one.beta2)})",
-        _kept("second_moment", 2, "beta2"),
-    ),
-    Cause(
-        "rho",
-        ("rho",),
-        lambda one, other: f"rho is {_plain(other.rho)} (not {_plain(one.rho)})",
-        _kept("mean_square", 2, "rho"),
-    ),
-    Cause(
-        "momentum",
-        ("momentum",),
-        lambda one, other: f"momentum is {_plain(other.momentum)} (not {_plain(one.momentum)})",
-        _momenta,
-    ),
+    cause("optimizer", ("sgd", "adam", "rmsprop"), "the optimizer is {after} (not {before})"),
+    cause("beta1", _kept("first_moment", 1, 0.9, 0.95, 0.8, 0.5, 0.0), only="adam"),
+    cause("beta2", _kept("second_moment", 2, 0.999, 0.99, 0.9, 0.95, 0.9999), only="adam"),
+    cause("rho", _kept("mean_square", 2, 0.999, 0.99, 0.9, 0.95, 0.9999), only="rmsprop"),
+    cause("momentum", _momenta, only="sgd"),
     choice(
         "momentum-form",
         {
@@ -456,8 +369,11 @@ CAUSES: tuple[Cause, ...] = (
         {True: "momentum is Nesterov's", False: "momentum is not Nesterov's"},
         only="sgd",
     ),
-    field(
-        "dampening", "momentum has a dampening of {after} (not {before})", 0.9, 0.1, 0.5, only="sgd"
+    cause(
+        "dampening",
+        (0.9, 0.1, 0.5),
+        "momentum has a dampening of {after} (not {before})",
+        only="sgd",
     ),
     choice(
         "correction",
@@ -475,11 +391,7 @@ CAUSES: tuple[Cause, ...] = (
     choice(
         "centered", {True: "RMSprop is centered", False: "RMSprop is not centered"}, only="rmsprop"
     ),
-    field(
-        "weight-decay",
-        "weight decay is {after} (not {before})",
-        *(0.01, 0.0, 1e-4, 5e-4, 1e-3, 0.004, 0.1, 0.05, 1e-5),
-    ),
+    cause("weight-decay", (0.01, 0.0, 1e-4, 5e-4, 1e-3, 0.004, 0.1, 0.05, 1e-5)),
     choice(
         "decay",
         {
@@ -488,16 +400,21 @@ CAUSES: tuple[Cause, ...] = (
             "weights-only": "weight decay leaves out the biases",
         },
     ),
-    Cause(
-        "learning-rate",
-        ("learning_rate",),
-        lambda one, other: (
-            f"the learning rate is {_plain(other.learning_rate)} (not {_plain(one.learning_rate)})"
-        ),
-        _rates,
+    cause("learning-rate", _rates, "the learning rate is {after} (not {before})"),
+    cause("epsilon", DECADES, only="adam rmsprop"),
+    choice(
+        "epsilon-place",
+        {
+            "outside": "epsilon is added outside the bias-corrected root",
+            "before-correction": "epsilon is added before the bias correction (Keras' formula)",
+            "inside": "epsilon is added inside the root",
+            "inside-before-correction": (
+                "epsilon is added inside the root, before the bias correction"
+            ),
+        },
+        only="adam rmsprop",
+        stock=True,
     ),
-    field("epsilon", "epsilon is {after} (not {before})", *DECADES, only="adam rmsprop"),
-    choice("epsilon-place", EPSILON_PLACES, only="adam rmsprop", stock=True),
     choice(
         "constants",
         {
@@ -506,14 +423,11 @@ CAUSES: tuple[Cause, ...] = (
         },
         stock=True,
     ),
-    Cause(
+    cause(
         "norm-momentum",
-        ("norm_momenta",),
-        lambda one, other: (
-            f"the share of a new batch in running statistics is "
-            f"{_plain(max(other.norm_momenta))} (not {_plain(max(one.norm_momenta))})"
-        ),
-        _norm_momenta,
+        _where_normalised(0.1, 0.01, 0.9, 0.99, 0.001, 0.5),
+        "the share of a new batch in running statistics is {after} (not {before})",
+        fields=("norm_momenta",),
     ),
     choice(
         "unbiased",

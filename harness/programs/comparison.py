@@ -8,51 +8,34 @@ B shows at every step follows from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.adapter import Array
 from harness.certificates import Divergence
-from harness.differences import Bounds, Difference, compare, limits
+from harness.differences import Difference, compare, limits
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
 from harness.programs.formulas import Batch, Formula, formula_of, guesses, steps
-from harness.programs.process import side_by_side
+from harness.programs.process import OpenProgram, side_by_side
 from harness.proof.lockstep import QUANTITIES, limit_at
-from harness.tasks.programs import Description, ShownStep
+from harness.tasks.programs import ShownStep
 from harness.tasks.spec import Frozen
 
+BOUNDS = limits("exact", "float64")
 MOST_CAUSES = 3
 BEAM = 6
 """Alterations that are altered once more: those after which the two go together longest."""
 TRIED_STEPS = 12
 """On so many steps alterations are tried; what explains these must explain all of them."""
+NOISE = 1e-13
+"""A tensor that is so small beside the others of its kind is nothing but rounding."""
 
 
-class Shown(Protocol):
-    """What a program showed, by step from 1."""
-
-    steps: int
-
-    def __getitem__(self, step: int) -> ShownStep: ...
-
-
-class Stepped(Protocol):
-    """A program that can be compared: see `harness.programs.process.OpenProgram`."""
-
-    title: str
-    description: Description
-    weights: dict[str, Array]
-
-    def follow(
-        self, weights: Mapping[str, Array], batches: list[Batch], *, dropout: bool = True
-    ) -> tuple[Shown, bool]: ...
-
-
-class FoundCause(Frozen):
+class NamedCause(Frozen):
     """An alteration of the table, in words; `stock` where it is a framework's own formula."""
 
     name: str
@@ -82,403 +65,329 @@ class ProgramDifference(Frozen):
     steps: int
     largest: float | None
     first: FirstDifference | None = None
-    explanations: tuple[tuple[FoundCause, ...], ...] = ()
+    explanations: tuple[tuple[NamedCause, ...], ...] = ()
     agreement: float | None = None
-    base: tuple[FoundCause, ...] = ()
+    base: tuple[NamedCause, ...] = ()
     notes: tuple[str, ...] = ()
     divergence: tuple[Divergence, ...] = ()
 
 
 class Agreement(NamedTuple):
-    """How far two go together: the first place of a difference (none: to the end), and its size;
-    `largest` is the largest difference on the way."""
+    """How far two go together: their first difference, if any, and the largest up to there."""
 
-    step: int
-    quantity: int
-    size: float
+    first: FirstDifference | None
     largest: float
-    tensor: str = ""
-    reason: str = ""
-
-    @property
-    def whole(self) -> bool:
-        return self.quantity == len(QUANTITIES)
 
     @property
     def progress(self) -> tuple[float, ...]:
-        # A difference that is ten times smaller is progress too.
-        return (self.step, self.quantity, -round(math.log10(min(max(self.size, 1e-300), 1e300))))
-
-
-NOWHERE = Agreement(0, 0, math.inf, math.inf)
-
-
-def parts(seen: ShownStep, other: ShownStep) -> dict[str, dict[str, Array]]:
-    """The tensors of a step by quantity, of gradients and slots those that both have."""
-    return {
-        "logits": {"outputs": seen.logits},
-        "loss": {"loss": np.asarray(seen.loss)},
-        "gradients": {k: it for k, it in seen.gradients.items() if k in other.gradients},
-        "slots": {k: it for k, it in seen.slots.items() if k in other.slots},
-        "weights": dict(seen.weights),
-    }
+        """Larger is better. A difference that is ten times smaller is progress too."""
+        if (first := self.first) is None:
+            return (math.inf,)
+        size = 1e300 if first.size is None else min(max(first.size, 1e-300), 1e300)
+        return (first.step, QUANTITIES.index(first.quantity), -round(math.log10(size)))
 
 
 def step_differences(seen: ShownStep, true: ShownStep) -> dict[str, Difference]:
-    """By quantity, in their order, without those that one of the two does not show."""
-    mine, theirs = parts(seen, true), parts(true, seen)
-    for quantity in ("gradients", "slots", "weights"):
-        _drop_noise(mine[quantity], theirs[quantity])
-    return {it: compare(mine[it], theirs[it], None) for it in QUANTITIES if mine[it] and theirs[it]}
+    """By quantity, in their order; of gradients, slots and weights those that both show."""
+    pairs = {
+        "logits": ({"outputs": seen.logits}, {"outputs": true.logits}),
+        "loss": ({"loss": np.asarray(seen.loss)}, {"loss": np.asarray(true.loss)}),
+    }
+    for quantity in QUANTITIES[2:]:
+        mine, theirs = getattr(seen, quantity), getattr(true, quantity)
+        names = [it for it in theirs if it in mine]
+        pairs[quantity] = _without_noise({k: mine[k] for k in names}, {k: theirs[k] for k in names})
+    return {it: compare(*pair, None) for it in QUANTITIES if (pair := pairs[it])[0]}
 
 
-NOISE = 1e-13
-
-
-def _drop_noise(mine: dict[str, Array], theirs: dict[str, Array]) -> None:
-    """Set to zero what is nothing but rounding in both: the gradient of a bias before a batch
+def _without_noise(
+    mine: dict[str, Array], theirs: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Both with zeros for what is only rounding: the gradient of a bias before a batch
     normalisation, say, whose true value is zero."""
-    for group in {_group(name) for name in mine}:
-        names = [it for it in mine if _group(it) == group]
-        sizes = {it: max(_size(mine[it]), _size(theirs[it])) for it in names}
-        largest = max(sizes.values())
-        power = 2 if "second" in group or "square" in group else 1
-        for name in names:
-            if sizes[name] <= largest * NOISE**power:
-                mine[name], theirs[name] = 0 * mine[name], 0 * theirs[name]
+    sizes = {k: max(np.abs(it).max(initial=0.0) for it in (mine[k], theirs[k])) for k in mine}
+    largest: dict[str, float] = {}
+    for name, size in sizes.items():
+        largest[_slot(name)] = max(size, largest.get(_slot(name), 0.0))
+    for name, size in sizes.items():
+        power = 2 if "second" in _slot(name) or "square" in _slot(name) else 1
+        if size <= largest[_slot(name)] * NOISE**power:
+            mine[name], theirs[name] = 0 * mine[name], 0 * theirs[name]
+    return mine, theirs
 
 
-def _group(name: str) -> str:
-    """The slot that a tensor belongs to; none for a gradient."""
-    return name.partition("/")[0] if "/" in name else ""
+def _slot(name: str) -> str:
+    """The slot that a tensor belongs to; empty for a gradient or weight."""
+    return name.rpartition("/")[0]
 
 
-def _size(values: Array) -> float:
-    return float(np.abs(values).max(initial=0.0))
-
-
-def agreement(shown: Iterator[ShownStep], expected: Shown, last: int, bounds: Bounds) -> Agreement:
-    """How far a formula's steps, or another program's, go with what a program showed."""
+def agreement(differences: Iterable[dict[str, Difference]]) -> Agreement:
+    """From the differences at each step."""
     largest = 0.0
-    for step, seen in zip(range(1, last + 1), shown, strict=False):
-        for quantity, found in step_differences(seen, expected[step]).items():
-            if not found.size <= limit_at((step, quantity), bounds):
-                place = QUANTITIES.index(quantity)
-                return Agreement(step, place, found.size, largest, found.tensor, found.reason)
-            largest = max(largest, found.size)
-    return Agreement(last, len(QUANTITIES), 0.0, largest)
+    for step, by_quantity in enumerate(differences, start=1):
+        for quantity, it in by_quantity.items():
+            if not it.size <= limit_at((step, quantity), BOUNDS):
+                first = FirstDifference(
+                    step=step,
+                    quantity=quantity,
+                    tensor=it.tensor,
+                    size=_finite(it.size),
+                    reason=it.reason,
+                )
+                return Agreement(first, largest)
+            largest = max(largest, it.size)
+    return Agreement(None, largest)
+
+
+NO_AGREEMENT = Agreement(
+    FirstDifference(step=0, quantity=QUANTITIES[0], tensor="", size=None), math.inf
+)
+NOT_COMPUTABLE = (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError)
+"""What the reference raises for an alteration that is none of this program."""
+
+
+def _finite(size: float) -> float | None:
+    return size if math.isfinite(size) else None
 
 
 @dataclass
 class Search:
     """For formulas that compute what one program showed."""
 
-    shown: Shown
-    evidence: Clues
-    bounds: Bounds
+    clues: Clues
+
+    def _made(self, formula: Formula) -> Iterator[ShownStep]:
+        return steps(formula, self.clues.loaded, self.clues.initial, self.clues.batches)
 
     def followed(self, formula: Formula, last: int | None = None) -> Agreement:
+        pairs = zip(self.clues.shown[:last], self._made(formula), strict=False)
         try:
             with np.errstate(all="ignore"):
-                made = steps(
-                    formula, self.evidence.loaded, self.evidence.own, self.evidence.batches
-                )
-                return agreement(made, self.shown, last or self.shown.steps, self.bounds)
-        except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError):
-            return NOWHERE  # such an alteration is none of this program
+                return agreement(step_differences(made, seen) for seen, made in pairs)
+        except NOT_COMPUTABLE:
+            return NO_AGREEMENT
 
-    def explained(self, starts: Sequence[Formula], most: int = MOST_CAUSES) -> list[Formula]:
+    def explained(self, starts: Sequence[Formula]) -> list[Formula]:
         """The formulas with the fewest alterations that agree over all steps; none: no such."""
-        frontier = [(self._tried(it), it) for it in dict.fromkeys(starts)]
-        if whole := [it for at, it in frontier if at.whole and self.followed(it).whole]:
+        seen = set(starts)
+        frontier = [(self.followed(it, TRIED_STEPS), it) for it in dict.fromkeys(starts)]
+        if whole := [it for at, it in frontier if self._explains(at, it)]:
             return whole
-        seen = {it for _, it in frontier}
-        for _ in range(most):
-            found, better = [], []
+        for _ in range(MOST_CAUSES):
+            better = []
             for at, formula in frontier:
                 for variant in self._variants(formula, seen):
-                    then = self._tried(variant)
-                    if then.whole and self.followed(variant).whole:
-                        found.append(variant)
+                    then = self.followed(variant, TRIED_STEPS)
+                    if self._explains(then, variant):
+                        whole.append(variant)
                     elif then.progress > at.progress:
                         better.append((then, variant))
-            if found:
-                return found
+            if whole:
+                return whole
             frontier = sorted(better, key=lambda it: it[0].progress, reverse=True)[:BEAM]
         return []
 
-    def _tried(self, formula: Formula) -> Agreement:
-        return self.followed(formula, min(TRIED_STEPS, self.shown.steps))
+    def _explains(self, tried: Agreement, formula: Formula) -> bool:
+        return tried.first is None and self.followed(formula).first is None
 
     def _variants(self, formula: Formula, seen: set[Formula]) -> Iterator[Formula]:
-        evidence = self.evidence
         try:
             with np.errstate(all="ignore"):
-                first = next(steps(formula, evidence.loaded, evidence.own, evidence.batches))
-        except (ValueError, KeyError, IndexError):
-            first = self.shown[1]
+                first = next(self._made(formula))
+        except NOT_COMPUTABLE:
+            first = self.clues.shown[0]
         for cause in CAUSES:
-            for variant in cause.tried(formula, first, evidence):
+            for variant in cause.tried(formula, first, self.clues):
                 if variant not in seen:
                     seen.add(variant)
                     yield variant
 
-    def causes(self, base: Formula, found: Formula) -> tuple[Cause, ...]:
+    def causes(self, base: Formula, formula: Formula) -> tuple[NamedCause, ...]:
         """What of the difference between two formulas is needed for the second to agree: first the
         one that shows first; a framework's own formulas last."""
-        needed: list[tuple[tuple[object, ...], Cause]] = []
+        needed: list[tuple[tuple[Any, ...], Cause]] = []
         for cause in sorted(CAUSES, key=lambda it: not it.stock):
-            if not cause.differs(base, found):
-                continue
-            without = self.followed(cause.put(found, base))
-            if without.whole:
-                found = cause.put(found, base)
-            else:
-                key = (cause.stock, without.step, without.quantity, -without.size)
-                needed.append((key, cause))
-        return tuple(cause for _, cause in sorted(needed, key=lambda it: it[0]))
+            if cause.differs(base, formula):
+                without = cause.put(formula, base)
+                then = self.followed(without)
+                if then.first is None:
+                    formula = without
+                else:
+                    needed.append(((cause.stock, *then.progress), cause))
+        return tuple(
+            NamedCause(name=cause.name, line=cause.line(base, formula), stock=cause.stock)
+            for _, cause in sorted(needed, key=lambda it: it[0])
+        )
 
 
 FORMS = {
-    "cross-entropy": {
-        ("identity", "cross-entropy"): "identity",
-        ("softmax", "cross-entropy-of-probabilities"): "softmax",
-        ("log-softmax", "nll"): "log-softmax",
-    },
-    "binary-cross-entropy": {
-        ("identity", "binary-cross-entropy"): "identity",
-        ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
-    },
+    ("identity", "cross-entropy"): "softmax",
+    ("softmax", "cross-entropy-of-probabilities"): "softmax",
+    ("log-softmax", "nll"): "softmax",
+    ("identity", "binary-cross-entropy"): "sigmoid",
+    ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
 }
-"""Pairs of output and loss that are one mathematics."""
+"""Pairs of output and loss that are one mathematics, by what makes probabilities of the logits."""
+
+
+def _form(formula: Formula) -> str:
+    return FORMS.get((formula.output, formula.loss), "")
 
 
 def same_form(formula: Formula, other: Formula) -> Formula:
     """The formula with output and loss in the form of another, where both forms are one loss."""
-    for forms in FORMS.values():
-        mine, theirs = ((it.activations[-1], it.loss) for it in (formula, other))
-        if mine in forms and theirs in forms:
-            last, loss = theirs
-            return replace(formula, activations=(*formula.activations[:-1], last), loss=loss)
+    if _form(formula) and _form(formula) == _form(other):
+        return replace(formula, output=other.output, loss=other.loss)
     return formula
 
 
-class Reformed:
-    """A program's steps with its outputs as another's form has them: probabilities for logits."""
-
-    def __init__(self, shown: Shown, before: str, after: str) -> None:
-        self._shown, self._before, self._after, self.steps = shown, before, after, shown.steps
-
-    def __getitem__(self, step: int) -> ShownStep:
-        seen = self._shown[step]
-        z = seen.logits
-        if self._before == "softmax":
-            z = np.log(np.maximum(z, 1e-300))
-        if self._before == "sigmoid":
-            z = np.log(z) - np.log1p(-z)
-        if "softmax" in (self._before, self._after) or "log-softmax" in (self._before, self._after):
-            z = np.exp(z - z.max(axis=1, keepdims=True))
-            return seen._replace(logits=z / z.sum(axis=1, keepdims=True))
+def in_probabilities(seen: ShownStep, formula: Formula) -> ShownStep:
+    """The step with probabilities for logits."""
+    z, form = seen.logits, _form(formula)
+    if formula.output == form:
+        return seen
+    if form == "sigmoid":
         return seen._replace(logits=1 / (1 + np.exp(-z)))
+    z = np.exp(z - z.max(axis=1, keepdims=True))
+    return seen._replace(logits=z / z.sum(axis=1, keepdims=True))
 
 
-def compared(
-    a: Stepped, b: Stepped, batches: list[Batch], causes: bool = True
-) -> ProgramDifference:
+def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDifference:
     """Raises NotComparable where nothing can be said."""
     _check_weights(a, b)
-    notes: list[str] = []
     (shown_a, random_a), (shown_b, random_b) = side_by_side(
-        lambda it: it.follow(a.weights, batches, dropout=True), (a, b)
+        lambda it: it.follow(a.weights, batches), (a, b)
     )
-    one, other = formula_of(a.description), formula_of(b.description)
-    found: tuple[FoundCause, ...] = ()
+    notes: list[str] = []
+    dropout: tuple[NamedCause, ...] = ()
     if random_a or random_b:
-        shown_a, shown_b = _without_dropout(a, b, batches)
-        found = _dropout_causes(a, b, random_a, random_b, notes)
-    bounds = limits("exact", "float64")
-    formed = same_form(one, other)
-    plain_a, plain_b = _in_one_form(shown_a, shown_b, one, other, formed, notes)
-    last = len(batches)
-    place = agreement((plain_a[it] for it in range(1, last + 1)), plain_b, last, bounds)
-    table, largest = _table(plain_a, plain_b, last)
-    if place.whole and not found:
-        return ProgramDifference(
-            programs=(a.title, b.title),
-            same=True,
-            steps=last,
-            largest=place.largest,
-            notes=tuple(notes),
+        shown_a, shown_b = (_without_dropout(it, a, batches) for it in (a, b))
+        notes.append("compared with dropout off, because it draws other entries each time")
+        dropout = _dropout_cause(a, b, random_a, random_b)
+    one, other = formula_of(a.description), formula_of(b.description)
+    sides = list(zip(shown_a, shown_b, strict=True))
+    if same_form(one, other) != one:
+        notes.append(
+            f"{one.output} with {one.loss} and {other.output} with {other.loss} are one loss"
         )
+        with np.errstate(over="ignore"):
+            sides = [(in_probabilities(x, one), in_probabilities(y, other)) for x, y in sides]
+    differences = [step_differences(x, y) for x, y in sides]
+    first = agreement(differences).first
+    same = first is None and not dropout
     result = ProgramDifference(
         programs=(a.title, b.title),
-        same=False,
-        steps=last,
-        largest=largest,
-        first=None if place.whole else _first(place),
-        explanations=(found,) if found else (),
+        same=same,
+        steps=len(batches),
+        largest=_finite(max(it.size for each in differences for it in each.values())),
+        first=first,
+        explanations=(dropout,) if dropout else (),
         notes=tuple(notes),
-        divergence=table,
+        divergence=() if same else tuple(_row(*it) for it in enumerate(differences, start=1)),
     )
-    if place.whole or not causes:
+    if first is None:
         return result
-    if precise := _precision(shown_a, shown_b, place):
-        return result.model_copy(update={"explanations": ((*found, precise),)})
-    return _explained(result, found, a, b, shown_a, shown_b, batches, bounds)
+    if precision := _precision(shown_a[0].logits, shown_b[0].logits, first):
+        return result.model_copy(update={"explanations": ((*dropout, precision),)})
+    of_a = Search(Clues(shown_a, a.weights, a.weights, batches))
+    starts = of_a.explained([*guesses(a.description), other])
+    if not starts:
+        note = f"{a.title} itself is no formula of the table, so no cause can be tried"
+        return result.model_copy(update={"notes": (*notes, note)})
+    if a.description.optimizer is not None:
+        result = result.model_copy(update={"base": of_a.causes(one, starts[0])})
+    of_b = Search(Clues(shown_b, a.weights, b.weights, batches, other))
+    return _explained(result, of_b, same_form(starts[0], other), other)
 
 
 def _explained(
-    result: ProgramDifference,
-    found: tuple[FoundCause, ...],
-    a: Stepped,
-    b: Stepped,
-    shown_a: Shown,
-    shown_b: Shown,
-    batches: list[Batch],
-    bounds: Bounds,
+    result: ProgramDifference, of_b: Search, start: Formula, declared: Formula
 ) -> ProgramDifference:
-    """The comparison with what explains it, or with a note that nothing does."""
-    one, other = formula_of(a.description), formula_of(b.description)
-    search_a = Search(shown_a, Clues(shown_a.__getitem__, a.weights, a.weights, batches), bounds)
-    if not (fitting := search_a.explained([*guesses(a.description), other])):
-        note = f"{a.title} itself is no formula of the table, so no cause can be tried"
+    """The comparison with what explains it, or with a note that nothing does. `start` is what A
+    computes, and `declared` what the objects of B say."""
+    formulas = of_b.explained([start, declared])
+    if not formulas:
+        note = "no alteration of the table, nor any two or three, explains the difference"
         return result.model_copy(update={"notes": (*result.notes, note)})
-    base: tuple[FoundCause, ...] = ()
-    if a.description.optimizer is not None:
-        base = tuple(_found(it, one, fitting[0]) for it in search_a.causes(one, fitting[0]))
-    evidence = Clues(shown_b.__getitem__, a.weights, b.weights, batches, other)
-    search = Search(shown_b, evidence, bounds)
-    formed = same_form(fitting[0], other)
-    explanations: dict[tuple[str, ...], tuple[FoundCause, ...]] = {}
-    agreed = None
-    for formula in search.explained([formed, other]):
-        needed = search.causes(formed, formula)
-        lines = tuple(_found(it, formed, formula) for it in needed)
-        explanations.setdefault(tuple(it.name for it in needed), (*found, *lines))
-        largest = search.followed(formula).largest
-        agreed = largest if agreed is None else min(agreed, largest)
-    fewest = min(map(len, explanations.values()), default=0)
-    kept = tuple(it for it in explanations.values() if len(it) == fewest)
-    notes = result.notes
-    if not kept:
-        notes = (
-            *notes,
-            "no alteration of the table, nor any two or three, explains the difference",
-        )
-        kept = (found,) if found else ()
+    dropout = result.explanations[0] if result.explanations else ()
+    explanations: dict[tuple[str, ...], tuple[NamedCause, ...]] = {}
+    for formula in formulas:
+        causes = of_b.causes(start, formula)
+        explanations.setdefault(tuple(it.name for it in causes), (*dropout, *causes))
+    fewest = min(map(len, explanations))
     return result.model_copy(
-        update={"explanations": kept, "agreement": agreed, "base": base, "notes": notes}
+        update={
+            "explanations": tuple(it for k, it in explanations.items() if len(k) == fewest),
+            "agreement": min(of_b.followed(it).largest for it in formulas),
+        }
     )
 
 
-def _found(cause: Cause, one: Formula, other: Formula) -> FoundCause:
-    return FoundCause(name=cause.name, line=cause.line(one, other), stock=cause.stock)
-
-
-def _check_weights(a: Stepped, b: Stepped) -> None:
-    shapes = [{k: it.shape for k, it in each.weights.items()} for each in (a, b)]
-    for name in sorted(shapes[0].keys() ^ shapes[1].keys()):
-        has, lacks = (a, b) if name in shapes[0] else (b, a)
+def _check_weights(a: OpenProgram, b: OpenProgram) -> None:
+    shapes_a, shapes_b = ({k: it.shape for k, it in each.weights.items()} for each in (a, b))
+    for name in sorted(shapes_a.keys() ^ shapes_b.keys()):
+        has, lacks = (a, b) if name in shapes_a else (b, a)
         raise NotComparable(f"{has.title} has {name}, {lacks.title} has not")
-    for name, shape in shapes[0].items():
-        if shapes[1][name] != shape:
+    for name, shape in shapes_a.items():
+        if shapes_b[name] != shape:
             raise NotComparable(
-                f"{name} has shape {shape} in {a.title}, {shapes[1][name]} in {b.title}"
+                f"{name} has shape {shape} in {a.title}, {shapes_b[name]} in {b.title}"
             )
 
 
-def _without_dropout(a: Stepped, b: Stepped, batches: list[Batch]) -> tuple[Shown, Shown]:
-    made = []
-    for each in (a, b):
-        shown, random = each.follow(a.weights, batches, dropout=False)
-        if random:
-            raise NotComparable(
-                f"{each.title} shows something else each time, even without dropout"
-            )
-        made.append(shown)
-    return made[0], made[1]
+def _without_dropout(program: OpenProgram, a: OpenProgram, batches: list[Batch]) -> list[ShownStep]:
+    shown, random = program.follow(a.weights, batches, dropout=False)
+    if random:
+        raise NotComparable(f"{program.title} shows something else each time, even without dropout")
+    return shown
 
 
-def _dropout_causes(
-    a: Stepped, b: Stepped, random_a: bool, random_b: bool, notes: list[str]
-) -> tuple[FoundCause, ...]:
-    rates = [
+def _dropout_cause(
+    a: OpenProgram, b: OpenProgram, random_a: bool, random_b: bool
+) -> tuple[NamedCause, ...]:
+    rates_a, rates_b = (
         [it.options.get("rate") for it in each.description.layers if it.kind == "dropout"]
         for each in (a, b)
-    ]
-    notes.append("compared with dropout off, because it draws other entries each time")
-    if random_a and random_b:
-        if rates[0] == rates[1]:
-            return ()
-        line = f"dropout rates are {rates[1]} (not {rates[0]})"
-        return (FoundCause(name="dropout", line=line),)
-    on, off = ("on", "off in A") if random_b else ("off", "on in A")
-    return (FoundCause(name="dropout", line=f"dropout is {on} ({off})"),)
-
-
-def _in_one_form(
-    shown_a: Shown,
-    shown_b: Shown,
-    one: Formula,
-    other: Formula,
-    formed: Formula,
-    notes: list[str],
-) -> tuple[Shown, Shown]:
-    """Both with outputs of one form, where they have two forms of one loss."""
-    if formed == one:
-        return shown_a, shown_b
-    before, after = one.activations[-1], other.activations[-1]
-    notes.append(f"{before} with {one.loss} and {after} with {other.loss} are one loss")
-    return Reformed(shown_a, before, after), Reformed(shown_b, after, before)
-
-
-def _first(place: Agreement) -> FirstDifference:
-    return FirstDifference(
-        step=place.step,
-        quantity=QUANTITIES[place.quantity],
-        tensor=place.tensor,
-        size=place.size if math.isfinite(place.size) else None,
-        reason=place.reason,
     )
+    if not random_a:
+        line = "dropout is on (off in A)"
+    elif not random_b:
+        line = "dropout is off (on in A)"
+    elif rates_a != rates_b:
+        line = f"dropout rates are {rates_b} (not {rates_a})"
+    else:
+        return ()
+    return (NamedCause(name="dropout", line=line),)
 
 
-def _table(one: Shown, other: Shown, last: int) -> tuple[tuple[Divergence, ...], float | None]:
-    """The differences at every step, and the largest of all."""
-    rows, largest = [], 0.0
-    for step in range(1, last + 1):
-        found = step_differences(one[step], other[step])
-        sizes = {k: it.size if math.isfinite(it.size) else None for k, it in found.items()}
-        rows.append(Divergence(step=step, **sizes))
-        largest = max(largest, *(it.size for it in found.values()))
-    return tuple(rows), largest if math.isfinite(largest) else None
+def _row(step: int, differences: dict[str, Difference]) -> Divergence:
+    return Divergence(step=step, **{k: _finite(it.size) for k, it in differences.items()})
 
 
-# float64 numbers with so many bits after the leading one, and what has so many.
-PRECISIONS = (("float16", 10), ("bfloat16", 7), ("float32", 23))
+PRECISIONS = {"float16": 10, "bfloat16": 7, "float32": 23}
+"""How many bits after the leading one a number of this type has."""
 ROUNDINGS = 64.0
 
 
-def _precision(shown_a: Shown, shown_b: Shown, place: Agreement) -> FoundCause | None:
-    """The lower precision of one of the two, by the bits of its first outputs."""
-    if place.step > 1 or place.quantity:
+def _precision(a: Array, b: Array, first: FirstDifference) -> NamedCause | None:
+    """The lower precision of B, by the bits of its first outputs."""
+    if (first.step, first.quantity) != (1, "logits") or first.size is None:
         return None
-    bits = [_bits(it[1].logits) for it in (shown_a, shown_b)]
-    for name, most in PRECISIONS:
-        unit = 2.0**-most
-        if bits[1] <= most < bits[0] and place.size < ROUNDINGS * unit:
-            return FoundCause(name="precision", line=f"it computes in {name}, not float64")
-    if bits[1] <= 23 < bits[0] and place.size < ROUNDINGS * 2.0**-10:
-        return FoundCause(
-            name="precision", line="matrix products are rounded to about 10 bits (TF32 or float16)"
-        )
+    bits_a, bits_b = _bits(a), _bits(b)
+    for name, bits in PRECISIONS.items():
+        if bits_b <= bits < bits_a and first.size < ROUNDINGS * 2.0**-bits:
+            return NamedCause(name="precision", line=f"it computes in {name}, not float64")
+    if bits_b <= 23 < bits_a and first.size < ROUNDINGS * 2.0**-10:
+        line = "matrix products are rounded to about 10 bits (TF32 or float16)"
+        return NamedCause(name="precision", line=line)
     return None
 
 
 def _bits(values: Array) -> int:
     """How many bits after the leading one the most precise of some numbers has."""
     fraction = np.frexp(values[np.isfinite(values) & (values != 0)])[0]
-    for most in (7, 10, 23):
-        scaled = fraction * 2.0 ** (most + 1)
+    for bits in sorted(PRECISIONS.values()):
+        scaled = fraction * 2.0 ** (bits + 1)
         if np.array_equal(scaled, np.rint(scaled)):
-            return most
+            return bits
     return 52

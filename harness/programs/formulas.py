@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from harness.adapter import Array
-from harness.tasks.programs import Description, LayerFacts, OptimizerFacts, ShownStep
+from harness.tasks.programs import Description, LayerFacts, ShownStep
 from harness.tasks.spec import PROBABILITY_FLOOR
 from impls.reference import losses
 from impls.reference import primitives as ops
@@ -26,10 +25,12 @@ Batch = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Formula:
-    """Tuples have an entry a dense layer, from inputs to outputs; the last activation is the
-    output's. An activation is a name, or several joined by +, with its number behind a colon."""
+    """`hidden` are the activations after all dense layers but the last, `output` the one after it:
+    a name with its number behind a colon, or several joined by +. Other tuples have an entry for
+    each dense layer."""
 
-    activations: tuple[str, ...]
+    hidden: tuple[str, ...]
+    output: str
     biases: tuple[bool, ...]
     norms: tuple[str, ...] = ()
     norm_epsilons: tuple[float, ...] = ()
@@ -67,27 +68,21 @@ class Formula:
     centered: bool = False
     constants: str = "exact"
 
-    @property
-    def layers(self) -> int:
-        return len(self.activations)
-
-
-LOSSES_OF_LOGITS = ("cross-entropy", "binary-cross-entropy")
-
 
 def formula_of(description: Description) -> Formula:
     """What a program's objects declare; where they are silent, what is usual."""
-    factor, offset, layers = _scaling(description.layers)
-    formula = _layered(layers, description)
-    formula = replace(formula, input_factor=factor, input_offset=offset, frozen=description.frozen)
+    formula = _layered(description)
     if description.framework == "keras":
         formula = replace(formula, clip_epsilon=0.0)
     if (loss := description.loss) is not None and loss.name != "other":
         formula = replace(
             formula, loss=loss.name, reduction=loss.reduction, smoothing=loss.smoothing
         )
-    if description.optimizer is not None:
-        formula = _optimized(formula, description.optimizer)
+    if (facts := description.optimizer) is not None:
+        known = {k: v for k, v in facts.options.items() if v is not None and hasattr(formula, k)}
+        if facts.name != "other":
+            known["optimizer"] = facts.name.replace("adamw", "adam")
+        formula = replace(formula, **known)  # type: ignore[arg-type]
     return formula
 
 
@@ -97,11 +92,10 @@ def guesses(description: Description) -> list[Formula]:
     declared = formula_of(description)
     if description.optimizer is not None or description.ordered:
         return [declared]
-    *hidden, last = declared.activations
     return [
         replace(
             declared,
-            activations=(*[name] * len(hidden), last),
+            hidden=(name,) * len(declared.hidden),
             optimizer=optimizer,
             learning_rate=rate,
         )
@@ -110,51 +104,49 @@ def guesses(description: Description) -> list[Formula]:
     ]
 
 
-def _scaling(layers: Sequence[LayerFacts]) -> tuple[float, float, list[LayerFacts]]:
-    """Factor and offset of the inputs, and the layers without them."""
-    factor, offset = 1.0, 0.0
-    rest: list[LayerFacts] = []
-    for layer in layers:
-        if layer.kind == "scale" and not rest:
-            factor, more = _number(layer, "factor"), _number(layer, "offset")
-            offset = offset * factor + more
-        elif layer.kind not in ("flatten", "identity", "dropout"):
-            rest.append(layer)
-    return factor, offset, rest
-
-
 def _number(layer: LayerFacts, option: str) -> float:
     value = layer.options.get(option)
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _layered(layers: Sequence[LayerFacts], description: Description) -> Formula:
+def _layered(description: Description) -> Formula:
+    """The layers, with the usual loss and optimizer."""
+    factor, offset = 1.0, 0.0
     activations: list[list[str]] = []
     biases: list[bool] = []
     norms: list[tuple[str, float, float]] = []
-    for layer in layers:
+    for layer in description.layers:
         if layer.kind == "dense":
             activations.append([])
             biases.append(bool(layer.options.get("bias")))
             norms.append(("", 0.0, 0.0))
-        elif not activations:
-            continue  # nothing that is known stands before the first dense layer
+        elif layer.kind in ("flatten", "identity", "dropout"):
+            continue
+        elif not activations:  # nothing else that is known stands before the first dense layer
+            if layer.kind == "scale":
+                scale, shift = _number(layer, "factor"), _number(layer, "offset")
+                factor, offset = factor * scale, offset * scale + shift
         elif layer.kind in ("layer-norm", "batch-norm"):
             where = " after" if activations[-1] else ""
             numbers = (_number(layer, "epsilon"), _number(layer, "momentum"))
             norms[-1] = (layer.kind + where, *numbers)
         else:
             activations[-1].append(_activation(layer))
-    named = ["+".join(it) or "identity" for it in activations]
-    if not description.ordered and set(named) == {"identity"}:
-        named = ["relu"] * (len(named) - 1) + ["identity"]
+    *hidden, output = ["+".join(it) or "identity" for it in activations]
+    if not description.ordered and {*hidden, output} == {"identity"}:
+        hidden = ["relu"] * len(hidden)
+    kinds, epsilons, momenta = zip(*norms, strict=True)
     return Formula(
-        activations=tuple(named),
+        hidden=tuple(hidden),
+        output=output,
         biases=tuple(biases),
-        norms=tuple(it for it, *_ in norms),
-        norm_epsilons=tuple(it for _, it, _ in norms),
-        norm_momenta=tuple(it for *_, it in norms),
+        norms=kinds,
+        norm_epsilons=epsilons,
+        norm_momenta=momenta,
         unbiased=description.framework == "pytorch",
+        input_factor=factor,
+        input_offset=offset,
+        frozen=description.frozen,
     )
 
 
@@ -165,70 +157,67 @@ def _activation(layer: LayerFacts) -> str:
     return layer.kind
 
 
-def _optimized(formula: Formula, facts: OptimizerFacts) -> Formula:
-    known = {k: v for k, v in facts.options.items() if v is not None and hasattr(formula, k)}
-    name = "adam" if facts.name == "adamw" else facts.name
-    if name == "other":
-        return replace(formula, **known)  # type: ignore[arg-type]
-    return replace(formula, optimizer=name, **known)  # type: ignore[arg-type]
-
-
 # One step.
+
+
+Slots = dict[str, Array]
+Statistics = dict[str, tuple[Array, Array, float]]
+"""Mean and variance of the batch by normalisation, with their share in the running ones."""
 
 
 def steps(
     formula: Formula,
     loaded: Mapping[str, Array],
-    own: Mapping[str, Array],
+    initial: Mapping[str, Array],
     batches: Sequence[Batch],
 ) -> Iterator[ShownStep]:
-    """What the formula shows on each batch; `own` are the program's weights before any were loaded.
+    """What the formula shows on each batch; `initial` are the weights before any were loaded.
 
     Raises ValueError where it cannot be computed: weights that do not fit, a class that is none.
     """
-    start = own if formula.weights == "own" else loaded
+    start = initial if formula.weights == "initial" else loaded
     names = list(start)
     weights = {name: start[name].astype(np.float64) for name in names}
-    slots: dict[str, dict[str, Array]] = {}
-    total: dict[str, Array] = {}
+    slots: dict[str, Slots] = {}
+    used: dict[str, Array] = {}
     for t, (inputs, targets) in enumerate(batches, start=1):
         x = inputs.astype(np.float64) * formula.input_factor + formula.input_offset
         tensors = {name: parameter(it) for name, it in weights.items()}
-        statistics: dict[str, Array] = {}
+        statistics: Statistics = {}
         outputs = forward(formula, x, tensors, statistics)
         loss = criterion(formula, outputs, targets)
-        found = dict(zip(names, gradient(loss, [tensors[it] for it in names]), strict=True))
-        total = (
-            {k: total.get(k, 0.0) + g for k, g in found.items()} if formula.accumulated else found
-        )
-        used = clipped(formula, total)
-        moved, slots = updated(formula, weights, used, slots, t)
-        weights = {k: it if k in formula.frozen else moved[k] for k, it in weights.items()}
-        _average(formula, slots, statistics, len(x))
-        flat = {f"{slot}/{k}": it for slot, by_name in slots.items() for k, it in by_name.items()}
-        yield ShownStep(outputs.array, float(loss.array), found, dict(weights), flat)
+        made = gradient(loss, [tensors[it] for it in names])
+        gradients = dict(zip(names, made, strict=True))
+        before = used if formula.accumulated else {}
+        used = {k: before[k] + g if k in before else g for k, g in gradients.items()}
+        for name, g in clipped(formula, used).items():
+            if name not in formula.frozen:
+                state = slots.get(name, {})
+                weights[name], slots[name] = updated(formula, name, weights[name], g, state, t)
+        for name, values in statistics.items():
+            slots[name] = _running(slots.get(name, {}), values, len(x), formula.unbiased)
+        flat = {f"{slot}/{k}": it for k, state in slots.items() for slot, it in state.items()}
+        yield ShownStep(outputs.array, float(loss.array), gradients, dict(weights), flat)
 
 
-def _average(
-    formula: Formula, slots: dict[str, dict[str, Array]], statistics: dict[str, Array], rows: int
-) -> None:
-    """The running mean and variance of batch normalisations, kept among the slots."""
-    for key, values in statistics.items():
-        slot, _, layer = key.partition("/")
-        share = formula.norm_momenta[int(layer.partition(":")[2])]
-        name = layer.partition(":")[0]
-        if slot == "moving_variance" and formula.unbiased:
-            values = values * rows / (rows - 1)
-        first = np.ones_like(values) if slot == "moving_variance" else np.zeros_like(values)
-        before = slots.setdefault(slot, {}).get(name, first)
-        slots[slot][name] = (1 - share) * before + share * values
+def _running(before: Slots, values: tuple[Array, Array, float], rows: int, unbiased: bool) -> Slots:
+    """The running mean and variance of a batch normalisation."""
+    mean, variance, share = values
+    if unbiased:
+        variance = variance * rows / (rows - 1)
+    old_mean = before.get("moving_mean", np.zeros_like(mean))
+    old_variance = before.get("moving_variance", np.ones_like(variance))
+    return {
+        "moving_mean": (1 - share) * old_mean + share * mean,
+        "moving_variance": (1 - share) * old_variance + share * variance,
+    }
 
 
 def forward(
-    formula: Formula, x: Array, weights: Mapping[str, Tensor], statistics: dict[str, Array]
+    formula: Formula, x: Array, weights: Mapping[str, Tensor], statistics: Statistics
 ) -> Tensor:
-    h, number = Tensor(x), 0
-    for index in range(formula.layers):
+    h, number = Tensor(x), 0  # layers are counted that have weights
+    for index, activations in enumerate((*formula.hidden, formula.output)):
         weight = weights[f"layer{number}.weight"]
         if formula.weights == "transposed" and weight.array.shape[0] == weight.array.shape[1]:
             weight = ops.transpose(weight, axes=(1, 0))
@@ -238,11 +227,11 @@ def forward(
         number += 1
         kind, _, after = formula.norms[index].partition(" ")
         if kind and not after:
-            h = _normalised(formula, index, number, kind, h, weights, statistics)
-        for name in formula.activations[index].split("+"):
+            h = _normalised(formula, index, f"layer{number}", h, weights, statistics)
+        for name in activations.split("+"):
             h = activated(name, h, formula.constants)
         if kind and after:
-            h = _normalised(formula, index, number, kind, h, weights, statistics)
+            h = _normalised(formula, index, f"layer{number}", h, weights, statistics)
         number += bool(kind)
     return h
 
@@ -250,24 +239,23 @@ def forward(
 def _normalised(
     formula: Formula,
     index: int,
-    number: int,
-    kind: str,
+    layer: str,
     h: Tensor,
     weights: Mapping[str, Tensor],
-    statistics: dict[str, Array],
+    statistics: Statistics,
 ) -> Tensor:
-    axis = 1 if kind == "layer-norm" else 0
+    over_rows = formula.norms[index].startswith("batch-norm")
+    axis = 0 if over_rows else 1
     mean = ops.mean(h, axis=axis, keepdims=True)
     centred = ops.subtract(h, mean)
     variance = ops.mean(ops.multiply(centred, centred), axis=axis, keepdims=True)
     h = ops.divide(centred, ops.sqrt(ops.add(variance, formula.norm_epsilons[index])))
-    if kind == "batch-norm":
-        statistics[f"moving_mean/layer{number}:{index}"] = mean.array[0]
-        statistics[f"moving_variance/layer{number}:{index}"] = variance.array[0]
-    if f"layer{number}.scale" in weights:
-        h = ops.multiply(h, weights[f"layer{number}.scale"])
-    if f"layer{number}.offset" in weights:
-        h = ops.add(h, weights[f"layer{number}.offset"])
+    if over_rows:
+        statistics[layer] = mean.array[0], variance.array[0], formula.norm_momenta[index]
+    if f"{layer}.scale" in weights:
+        h = ops.multiply(h, weights[f"{layer}.scale"])
+    if f"{layer}.offset" in weights:
+        h = ops.add(h, weights[f"{layer}.offset"])
     return h
 
 
@@ -342,20 +330,8 @@ def _nll(z: Tensor, y: Array, smoothing: float) -> Tensor:
     return ops.negative(ops.mean(ops.sum(ops.multiply(z, chosen), axis=1)))
 
 
-def _of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
-    return losses.probability_cross_entropy(p, Tensor(y))
-
-
-def _squared(z: Tensor, y: Array, smoothing: float) -> Tensor:
-    return losses.squared_error(z, Tensor(y.astype(np.float64)))
-
-
 def _smoothed(y: Array, smoothing: float) -> Tensor:
     return Tensor(y.astype(np.float64) * (1 - smoothing) + smoothing / 2)
-
-
-def _binary(z: Tensor, y: Array, smoothing: float) -> Tensor:
-    return losses.sigmoid_cross_entropy(z, _smoothed(y, smoothing))
 
 
 def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
@@ -369,9 +345,11 @@ def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy": _cross_entropy,
     "nll": _nll,
-    "cross-entropy-of-probabilities": _of_probabilities,
-    "mse": _squared,
-    "binary-cross-entropy": _binary,
+    "cross-entropy-of-probabilities": lambda p, y, _: losses.probability_cross_entropy(
+        p, Tensor(y)
+    ),
+    "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(np.float64))),
+    "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
 }
 
@@ -388,42 +366,27 @@ def clipped(formula: Formula, gradients: Mapping[str, Array]) -> dict[str, Array
 
 # Optimizers.
 
-State = dict[str, dict[str, Array]]
-
-
-def updated(
-    formula: Formula,
-    weights: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    slots: State,
-    t: int,
-) -> tuple[dict[str, Array], State]:
-    """The next weights and slots; `slots` is empty before the first step."""
-    rule = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop}[formula.optimizer]
-    constant = through_float32 if formula.constants == "float32" else float
-    rate, decay = formula.learning_rate, constant(formula.weight_decay)
-    moved: dict[str, Array] = {}
-    made: State = {k: dict(it) for k, it in slots.items() if k.startswith("moving")}
-    for name, w in weights.items():
-        g = gradients[name]
-        decays = decay and not (formula.decay == "weights-only" and name.endswith(".bias"))
-        if decays and formula.decay == "coupled":
-            g = g + decay * w
-        elif decays:
-            w = w * (1 - rate * decay)
-        before = {k: it[name] for k, it in slots.items() if name in it}
-        step, after = rule(formula, constant, g, before, t)
-        moved[name] = w - step
-        for slot, values in after.items():
-            made.setdefault(slot, {})[name] = values
-    return moved, made
-
-
-Slots = Mapping[str, Array]
 Constant = Callable[[float], float]
 
 
-def _sgd(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Any]:
+def updated(
+    formula: Formula, name: str, w: Array, g: Array, slots: Slots, t: int
+) -> tuple[Array, Slots]:
+    """The next value and slots of a weight; `slots` is empty before the first step."""
+    rule = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop}[formula.optimizer]
+    constant = through_float32 if formula.constants == "float32" else float
+    decay = constant(formula.weight_decay)
+    if formula.decay == "weights-only" and name.endswith(".bias"):
+        decay = 0.0
+    if decay and formula.decay == "coupled":
+        g = g + decay * w
+    elif decay:
+        w = w * (1 - formula.learning_rate * decay)
+    step, slots = rule(formula, constant, g, slots, t)
+    return w - step, slots
+
+
+def _sgd(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Slots]:
     if not f.momentum:
         return f.learning_rate * g, {}
     mu = constant(f.momentum)
@@ -439,7 +402,7 @@ def _sgd(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tupl
     return rate * ahead, {"velocity": v}
 
 
-def _adam(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Any]:
+def _adam(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Slots]:
     zero = np.zeros_like(g)
     m = f.beta1 * slots.get("first_moment", zero) + (1 - f.beta1) * g
     v = f.beta2 * slots.get("second_moment", zero) + (1 - f.beta2) * (g * g)
@@ -467,7 +430,7 @@ def _adam(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tup
     return f.learning_rate * (m / one) / under, made
 
 
-def _rmsprop(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Any]:
+def _rmsprop(f: Formula, constant: Constant, g: Array, slots: Slots, t: int) -> tuple[Array, Slots]:
     zero = np.zeros_like(g)
     s = f.rho * slots.get("mean_square", zero) + (1 - f.rho) * (g * g)
     made, square = {"mean_square": s}, s

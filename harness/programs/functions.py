@@ -32,9 +32,8 @@ class Functions:
     """See `harness.tasks.programs.UserProgram`; `parts.model` maps the three names to functions."""
 
     def __init__(self, parts: Parts) -> None:
-        self._weights, self._forward, self._step = (parts.model[it] for it in FUNCTIONS)
-        self._now = _arrays(self._weights(), "weights()")
-        self._first = dict(self._now)
+        weights, self._forward, self._step = (parts.model[it] for it in FUNCTIONS)
+        self._now = _arrays(weights(), "weights()")
         self._slots: dict[str, Any] = {}
         self._t = 0
         self._layers = tuple(_layers(self._now))
@@ -49,26 +48,25 @@ class Functions:
         self._now, self._slots, self._t = dict(weights), {}, 0
 
     def step(self, inputs: Array, targets: Array) -> ShownStep:
-        outputs = self._forward(dict(self._now), inputs)
-        logits = np.array(outputs, np.float64)
-        told = self._moved(inputs, targets)
-        gradients = _arrays(told.get("gradients") or {}, "step: gradients")
+        logits = self.predict(inputs)
+        answer = self._updated(inputs, targets)
+        gradients = _arrays(answer.get("gradients") or {}, "step: gradients")
         slots = _arrays(self._slots, "step: slots")
-        return ShownStep(logits, float(told["loss"]), gradients, self.weights(), slots)
+        return ShownStep(logits, float(answer["loss"]), gradients, self.weights(), slots)
 
     def update(self, inputs: Array, targets: Array) -> None:
-        self._moved(inputs, targets)
+        self._updated(inputs, targets)
 
-    def _moved(self, inputs: Array, targets: Array) -> Mapping[str, Any]:
+    def _updated(self, inputs: Array, targets: Array) -> Mapping[str, Any]:
         self._t += 1
-        told = self._step(dict(self._now), self._slots, inputs, targets, self._t)
-        if not isinstance(told, Mapping) or not {"loss", "weights"} <= set(told):
+        answer = self._step(dict(self._now), self._slots, inputs, targets, self._t)
+        if not isinstance(answer, Mapping) or not {"loss", "weights"} <= set(answer):
             raise Unreadable("step must return a dictionary with loss and weights at least")
-        moved = _arrays(told["weights"], "step: weights")
+        moved = _arrays(answer["weights"], "step: weights")
         if {k: it.shape for k, it in moved.items()} != {k: it.shape for k, it in self._now.items()}:
             raise Unreadable("step returned weights of other names or shapes than it was given")
-        self._now, self._slots = moved, dict(told.get("slots") or {})
-        return told
+        self._now, self._slots = moved, dict(answer.get("slots") or {})
+        return answer
 
     def predict(self, inputs: Array) -> Array:
         return np.array(self._forward(dict(self._now), inputs), np.float64)

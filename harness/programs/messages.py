@@ -1,52 +1,48 @@
-"""What a program's worker is asked, and what it answers. Arrays travel as npz files."""
+"""What a program's worker is asked, and what it answers. Arrays travel as npz files: `given` with
+the request, `out` with the answer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, TypeAdapter
 
-from harness.tasks.programs import Description
+from harness.errors import DataError
+from harness.tasks.programs import Array, Description, ShownStep
 from harness.tasks.spec import Frozen
 from harness.worker.messages import Failed
 
 
 class Open(Frozen):
-    """Read a program; its first weights go to the file `weights`. With `steps`, it must be able to
-    train."""
+    """Read a program; its initial weights go to `out`."""
 
     ask: Literal["open"] = "open"
     file: str
     name: str = ""
-    weights: str
+    out: str
 
 
 class Follow(Frozen):
-    """From the weights in a file, one update on each batch `x0`, `y0`, `x1`, … of another.
-
-    Step k writes `stepk.npz` into the folder `out`.
-    """
+    """From given weights, one update on each given batch `x0`, `y0`, `x1`, …; what every step
+    shows goes to `out`."""
 
     ask: Literal["follow"] = "follow"
-    weights: str
-    batches: str
-    steps: int
+    given: str
     out: str
+    steps: int
     dropout: bool = True
 
 
 class TrainWhole(Frozen):
-    """From the weights in a file, updates on the rows `order[k]` of `x` and `y`; the outputs for
-    `x_test` go to the file `out`."""
+    """From given weights, updates on the rows `order[k]` of `x` and `y`; the outputs for `x_test`
+    go to `out`."""
 
     ask: Literal["train"] = "train"
-    weights: str
-    data: str
+    given: str
     out: str
-
-
-class Close(Frozen):
-    ask: Literal["close"] = "close"
 
 
 class Opened(Frozen):
@@ -58,24 +54,58 @@ class Followed(Frozen):
     """`random` where the same step, made twice, did not give the same outputs or loss."""
 
     answer: Literal["followed"] = "followed"
-    random: bool = False
+    random: bool
 
 
 class TrainedWhole(Frozen):
     answer: Literal["trained-whole"] = "trained-whole"
-    seconds: float
 
 
-class Refused(Frozen):
-    """The program cannot be read; the user can mend that."""
-
-    answer: Literal["refused"] = "refused"
-    error: str
-
-
-ASKED: TypeAdapter[Any] = TypeAdapter(
-    Annotated[Open | Follow | TrainWhole | Close, Field(discriminator="ask")]
+ProgramRequest = Open | Follow | TrainWhole
+PROGRAM_REQUEST: TypeAdapter[ProgramRequest] = TypeAdapter(
+    Annotated[ProgramRequest, Field(discriminator="ask")]
 )
-ANSWERED: TypeAdapter[Any] = TypeAdapter(
-    Annotated[Opened | Followed | TrainedWhole | Refused | Failed, Field(discriminator="answer")]
+PROGRAM_REPLY: TypeAdapter[Any] = TypeAdapter(
+    Annotated[Opened | Followed | TrainedWhole | Failed, Field(discriminator="answer")]
 )
+"""`Failed` as `unsupported`: the program cannot be read, and the user can mend that."""
+
+
+WEIGHT = "weight:"
+"""How the names of given weights begin."""
+
+
+def read_arrays(path: Path | str) -> dict[str, Array]:
+    """The arrays of an npz file, no objects. Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # whatever zipfile and NumPy make of a broken file
+        raise DataError(f"{Path(path).name}: not a readable npz file ({error})") from None
+
+
+def write_arrays(path: Path | str, arrays: Mapping[str, Array]) -> None:
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def flattened(steps: Sequence[ShownStep]) -> dict[str, Array]:
+    """Everything that steps show, under names such as `0:weights:layer0.bias`."""
+    flat: dict[str, Array] = {}
+    for step, seen in enumerate(steps):
+        for quantity, values in seen._asdict().items():
+            by_tensor = values if isinstance(values, dict) else {"": values}
+            flat |= {f"{step}:{quantity}:{k}": np.asarray(it) for k, it in by_tensor.items()}
+    return flat
+
+
+def unflattened(flat: Mapping[str, Array], count: int) -> list[ShownStep]:
+    """So many steps from what `flattened` made of them."""
+    steps = [
+        ShownStep(flat[f"{it}:logits:"], float(flat[f"{it}:loss:"]), {}, {}, {})
+        for it in range(count)
+    ]
+    for name, values in flat.items():
+        step, quantity, tensor = name.split(":", 2)
+        if tensor:
+            getattr(steps[int(step)], quantity)[tensor] = values
+    return steps

@@ -14,13 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from harness.adapter import Array
 from harness.cells import Setup
 from harness.environment import CLEARED, THREAD_VARIABLES
-from harness.errors import DataError, UsageError
-from harness.programs.messages import ANSWERED, Follow, Open, Refused, TrainWhole
+from harness.errors import UsageError
+from harness.programs.formulas import Batch
+from harness.programs.messages import (
+    PROGRAM_REPLY,
+    WEIGHT,
+    Follow,
+    Open,
+    ProgramRequest,
+    TrainWhole,
+    read_arrays,
+    unflattened,
+    write_arrays,
+)
 from harness.runs.files import plain
 from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.tasks.programs import Description, ShownStep
@@ -34,7 +43,11 @@ TAIL = 300
 
 class ProgramWorker(WorkerProcess):
     program = ("-m", "harness.programs.worker")
-    replies = ANSWERED
+    replies = PROGRAM_REPLY
+
+    def _keep_log(self) -> None:
+        """What a user's program printed is not kept, however much that is."""
+        self._output.close()
 
     def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
         """One thread, no GPU, and float64 as everybody's default."""
@@ -54,14 +67,12 @@ def _keras_home(folder: Path) -> Path:
     backend among them, stay."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     content: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        content = json.loads((home / "keras.json").read_text())
-    if not isinstance(content, dict):
-        content = {}
-    ours = folder / "keras"
-    ours.mkdir(exist_ok=True)
-    (ours / "keras.json").write_text(json.dumps({**content, "floatx": "float64"}))
-    return ours
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        content = dict(json.loads((home / "keras.json").read_text()))
+    made = folder / "keras"
+    made.mkdir(exist_ok=True)
+    (made / "keras.json").write_text(json.dumps({**content, "floatx": "float64"}))
+    return made
 
 
 class OpenProgram:
@@ -74,101 +85,66 @@ class OpenProgram:
     def __init__(self, text: str, scratch: Path) -> None:
         self._file, self._name = file_and_name(text)
         self.title = f"{self._file.name}:{self._name}" if self._name else self._file.name
-        self.folder = Path(tempfile.mkdtemp(dir=scratch))
-        self._worker = self._started()
-
-    def read(self, limit: float = OPEN_SECONDS) -> None:
-        """Run the program's file, for what it describes."""
-        weights = self.folder / "weights.npz"
-        request = Open(file=str(self._file), name=self._name, weights=str(weights))
-        self.description = self._asked(request, limit).description
-        self.weights = read_arrays(weights)
-
-    def _started(self) -> ProgramWorker:
+        self._folder = Path(tempfile.mkdtemp(dir=scratch))
+        self._given, self._out = self._folder / "given.npz", self._folder / "out.npz"
         try:
-            return ProgramWorker(NOMINAL, self.folder / "log.txt", self.folder, ROOT)
+            self._worker = ProgramWorker(NOMINAL, self._folder / "log.txt", self._folder, ROOT)
         except WorkerFailed as error:
             raise UsageError(f"{self.title}: {error}") from None
 
+    def read(self, limit: float = OPEN_SECONDS) -> None:
+        """Run the program's file, for what it describes."""
+        request = Open(file=str(self._file), name=self._name, out=str(self._out))
+        self.description = self._answer(request, limit).description
+        self.weights = read_arrays(self._out)
+
     def follow(
-        self,
-        weights: Mapping[str, Array],
-        batches: list[tuple[Array, Array]],
-        *,
-        dropout: bool = True,
-        limit: float = FOLLOW_SECONDS,
-    ) -> tuple[Trajectory, bool]:
+        self, weights: Mapping[str, Array], batches: Sequence[Batch], *, dropout: bool = True
+    ) -> tuple[list[ShownStep], bool]:
         """What every step shows from these weights on, and whether a step repeated is another."""
-        out = Path(tempfile.mkdtemp(dir=self.folder))
-        write_arrays(out / "start.npz", weights)
-        fed = {f"x{it}": x for it, (x, _) in enumerate(batches)}
-        fed |= {f"y{it}": y for it, (_, y) in enumerate(batches)}
-        write_arrays(out / "batches.npz", fed)
+        given = _by_name(weights)
+        for step, (x, y) in enumerate(batches):
+            given |= {f"x{step}": x, f"y{step}": y}
+        write_arrays(self._given, given)
         request = Follow(
-            weights=str(out / "start.npz"),
-            batches=str(out / "batches.npz"),
-            steps=len(batches),
-            out=str(out),
-            dropout=dropout,
+            given=str(self._given), out=str(self._out), steps=len(batches), dropout=dropout
         )
-        followed = self._asked(request, limit)
-        return Trajectory(out, len(batches)), followed.random
+        random = self._answer(request, FOLLOW_SECONDS).random
+        return unflattened(read_arrays(self._out), len(batches)), random
 
-    def train(
-        self, weights: Mapping[str, Array], data: Mapping[str, Array], limit: float = TRAIN_SECONDS
-    ) -> Array:
+    def train(self, weights: Mapping[str, Array], data: Mapping[str, Array]) -> Array:
         """The outputs for the test rows after a training."""
-        start, given, out = (self.folder / f"{it}.npz" for it in ("start", "data", "outputs"))
-        write_arrays(start, weights)
-        write_arrays(given, data)
-        self._asked(TrainWhole(weights=str(start), data=str(given), out=str(out)), limit)
-        return read_arrays(out)["outputs"]
+        write_arrays(self._given, {**_by_name(weights), **data})
+        self._answer(TrainWhole(given=str(self._given), out=str(self._out)), TRAIN_SECONDS)
+        return read_arrays(self._out)["outputs"]
 
-    def _asked(self, request: Any, limit: float) -> Any:
+    def _answer(self, request: ProgramRequest, limit: float) -> Any:
         try:
-            answer = self._worker.request(request, limit)
+            return self._worker.request(request, limit)
         except WorkerFailed as error:
-            said = f"{self.title}: {error}"
-            tail = " ".join(self._worker.stderr_tail().split())[-TAIL:]
-            told = "" if "line " in str(error) or not tail else f"; it printed: {tail}"
+            if error.status == "unsupported":
+                raise UsageError(f"{self.title}: {error}") from None
+            printed = " ".join(self._worker.stderr_tail().split())[-TAIL:]
             self.close()
-            raise UsageError(said + told) from None
-        if isinstance(answer, Refused):
-            raise UsageError(f"{self.title}: {answer.error}")
-        return answer
+            more = "" if "line " in error.error or not printed else f"; it printed: {printed}"
+            raise UsageError(f"{self.title}: {error}{more}") from None
 
     def close(self) -> None:
         self._worker.close()
 
 
-class Trajectory:
-    """What a program showed, step by step, read from its files when it is asked for."""
-
-    def __init__(self, folder: Path, steps: int) -> None:
-        self._folder, self.steps = folder, steps
-        self._read: dict[int, ShownStep] = {}
-
-    def __getitem__(self, step: int) -> ShownStep:
-        """The step of this number, from 1."""
-        if step not in self._read:
-            flat = read_arrays(self._folder / f"step{step}.npz")
-            parts: dict[str, dict[str, Array]] = {"gradients": {}, "weights": {}, "slots": {}}
-            for name, values in flat.items():
-                quantity, colon, tensor = name.replace("|", "/").partition(":")
-                if colon and quantity in parts:
-                    parts[quantity][tensor] = values
-            self._read[step] = ShownStep(flat["logits"], float(flat["loss"]), **parts)
-        return self._read[step]
+def _by_name(weights: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{WEIGHT}{name}": it for name, it in weights.items()}
 
 
 @contextlib.contextmanager
 def opened(*texts: str) -> Iterator[list[OpenProgram]]:
     """Programs by `FILE[:NAME]`, closed at the end with all that they started."""
     with tempfile.TemporaryDirectory(prefix="samestep-") as folder, contextlib.ExitStack() as open_:
-        scratch = plain(Path(folder))
-        programs = [OpenProgram(text, scratch) for text in texts]
-        for program in programs:
-            open_.callback(program.close)
+        programs = []
+        for text in texts:
+            programs.append(OpenProgram(text, plain(Path(folder))))
+            open_.callback(programs[-1].close)
         side_by_side(OpenProgram.read, programs)
         yield programs
 
@@ -185,16 +161,3 @@ def file_and_name(text: str) -> tuple[Path, str]:
     if colon and name.isidentifier() and path:
         return Path(path).absolute(), name
     return Path(text).absolute(), ""
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an npz file, no objects. Raises DataError."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # whatever zipfile and NumPy make of a broken file
-        raise DataError(f"{path.name}: not a readable npz file ({error})") from None
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    np.savez(path, **arrays)  # type: ignore[arg-type]

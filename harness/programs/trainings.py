@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,9 +38,8 @@ class Trainings(Frozen):
 
 
 def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Trainings:
-    features, outputs = dense_widths(a.description)
     kind = kind_of(a.description, b.description)
-    arrays = _arrays(data, features, outputs, kind)
+    arrays = _arrays(data, *dense_widths(a.description), kind)
     metric = "mse" if kind == "real" else "accuracy"
     values: tuple[list[float], list[float]] = ([], [])
     steps = [0, 0]
@@ -48,11 +47,10 @@ def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Tra
         weights = _redrawn(a.weights, seed)
         for index, program in enumerate((a, b)):
             order = _order(program.description, len(arrays["x"]), seed)
-            outputs_ = program.train(weights, {**arrays, "order": order})
-            values[index].append(METRICS[metric].function(outputs_, arrays["y_test"]))
+            outputs = program.train(weights, {**arrays, "order": order})
+            values[index].append(METRICS[metric].function(outputs, arrays["y_test"]))
             steps[index] = len(order)
-    differences = [y - x for x, y in zip(*values, strict=True)]
-    low, high = _interval(differences)
+    low, high = _interval([y - x for x, y in zip(*values, strict=True)])
     return Trainings(
         metric=metric,
         values=(tuple(values[0]), tuple(values[1])),
@@ -89,17 +87,11 @@ def _redrawn(weights: dict[str, Array], seed: int) -> dict[str, Array]:
 
 def _order(description: Description, rows: int, seed: int) -> Array:
     """Row numbers of every step, (steps, batch); the last batch of an epoch is filled with −1."""
-    batch = min(description.batch_size or BATCH, rows)
-    steps = -(-rows // batch)
-    epochs = []
-    for epoch in _epochs(description, rows, seed):
-        padded = np.full(steps * batch, -1, np.int64)
-        padded[:rows] = epoch
-        epochs.append(padded.reshape(steps, batch))
-    return np.concatenate(epochs)
-
-
-def _epochs(description: Description, rows: int, seed: int) -> Iterator[Array]:
     random = np.random.default_rng([seed, 1])
+    batch = min(description.batch_size or BATCH, rows)
+    filling = np.full(-rows % batch, -1)
+    epochs = []
     for _ in range(description.epochs or EPOCHS):
-        yield np.arange(rows) if description.shuffle is False else random.permutation(rows)
+        order = np.arange(rows) if description.shuffle is False else random.permutation(rows)
+        epochs.append(np.concatenate([order, filling]).reshape(-1, batch))
+    return np.concatenate(epochs)

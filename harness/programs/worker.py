@@ -5,12 +5,13 @@ User code runs here and nowhere else. Standard output and standard error are the
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import resource
 import sys
-import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,78 +22,69 @@ import impls
 from harness.errors import HarnessError, in_one_line
 from harness.programs.functions import FUNCTIONS, Functions
 from harness.programs.messages import (
-    ASKED,
-    Close,
+    PROGRAM_REQUEST,
+    WEIGHT,
     Follow,
     Followed,
     Open,
     Opened,
-    Refused,
+    ProgramRequest,
     TrainedWhole,
     TrainWhole,
+    flattened,
+    read_arrays,
+    write_arrays,
 )
-from harness.tasks.programs import (
-    Array,
-    Described,
-    Description,
-    Parts,
-    ShownStep,
-    Unreadable,
-    UserProgram,
-)
+from harness.tasks.programs import Array, Described, Description, Parts, Unreadable, UserProgram
 from harness.worker.messages import MAX_BYTES, Failed, connected
 from harness.worker.system import adopt_orphans, end_escaped
 
 FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
 """The folder in `impls` whose `program.opened` reads a file of this kind."""
 PARTS = ("model", "loss", "optimizer", "train_step", "prepare")
+MOST_BYTES = 2**32
+"""Of a file, printed lines among them: a program that prints without end fills no disk."""
 SCHEDULE: dict[str, type] = {"batch_size": int, "epochs": int, "shuffle": bool}
 
 
 def main() -> None:
     channel = connected()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, resource.RLIM_INFINITY))
     adopt_orphans()
-    session, code = ProgramSession(), 0
+    session = ProgramSession()
     try:
         while True:
-            request = ASKED.validate_json(channel.recv_bytes(MAX_BYTES))
-            if isinstance(request, Close):
-                break
+            request = PROGRAM_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
             channel.send_bytes(session.answer(request).model_dump_json().encode())
     except EOFError:
-        code = 1
+        pass
     finally:
         end_escaped()
-    sys.exit(code)
 
 
 class ProgramSession:
     """Answers requests about one program."""
 
-    def __init__(self) -> None:
-        self._program: UserProgram | None = None
-        self._parts = Parts(None)
-        self._file = ""
+    _program: UserProgram
+    _parts: Parts
+    _file: str
 
-    def answer(self, request: Any) -> Any:
+    def answer(self, request: ProgramRequest) -> Any:
         """What was asked, or why not: no error of user code ends the process."""
         try:
-            return self._answer(request)
+            match request:
+                case Open():
+                    return self._open(request)
+                case Follow():
+                    return self._follow(request)
+                case TrainWhole():
+                    return self._train(request)
         except HarnessError as error:
-            return Refused(error=str(error))
+            return Failed(status="unsupported", error=str(error))
         except (Exception, SystemExit) as error:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # it may have printed more than it may
+                traceback.print_exc()
             return Failed(status="failed", error=self._place(error))
-
-    def _answer(self, request: Any) -> Any:
-        match request:
-            case Open():
-                return self._open(request)
-            case Follow():
-                return self._follow(request)
-            case TrainWhole():
-                return self._train(request)
-        raise TypeError(request)
 
     def _open(self, request: Open) -> Opened:
         self._file = request.file
@@ -100,51 +92,41 @@ class ProgramSession:
         self._program = _program_of(self._parts)
         read = self._program.description()
         described = Description.model_validate({**read.model_dump(), **self._parts.schedule})
-        np.savez(request.weights, **self._program.weights())  # type: ignore[arg-type]
+        write_arrays(request.out, self._program.weights())
         return Opened(description=described)
 
     def _follow(self, request: Follow) -> Followed:
-        program, out = self._ready(), Path(request.out)
-        weights, batches = _loaded(request.weights), _loaded(request.batches)
+        program, given = self._program, read_arrays(request.given)
         if not request.dropout:
             program.without_dropout()
-        first = self._prepared(batches["x0"], batches["y0"])
-        program.load(weights)
-        once = program.step(*first)
-        program.load(weights)
-        random = False
-        for step in range(request.steps):
-            batch = self._prepared(batches[f"x{step}"], batches[f"y{step}"])
-            seen = program.step(*batch)
-            if step == 0:
-                random = seen.loss != once.loss or not np.array_equal(seen.logits, once.logits)
-            np.savez(out / f"step{step + 1}.npz", **_flat(seen))  # type: ignore[arg-type]
-        return Followed(random=bool(random))
+        batches = [self._prepared(given[f"x{it}"], given[f"y{it}"]) for it in range(request.steps)]
+        program.load(_weights(given))
+        once = program.step(*batches[0])
+        program.load(_weights(given))
+        shown = [program.step(*it) for it in batches]
+        write_arrays(request.out, flattened(shown))
+        again = shown[0]
+        same = again.loss == once.loss and np.array_equal(again.logits, once.logits)
+        return Followed(random=not same)
 
     def _train(self, request: TrainWhole) -> TrainedWhole:
-        program, data = self._ready(), _loaded(request.data)
-        x, y = self._prepared(data["x"], data["y"])
-        x_test, _ = self._prepared(data["x_test"], data["y_test"])
-        program.load(_loaded(request.weights))
-        begin = time.monotonic()
-        for rows in data["order"]:
+        program, given = self._program, read_arrays(request.given)
+        x, y = self._prepared(given["x"], given["y"])
+        x_test, _ = self._prepared(given["x_test"], given["y_test"])
+        program.load(_weights(given))
+        for rows in given["order"]:
             rows = rows[rows >= 0]  # the last batch may be a smaller one
             program.update(x[rows], y[rows])
-        np.savez(request.out, outputs=program.predict(x_test))
-        return TrainedWhole(seconds=time.monotonic() - begin)
-
-    def _ready(self) -> UserProgram:
-        if self._program is None:
-            raise Unreadable("no program is open")
-        return self._program
+        write_arrays(request.out, {"outputs": program.predict(x_test)})
+        return TrainedWhole()
 
     def _prepared(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
         if self._parts.prepare is None:
             return inputs, targets
-        told = self._parts.prepare(inputs.copy(), targets.copy())
-        if not isinstance(told, tuple) or len(told) != 2:
+        both = self._parts.prepare(inputs.copy(), targets.copy())
+        if not isinstance(both, tuple) or len(both) != 2:
             raise Unreadable("prepare(inputs, targets) must return both")
-        return np.asarray(told[0]), np.asarray(told[1])
+        return np.asarray(both[0]), np.asarray(both[1])
 
     def _place(self, error: BaseException) -> str:
         """An error of user code, with the last line of their file on the way to it."""
@@ -156,17 +138,8 @@ class ProgramSession:
         return f"{where}{in_one_line(error)}"
 
 
-def _loaded(path: str) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _flat(seen: ShownStep) -> dict[str, Array]:
-    flat = {"logits": np.asarray(seen.logits), "loss": np.asarray(seen.loss)}
-    for quantity in ("gradients", "weights", "slots"):
-        flat |= {f"{quantity}:{k}": it for k, it in getattr(seen, quantity).items()}
-    # A name in an archive is a path; slots have a slash in theirs.
-    return {name.replace("/", "|"): it for name, it in flat.items()}
+def _weights(given: Mapping[str, Array]) -> dict[str, Array]:
+    return {k.removeprefix(WEIGHT): it for k, it in given.items() if k.startswith(WEIGHT)}
 
 
 def _opened(file: Path, name: str) -> Parts:
@@ -199,32 +172,24 @@ def _parts_of(module: ModuleType, name: str) -> Parts:
     held = vars(module)
     if name and name not in held:
         raise Unreadable(f"the file has no {name!r}")
+    parts = {it: held.get(it) for it in PARTS}
     if not name and all(callable(held.get(it)) for it in FUNCTIONS):
-        return Parts({it: held[it] for it in FUNCTIONS}, schedule=_schedule(held), **_more(held))
-    found = {it: held.get(it) for it in PARTS}
-    if name or callable(held.get("build")):
+        parts["model"] = {it: held[it] for it in FUNCTIONS}
+    elif name or callable(held.get("build")):
         made = held[name or "build"]
         if callable(made) and not _is_model(made):
             made = made()
-        found |= _named_parts(made, name or "build()")
-    if found["model"] is None:
+        parts |= _named_parts(made, name or "build()")
+    if parts["model"] is None:
         raise Unreadable(
             "the file gives no model: define model, loss and optimizer, a build() that returns "
             f"them, or the functions {', '.join(FUNCTIONS)}"
         )
     for it in ("train_step", "prepare"):
-        if found[it] is not None and not callable(found[it]):
+        if parts[it] is not None and not callable(parts[it]):
             raise Unreadable(f"{it} is no function")
-    return Parts(**found, schedule=_schedule(held))
-
-
-def _more(held: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    return {"prepare": held["prepare"]} if callable(held.get("prepare")) else {}
-
-
-def _schedule(held: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: held[name] for name in SCHEDULE if name in held}
-    return {name: it for name, it in found.items() if type(it) is SCHEDULE[name]}
+    schedule = {k: held[k] for k, kind in SCHEDULE.items() if type(held.get(k)) is kind}
+    return Parts(**parts, schedule=schedule)
 
 
 def _named_parts(made: Any, what: str) -> dict[str, Any]:

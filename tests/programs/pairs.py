@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from exports import all_digests
 
 from harness.programs.comparison import ProgramDifference, compared
-from harness.tasks.programs import Parts, ShownStep
+from harness.tasks.programs import Parts
 from impls.keras.program import UserProgram as KerasProgram
 from impls.pytorch.program import UserProgram as TorchProgram
 
@@ -429,15 +429,7 @@ class Held:
         once = self._program.step(*prepared[0])
         self._program.load(weights)
         shown = [self._program.step(*it) for it in prepared]
-        return InMemory(shown), not np.array_equal(once.logits, shown[0].logits)
-
-
-class InMemory:
-    def __init__(self, shown: list[ShownStep]) -> None:
-        self._shown, self.steps = shown, len(shown)
-
-    def __getitem__(self, step: int) -> ShownStep:
-        return self._shown[step - 1]
+        return shown, not np.array_equal(once.logits, shown[0].logits)
 
 
 def batches(recipe: Recipe, seed: int, steps: int = STEPS) -> list[tuple[Any, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.programs.comparison import FoundCause, ProgramDifference
+from harness.programs.comparison import NamedCause, ProgramDifference
 from harness.programs.trainings import Trainings
 from harness.tasks.metrics import METRICS
 from harness.tasks.programs import Description
@@ -16,61 +16,61 @@ MOST_EXPLANATIONS = 5
 
 def schedules(a: Description, b: Description) -> list[str]:
     """How the training loops differ, where both programs say: no step shows that."""
-    found = []
-    for field, unit in (("batch_size", "rows a batch"), ("epochs", "epochs"), ("shuffle", "")):
+    lines = []
+    for field, unit in (("batch_size", "rows a batch"), ("epochs", "epochs")):
         one, other = getattr(a, field), getattr(b, field)
-        if one is None or other is None or one == other:
-            continue
-        if unit:
-            found.append(f"A trains with {one:,} {unit}, B with {other:,}")
-        else:
-            shuffles, keeps = ("A", "B") if one else ("B", "A")
-            found.append(f"{shuffles} shuffles the rows, {keeps} does not")
-    return found
+        if None not in (one, other) and one != other:
+            lines.append(f"A trains with {one:,} {unit}, B with {other:,}")
+    if None not in (a.shuffle, b.shuffle) and a.shuffle != b.shuffle:
+        one, other = ("A", "B") if a.shuffle else ("B", "A")
+        lines.append(f"{one} shuffles the rows, {other} does not")
+    return lines
 
 
-def told(found: ProgramDifference, schedule: list[str], whole: Trainings | None) -> Iterator[str]:
+def comparison_text(
+    result: ProgramDifference, schedule: list[str], whole: Trainings | None
+) -> Iterator[str]:
     """What is printed, line by line."""
-    a, b = found.programs
+    a, b = result.programs
     yield f"A is {a}, B is {b}; both begin with A's weights and see the same batches."
-    yield from (f"Note: {it}." for it in found.notes)
-    for it in found.base:
+    yield from (f"Note: {it}." for it in result.notes)
+    for it in result.base:
         yield f"A is not what its objects say: {it.line}."
-    if found.same:
-        yield f"The same to {_size(found.largest)} over {found.steps} steps."
+    if result.same:
+        yield f"The same to {_size(result.largest)} over {result.steps} steps."
     else:
-        yield from _difference(found)
+        yield from _difference(result)
     yield from (f"The training loops differ: {it}." for it in schedule)
     if whole is not None:
         yield from _trainings(whole)
 
 
-def _difference(found: ProgramDifference) -> Iterator[str]:
-    if (first := found.first) is not None:
+def _difference(result: ProgramDifference) -> Iterator[str]:
+    if (first := result.first) is not None:
         how = first.reason or f"by {_size(first.size)} of its largest entry"
         tensor = "" if first.tensor in ("outputs", "loss") else f" of {first.tensor}"
         yield f"They differ: first at step {first.step}, in the {first.quantity}{tensor}, {how}."
-    explanations = found.explanations[:MOST_EXPLANATIONS]
+    explanations = result.explanations[:MOST_EXPLANATIONS]
     for index, causes in enumerate(explanations):
         begin = "Likely cause: B differs from A in that" if not index else "Or:"
         yield f"{begin} {_joined(causes)}."
-    if len(found.explanations) > 1:
+    if len(result.explanations) > 1:
         yield "These cannot be told apart on these batches."
-    if found.agreement is not None:
-        yield f"With that, the reference computes B to {_size(found.agreement)} over all steps."
-    yield from _table(found)
+    if result.agreement is not None:
+        yield f"With that, the reference computes B to {_size(result.agreement)} over all steps."
+    yield from _table(result)
 
 
-def _joined(causes: tuple[FoundCause, ...]) -> str:
+def _joined(causes: tuple[NamedCause, ...]) -> str:
     return "; and ".join(
         it.line + (" (the framework's own formula)" if it.stock else "") for it in causes
     )
 
 
-def _table(found: ProgramDifference) -> Iterator[str]:
+def _table(result: ProgramDifference) -> Iterator[str]:
     names = ("logits", "loss", "gradients", "slots", "weights")
     yield "step" + "".join(f"{it:>11}" for it in names)
-    rows = found.divergence
+    rows = result.divergence
     shown = rows[: ROWS - 1] + rows[-1:] if len(rows) > ROWS else rows
     for row in shown:
         sizes = (getattr(row, it) for it in names)
