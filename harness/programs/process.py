@@ -46,8 +46,12 @@ class ProgramWorker(WorkerProcess):
     replies = PROGRAM_REPLY
 
     def _keep_log(self) -> None:
-        """What a user's program printed is not kept, however much that is."""
+        """Of what a user's program printed, only the end is kept, however much that is."""
+        self._printed = super().stderr_tail()
         self._output.close()
+
+    def stderr_tail(self) -> str:
+        return self._printed if self._output.closed else super().stderr_tail()
 
     def environment(self, setup: Setup, caches: Path | None, code: Path) -> Mapping[str, str]:
         """One thread, no GPU, and float64 as everybody's default."""
@@ -76,25 +80,26 @@ def _keras_home(folder: Path) -> Path:
 
 
 class OpenProgram:
-    """A program that was read. Raises UsageError, in one line that names the file, where user code
-    fails, hangs or gives what cannot be read."""
+    """A process with a program, once that is read. Raises UsageError, in one line that names the
+    program's file, where user code fails, hangs or gives what cannot be read."""
 
+    title: str
     description: Description
     weights: dict[str, Array]
 
-    def __init__(self, text: str, scratch: Path) -> None:
-        self._file, self._name = file_and_name(text)
-        self.title = f"{self._file.name}:{self._name}" if self._name else self._file.name
-        self._folder = Path(tempfile.mkdtemp(dir=scratch))
-        self._given, self._out = self._folder / "given.npz", self._folder / "out.npz"
+    def __init__(self, scratch: Path) -> None:
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        self._given, self._out = folder / "given.npz", folder / "out.npz"
         try:
-            self._worker = ProgramWorker(NOMINAL, self._folder / "log.txt", self._folder, ROOT)
+            self._worker = ProgramWorker(NOMINAL, folder / "log.txt", folder, ROOT)
         except WorkerFailed as error:
-            raise UsageError(f"{self.title}: {error}") from None
+            raise UsageError(f"no process for a program: {error}") from None
 
-    def read(self, limit: float = OPEN_SECONDS) -> None:
-        """Run the program's file, for what it describes."""
-        request = Open(file=str(self._file), name=self._name, out=str(self._out))
+    def read(self, text: str, limit: float = OPEN_SECONDS) -> None:
+        """Run the file of `FILE[:NAME]`, for what it describes."""
+        file, name = file_and_name(text)
+        self.title = f"{file.name}:{name}" if name else file.name
+        request = Open(file=str(file), name=name, out=str(self._out))
         self.description = self._answer(request, limit).description
         self.weights = read_arrays(self._out)
 
@@ -122,11 +127,9 @@ class OpenProgram:
         try:
             return self._worker.request(request, limit)
         except WorkerFailed as error:
-            if error.status == "unsupported":
-                raise UsageError(f"{self.title}: {error}") from None
             printed = " ".join(self._worker.stderr_tail().split())[-TAIL:]
-            self.close()
-            more = "" if "line " in error.error or not printed else f"; it printed: {printed}"
+            clear = error.status == "unsupported" or "line " in error.error
+            more = f"; it printed: {printed}" if printed and not clear else ""
             raise UsageError(f"{self.title}: {error}{more}") from None
 
     def close(self) -> None:
@@ -142,10 +145,10 @@ def opened(*texts: str) -> Iterator[list[OpenProgram]]:
     """Programs by `FILE[:NAME]`, closed at the end with all that they started."""
     with tempfile.TemporaryDirectory(prefix="samestep-") as folder, contextlib.ExitStack() as open_:
         programs = []
-        for text in texts:
-            programs.append(OpenProgram(text, plain(Path(folder))))
+        for _ in texts:
+            programs.append(OpenProgram(plain(Path(folder))))
             open_.callback(programs[-1].close)
-        side_by_side(OpenProgram.read, programs)
+        side_by_side(lambda each: each[0].read(each[1]), list(zip(programs, texts, strict=True)))
         yield programs
 
 

@@ -158,11 +158,10 @@ def test_what_a_task_cannot_express_is_refused_by_its_name(tmp_path: Path) -> No
         lines += ["    return m, nn.CrossEntropyLoss(), torch.optim.Adam(m.parameters())"]
     file = tmp_path / "nets.py"
     file.write_text("\n".join(lines))
-    program = OpenProgram(f"{file}:m0", tmp_path)
+    program = OpenProgram(tmp_path)
     try:
         for index, expected in enumerate(REFUSED):
-            program._name = f"m{index}"
-            program.read()
+            program.read(f"{file}:m{index}")
             with pytest.raises(UsageError) as error:
                 imported(program.description, program.weights, "digits", "net")
             assert expected in str(error.value)

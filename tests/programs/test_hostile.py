@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, UsageError
-from harness.programs.process import OpenProgram, opened
+from harness.errors import DataError, HarnessError, UsageError
+from harness.programs.messages import read_arrays
+from harness.programs.process import OpenProgram
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.weights import fitting, kept, read, started_from
 
@@ -27,9 +29,6 @@ HOSTILE = {
     "raises": ("x = 1\nraise ValueError('on\\npurpose')", "line 2: ValueError: on purpose"),
     "import": ("import no_such_module_at_all", "line 1: ModuleNotFoundError"),
     "exit": ("import sys\nsys.exit(0)", "line 2: SystemExit"),
-    "hard exit": ("import os\nprint('bye', flush=True)\nos._exit(3)", "exited with code 3"),
-    "signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
-    "hangs": ("while True: pass", "no answer to 'open' within 3 s"),
     "recursion": ("def f(): f()\nf()", "line 1: RecursionError"),
     "no model": ("model = 3", "model is a builtins.int; nothing reads such"),
     "model is text": ("model = 'net'", "model is a builtins.str"),
@@ -41,40 +40,63 @@ HOSTILE = {
     "weights list": (GOOD.replace('return {"layer0', 'return [] and {"layer0'), "a list, not"),
     "weights names": (GOOD.replace('layer0.bias": np', 'bias": np'), "names are layer0.weight"),
     "weights shape": (GOOD.replace("np.ones((3, 2))", "np.ones(3)"), "(in, out) is due"),
-    "floods": ("while True: print('x' * 10**5)", "no answer to 'open' within 3 s"),
+}
+DEADLY = {
+    "hard exit": ("import os\nprint('bye', flush=True)\nos._exit(3)", "exited with code 3"),
+    "signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
+    "hangs": ("while True: pass", "no answer to 'open' within 1 s"),
+    "floods": (
+        "from resource import RLIMIT_FSIZE, getrlimit, setrlimit\n"
+        "most = min(getrlimit(RLIMIT_FSIZE)[0] >> 12, 2**20)\n"  # 1 MiB of 4 GiB
+        "setrlimit(RLIMIT_FSIZE, (most, -1))\nwhile True: print('x' * 10**5)",
+        "line 4: OSError: [Errno 27] File too large",
+    ),
     "threads": (
         "import threading, time\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\nraise SystemExit(1)",
         "line 3: SystemExit",
     ),
 }
+"""Those that end their process, or leave something in it."""
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "scratch"
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenProgram]:
+    """One process for all programs that leave it as it was."""
+    program = OpenProgram(tmp_path_factory.mktemp("scratch"))
+    yield program
+    program.close()
 
 
-def refusal(text: str, scratch: Path) -> str:
-    program = OpenProgram(text, scratch)
-    try:
-        with pytest.raises(UsageError) as error:
-            program.read(3.0 if "hang" in text or "flood" in text else 60.0)
-    finally:
-        program.close()
+def refusal(program: OpenProgram, text: str, limit: float = 60.0) -> str:
+    with pytest.raises(UsageError) as error:
+        program.read(text, limit)
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_program_is_refused_in_one_line(name: str, scratch: Path) -> None:
-    code, expected = HOSTILE[name]
-    file = scratch / f"{name.replace(' ', '-')}.py"
+def check_one_line(program: OpenProgram, file: Path, code: str, expected: str) -> None:
     file.write_text(code)
-    line = refusal(str(file), scratch)
+    line = refusal(program, str(file), 1.0 if file.stem == "hangs" else 60.0)
     assert expected in line
     assert line.startswith(file.name)
     assert len(line) < 600
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_program_is_refused_in_one_line(
+    name: str, shared: OpenProgram, tmp_path: Path
+) -> None:
+    check_one_line(shared, tmp_path / f"{name.replace(' ', '-')}.py", *HOSTILE[name])
+
+
+@pytest.mark.parametrize("name", DEADLY)
+def test_a_program_that_harms_its_process_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    program = OpenProgram(tmp_path)
+    try:
+        check_one_line(program, tmp_path / f"{name.replace(' ', '-')}.py", *DEADLY[name])
+    finally:
+        program.close()
+    assert not list(tmp_path.rglob("log.txt"))
 
 
 @pytest.mark.parametrize(
@@ -87,12 +109,12 @@ def test_a_hostile_program_is_refused_in_one_line(name: str, scratch: Path) -> N
     ],
 )
 def test_a_file_that_is_no_program(
-    name: str, content: bytes | None, expected: str, scratch: Path
+    name: str, content: bytes | None, expected: str, shared: OpenProgram, tmp_path: Path
 ) -> None:
-    path = scratch / name.partition(":")[0]
+    path = tmp_path / name.partition(":")[0]
     if content is not None:
         path.write_bytes(content)
-    assert expected in refusal(str(scratch / name), scratch)
+    assert expected in refusal(shared, str(tmp_path / name))
 
 
 STEPS = {
@@ -107,23 +129,22 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_hostile_step_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_hostile_step_is_refused(name: str, shared: OpenProgram, tmp_path: Path) -> None:
     code, expected = STEPS[name]
     file = tmp_path / "net.py"
     file.write_text(GOOD.replace('return {"loss": 1.0, "weights": w}', code))
-    with opened(str(file)) as (program,), pytest.raises(UsageError, match=expected):
-        program.follow(program.weights, [(np.ones((4, 3)), np.zeros(4, np.int64))])
+    shared.read(str(file))
+    assert set(shared.weights) == {"layer0.weight", "layer0.bias"}
+    with pytest.raises(UsageError, match=expected):
+        shared.follow(shared.weights, [(np.ones((4, 3)), np.zeros(4, np.int64))])
 
 
-def test_user_code_cannot_reach_the_harness(tmp_path: Path) -> None:
-    """Objects in an npz file are never unpickled here."""
-    file = tmp_path / "net.py"
-    file.write_text(GOOD)
-    with opened(str(file)) as (program,):
-        assert set(program.weights) == {"layer0.weight", "layer0.bias"}
+def test_objects_in_an_npz_file_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
     with pytest.raises(UsageError, match="not a readable npz"):
         read(tmp_path / "objects.npz")
+    with pytest.raises(DataError, match="not a readable npz"):
+        read_arrays(tmp_path / "objects.npz")
 
 
 def digits_weights() -> dict[str, np.ndarray]:
