@@ -87,17 +87,16 @@ class Agreement(NamedTuple):
         return (first.step, QUANTITIES.index(first.quantity), -round(math.log10(size)))
 
 
-def step_differences(seen: ShownStep, true: ShownStep) -> dict[str, Difference]:
+def step_differences(seen: ShownStep, true: ShownStep) -> Iterator[tuple[str, Difference]]:
     """By quantity, in their order; of gradients, slots and weights those that both show."""
-    pairs = {
-        "logits": ({"outputs": seen.logits}, {"outputs": true.logits}),
-        "loss": ({"loss": np.asarray(seen.loss)}, {"loss": np.asarray(true.loss)}),
-    }
+    yield "logits", compare({"outputs": seen.logits}, {"outputs": true.logits}, None)
+    loss, true_loss = np.asarray(seen.loss), np.asarray(true.loss)
+    yield "loss", compare({"loss": loss}, {"loss": true_loss}, None)
     for quantity in QUANTITIES[2:]:
         mine, theirs = getattr(seen, quantity), getattr(true, quantity)
-        names = [it for it in theirs if it in mine]
-        pairs[quantity] = _without_noise({k: mine[k] for k in names}, {k: theirs[k] for k in names})
-    return {it: compare(*pair, None) for it in QUANTITIES if (pair := pairs[it])[0]}
+        if names := [it for it in theirs if it in mine]:
+            pair = _without_noise({k: mine[k] for k in names}, {k: theirs[k] for k in names})
+            yield quantity, compare(*pair, None)
 
 
 def _without_noise(
@@ -121,11 +120,11 @@ def _slot(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def agreement(differences: Iterable[dict[str, Difference]]) -> Agreement:
-    """From the differences at each step."""
+def agreement(differences: Iterable[Iterable[tuple[str, Difference]]]) -> Agreement:
+    """From the differences at each step, as far as they are needed."""
     largest = 0.0
     for step, by_quantity in enumerate(differences, start=1):
-        for quantity, it in by_quantity.items():
+        for quantity, it in by_quantity:
             if not it.size <= limit_at((step, quantity), BOUNDS):
                 first = FirstDifference(
                     step=step,
@@ -170,10 +169,11 @@ class Search:
     def explained(self, starts: Sequence[Formula]) -> list[Formula]:
         """The formulas with the fewest alterations that agree over all steps; none: no such."""
         seen = set(starts)
-        frontier = [(self.followed(it, TRIED_STEPS), it) for it in dict.fromkeys(starts)]
-        if whole := [it for at, it in frontier if self._explains(at, it)]:
+        better = [(self.followed(it, TRIED_STEPS), it) for it in dict.fromkeys(starts)]
+        if whole := [it for at, it in better if self._explains(at, it)]:
             return whole
         for _ in range(MOST_CAUSES):
+            frontier = sorted(better, key=lambda it: it[0].progress, reverse=True)[:BEAM]
             better = []
             for at, formula in frontier:
                 for variant in self._variants(formula, seen):
@@ -184,11 +184,11 @@ class Search:
                         better.append((then, variant))
             if whole:
                 return whole
-            frontier = sorted(better, key=lambda it: it[0].progress, reverse=True)[:BEAM]
         return []
 
     def _explains(self, tried: Agreement, formula: Formula) -> bool:
-        return tried.first is None and self.followed(formula).first is None
+        whole = len(self.clues.shown) <= TRIED_STEPS
+        return tried.first is None and (whole or self.followed(formula).first is None)
 
     def _variants(self, formula: Formula, seen: set[Formula]) -> Iterator[Formula]:
         try:
@@ -272,8 +272,8 @@ def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDif
         )
         with np.errstate(over="ignore"):
             sides = [(in_probabilities(x, one), in_probabilities(y, other)) for x, y in sides]
-    differences = [step_differences(x, y) for x, y in sides]
-    first = agreement(differences).first
+    differences = [dict(step_differences(x, y)) for x, y in sides]
+    first = agreement(it.items() for it in differences).first
     same = first is None and not dropout
     result = ProgramDifference(
         programs=(a.title, b.title),

@@ -7,7 +7,7 @@ normalisation; layers are counted from 0, only those that hold weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.tasks.spec import Frozen, Kind
 
 Option = str | int | float | bool | None
+Options = dict[str, Option]
 Array = NDArray[Any]
 
 
@@ -130,6 +131,29 @@ class UserProgram(Protocol):
 
     def without_dropout(self) -> None:
         """From now on, nothing is dropped."""
+
+
+Attributes = Mapping[type, Mapping[str, str]]
+"""By type of layer, the attributes that hold its weights, with their canonical names."""
+
+
+def holding(layers: Iterable[Any], attributes: Attributes) -> list[Any]:
+    """The layers that hold weights; their places are the numbers of layers."""
+    return [
+        layer
+        for layer in layers
+        if any(getattr(layer, it, None) is not None for it in attributes.get(type(layer), {}))
+    ]
+
+
+def canonical_names(layers: Iterable[Any], attributes: Attributes) -> dict[str, Any]:
+    """The weights of such layers by name: `layer0.weight`, `layer0.bias`, …"""
+    return {
+        f"layer{index}.{part}": weight
+        for index, layer in enumerate(layers)
+        for attribute, part in attributes[type(layer)].items()
+        if (weight := getattr(layer, attribute, None)) is not None
+    }
 
 
 class Described:

@@ -20,13 +20,14 @@ from harness.tasks.programs import (
     LayerFacts,
     LossFacts,
     OptimizerFacts,
-    Option,
+    Options,
     Parts,
     ShownStep,
     Unreadable,
+    canonical_names,
+    holding,
 )
 
-Options = dict[str, Option]
 layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
 
 PARTS: dict[type, dict[str, str]] = {
@@ -90,15 +91,14 @@ class UserProgram:
         if loss is not None and self._optimizer is not None:
             self._model.compile(optimizer=self._optimizer, loss=loss)
         self._loss = loss
-        self._names = dict(_named(self._model))
-        strange = [it.path for it in self._model.trainable_variables if not self._knows(it)]
+        self._held = holding(_leaves(self._model), PARTS)
+        self._names = canonical_names(self._held, PARTS)
+        known = {id(it) for it in self._names.values()}
+        strange = [it.path for it in self._model.trainable_variables if id(it) not in known]
         if strange:
             raise Unreadable(f"weight {strange[0]!r} is of no Dense or normalisation layer")
         if not self._names:
             raise Unreadable("the model has no weight")
-
-    def _knows(self, variable: Any) -> bool:
-        return any(it is variable for it in self._names.values())
 
     def description(self) -> Description:
         facts = [fact for it in _leaves(self._model) for fact in _layers(it)]
@@ -126,7 +126,7 @@ class UserProgram:
             for variable in self._optimizer.variables:
                 if not variable.path.endswith("learning_rate"):
                     variable.assign(np.zeros(variable.shape, variable.dtype))
-        for layer in _leaves(self._model):
+        for layer in self._held:
             if isinstance(layer, layers.BatchNormalization):
                 layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))
                 layer.moving_variance.assign(np.ones(layer.moving_variance.shape))
@@ -153,8 +153,8 @@ class UserProgram:
     def _updated(self, x: Any, y: Any, shown: float, gradients: Any) -> float:
         parts = self._parts
         if parts.train_step is not None:
-            told = parts.train_step(self._model, self._loss, self._optimizer, x, y)
-            return shown if told is None else float(_numpy(told))
+            loss = parts.train_step(self._model, self._loss, self._optimizer, x, y)
+            return shown if loss is None else float(_numpy(loss))
         if self._optimizer is None:
             raise Unreadable("there is no optimizer; give one to compare steps")
         if gradients is None:
@@ -177,13 +177,13 @@ class UserProgram:
         if self._loss is None or self._optimizer is None:
             raise Unreadable("loss and optimizer are needed to compare steps")
         variables = self._model.trainable_variables
-        outputs, loss, found = BACKENDS[keras.backend.backend()](self._model, x, y, variables)
-        pairs = zip(variables, found, strict=True)
+        outputs, loss, gradients = BACKENDS[keras.backend.backend()](self._model, x, y, variables)
+        pairs = zip(variables, gradients, strict=True)
         return outputs, loss, {id(it): g for it, g in pairs if g is not None}
 
     def _slots(self) -> dict[str, Array]:
         optimizer, slots = self._optimizer, {}
-        for index, layer in enumerate(_holding(self._model)):
+        for index, layer in enumerate(self._held):
             if isinstance(layer, layers.BatchNormalization):
                 slots[f"moving_mean/layer{index}"] = _numpy(layer.moving_mean)
                 slots[f"moving_variance/layer{index}"] = _numpy(layer.moving_variance)
@@ -255,8 +255,8 @@ def _with_torch(model: Any, x: Any, y: Any, variables: Any) -> Any:
 
     outputs = model(x, training=True)
     loss = model.compute_loss(x=x, y=y, y_pred=outputs)
-    found = torch.autograd.grad(loss, [it.value for it in variables], allow_unused=True)
-    return outputs, loss, found
+    gradients = torch.autograd.grad(loss, [it.value for it in variables], allow_unused=True)
+    return outputs, loss, gradients
 
 
 def _with_jax(model: Any, x: Any, y: Any, variables: Any) -> Any:
@@ -269,10 +269,10 @@ def _with_jax(model: Any, x: Any, y: Any, variables: Any) -> Any:
         return model.compute_loss(x=x, y=y, y_pred=outputs), (outputs, moved)
 
     values = [it.value for it in variables]
-    (loss, (outputs, moved)), found = jax.value_and_grad(loss_of, has_aux=True)(values)
+    (loss, (outputs, moved)), gradients = jax.value_and_grad(loss_of, has_aux=True)(values)
     for variable, value in zip(model.non_trainable_variables, moved, strict=True):
         variable.assign(value)
-    return outputs, loss, found
+    return outputs, loss, gradients
 
 
 BACKENDS = {"tensorflow": _with_tensorflow, "torch": _with_torch, "jax": _with_jax}
@@ -288,22 +288,6 @@ def _leaves(model: Any) -> Iterator[Any]:
             yield from _leaves(layer)
         elif not isinstance(layer, layers.InputLayer):
             yield layer
-
-
-def _holding(model: Any) -> list[Any]:
-    """The layers with weights; their places are the numbers of layers."""
-    return [
-        layer
-        for layer in _leaves(model)
-        if any(getattr(layer, it, None) is not None for it in PARTS.get(type(layer), {}))
-    ]
-
-
-def _named(model: Any) -> Iterator[tuple[str, Any]]:
-    for index, layer in enumerate(_holding(model)):
-        for attribute, part in PARTS[type(layer)].items():
-            if (variable := getattr(layer, attribute, None)) is not None:
-                yield f"layer{index}.{part}", variable
 
 
 def _layers(layer: Any) -> Iterator[LayerFacts]:

@@ -15,12 +15,10 @@ from harness.tasks.programs import (
     Described,
     Description,
     LayerFacts,
-    Option,
+    Options,
     Parts,
     Unreadable,
 )
-
-Options = dict[str, Option]
 
 ACTIVATIONS: dict[str, str] = {
     "Relu": "relu",

@@ -17,13 +17,13 @@ from harness.tasks.programs import (
     LayerFacts,
     LossFacts,
     OptimizerFacts,
-    Option,
+    Options,
     Parts,
     ShownStep,
     Unreadable,
+    canonical_names,
+    holding,
 )
-
-Options = dict[str, Option]
 
 ACTIVATIONS: dict[type[nn.Module], Callable[[Any], tuple[str, Options]]] = {
     nn.ReLU: lambda it: ("relu", {}),
@@ -88,7 +88,8 @@ class UserProgram:
         if parts.optimizer is not None and not isinstance(parts.optimizer, optim.Optimizer):
             kind = type(parts.optimizer).__name__
             raise Unreadable(f"optimizer is a {kind}, not a torch.optim.Optimizer")
-        self._names = dict(_named(self._model))
+        self._held = holding(self._model.modules(), PARTS)
+        self._names = canonical_names(self._held, PARTS)
         self._check_names()
         self._loss_facts = _loss_facts(parts.loss)
 
@@ -141,8 +142,8 @@ class UserProgram:
         outputs = self._model(x)
         loss = self._loss(outputs, y)
         wanted = [it for it in self._names.values() if it.requires_grad]
-        found = torch.autograd.grad(loss.sum(), wanted, allow_unused=True)
-        by_id = {id(it): g for it, g in zip(wanted, found, strict=True) if g is not None}
+        made = torch.autograd.grad(loss.sum(), wanted, allow_unused=True)
+        by_id = {id(it): g for it, g in zip(wanted, made, strict=True) if g is not None}
         gradients = {
             name: _canonical(name, by_id.get(id(it), torch.zeros_like(it)))
             for name, it in self._names.items()
@@ -154,7 +155,7 @@ class UserProgram:
                 buffer.copy_(values)
             shown = self._updated(x, y, shown)
         else:
-            for parameter, gradient in zip(wanted, found, strict=True):
+            for parameter, gradient in zip(wanted, made, strict=True):
                 parameter.grad = gradient
             self._stepped()
         logits = outputs.detach().double().numpy().copy()
@@ -166,8 +167,8 @@ class UserProgram:
     def _updated(self, x: Tensor, y: Tensor, shown: float) -> float:
         parts = self._parts
         if parts.train_step is not None:
-            told = parts.train_step(parts.model, parts.loss, parts.optimizer, x, y)
-            return shown if told is None else float(told)
+            loss = parts.train_step(parts.model, parts.loss, parts.optimizer, x, y)
+            return shown if loss is None else float(loss)
         self._model.zero_grad()
         self._loss(self._model(x), y).sum().backward()
         self._stepped()
@@ -192,7 +193,7 @@ class UserProgram:
 
     def _slots(self) -> dict[str, Array]:
         slots: dict[str, Array] = {}
-        for index, module in enumerate(_holding(self._model)):
+        for index, module in enumerate(self._held):
             if isinstance(module, nn.BatchNorm1d) and module.running_mean is not None:
                 slots[f"moving_mean/layer{index}"] = module.running_mean.numpy().copy()
                 slots[f"moving_variance/layer{index}"] = module.running_var.numpy().copy()
@@ -228,22 +229,6 @@ def _sequential(model: nn.Module) -> bool:
     return type(model) is nn.Sequential and all(
         _sequential(it) or not any(True for _ in it.children()) for it in model.children()
     )
-
-
-def _holding(model: nn.Module) -> list[nn.Module]:
-    """The modules with weights; their places are the numbers of layers."""
-    return [
-        module
-        for module in model.modules()
-        if any(getattr(module, it, None) is not None for it in PARTS.get(type(module), {}))
-    ]
-
-
-def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    for index, module in enumerate(_holding(model)):
-        for attribute, part in PARTS[type(module)].items():
-            if (parameter := getattr(module, attribute, None)) is not None:
-                yield f"layer{index}.{part}", parameter
 
 
 def _canonical(name: str, values: Tensor) -> Array:

@@ -28,7 +28,7 @@ from impls.keras.program import UserProgram as KerasProgram
 from impls.pytorch.program import UserProgram as TorchProgram
 
 FEATURES, CLASSES = 8, 8
-STEPS = 12
+STEPS = 8
 
 
 @dataclass(frozen=True)
