@@ -393,7 +393,8 @@ def _without_dropout(a: Stepped, b: Stepped, batches: list[Batch]) -> tuple[Show
         shown, random = each.follow(a.weights, batches, dropout=False)
         if random:
             raise NotComparable(
-                f"{each.title} shows something else each time, even without dropout"
+                f"{each.title} shows something else each time, even without dropout; switch its "
+                "random numbers off"
             )
         made.append(shown)
     return made[0], made[1]

@@ -117,7 +117,8 @@ class ProgramSession:
             batch = self._prepared(batches[f"x{step}"], batches[f"y{step}"])
             seen = program.step(*batch)
             if step == 0:
-                random = seen.loss != once.loss or not np.array_equal(seen.logits, once.logits)
+                pairs = ((seen.loss, once.loss), (seen.logits, once.logits))
+                random = not all(np.array_equal(*it, equal_nan=True) for it in pairs)
             np.savez(out / f"step{step + 1}.npz", **_flat(seen))  # type: ignore[arg-type]
         return Followed(random=bool(random))
 
@@ -171,14 +172,14 @@ def _flat(seen: ShownStep) -> dict[str, Array]:
 
 def _opened(file: Path, name: str) -> Parts:
     if not file.is_file():
-        raise Unreadable(f"{file}: there is no such file")
+        raise Unreadable(f"there is no such file in {file.parent}")
     if file.suffix in FILES:
         if name:
             raise Unreadable(f"{file.name} holds one model; leave out :{name}")
         parts: Parts = _reader(FILES[file.suffix]).opened(file)
         return parts
     if file.suffix != ".py":
-        raise Unreadable(f"{file.name}: not a .py, .keras, .json or .onnx file")
+        raise Unreadable("not a .py, .keras, .json or .onnx file")
     return _parts_of(_run(file), name)
 
 
@@ -271,14 +272,17 @@ def _reader(folder: str) -> Any:
 
 
 def _program_of(parts: Parts) -> UserProgram:
-    if isinstance(parts.model, Mapping):
+    if isinstance(parts.model, Mapping) and parts.model.keys() == set(FUNCTIONS):
         return Functions(parts)
     if isinstance(parts.model, Described):
         return parts.model
     folder = _folder(parts.model)
     if not folder:
         kind = type(parts.model)
-        raise Unreadable(f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such")
+        raise Unreadable(
+            f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such: give an object "
+            f"of PyTorch or Keras, or the functions {', '.join(FUNCTIONS)}"
+        )
     program = getattr(_reader(folder), "UserProgram", None)
     if program is None:
         raise Unreadable(f"no program of {folder} can be read")
