@@ -388,7 +388,9 @@ def _nothing(known: Mapping[str, Framework], pattern: str, lanes: tuple[Lane, ..
     its = [known[it] for it in _names(known, pattern)]
     offered = {mode for it in its for lane in lanes_of(it, lanes) for mode in modes_of(it, lane)}
     if not offered:
-        return UsageError(f"framework {name!r} has no mode in the lane {' or '.join(lanes)}")
+        asked, others = " or ".join(lanes), " or ".join(it for it in LANES if it not in lanes)
+        hint = f"; use --lane {others}" if others else ""
+        return UsageError(f"framework {name!r} has no mode in the lane {asked}{hint}")
     if name not in known:  # what a glob fits: their aliases may contradict each other
         return unknown(f"mode of {name!r}", mode, offered)
     aliases = {word: it for word, it in known[name].aliases.items() if it in offered}

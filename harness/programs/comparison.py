@@ -338,7 +338,10 @@ def _check_weights(a: OpenProgram, b: OpenProgram) -> None:
 def _without_dropout(program: OpenProgram, a: OpenProgram, batches: list[Batch]) -> list[ShownStep]:
     shown, random = program.follow(a.weights, batches, dropout=False)
     if random:
-        raise NotComparable(f"{program.title} shows something else each time, even without dropout")
+        raise NotComparable(
+            f"{program.title} shows something else each time, even without dropout; switch its "
+            "random numbers off"
+        )
     return shown
 
 

@@ -105,8 +105,8 @@ class ProgramSession:
         program.load(_weights(given))
         shown = [program.step(*it) for it in batches]
         write_arrays(request.out, flattened(shown))
-        again = shown[0]
-        same = again.loss == once.loss and np.array_equal(again.logits, once.logits)
+        pairs = ((shown[0].loss, once.loss), (shown[0].logits, once.logits))
+        same = all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
         return Followed(random=not same)
 
     def _train(self, request: TrainWhole) -> TrainedWhole:
@@ -144,14 +144,14 @@ def _weights(given: Mapping[str, Array]) -> dict[str, Array]:
 
 def _opened(file: Path, name: str) -> Parts:
     if not file.is_file():
-        raise Unreadable(f"{file}: there is no such file")
+        raise Unreadable(f"there is no such file in {file.parent}")
     if file.suffix in FILES:
         if name:
             raise Unreadable(f"{file.name} holds one model; leave out :{name}")
         parts: Parts = _reader(FILES[file.suffix]).opened(file)
         return parts
     if file.suffix != ".py":
-        raise Unreadable(f"{file.name}: not a .py, .keras, .json or .onnx file")
+        raise Unreadable("not a .py, .keras, .json or .onnx file")
     return _parts_of(_run(file), name)
 
 
@@ -236,14 +236,17 @@ def _reader(folder: str) -> Any:
 
 
 def _program_of(parts: Parts) -> UserProgram:
-    if isinstance(parts.model, Mapping):
+    if isinstance(parts.model, Mapping) and parts.model.keys() == set(FUNCTIONS):
         return Functions(parts)
     if isinstance(parts.model, Described):
         return parts.model
     folder = _folder(parts.model)
     if not folder:
         kind = type(parts.model)
-        raise Unreadable(f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such")
+        raise Unreadable(
+            f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such: give an object "
+            f"of PyTorch or Keras, or the functions {', '.join(FUNCTIONS)}"
+        )
     program = getattr(_reader(folder), "UserProgram", None)
     if program is None:
         raise Unreadable(f"no program of {folder} can be read")

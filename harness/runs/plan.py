@@ -113,9 +113,9 @@ def _setups(
     chosen: Iterable[Contestant],
     twin: bool,
 ) -> tuple[Setup, ...]:
-    """Every lane, and the baseline of the first once more if there is to be a twin.
+    """Every lane, and a baseline once more if there is to be a twin.
 
-    It is one that trains, if any does, so that every phase has a noise floor."""
+    It is that of the first lane in which one trains, so that every phase has a noise floor."""
     setups = [
         Setup(
             task=task.name,
@@ -132,8 +132,8 @@ def _setups(
         for framework, _, version in [name.partition("@")]
     ]
     if twin:
-        first = [it for it in setups if it.lane == setups[0].lane]
-        baseline = _baseline([it for it in first if trains(it.framework)] or first)
+        able = [it for it in setups if trains(it.framework)] or setups
+        baseline = _baseline([it for it in able if it.lane == able[0].lane])
         setups.append(baseline.model_copy(update={"twin": True}))
     return tuple(setups)
 
@@ -202,12 +202,19 @@ def _contestants(config: RunConfig) -> tuple[list[Contestant], list[Unavailable]
         *(Unavailable(what=f"framework {name}", reason=it) for name, it in absent.items()),
         *(Unavailable(what=f"framework {it}", reason="it only predicts") for it in sorted(idle)),
         *(
-            Unavailable(what=f"framework {name}", reason=f"it has no mode in the {lane} lane")
+            Unavailable(what=f"framework {name}", reason=_not_in(lane, lanes))
             for name in sorted(asked - absent.keys())
             for lane in lanes
             if not modes_of(known[name.partition("@")[0]], lane)
         ),
     ]
+
+
+def _not_in(lane: Lane, asked: Iterable[Lane]) -> str:
+    """Why a framework is left out of a lane, and where it is measured instead."""
+    (other,) = (it for it in LANES if it != lane)
+    where = "it is measured in" if other in asked else "--lane both measures it in"
+    return f"it has no mode in the {lane} lane; {where} the {other} one"
 
 
 def _moved(config: RunConfig, chosen: Iterable[Contestant]) -> list[str]:

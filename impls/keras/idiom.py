@@ -66,7 +66,7 @@ class Idiom:
         self.reset()
 
     def _refuse_lower_precision(self, task: Task) -> None:
-        """Off TensorFlow, Keras takes some of float64 in float32; no dtype of a result shows it."""
+        """Off TensorFlow, Keras takes some of float64 in float32; few dtypes of results show it."""
         third, one = self.tensor(np.full((1, 1), 1 / 3)), self.tensor(np.ones((1, 1)))
         taken = {"products": ops.matmul(third, one)}
         if task.loss in ("mse", "binary-cross-entropy"):
@@ -75,6 +75,10 @@ class Idiom:
             if float(self.to_numpy(result).item()) != float(self.to_numpy(third).item()):
                 dtype = self._options.dtype
                 raise Unsupported(f"Keras on {BACKEND} takes {what} of {dtype} in float32")
+        for layer in build_model(task).layers:
+            if (used := _dtype(layer.activation(third))) != self._options.dtype:
+                name = layer.activation.__name__
+                raise Unsupported(f"Keras on {BACKEND} takes {name} of float64 in {used}")
 
     def _compiled(self, optimizer: keras.optimizers.Optimizer, steps: int) -> keras.Model:
         """`jit_compile` is what Keras chooses by itself on this backend and device."""

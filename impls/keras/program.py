@@ -433,4 +433,4 @@ def opened(path: Path) -> Parts:
         return Parts(keras.saving.load_model(path, safe_mode=True))
     except Exception as error:  # whatever zipfile, h5py, json and Keras make of a broken file
         reason = str(error).strip().partition("\n")[0][:200]
-        raise Unreadable(f"{path.name}: Keras cannot read it ({reason})") from None
+        raise Unreadable(f"Keras cannot read it ({reason})") from None

@@ -43,7 +43,7 @@ def opened(path: Path) -> Parts:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf's, the system's, or those of external data
-        raise Unreadable(f"{path.name}: not an ONNX file ({type(error).__name__})") from None
+        raise Unreadable(f"not an ONNX file ({type(error).__name__})") from None
     graph = model.graph
     constants = {it.name: numpy_helper.to_array(it) for it in graph.initializer}
     for node in graph.node:
@@ -51,11 +51,11 @@ def opened(path: Path) -> Parts:
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     inputs = [it.name for it in graph.input if it.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
-        raise Unreadable(f"{path.name}: one input and one output are due")
+        raise Unreadable("one input and one output are due")
     weights: dict[str, Array] = {}
     layers = tuple(_layers(_chain(graph, constants, inputs[0]), constants, weights))
     if not weights:
-        raise Unreadable(f"{path.name}: its graph has no layer with weights")
+        raise Unreadable("its graph has no layer with weights")
     return Parts(Described(Description(framework="onnx", layers=layers), weights))
 
 

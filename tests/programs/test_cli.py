@@ -118,6 +118,9 @@ def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
     random = written(tmp_path, "c.py", ("loss, d = -np", "loss, d = np.random.rand() - np"))
     assert served(["diff", a, random, "--steps", "3"]) == 4
     assert "shows something else each time" in capsys.readouterr().err
+    nan = written(tmp_path, "d.py", ("loss, d = -np", "loss, d = np.nan * -np"))
+    assert served(["diff", a, nan, "--steps", "3"]) == 1
+    assert "first at step 1, in the loss" in capsys.readouterr().out
     assert served(["diff", a, str(tmp_path / "absent.py")]) == 2
     assert served(["diff", a, a, "--data", "digits"]) == 2
     assert "data digits has 64 features" in capsys.readouterr().err

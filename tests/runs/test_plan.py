@@ -124,11 +124,14 @@ def test_what_has_an_idiomatic_mode_only_takes_part_where_it_is_named():
     (note,) = plan(frameworks=["keras", "pytorch"]).notes
     assert note.startswith("measured in the idiomatic lane: keras (no mode in the identical one)")
     left_out = {it.what: it.reason for it in plan().unavailable}
-    assert left_out["framework keras"].startswith("it has no mode in the identical lane")
+    expected = "it has no mode in the identical lane; --lane both measures it in the idiomatic one"
+    assert left_out["framework keras"] == expected
+    left_out = {it.what: it.reason for it in plan(lanes=["both"]).unavailable}
+    assert left_out["framework keras"].endswith("; it is measured in the idiomatic one")
     assert not plan().notes
     for quiet in ({"frameworks": ["pytorch"]}, {"frameworks": ["keras"], "lanes": ["both"]}):
         assert not plan(**quiet).notes
-    with pytest.raises(UsageError, match="'keras' has no mode in the lane identical"):
+    with pytest.raises(UsageError, match="in the lane identical; use --lane idiomatic"):
         plan(frameworks=["keras"], lanes=["identical"])
 
 
