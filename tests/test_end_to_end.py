@@ -62,14 +62,15 @@ def test_every_trial_and_sample_is_in_the_store(results):
     for record in run.records:
         assert record.status == "ok"
         assert record.forked is (record.block == 1 and sys.platform == "linux")
-        assert [it.phase for it in record.phases] == ["train", "predict"]
+        able = frameworks()[record.setup.framework].phases
+        assert tuple(it.phase for it in record.phases) == able
         for phase in record.phases:
             assert len(phase.samples) == run.info.config["rounds"]
             assert (phase.memory is None) is record.forked
             assert phase.memory is None or phase.memory.total_peak_rss is not None
             assert all(sample.cpu_seconds > 0 for sample in phase.samples)
         assert record.settings["threads"] == record.setup.threads
-        trained = record.block == 0 and not record.setup.twin
+        trained = record.block == 0 and not record.setup.twin and "train" in able
         assert (record.quality is not None) == trained
     finals = [it.quality.epochs[-1].quality for it in run.records if it.quality]
     # float32 rounding differs between frameworks; a few hundred tanh steps keep it small.
