@@ -33,10 +33,11 @@ from harness.gate.older_code import refuse_unknown, unresolved
 from harness.report import check as report
 from harness.runs import RESULTS
 from harness.runs.config import config_of, given, resolve
-from harness.runs.files import measuring_alone, write_whole
+from harness.runs.files import measuring_alone
 from harness.runs.plan import make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
+from harness.whole_files import write_whole
 
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Time nothing; compare only what repeats exactly.")

@@ -35,11 +35,12 @@ from harness.report.write import keep_fonts, publish
 from harness.results import compare as compare_results
 from harness.results import find, lines_of
 from harness.runs import RESULTS
-from harness.runs.files import within, write_whole
+from harness.runs.files import within
 from harness.runs.machine import command_line
 from harness.runs.merge import Part, keep, merge_runs
 from harness.runs.runner import free_name
 from harness.runs.store import Store, create, open_existing
+from harness.whole_files import write_whole
 
 STDOUT = "-"
 FORMAT_ALIASES = {"md": "markdown", "pq": "parquet"}

@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from harness.adapter import Setting
 from harness.cells import Dtype, Phase, Setup
 from harness.errors import NoBaseline, NotComparable, StoreError, UsageError, first_problem
-from harness.runs.files import within, write_whole
+from harness.runs.files import within
 from harness.tasks.spec import Frozen, Task
+from harness.whole_files import write_whole
 
 SCHEMA_VERSION = 1
 FOLDER = "baselines"

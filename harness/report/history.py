@@ -17,7 +17,7 @@ from harness.report.chart import Chart, Curve, Curves
 from harness.report.format import Unit
 from harness.report.safe_text import line
 from harness.report.style import look, place
-from harness.runs.files import write_whole
+from harness.whole_files import write_whole
 
 LABELS = 12
 """Runs that are named below the figure, at most."""

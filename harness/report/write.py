@@ -20,7 +20,8 @@ from harness.report.charts import make_charts
 from harness.report.compose import make_content
 from harness.report.document import run_document
 from harness.report.frames import results_csv, trainings_csv
-from harness.runs.files import output_option, within, write_whole
+from harness.runs.files import output_option, within
+from harness.whole_files import write_whole
 
 FILES = ("report.html", "report.md", "results.csv", "trainings.csv", "run.json")
 """Of every report, without its figures."""

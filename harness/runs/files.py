@@ -1,4 +1,4 @@
-"""Files of a run: where it may write, whole writes, and locks.
+"""Files of a run: where it may write, and locks.
 
 A run writes below the results directory only, and nowhere that a link leads to. A lock ends with
 the process that holds it, and names that process.
@@ -18,7 +18,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -62,30 +62,6 @@ def within(output: Path, *names: str) -> Path:
 def output_option(output: Path) -> str:
     """The end of a command that is to use this results directory."""
     return "" if output == RESULTS else f" -o {shlex.quote(str(output))}"
-
-
-def write_whole(path: Path, content: bytes | Iterable[bytes], *, lasting: bool = False) -> Path:
-    """Write a file that appears whole or not at all, and make its folder; returns the path.
-
-    What stands there and is not a regular file, such as a link, stays as it is. With `lasting` the
-    content is on the disk when this returns. Raises OSError.
-    """
-    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        why = "a link, or not a regular file; nothing is written there. Remove it"
-        raise OSError(errno.EEXIST, why, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.unlink(missing_ok=True)
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
 
 
 @contextlib.contextmanager

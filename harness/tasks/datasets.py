@@ -12,9 +12,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from harness.errors import DataError
 from harness.tasks import mnist
 from harness.tasks.mnist import data_directory as data_directory
 from harness.tasks.spec import DOWNLOADED, Data, FileData, Known, Teacher
+from harness.whole_files import write_whole
 
 SPLIT_SEED = 0
 MANIFEST = "arrays.json"
@@ -172,25 +172,14 @@ def write_staged(arrays: Arrays, directory: Path) -> None:
         for field, array in arrays._asdict().items():
             if id(array) not in written:
                 written[id(array)] = f"{field}.npy"
-                _replace(directory / written[id(array)], array)
+                write_whole(
+                    directory / written[id(array)],
+                    partial(np.save, arr=array, allow_pickle=False),
+                )
             files[field] = written[id(array)]
-        _replace(directory / MANIFEST, json.dumps(files).encode())
+        write_whole(directory / MANIFEST, json.dumps(files).encode())
     except OSError as error:
         raise DataError(f"{directory}: cannot stage data: {error.strerror or error}") from None
-
-
-def _replace(path: Path, content: Array | bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                np.save(file, content, allow_pickle=False)
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def open_staged(directory: Path) -> Arrays:

@@ -7,8 +7,6 @@ that a task says which weights it means and no path of a machine.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError, UsageError
 from harness.tasks.mnist import data_directory
+from harness.whole_files import write_whole
 
 if TYPE_CHECKING:
     from harness.tasks.spec import Task
@@ -70,10 +69,7 @@ def keep(weights: Mapping[str, Float64]) -> str:
     digest = digest_of(weights)
     path = _place(digest)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez(file, **weights)  # type: ignore[arg-type]
-        os.replace(file.name, path)
+        write_whole(path, lambda file: np.savez(file, **weights))  # type: ignore[arg-type]
     except OSError as error:
         raise DataError(f"{path.parent}: weights cannot be kept: {error.strerror}") from None
     return digest
