@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.programs.batches import affordable, batches_for
+from harness.programs.batches import DataSource, affordable, batches_for
 from harness.programs.comparison import compared
 from harness.programs.importing import imported, task_file
 from harness.programs.messages import write_arrays
@@ -64,7 +64,13 @@ def diff(
     program_b: Annotated[str, typer.Argument(metavar="B[:NAME]", show_default=False)],
     data: Annotated[
         str | None,
-        typer.Option(help="Feed both this data set [default: synthetic rows].", metavar="NAME"),
+        typer.Option(
+            help="Feed both this data set, or your own file [default: synthetic rows].",
+            metavar="NAME",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target column of your own file.", metavar="COLUMN")
     ] = None,
     steps: Annotated[int, typer.Option(min=3, max=10_000, help="Compare so many steps.")] = 100,
     rows: Annotated[
@@ -75,15 +81,16 @@ def diff(
     train: Annotated[
         bool, typer.Option("--train", help="Train both to the end too, and compare their quality.")
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings of each.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings of each.")] = 6,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ends with exit code 1 where they differ."""
     with opened(program_a, program_b) as (a, b):
         steps = min(steps, affordable(a.weights))
-        batches = batches_for(a.description, b.description, data, steps, rows, seed)
+        source = DataSource(data, target) if data else None
+        batches = batches_for(a.description, b.description, source, steps, rows, seed)
         result = compared(a, b, batches)
-        whole = trained(a, b, data, seeds) if train else None
+        whole = trained(a, b, source, seeds) if train else None
         schedule = schedules(a.description, b.description)
     if as_json:
         content = {

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.adapter import Array
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, first_problem, unknown
 from harness.programs.formulas import Batch
+from harness.tasks.data_files import READERS, FileRequest, read_data_file
 from harness.tasks.datasets import Arrays, load
 from harness.tasks.mnist import data_directory
 from harness.tasks.programs import Description
-from harness.tasks.spec import KNOWN, Kind, Known
+from harness.tasks.spec import KNOWN, FileData, Kind, Known
 
 ROWS = 32
 SMALLER = 2
@@ -50,23 +54,47 @@ def synthetic(features: int, outputs: int, kind: Kind, rows: int, seed: int) -> 
     return inputs, scores / np.sqrt(features)
 
 
-def arrays_of(name: str, features: int, outputs: int) -> Arrays:
-    """A data set of the catalogue, where its widths fit. Raises UsageError."""
-    if name not in KNOWN:
-        raise unknown("data", name, KNOWN)
-    shape = KNOWN[name]
-    target = "inputs" if outputs == shape.features != shape.outputs else "labels"
-    data = Known.model_validate({"name": name, "target": target})
-    if (data.shape.features, data.shape.outputs) != (features, outputs):
+class DataSource(NamedTuple):
+    """What `--data` and `--target` name: a published data set, or a column of the user's file."""
+
+    name: str
+    target: str | None = None
+
+    def request(self, kind: Kind) -> FileRequest | None:
+        """What to read of the user's file; None for a published data set. Raises UsageError."""
+        if not self.name.endswith(tuple(READERS)):
+            return None
+        fields = {"file": self.name, "kind": kind}
+        try:
+            return FileRequest.model_validate(
+                fields | ({"target": self.target} if self.target else {})
+            )
+        except ValidationError as error:
+            raise UsageError(f"--data {self.name}: {first_problem(error)}") from None
+
+
+def arrays_of(source: DataSource, features: int, outputs: int, kind: Kind) -> Arrays:
+    """The rows of a data set whose widths fit. Raises UsageError, and DataError for a bad file."""
+    data: Known | FileData
+    if request := source.request(kind):
+        data = read_data_file(request, Path())
+    elif source.name in KNOWN:
+        shape = KNOWN[source.name]
+        target = "inputs" if outputs == shape.features != shape.outputs else "labels"
+        data = Known.model_validate({"name": source.name, "target": target})
+    else:
+        raise unknown("data", source.name, KNOWN)
+    has = data.shape
+    if (has.features, has.outputs) != (features, outputs):
         raise UsageError(
-            f"data {name} has {shape.features} features and {shape.outputs} outputs; the programs "
-            f"have {features} and {outputs}"
+            f"data {source.name} has {has.features} features and {has.outputs} outputs; the "
+            f"programs have {features} and {outputs}"
         )
     return load(data, data_directory(None))
 
 
 def batches_for(
-    a: Description, b: Description, data: str | None, steps: int, rows: int | None, seed: int
+    a: Description, b: Description, data: DataSource | None, steps: int, rows: int | None, seed: int
 ) -> list[Batch]:
     """As many batches as steps, all of `rows` rows but one that is smaller."""
     features, outputs = dense_widths(a)
@@ -74,7 +102,7 @@ def batches_for(
     if data is None:
         x, y = synthetic(features, outputs, kind_of(a, b), rows * steps, seed)
     else:
-        arrays = arrays_of(data, features, outputs)
+        arrays = arrays_of(data, features, outputs, kind_of(a, b))
         order = np.random.default_rng(seed).integers(0, len(arrays.x_train), rows * steps)
         x, y = arrays.x_train[order].astype(np.float64), arrays.y_train[order]
     made = []

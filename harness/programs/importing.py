@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from harness.adapter import Array
 from harness.errors import UsageError, first_problem, unknown
-from harness.tasks.data_files import FileRequest, read_data_file
+from harness.programs.batches import DataSource
+from harness.tasks.data_files import read_data_file
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
-from harness.tasks.spec import KNOWN, Activation, Initializer, Task
+from harness.tasks.spec import KNOWN, Activation, Initializer, Kind, Task
 from harness.tasks.start import limit
 from harness.tasks.variants import KEYS, OPTIMIZERS, parse_settings, variants
 
@@ -52,7 +53,7 @@ def imported(
     notes: list[str] = []
     widths, activation, output = _layers(description)
     found_loss, output = _loss(description.loss, loss, output, notes)
-    request = _own_file(data, target, found_loss)
+    request = DataSource(data, target).request(_kind(found_loss))
     content = {
         "name": name,
         "probes": f"imported from {description.framework}",
@@ -89,16 +90,8 @@ def imported(
     return ImportedTask(task, tuple(notes), entry)
 
 
-def _own_file(data: str, target: str | None, loss: str) -> FileRequest | None:
-    """The file that `--data` names, if it names one."""
-    if not data.endswith((".csv", ".parquet", ".npz")):
-        return None
-    kind = "classes" if loss.startswith("cross-entropy") else "real" if loss == "mse" else "binary"
-    fields = {"file": data, "kind": kind} | ({"target": target} if target else {})
-    try:
-        return FileRequest.model_validate(fields)
-    except ValidationError as error:
-        raise UsageError(f"--data {data}: {first_problem(error)}") from None
+def _kind(loss: str) -> Kind:
+    return "classes" if loss.startswith("cross-entropy") else "real" if loss == "mse" else "binary"
 
 
 Counted = tuple[int, LayerFacts]

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from harness.errors import DataError
 from harness.tasks.programs import Array, Description, ShownStep
 from harness.tasks.spec import Frozen
+from harness.whole_files import write_whole
 from harness.worker.messages import Failed
 
 
@@ -85,7 +86,8 @@ def read_arrays(path: Path | str) -> dict[str, Array]:
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, Array]) -> None:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    """Write an npz file under this very name. Raises OSError."""
+    write_whole(Path(path), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def flattened(steps: Sequence[ShownStep]) -> dict[str, Array]:

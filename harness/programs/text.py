@@ -37,7 +37,8 @@ def comparison_text(
     for it in result.base:
         yield f"A is not what its objects say: {it.line}."
     if result.same:
-        yield f"The same to {_size(result.largest)} over {result.steps} steps."
+        how = f"The same to {_size(result.largest)}" if result.largest else "Exactly the same"
+        yield f"{how} over {result.steps} steps."
     else:
         yield from _difference(result)
     yield from (f"The training loops differ: {it}." for it in schedule)
@@ -91,6 +92,6 @@ def _trainings(whole: Trainings) -> Iterator[str]:
         f"{whole.steps[0]:,} steps of A, {texts[1]} after {whole.steps[1]:,} of B."
     )
     if whole.differ is None:
-        yield "One seed cannot tell whether that is more than seeds make."
+        yield "Fewer than six seeds cannot tell whether that is more than seeds make."
     else:
         yield f"That is {'more' if whole.differ else 'no more'} than seeds make."

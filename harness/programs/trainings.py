@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from harness.adapter import Array
-from harness.analysis.stats import CONFIDENCE, quantile, variance
-from harness.programs.batches import arrays_of, dense_widths, kind_of, synthetic
+from harness.analysis.stats import median_interval
+from harness.programs.batches import DataSource, arrays_of, dense_widths, kind_of, synthetic
 from harness.programs.process import OpenProgram
 from harness.tasks.metrics import METRICS
 from harness.tasks.programs import Description
@@ -22,8 +19,8 @@ ROWS = 2048
 
 class Trainings(Frozen):
     """`values` of A and B by seed, paired: both begin with A's weights, drawn anew for every seed,
-    and see the rows in one order. `low` and `high` bound the mean difference, B less A; None with
-    one seed. `steps` are those that each makes."""
+    and see the rows in one order. `low` and `high` bound the median difference, B less A; None with
+    fewer than six seeds. `steps` are those that each makes."""
 
     metric: str
     values: tuple[tuple[float, ...], tuple[float, ...]]
@@ -37,7 +34,7 @@ class Trainings(Frozen):
         return None if self.low is None or self.high is None else not self.low <= 0 <= self.high
 
 
-def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Trainings:
+def trained(a: OpenProgram, b: OpenProgram, data: DataSource | None, seeds: int) -> Trainings:
     kind = kind_of(a.description, b.description)
     arrays = _arrays(data, *dense_widths(a.description), kind)
     metric = "mse" if kind == "real" else "accuracy"
@@ -50,33 +47,23 @@ def trained(a: OpenProgram, b: OpenProgram, data: str | None, seeds: int) -> Tra
             outputs = program.train(weights, {**arrays, "order": order})
             values[index].append(METRICS[metric].function(outputs, arrays["y_test"]))
             steps[index] = len(order)
-    low, high = _interval([y - x for x, y in zip(*values, strict=True)])
+    difference = median_interval([y - x for x, y in zip(*values, strict=True)], of="seeds")
     return Trainings(
         metric=metric,
         values=(tuple(values[0]), tuple(values[1])),
         steps=(steps[0], steps[1]),
-        low=low,
-        high=high,
+        low=difference.low,
+        high=difference.high,
     )
 
 
-def _interval(differences: Sequence[float]) -> tuple[float | None, float | None]:
-    """Student's, of the mean of paired differences."""
-    n = len(differences)
-    if n < 2:
-        return None, None
-    mean = math.fsum(differences) / n
-    half = quantile(n - 1, (1 + CONFIDENCE) / 2) * math.sqrt(variance(differences) / n)
-    return mean - half, mean + half
-
-
-def _arrays(data: str | None, features: int, outputs: int, kind: Kind) -> dict[str, Array]:
+def _arrays(data: DataSource | None, features: int, outputs: int, kind: Kind) -> dict[str, Array]:
     if data is None:
         x, y = synthetic(features, outputs, kind, ROWS, 1)
         x_test, y_test = synthetic(features, outputs, kind, ROWS // 4, 2)
         return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
     names = ("x", "y", "x_test", "y_test")
-    return dict(zip(names, arrays_of(data, features, outputs), strict=True))
+    return dict(zip(names, arrays_of(data, features, outputs, kind), strict=True))
 
 
 def _redrawn(weights: dict[str, Array], seed: int) -> dict[str, Array]:

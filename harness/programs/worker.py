@@ -5,7 +5,6 @@ User code runs here and nowhere else. Standard output and standard error are the
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import resource
@@ -82,8 +81,6 @@ class ProgramSession:
         except HarnessError as error:
             return Failed(status="unsupported", error=str(error))
         except (Exception, SystemExit) as error:
-            with contextlib.suppress(OSError):  # it may have printed more than it may
-                traceback.print_exc()
             return Failed(status="failed", error=self._place(error))
 
     def _open(self, request: Open) -> Opened:

@@ -52,7 +52,8 @@ class RunConfig(Frozen):
     `memory_limit` bytes.
     With `whole` the proof follows a whole training of every setup, not the beginning alone.
     The `shard` 2/3 takes every third group, from the second on.
-    Every task starts from the `weights` in that npz file, where one is named.
+    Every task starts from the `weights` in that npz file, where one is named; a plan names their
+    digest instead.
     """
 
     preset: str = "quick"
@@ -179,7 +180,7 @@ def resolve(file: Path | None, flags: Content) -> RunConfig:
         raise UsageError(f"{where}{first_problem(error)}") from None
 
 
-PATHS = ("task_file", "data_dir", "weights")
+PATHS = ("task_file", "data_dir")
 
 
 def clean_config(config: RunConfig) -> Content:

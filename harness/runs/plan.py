@@ -88,6 +88,8 @@ def make_plan(config: RunConfig) -> Plan:
         Group(task, _setups(task, device, count, dtype, chosen, config.twin))
         for task, device, count, dtype in itertools.product(tasks, devices, threads, dtypes)
     )
+    if config.weights:  # a run that is resumed needs their file no more
+        config = config.model_copy(update={"weights": tasks[0].model.weights})
     notes = (*hints(parse_settings(config.settings)), *_moved(config, chosen))
     return Plan(config, directory, _part(groups, config.shard), (*absent, *lacking), notes)
 
@@ -155,7 +157,7 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
     settings = parse_settings(config.settings)
     tasks = [task for name in names if name in known for task in variants(known[name], settings)]
     if config.weights:
-        tasks = started_from(Path(config.weights), tasks)
+        tasks = started_from(config.weights, tasks)
     for task in tasks:
         if task.model.weights is not None:
             kept(task)  # raises where they are not here

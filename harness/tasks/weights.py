@@ -7,6 +7,7 @@ that a task says which weights it means and no path of a machine.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,15 +76,17 @@ def keep(weights: Mapping[str, Float64]) -> str:
     return digest
 
 
-def started_from(path: Path, tasks: Iterable[Task]) -> list[Task]:
-    """The tasks, each with the weights of a file as its start, which are kept.
+def started_from(source: str | Path, tasks: Iterable[Task]) -> list[Task]:
+    """The tasks, each with the weights of a file as its start, which are kept; or with weights that
+    are kept already, where `source` is their digest.
 
     Raises UsageError where they do not fit a task.
     """
-    weights, where = read(path), str(path)
+    known = re.fullmatch(r"[0-9a-f]{16}", str(source)) and not Path(source).exists()
+    weights = {} if known else read(Path(source))
     made = []
     for task in tasks:
-        digest = keep(fitting(task, weights, where))
+        digest = str(source) if known else keep(fitting(task, weights, str(source)))
         model = task.model.model_copy(update={"weights": digest})
         made.append(task.model_copy(update={"model": model}))
     return made

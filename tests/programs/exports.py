@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from harness.tasks.spec import Known, Model, Task, Teacher
 from harness.tasks.start import make_start
 from harness.tasks.variants import OPTIMIZERS
 from impls.keras.program import UserProgram as KerasProgram
+from impls.keras.program import opened
 from impls.pytorch.building import build_model, stock_optimizer
 from impls.pytorch.program import UserProgram as TorchProgram
 
+SAVED = 8
+"""So many tasks are saved as files of Keras too."""
 LOSSES: dict[str, tuple[Any, Any]] = {
     "cross-entropy": (
         nn.CrossEntropyLoss,
@@ -80,20 +84,40 @@ def digests(seed: int, folder: Path) -> dict[str, str]:
     weights = make_start(task, seed).weights
     found = {"task": task.digest}
     schedule = {k: getattr(task, k) for k in ("batch_size", "epochs", "shuffle")}
-    for name, program in (("pytorch", in_torch(task)), ("keras", in_keras(task))):
+    for name, program in (("pytorch", in_torch(task)), ("keras", KerasProgram(keras_parts(task)))):
         program.load(weights)
         read = program.description().model_copy(update=schedule)
         found[name] = again(task, read, program.weights())
     if (path := in_onnx(task, weights, folder)) is not None:
-        from impls.onnxruntime.program import opened
+        from impls.onnxruntime.program import opened as opened_onnx
 
-        described = opened(path).model
+        described = opened_onnx(path).model
         read = described.description().model_copy(update=schedule)
-        fields = task.optimizer.model_dump(exclude={"name"})
-        settings = [f"{k}={str(v).lower()}" for k, v in fields.items()]
-        more = (task.loss, task.optimizer.name, settings)
-        found["onnx"] = again(task, read, described.weights(), *more)
+        found["onnx"] = again(task, read, described.weights(), *stated(task))
+    for kind, program, more in saved(task, weights, folder) if seed < SAVED else ():
+        read = program.description().model_copy(update=schedule)
+        found[kind] = again(task, read, program.weights(), *more)
     return found
+
+
+def saved(task: Task, weights: Any, folder: Path) -> Iterator[tuple[str, KerasProgram, list[Any]]]:
+    """The model as Keras saves it: compiled, or its architecture alone."""
+    parts = keras_parts(task)
+    parts.model.compile(parts.optimizer, parts.loss)
+    for layer, index in zip(parts.model.layers, range(len(task.layers)), strict=True):
+        layer.set_weights([weights[f"layer{index}.weight"], weights[f"layer{index}.bias"]])
+    for kind in ("keras", "h5"):
+        parts.model.save(folder / f"net.{kind}")
+        yield kind, KerasProgram(opened(folder / f"net.{kind}")), []
+    if task.model.initializer != "fan-in-uniform":  # Keras has none of this name
+        (folder / "net.json").write_text(parts.model.to_json())
+        yield "json", KerasProgram(opened(folder / "net.json")), stated(task)
+
+
+def stated(task: Task) -> list[Any]:
+    """Loss and optimizer, for a file that says neither."""
+    fields = task.optimizer.model_dump(exclude={"name"})
+    return [task.loss, task.optimizer.name, [f"{k}={str(v).lower()}" for k, v in fields.items()]]
 
 
 def again(task: Task, read: Description, weights: Any, *more: Any) -> str:
@@ -111,16 +135,14 @@ def in_torch(task: Task) -> TorchProgram:
     return TorchProgram(Parts(model, LOSSES[task.loss][0](), optimizer))
 
 
-def in_keras(task: Task) -> KerasProgram:
+def keras_parts(task: Task) -> Parts:
     start = {"he-uniform": "he_uniform"}.get(task.model.initializer, "glorot_uniform")
     layers: list[Any] = [keras.Input((task.widths[0],))]
     for width in task.model.hidden:
         layers.append(keras.layers.Dense(width, task.model.activation, kernel_initializer=start))
     last = None if task.model.output == "identity" else "softmax"
     layers.append(keras.layers.Dense(task.widths[-1], last, kernel_initializer=start))
-    return KerasProgram(
-        Parts(keras.Sequential(layers), LOSSES[task.loss][1](), keras_optimizer(task))
-    )
+    return Parts(keras.Sequential(layers), LOSSES[task.loss][1](), keras_optimizer(task))
 
 
 def keras_optimizer(task: Task) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from harness.__main__ import served
@@ -62,7 +64,7 @@ def written(folder: Path, name: str, *changes: tuple[str, str], more: str = "") 
 def test_the_same_program_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = written(tmp_path, "a.py"), written(tmp_path, "b.py")
     assert served(["diff", a, b, "--steps", "12"]) == 0
-    assert "The same to 0 over 12 steps." in capsys.readouterr().out
+    assert "Exactly the same over 12 steps." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -100,14 +102,29 @@ def test_training_loops_and_whole_trainings(
 ) -> None:
     a = written(tmp_path, "a.py", more="epochs = 2\n")
     b = written(tmp_path, "b.py", more="epochs = 1\nbatch_size = 2048\n")
-    words = ["diff", a, b, "--steps", "5", "--train", "--seeds", "3"]
+    words = ["diff", a, b, "--steps", "5", "--train", "--seeds", "6"]
     assert served(words) == 1
     out = capsys.readouterr().out
-    assert "The same to" in out
+    assert "he same" in out
     assert "A trains with 8 rows a batch, B with 2,048" in out
     assert "after 512 steps of A" in out
     assert "after 1 of B" in out
     assert "That is more than seeds make." in out
+
+
+def test_both_are_fed_the_users_own_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    columns = {f"x{it}": random.normal(size=60) for it in range(6)}
+    kinds = random.permutation(np.repeat(["a", "b", "c", "d"], 15))
+    pd.DataFrame(columns | {"kind": kinds}).to_csv(tmp_path / "rows.csv", index=False)
+    a, b = written(tmp_path, "a.py"), written(tmp_path, "b.py", ("= 0.05,", "= 0.06,"))
+    words = ["--data", str(tmp_path / "rows.csv"), "--target"]
+    assert served(["diff", a, b, *words, "kind", "--steps", "6"]) == 1
+    assert "the learning rate is 0.06" in capsys.readouterr().out
+    assert served(["diff", a, b, *words, "none"]) == 2
+    assert "unknown column 'none'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

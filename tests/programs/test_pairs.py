@@ -68,3 +68,5 @@ def test_a_task_comes_back_from_every_framework(found: dict[str, Any]) -> None:
     for name, digests in found["digests"].items():
         assert set(digests.values()) == {digests["task"]}, (name, digests)
         assert {"pytorch", "keras"} <= digests.keys()
+    kinds = {kind for digests in found["digests"].values() for kind in digests}
+    assert {"keras", "h5", "json"} <= kinds
