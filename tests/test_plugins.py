@@ -174,6 +174,9 @@ def test_it_is_proven_and_measured(site, tmp_path):
     assert {it.setup.framework for it in run.certificates if it.proven} == {"autograd", "reference"}
     assert all(it.status == "ok" for it in run.records)
     assert "autograd:tape" in stored.with_name("report.html").read_text(encoding="utf-8")
+    base = ("-t", "diabetes-regression", "-f", "autograd", "-o", tmp_path, "--deterministic")
+    told = harness("baseline", "save", "mine", *base, PYTHONPATH=str(site))
+    assert told.returncode == 0, told.stderr + told.stdout
 
 
 @pytest.mark.slow

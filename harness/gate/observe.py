@@ -83,7 +83,7 @@ def observe(request: Mapping[str, Any]) -> Content:
         task, start, Options(setup["mode"], setup["device"], setup["threads"], "float64")
     )
     chosen = rows(start, arrays, request["rows"])
-    declared = importlib.import_module(f"impls.{setup['framework']}").FRAMEWORK
+    declared = module_of(setup["framework"]).FRAMEWORK
     trains = "train" in getattr(declared, "phases", ("train",))  # older code does not say
     some = itertools.islice(chosen, request["steps"])
     numbers = _numbers(adapter, start, some) if trains else _predictions(adapter, some)

@@ -471,7 +471,7 @@ POINTS = 6
 
 def break_even(summary: Summary, places: Places) -> Chart:
     """The time since the start of the process over the number of steps."""
-    tables = [it for it in _tables(summary) if _starts(it)]
+    tables = [it for it in _tables(summary) if len(_starts(it)) > (len(it.rows) > 1)]
     return Chart(
         name="break-even",
         section="phases",
