@@ -1,0 +1,46 @@
+"""A program of PyTorch against one of Keras on another backend, each in its own process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.__main__ import served
+from harness.frameworks import frameworks, version
+
+TORCH = """
+import torch
+from torch import nn
+model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+loss = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+"""
+KERAS = """
+import os
+os.environ["KERAS_BACKEND"] = "BACKEND"
+import keras
+model = keras.Sequential([
+    keras.Input((6,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(3)])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_keras_on_its_backends(
+    backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("pytorch", "keras", backend):
+        if version(frameworks()[name]) is None:
+            pytest.skip(f"{name} is not installed")
+    text = KERAS.replace("BACKEND", backend)
+    files = {"a.py": TORCH, "b.py": text, "c.py": text.replace("momentum=0.9", "momentum=0.8")}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    a, b, c = (str(tmp_path / name) for name in files)
+    assert served(["diff", a, b, "--steps", "6"]) == 0
+    assert "he same" in capsys.readouterr().out
+    assert served(["diff", c, a, "--steps", "6"]) == 1
+    assert "momentum is 0.9 (not 0.8)" in capsys.readouterr().out
