@@ -67,16 +67,16 @@ class Idiom:
 
     def _refuse_lower_precision(self, task: Task) -> None:
         """Off TensorFlow, Keras takes some of float64 in float32; few dtypes of results show it."""
-        third, one = self.tensor(np.full((1, 1), 1 / 3)), self.tensor(np.ones((1, 1)))
-        taken = {"products": ops.matmul(third, one)}
+        thirds, unit = self.tensor(np.full((2, 2), 1 / 3)), self.tensor(np.eye(2))
+        taken = {"products": ops.matmul(thirds, unit)}
         if task.loss in ("mse", "binary-cross-entropy"):
-            taken["means"] = ops.mean(third)
+            taken["means"] = ops.mean(thirds)
         for what, result in taken.items():
-            if float(self.to_numpy(result).item()) != float(self.to_numpy(third).item()):
+            if np.any(self.to_numpy(result) != self.to_numpy(thirds)):
                 dtype = self._options.dtype
                 raise Unsupported(f"Keras on {BACKEND} takes {what} of {dtype} in float32")
         for layer in build_model(task).layers:
-            if (used := _dtype(layer.activation(third))) != self._options.dtype:
+            if (used := _dtype(layer.activation(thirds))) != self._options.dtype:
                 name = layer.activation.__name__
                 raise Unsupported(f"Keras on {BACKEND} takes {name} of float64 in {used}")
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
 loss = nn.CrossEntropyLoss()
-optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), 0.125, momentum=0.5)
 """
 KERAS = """
 import os
@@ -23,7 +23,7 @@ import keras
 model = keras.Sequential([
     keras.Input((6,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(3)])
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+optimizer = keras.optimizers.SGD(0.125, momentum=0.5)
 """
 
 
@@ -36,11 +36,19 @@ def test_keras_on_its_backends(
         if version(frameworks()[name]) is None:
             pytest.skip(f"{name} is not installed")
     text = KERAS.replace("BACKEND", backend)
-    files = {"a.py": TORCH, "b.py": text, "c.py": text.replace("momentum=0.9", "momentum=0.8")}
+    files = {
+        "a.py": TORCH,
+        "same.py": text,
+        "decimal.py": text.replace("momentum=0.5", "momentum=0.9"),
+    }
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    a, b, c = (str(tmp_path / name) for name in files)
-    assert served(["diff", a, b, "--steps", "6"]) == 0
+    a, same, decimal = (str(tmp_path / name) for name in files)
+    assert served(["diff", a, same, "--steps", "6"]) == 0
     assert "he same" in capsys.readouterr().out
-    assert served(["diff", c, a, "--steps", "6"]) == 1
-    assert "momentum is 0.9 (not 0.8)" in capsys.readouterr().out
+    assert served(["diff", a, decimal, "--steps", "6"]) == 1
+    assert "momentum is 0.9 (not 0.5)" in capsys.readouterr().out
+    # The decimal number passes through float32, which is a difference of its own.
+    (tmp_path / "a.py").write_text(TORCH.replace("momentum=0.5", "momentum=0.9"))
+    assert served(["diff", a, decimal, "--steps", "6"]) == 1
+    assert "constants pass through float32" in capsys.readouterr().out
