@@ -131,6 +131,11 @@ def _cannot(name: str, reason: str) -> Difference:
     return Difference(math.inf, name, reason)
 
 
+def finite(size: float) -> float | None:
+    """The size as JSON has it: None where it is NaN or infinite."""
+    return size if math.isfinite(size) else None
+
+
 @dataclass(frozen=True)
 class Bounds:
     """`one_step` bounds logits, loss and gradients before the first update, `trajectory` bounds

@@ -14,7 +14,7 @@ from harness.programs.comparison import compared
 from harness.programs.importing import imported, task_file
 from harness.programs.messages import write_arrays
 from harness.programs.process import file_and_name, opened
-from harness.programs.text import comparison_text, schedules
+from harness.programs.text import comparison_text
 from harness.programs.trainings import trained
 
 Program = Annotated[str, typer.Argument(metavar="FILE[:NAME]", show_default=False)]
@@ -90,16 +90,11 @@ def diff(
         source = DataSource(data, target) if data else None
         batches = batches_for(a.description, b.description, source, steps, rows, seed)
         result = compared(a, b, batches)
-        whole = trained(a, b, source, seeds) if train else None
-        schedule = schedules(a.description, b.description)
+        if train:
+            result = result.model_copy(update={"trainings": trained(a, b, source, seeds)})
     if as_json:
-        content = {
-            **result.model_dump(mode="json"),
-            "schedule": schedule,
-            "trainings": whole and whole.model_dump(mode="json"),
-        }
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
     else:
-        typer.echo("\n".join(comparison_text(result, schedule, whole)))
-    if not result.same or schedule:
+        typer.echo("\n".join(comparison_text(result)))
+    if not result.same or result.schedule:
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.adapter import Array
-from harness.programs.formulas import Batch, Formula
+from harness.programs.formulas import LOSSES, Batch, Formula
 from harness.tasks.programs import ShownStep
 
 
@@ -206,7 +206,7 @@ def _biases(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[
 def _losses(formula: Formula, first: ShownStep, clues: Clues) -> Sequence[str]:
     targets = clues.batches[0][1]
     if targets.dtype.kind in "iu":
-        return ("cross-entropy", "cross-entropy-of-probabilities", "nll")
+        return tuple(it for it in LOSSES if it == "nll" or it.startswith("cross-entropy"))
     if set(np.unique(targets)) <= {0.0, 1.0}:
         return ("binary-cross-entropy", "binary-cross-entropy-of-probabilities", "mse")
     return ("mse",)
@@ -243,6 +243,12 @@ def _twice(formula: Formula) -> str:
     """The classic fault of tutorials."""
     double = formula.output == "softmax" and formula.loss == "cross-entropy"
     return "; a softmax before a loss of logits is applied twice" if double else ""
+
+
+def _loss_line(one: Formula, other: Formula) -> str:
+    if "-of-" in other.loss and other.output == "identity":
+        return "the loss takes probabilities, but the model gives logits: from_logits is missing"
+    return f"the loss is {other.loss} (not {one.loss}){_twice(other)}"
 
 
 def _hidden_line(one: Formula, other: Formula) -> str:
@@ -309,12 +315,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda one, other: f"class labels are shifted by {other.label_shift - one.label_shift:+d}",
         lambda *_: (1, -1),
     ),
-    Cause(
-        "loss",
-        ("loss",),
-        lambda one, other: f"the loss is {other.loss} (not {one.loss}){_twice(other)}",
-        _losses,
-    ),
+    Cause("loss", ("loss",), _loss_line, _losses),
     choice(
         "reduction",
         {
@@ -322,6 +323,7 @@ CAUSES: tuple[Cause, ...] = (
             "mean": "the loss is a mean over the batch, not a sum",
             "half": "the loss has a factor of one half",
             "outputs-summed": "the loss is summed over the outputs, not averaged",
+            "whole-batch": "the loss of a smaller batch is divided by the rows of a whole one",
         },
     ),
     cause(

@@ -10,17 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.adapter import Array
 from harness.certificates import Divergence
-from harness.differences import Difference, compare, limits
+from harness.differences import Difference, compare, finite, limits
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
 from harness.programs.formulas import Batch, Formula, formula_of, guesses, steps
 from harness.programs.process import OpenProgram, side_by_side
+from harness.programs.trainings import Trainings, schedule_differences
 from harness.proof.lockstep import QUANTITIES, limit_at
 from harness.tasks.programs import ShownStep
 from harness.tasks.spec import Frozen
@@ -36,7 +37,7 @@ NOISE = 1e-13
 
 
 class NamedCause(Frozen):
-    """An alteration of the table, in words; `stock` where it is a framework's own formula."""
+    """An alteration of the table, in words; `stock` where B's framework has this formula."""
 
     name: str
     line: str
@@ -58,7 +59,7 @@ class ProgramDifference(Frozen):
     """`largest` is the largest difference of any tensor at any step. `explanations` are those
     alterations under which the reference computes what B shows, each a tuple of causes; they cannot
     be told apart on these batches. With them B is followed to `agreement`. `base` says what A
-    itself has that its objects do not say."""
+    itself has that its objects do not say, `schedule` how the training loops differ."""
 
     programs: tuple[str, str]
     same: bool
@@ -70,6 +71,8 @@ class ProgramDifference(Frozen):
     base: tuple[NamedCause, ...] = ()
     notes: tuple[str, ...] = ()
     divergence: tuple[Divergence, ...] = ()
+    schedule: tuple[str, ...] = ()
+    trainings: Trainings | None = None
 
 
 class Agreement(NamedTuple):
@@ -130,7 +133,7 @@ def agreement(differences: Iterable[Iterable[tuple[str, Difference]]]) -> Agreem
                     step=step,
                     quantity=quantity,
                     tensor=it.tensor,
-                    size=_finite(it.size),
+                    size=finite(it.size),
                     reason=it.reason,
                 )
                 return Agreement(first, largest)
@@ -143,10 +146,6 @@ NO_AGREEMENT = Agreement(
 )
 NOT_COMPUTABLE = (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError)
 """What the reference raises for an alteration that is none of this program."""
-
-
-def _finite(size: float) -> float | None:
-    return size if math.isfinite(size) else None
 
 
 @dataclass
@@ -204,8 +203,8 @@ class Search:
 
     def causes(self, base: Formula, formula: Formula) -> tuple[NamedCause, ...]:
         """What of the difference between two formulas is needed for the second to agree: first the
-        one that shows first; a framework's own formulas last."""
-        needed: list[tuple[tuple[Any, ...], Cause]] = []
+        one that shows first; the formulas of a framework last."""
+        needed: list[tuple[tuple[float, ...], Cause]] = []
         for cause in sorted(CAUSES, key=lambda it: not it.stock):
             if cause.differs(base, formula):
                 without = cause.put(formula, base)
@@ -213,11 +212,17 @@ class Search:
                 if then.first is None:
                     formula = without
                 else:
-                    needed.append(((cause.stock, *then.progress), cause))
-        return tuple(
-            NamedCause(name=cause.name, line=cause.line(base, formula), stock=cause.stock)
+                    needed.append((then.progress, cause))
+        declared = self.clues.declared or base
+        causes = [
+            NamedCause(
+                name=cause.name,
+                line=cause.line(base, formula),
+                stock=cause.stock and not cause.differs(declared, formula),
+            )
             for _, cause in sorted(needed, key=lambda it: it[0])
-        )
+        ]
+        return tuple(sorted(causes, key=lambda it: it.stock))
 
 
 FORMS = {
@@ -279,24 +284,26 @@ def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDif
         programs=(a.title, b.title),
         same=same,
         steps=len(batches),
-        largest=_finite(max(it.size for each in differences for it in each.values())),
+        largest=finite(max(it.size for each in differences for it in each.values())),
         first=first,
         explanations=(dropout,) if dropout else (),
         notes=tuple(notes),
         divergence=() if same else tuple(_row(*it) for it in enumerate(differences, start=1)),
+        schedule=schedule_differences(a.description, b.description),
     )
     if first is None:
         return result
     if precision := _precision(shown_a[0].logits, shown_b[0].logits, first):
         return result.model_copy(update={"explanations": ((*dropout, precision),)})
     of_a = Search(Clues(shown_a, a.weights, a.weights, batches))
+    declared = None if b.description.optimizer is None else other
+    of_b = Search(Clues(shown_b, a.weights, b.weights, batches, declared))
     starts = of_a.explained([*guesses(a.description), other])
     if not starts:
         note = f"{a.title} itself is no formula of the table, so no cause can be tried"
         return result.model_copy(update={"notes": (*notes, note)})
     if a.description.optimizer is not None:
         result = result.model_copy(update={"base": of_a.causes(one, starts[0])})
-    of_b = Search(Clues(shown_b, a.weights, b.weights, batches, other))
     return _explained(result, of_b, same_form(starts[0], other), other)
 
 
@@ -364,7 +371,7 @@ def _dropout_cause(
 
 
 def _row(step: int, differences: dict[str, Difference]) -> Divergence:
-    return Divergence(step=step, **{k: _finite(it.size) for k, it in differences.items()})
+    return Divergence(step=step, **{k: finite(it.size) for k, it in differences.items()})
 
 
 PRECISIONS = {"float16": 10, "bfloat16": 7, "float32": 23}

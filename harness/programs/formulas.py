@@ -185,7 +185,7 @@ def steps(
         tensors = {name: parameter(it) for name, it in weights.items()}
         statistics: Statistics = {}
         outputs = forward(formula, x, tensors, statistics)
-        loss = criterion(formula, outputs, targets)
+        loss = criterion(formula, outputs, targets, len(batches[0][0]))
         made = gradient(loss, [tensors[it] for it in names])
         gradients = dict(zip(names, made, strict=True))
         before = used if formula.accumulated else {}
@@ -299,8 +299,8 @@ def activated(name: str, x: Tensor, constants: str = "exact") -> Tensor:
     return ACTIVATIONS[name](x)
 
 
-def criterion(formula: Formula, outputs: Tensor, targets: Array) -> Tensor:
-    """The loss, a scalar on the tape."""
+def criterion(formula: Formula, outputs: Tensor, targets: Array, whole: int) -> Tensor:
+    """The loss, a scalar on the tape; `whole` are the rows of a batch that is no smaller one."""
     if targets.dtype.kind in "iu" and formula.label_shift:
         targets = (targets + formula.label_shift) % outputs.array.shape[1]
     for name in filter(None, formula.before_loss.split("+")):
@@ -313,6 +313,7 @@ def criterion(formula: Formula, outputs: Tensor, targets: Array) -> Tensor:
         "sum": float(rows * entries),
         "half": 0.5,
         "outputs-summed": float(entries),
+        "whole-batch": rows / whole,
     }[formula.reduction]
     return ops.multiply(loss, factor * formula.loss_factor)
 
@@ -323,6 +324,18 @@ def _cross_entropy(z: Tensor, y: Array, smoothing: float) -> Tensor:
         even = ops.negative(ops.mean(ops.log_softmax(z, axis=1)))
         loss = ops.add(ops.multiply(loss, 1 - smoothing), ops.multiply(even, smoothing))
     return loss
+
+
+def _normalised_first(p: Tensor, y: Array, smoothing: float) -> Tensor:
+    """Keras divides by the sum before it clips, which changes nothing for probabilities."""
+    shares = ops.divide(p, ops.sum(p, axis=1, keepdims=True))
+    return losses.probability_cross_entropy(shares, Tensor(y))
+
+
+def _clipped_first(p: Tensor, y: Array, smoothing: float) -> Tensor:
+    """Keras on TensorFlow takes the logarithms of clipped probabilities as logits."""
+    p = ops.clip(p, low=PROBABILITY_FLOOR, high=1 - PROBABILITY_FLOOR)
+    return losses.softmax_cross_entropy(ops.log(p), Tensor(y))
 
 
 def _nll(z: Tensor, y: Array, smoothing: float) -> Tensor:
@@ -348,6 +361,8 @@ LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy-of-probabilities": lambda p, y, _: losses.probability_cross_entropy(
         p, Tensor(y)
     ),
+    "cross-entropy-of-shares": _normalised_first,
+    "cross-entropy-of-clipped-shares": _clipped_first,
     "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(np.float64))),
     "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_args
 
-import numpy as np
 from pydantic import ValidationError
 
 from harness.adapter import Array
 from harness.errors import UsageError, first_problem, unknown
 from harness.programs.batches import DataSource
+from harness.programs.initializers import initializer_of
 from harness.tasks.data_files import read_data_file
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
-from harness.tasks.spec import KNOWN, Activation, Initializer, Kind, Task
-from harness.tasks.start import limit
+from harness.tasks.spec import KNOWN, Activation, Kind, Task
 from harness.tasks.variants import KEYS, OPTIMIZERS, parse_settings, variants
 
-ACTIVATIONS, INITIALIZERS = get_args(Activation), get_args(Initializer)
+ACTIVATIONS = get_args(Activation)
 ONE = "a task has dense layers with one activation between them"
 BATCH_SIZE, EPOCHS = 32, 10
 """Where the program does not say."""
@@ -54,6 +52,9 @@ def imported(
     widths, activation, output = _layers(description)
     found_loss, output = _loss(description.loss, loss, output, notes)
     request = DataSource(data, target).request(_kind(found_loss))
+    if (initializer := initializer_of(description, weights)) is None:
+        initializer = "glorot-uniform"
+        notes.append(f"the weights do not show which initializer drew them: {initializer}")
     content = {
         "name": name,
         "probes": f"imported from {description.framework}",
@@ -62,7 +63,7 @@ def imported(
             "hidden": widths[1:-1],
             "activation": activation or "relu",
             "output": output,
-            "initializer": _initializer(description, weights, widths, notes),
+            "initializer": initializer,
         },
         "loss": found_loss,
         "optimizer": _optimizer(description.optimizer, optimizer, notes),
@@ -273,40 +274,6 @@ def _check_widths(task: Task, widths: Sequence[int]) -> None:
     ):
         if has != takes:
             raise UsageError(f"the model has {takes} {what}; data {task.data.name} needs {has}")
-
-
-def _initializer(
-    description: Description, weights: Mapping[str, Array], widths: Sequence[int], notes: list[str]
-) -> str:
-    """The one that the program names, or the narrowest that can have drawn these weights."""
-    told = {*description.initializers}
-    named = str(next(iter(told))) if len(told) == 1 else ""
-    possible = [it for it in INITIALIZERS if _drawn(it, weights, widths)]
-    if named and (named in possible or not possible):
-        return named
-    if possible:
-        return str(min(possible, key=lambda it: _spread(it, widths)))
-    notes.append("the initializer cannot be told from the weights: glorot-uniform")
-    return "glorot-uniform"
-
-
-def _drawn(initializer: Initializer, weights: Mapping[str, Array], widths: Sequence[int]) -> bool:
-    for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        # A model in float32 has rounded them.
-        reach = limit(initializer, fan_in, fan_out) * (1 + 1e-6)
-        bias = weights[f"layer{index}.bias"]
-        if np.abs(weights[f"layer{index}.weight"]).max() > reach:
-            return False
-        uniform = initializer == "fan-in-uniform"
-        if uniform != bool(bias.any()) or np.abs(bias).max() > reach:
-            return False
-    return True
-
-
-def _spread(initializer: Initializer, widths: Sequence[int]) -> float:
-    """Minus the log of the likelihood of weights that it can have drawn."""
-    pairs = pairwise(widths)
-    return sum(it * out * float(np.log(limit(initializer, it, out))) for it, out in pairs)
 
 
 def task_file(found: ImportedTask) -> str:

@@ -7,29 +7,13 @@ from collections.abc import Iterator
 from harness.programs.comparison import NamedCause, ProgramDifference
 from harness.programs.trainings import Trainings
 from harness.tasks.metrics import METRICS
-from harness.tasks.programs import Description
 
 ROWS = 8
 """Of the table of differences, at the most."""
 MOST_EXPLANATIONS = 5
 
 
-def schedules(a: Description, b: Description) -> list[str]:
-    """How the training loops differ, where both programs say: no step shows that."""
-    lines = []
-    for field, unit in (("batch_size", "rows a batch"), ("epochs", "epochs")):
-        one, other = getattr(a, field), getattr(b, field)
-        if None not in (one, other) and one != other:
-            lines.append(f"A trains with {one:,} {unit}, B with {other:,}")
-    if None not in (a.shuffle, b.shuffle) and a.shuffle != b.shuffle:
-        one, other = ("A", "B") if a.shuffle else ("B", "A")
-        lines.append(f"{one} shuffles the rows, {other} does not")
-    return lines
-
-
-def comparison_text(
-    result: ProgramDifference, schedule: list[str], whole: Trainings | None
-) -> Iterator[str]:
+def comparison_text(result: ProgramDifference) -> Iterator[str]:
     """What is printed, line by line."""
     a, b = result.programs
     yield f"A is {a}, B is {b}; both begin with A's weights and see the same batches."
@@ -41,9 +25,9 @@ def comparison_text(
         yield f"{how} over {result.steps} steps."
     else:
         yield from _difference(result)
-    yield from (f"The training loops differ: {it}." for it in schedule)
-    if whole is not None:
-        yield from _trainings(whole)
+    yield from (f"The training loops differ: {it}." for it in result.schedule)
+    if result.trainings is not None:
+        yield from _trainings(result.trainings)
 
 
 def _difference(result: ProgramDifference) -> Iterator[str]:
@@ -83,15 +67,30 @@ def _size(size: float | None) -> str:
 
 
 def _trainings(whole: Trainings) -> Iterator[str]:
-    metric = METRICS[whole.metric]
-    means = [sum(it) / len(it) for it in whole.values]
-    texts = [f"{100 * it:.2f} %" if metric.unit == "percent" else f"{it:.4g}" for it in means]
-    seeds = len(whole.values[0])
+    metric, seeds = METRICS[whole.metric], len(whole.values[0])
+    a, b = (_mean(it, metric.unit) for it in whole.values)
     yield (
-        f"Trained with {seeds} seed{'s' * (seeds > 1)}: {metric.word} {texts[0]} after "
-        f"{whole.steps[0]:,} steps of A, {texts[1]} after {whole.steps[1]:,} of B."
+        f"Trained with {seeds} seed{'s' * (seeds > 1)}: {metric.word} {a} after "
+        f"{whole.steps[0]:,} steps of A, {b} after {whole.steps[1]:,} of B."
     )
+    if whole.initializer is not None:
+        yield f"With each seed both began with new weights, drawn as A's ({whole.initializer})."
+    else:
+        yield (
+            "With each seed both began with A's weights, the entries of every tensor in another "
+            "order: A's initializer is unknown."
+        )
     if whole.differ is None:
         yield "Fewer than six seeds cannot tell whether that is more than seeds make."
     else:
         yield f"That is {'more' if whole.differ else 'no more'} than seeds make."
+
+
+def _mean(values: tuple[float | None, ...], unit: str) -> str:
+    """The mean of the trainings that did not diverge."""
+    kept = [it for it in values if it is not None]
+    if not kept:
+        return "none (all diverged)"
+    mean = sum(kept) / len(kept)
+    text = f"{100 * mean:.2f} %" if unit == "percent" else f"{mean:.4g}"
+    return text if len(kept) == len(values) else f"{text} ({len(values) - len(kept)} diverged)"

@@ -1,16 +1,20 @@
-"""Two programs trained to the end with several seeds: is their quality different, beyond seeds?"""
+"""Whole trainings of two programs: do their schedules differ, and their quality beyond seeds?"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from harness.adapter import Array
-from harness.analysis.stats import median_interval
+from harness.analysis.stats import exact_ends
+from harness.differences import finite
 from harness.programs.batches import DataSource, arrays_of, dense_widths, kind_of, synthetic
+from harness.programs.initializers import fresh_weights, initializer_of
 from harness.programs.process import OpenProgram
 from harness.tasks.metrics import METRICS
 from harness.tasks.programs import Description
-from harness.tasks.spec import Frozen, Kind
+from harness.tasks.spec import Frozen, Initializer, Kind
 
 EPOCHS, BATCH = 5, 32
 ROWS = 2048
@@ -18,42 +22,53 @@ ROWS = 2048
 
 
 class Trainings(Frozen):
-    """`values` of A and B by seed, paired: both begin with A's weights, drawn anew for every seed,
-    and see the rows in one order. `low` and `high` bound the median difference, B less A; None with
-    fewer than six seeds. `steps` are those that each makes."""
+    """Both programs trained with several seeds. With each seed both begin with the same weights and
+    see the rows in the same order.
+
+    The weights are drawn by `initializer`, A's. Where that is None it is unknown: then they are A's
+    weights, the entries of every tensor in another order. `values` are the quality of A and B by
+    seed, None where a training diverged. `low` and `high` bound the median difference, B less A,
+    None where there is no bound. `differ` says whether 0 is outside; None with fewer than six
+    seeds. `steps` are the updates of each.
+    """
 
     metric: str
-    values: tuple[tuple[float, ...], tuple[float, ...]]
+    values: tuple[tuple[float | None, ...], tuple[float | None, ...]]
     steps: tuple[int, int]
     low: float | None = None
     high: float | None = None
-
-    @property
-    def differ(self) -> bool | None:
-        """Whether the difference is more than seeds make; None where that cannot be told."""
-        return None if self.low is None or self.high is None else not self.low <= 0 <= self.high
+    differ: bool | None = None
+    initializer: Initializer | None = None
 
 
 def trained(a: OpenProgram, b: OpenProgram, data: DataSource | None, seeds: int) -> Trainings:
     kind = kind_of(a.description, b.description)
     arrays = _arrays(data, *dense_widths(a.description), kind)
     metric = "mse" if kind == "real" else "accuracy"
+    initializer = initializer_of(a.description, a.weights)
     values: tuple[list[float], list[float]] = ([], [])
     steps = [0, 0]
     for seed in range(seeds):
-        weights = _redrawn(a.weights, seed)
+        weights = fresh_weights(a.weights, initializer, seed)
         for index, program in enumerate((a, b)):
             order = _order(program.description, len(arrays["x"]), seed)
             outputs = program.train(weights, {**arrays, "order": order})
-            values[index].append(METRICS[metric].function(outputs, arrays["y_test"]))
+            with np.errstate(all="ignore"):
+                value = METRICS[metric].function(outputs, arrays["y_test"])
+            values[index].append(math.inf if math.isnan(value) else value)
             steps[index] = len(order)
-    difference = median_interval([y - x for x, y in zip(*values, strict=True)], of="seeds")
+    # Two trainings that both diverged do not differ.
+    differences = [0.0 if x == y else y - x for x, y in zip(*values, strict=True)]
+    ends = exact_ends(sorted(differences))
+    low, high = map(finite, ends or (math.inf, math.inf))
     return Trainings(
         metric=metric,
-        values=(tuple(values[0]), tuple(values[1])),
+        values=(tuple(map(finite, values[0])), tuple(map(finite, values[1]))),
         steps=(steps[0], steps[1]),
-        low=difference.low,
-        high=difference.high,
+        low=low,
+        high=high,
+        differ=None if ends is None else not ends[0] <= 0 <= ends[1],
+        initializer=initializer,
     )
 
 
@@ -66,12 +81,6 @@ def _arrays(data: DataSource | None, features: int, outputs: int, kind: Kind) ->
     return dict(zip(names, arrays_of(data, features, outputs, kind), strict=True))
 
 
-def _redrawn(weights: dict[str, Array], seed: int) -> dict[str, Array]:
-    """Weights of the same distribution: the entries of each tensor in another order."""
-    random = np.random.default_rng(seed)
-    return {k: random.permutation(it.ravel()).reshape(it.shape) for k, it in weights.items()}
-
-
 def _order(description: Description, rows: int, seed: int) -> Array:
     """Row numbers of every step, (steps, batch); the last batch of an epoch is filled with −1."""
     random = np.random.default_rng([seed, 1])
@@ -82,3 +91,16 @@ def _order(description: Description, rows: int, seed: int) -> Array:
         order = np.arange(rows) if description.shuffle is False else random.permutation(rows)
         epochs.append(np.concatenate([order, filling]).reshape(-1, batch))
     return np.concatenate(epochs)
+
+
+def schedule_differences(a: Description, b: Description) -> tuple[str, ...]:
+    """How the training loops differ, in words, where both programs say: no step shows that."""
+    lines = []
+    for field, unit in (("batch_size", "rows a batch"), ("epochs", "epochs")):
+        one, other = getattr(a, field), getattr(b, field)
+        if None not in (one, other) and one != other:
+            lines.append(f"A trains with {one:,} {unit}, B with {other:,}")
+    if None not in (a.shuffle, b.shuffle) and a.shuffle != b.shuffle:
+        one, other = ("A", "B") if a.shuffle else ("B", "A")
+        lines.append(f"{one} shuffles the rows, {other} does not")
+    return tuple(lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import resource
 import sys
 import traceback
@@ -34,9 +35,17 @@ from harness.programs.messages import (
     read_arrays,
     write_arrays,
 )
-from harness.tasks.programs import Array, Described, Description, Parts, Unreadable, UserProgram
+from harness.tasks.programs import (
+    Array,
+    Described,
+    Description,
+    Parts,
+    Unreadable,
+    UserProgram,
+    refuse_large,
+)
 from harness.worker.messages import MAX_BYTES, Failed, connected
-from harness.worker.system import adopt_orphans, end_escaped
+from harness.worker.system import adopt_orphans, end_escaped, limit_memory
 
 FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
 """The folder in `impls` whose `program.opened` reads a file of this kind."""
@@ -49,6 +58,7 @@ SCHEDULE: dict[str, type] = {"batch_size": int, "epochs": int, "shuffle": bool}
 def main() -> None:
     channel = connected()
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, resource.RLIM_INFINITY))
+    limit_memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     adopt_orphans()
     session = ProgramSession()
     try:
@@ -89,7 +99,11 @@ class ProgramSession:
         self._program = _program_of(self._parts)
         read = self._program.description()
         described = Description.model_validate({**read.model_dump(), **self._parts.schedule})
-        write_arrays(request.out, self._program.weights())
+        weights = self._program.weights()
+        for name, values in weights.items():
+            if not values.size or not np.isfinite(values).all():
+                raise Unreadable(f"{name} is empty, or holds what is no finite number")
+        write_arrays(request.out, weights)
         return Opened(description=described)
 
     def _follow(self, request: Follow) -> Followed:
@@ -145,11 +159,24 @@ def _opened(file: Path, name: str) -> Parts:
     if file.suffix in FILES:
         if name:
             raise Unreadable(f"{file.name} holds one model; leave out :{name}")
-        parts: Parts = _reader(FILES[file.suffix]).opened(file)
-        return parts
+        return _read(file)
     if file.suffix != ".py":
-        raise Unreadable("not a .py, .keras, .json or .onnx file")
+        raise Unreadable("not a .py, .keras, .h5, .json or .onnx file")
     return _parts_of(_run(file), name)
+
+
+def _read(file: Path) -> Parts:
+    """A model in a format of its framework."""
+    reader = _reader(FILES[file.suffix])
+    refuse_large(file.stat().st_size)
+    try:
+        parts: Parts = reader.opened(file)
+        return parts
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever its framework makes of a broken file
+        reason = in_one_line(error, 300)
+        raise Unreadable(f"not a readable {file.suffix} file ({reason})") from None
 
 
 def _run(file: Path) -> ModuleType:

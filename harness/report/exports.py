@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from harness.analysis.run_comparison import Comparison
 from harness.gate.baseline import Baseline
 from harness.gate.check import Checked
+from harness.programs.comparison import ProgramDifference
 from harness.records import RunInfo
 from harness.report.columns import Kind, Line
 from harness.report.document import run_schema
@@ -98,14 +99,15 @@ def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's, and those
-    of the gate."""
+    """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's, those of
+    the gate, and that of `diff`."""
     known = {"run": run_schema()}
     known |= {what: _frame_schema(what) for what in FRAMES}
     models: dict[str, type[BaseModel]] = {
         "comparison": Comparison,
         "baseline": Baseline,
         "check": Checked,
+        "diff": ProgramDifference,
     }
     known |= {name: it.model_json_schema(mode="serialization") for name, it in models.items()}
     return {name: {"$schema": DRAFT} | it for name, it in known.items()}

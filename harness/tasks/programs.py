@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.errors import HarnessError
+from harness.tasks.data_files import MAX_BYTES
 from harness.tasks.spec import Frozen, Kind
 
 Option = str | int | float | bool | None
@@ -24,6 +25,12 @@ Array = NDArray[Any]
 
 class Unreadable(HarnessError):
     """A user's program that cannot be read; the line says which part, and why."""
+
+
+def refuse_large(size: int) -> None:
+    """Raise Unreadable for a file that holds or unpacks to too many bytes."""
+    if size > MAX_BYTES:
+        raise Unreadable(f"it holds {size:,} bytes; at most {MAX_BYTES:,}")
 
 
 class LayerFacts(Frozen):

@@ -45,14 +45,21 @@ def make_start(task: Task, seed: int) -> Start:
         return Start(task, seed, kept(task))
     generator = _generator(seed, WEIGHTS)
     weights: dict[str, Float64] = {}
-    for index, (fan_in, fan_out) in enumerate(task.layers):
-        reach = limit(task.model.initializer, fan_in, fan_out)
-        weights[f"layer{index}.weight"] = generator.uniform(-reach, reach, (fan_in, fan_out))
-        bias = np.zeros(fan_out)
-        if task.model.initializer == "fan-in-uniform":
-            bias = generator.uniform(-reach, reach, fan_out)
-        weights[f"layer{index}.bias"] = bias
+    for index, shape in enumerate(task.layers):
+        drawn = draw_layer(task.model.initializer, generator, *shape)
+        weights[f"layer{index}.weight"], weights[f"layer{index}.bias"] = drawn
     return Start(task, seed, weights)
+
+
+def draw_layer(
+    initializer: Initializer, generator: np.random.Generator, fan_in: int, fan_out: int
+) -> tuple[Float64, Float64]:
+    """The weight and the bias of one layer."""
+    reach = limit(initializer, fan_in, fan_out)
+    weight = generator.uniform(-reach, reach, (fan_in, fan_out))
+    if initializer == "fan-in-uniform":
+        return weight, generator.uniform(-reach, reach, fan_out)
+    return weight, np.zeros(fan_out)
 
 
 def limit(initializer: Initializer, fan_in: int, fan_out: int) -> float:

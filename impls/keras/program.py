@@ -6,11 +6,15 @@ Any backend: Keras' own operations do all but the gradients.
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import math
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
@@ -26,6 +30,7 @@ from harness.tasks.programs import (
     Unreadable,
     canonical_names,
     holding,
+    refuse_large,
 )
 
 layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
@@ -73,6 +78,10 @@ EXTRAS = (
     "bias_constraint",
 )
 """Of a dense layer; what no MLP task has."""
+CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
+"""Classes whose saved form holds code, or the name of a file with code."""
+CONFIGURATIONS = ("model_config", "training_config")
+"""The attributes of an `.h5` file that describe objects, in JSON."""
 
 
 class UserProgram:
@@ -120,6 +129,8 @@ class UserProgram:
     def load(self, weights: Mapping[str, Array]) -> None:
         for name, variable in self._names.items():
             variable.assign(weights[name].astype(variable.dtype))
+            if getattr(variable.value, "grad", None) is not None:  # PyTorch's, from earlier steps
+                variable.value.grad = None
         if self._optimizer is not None:
             if not self._optimizer.built:
                 self._optimizer.build(self._model.trainable_variables)
@@ -189,10 +200,10 @@ class UserProgram:
                 slots[f"moving_variance/layer{index}"] = _numpy(layer.moving_variance)
         names = {id(it): name for name, it in self._names.items()}
         for slot, attribute in _slots_of(optimizer).items():
-            for variable, values in zip(
-                self._model.trainable_variables, getattr(optimizer, attribute), strict=True
-            ):
-                array = _numpy(values)
+            arrays = [_numpy(it) for it in getattr(optimizer, attribute)]
+            if not any(it.any() for it in arrays):  # a step in user code does not use them
+                continue
+            for variable, array in zip(self._model.trainable_variables, arrays, strict=True):
                 if slot == "velocity":  # −lr times the task's
                     array = -array / float(_numpy(optimizer.learning_rate))
                 slots[f"{slot}/{names[id(variable)]}"] = array
@@ -425,12 +436,48 @@ def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
 def opened(path: Path) -> Parts:
     """The model of a `.keras` or `.h5` file, or of the JSON that `model.to_json()` gives.
 
-    Raises Unreadable; a file that holds code (a Lambda layer) is refused by Keras itself.
+    Raises Unreadable for one that holds code or unpacks to too much; for a broken file whatever
+    zipfile, h5py, json and Keras raise.
     """
-    try:
-        if path.suffix == ".json":
-            return Parts(keras.models.model_from_json(path.read_text("utf-8")))
-        return Parts(keras.saving.load_model(path, safe_mode=True))
-    except Exception as error:  # whatever zipfile, h5py, json and Keras make of a broken file
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise Unreadable(f"Keras cannot read it ({reason})") from None
+    for text in _configurations(path):
+        _refuse_code(json.loads(text))
+    if path.suffix == ".json":
+        return Parts(keras.models.model_from_json(path.read_text("utf-8")))
+    return Parts(keras.saving.load_model(path, safe_mode=True))
+
+
+def _configurations(path: Path) -> Iterator[str | bytes]:
+    """The JSON texts by which a file describes its objects."""
+    if path.suffix == ".json":
+        yield path.read_bytes()
+    elif path.suffix == ".keras":
+        with zipfile.ZipFile(path) as packed:
+            refuse_large(sum(it.file_size for it in packed.infolist()))
+            with h5py.File(io.BytesIO(packed.read("model.weights.h5"))) as file:
+                refuse_large(_unpacked(file))
+            yield packed.read("config.json")
+    else:
+        with h5py.File(path) as file:
+            refuse_large(_unpacked(file))
+            yield from (file.attrs[it] for it in CONFIGURATIONS if it in file.attrs)
+
+
+def _unpacked(file: h5py.File) -> int:
+    """Bytes of all its arrays."""
+    sizes: list[int] = []
+    file.visititems(lambda _, it: sizes.append(it.nbytes) if isinstance(it, h5py.Dataset) else None)
+    return sum(sizes)
+
+
+def _refuse_code(config: Any) -> None:
+    """Keras does so too, but not in each of its versions for each kind of file."""
+    if isinstance(config, Mapping):
+        if (name := config.get("class_name")) in CODE:
+            raise Unreadable(f"it holds code ({name}); only a .py file may")
+        module = config.get("module")
+        if name is not None and str(module).partition(".")[0] not in ("None", "builtins", "keras"):
+            raise Unreadable(f"it names {name} of module {module}, which is not Keras'")
+        config = [*config.values()]
+    if isinstance(config, list):
+        for part in config:
+            _refuse_code(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness.tasks.programs import (
     Options,
     Parts,
     Unreadable,
+    refuse_large,
 )
 
 ACTIVATIONS: dict[str, str] = {
@@ -36,27 +38,49 @@ ACTIVATIONS: dict[str, str] = {
     "LayerNormalization": "layer-norm",
     "BatchNormalization": "batch-norm",
 }
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+"""Those whose operators have the meaning of their name."""
 
 
 def opened(path: Path) -> Parts:
-    """The file's model. Raises Unreadable where its graph is no chain of such nodes."""
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # protobuf's, the system's, or those of external data
-        raise Unreadable(f"not an ONNX file ({type(error).__name__})") from None
+    """The file's model.
+
+    Raises Unreadable where its graph is no chain of such nodes or is too large; for a broken file
+    whatever onnx raises.
+    """
+    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load(str(path), load_external_data=False)
     graph = model.graph
+    for size in _sizes(graph, path.parent):
+        refuse_large(size)
+    onnx.load_external_data_for_model(model, str(path.parent))
     constants = {it.name: numpy_helper.to_array(it) for it in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    inputs = [it.name for it in graph.input if it.name not in constants]
+    inputs = [it for it in graph.input if it.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
-        raise Unreadable("one input and one output are due")
+        raise Unreadable(
+            f"its graph has {len(inputs)} inputs and {len(graph.output)} outputs; one each is due"
+        )
+    chain = _chain(graph, constants, inputs[0].name)
+    shape = inputs[0].type.tensor_type.shape.dim
+    if len(shape) > 2 and chain and chain[0].op_type != "Flatten":
+        raise Unreadable(f"its input has {len(shape)} axes; rows and features are due")
     weights: dict[str, Array] = {}
-    layers = tuple(_layers(_chain(graph, constants, inputs[0]), constants, weights))
+    layers = tuple(_layers(chain, constants, weights))
     if not weights:
         raise Unreadable("its graph has no layer with weights")
     return Parts(Described(Description(framework="onnx", layers=layers), weights))
+
+
+def _sizes(graph: Any, folder: Path) -> Iterator[int]:
+    """Bytes of all its arrays in float64, and of the files that hold some of them."""
+    yield sum(8 * math.prod(it.dims) for it in graph.initializer)
+    for tensor in graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                yield (folder / entry.value).stat().st_size
 
 
 def _chain(graph: Any, constants: dict[str, Array], name: str) -> list[Any]:
@@ -89,6 +113,8 @@ def _layers(
                 bias = _added(chain.pop(0), constants)
             weights[f"layer{index}.weight"] = weight.astype(np.float64)
             if bias is not None:
+                if bias.size != weight.shape[1]:
+                    raise Unreadable(f"a bias has shape {bias.shape}; ({weight.shape[1]},) is due")
                 weights[f"layer{index}.bias"] = bias.astype(np.float64).reshape(-1)
             index += 1
             options: Options = {
@@ -99,15 +125,25 @@ def _layers(
             shown = f"{node.op_type}({weight.shape[0]}, {weight.shape[1]})"
             yield LayerFacts(kind="dense", shown=shown, options=options)
         else:
-            kind = ACTIVATIONS.get(node.op_type, "other")
-            attributes = {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute}
-            if node.op_type == "Gelu" and attributes.get("approximate", b"none") != b"none":
-                kind = "gelu-tanh"
-            yield LayerFacts(kind=kind, shown=node.op_type)
+            shown = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            yield LayerFacts(kind=_kind(node), shown=shown)
+
+
+def _kind(node: Any) -> str:
+    attributes = _attributes(node)
+    if node.domain not in DOMAINS or attributes.get("axis", 1) not in (1, -1):
+        return "other"
+    if node.op_type == "Gelu" and attributes.get("approximate", b"none") != b"none":
+        return "gelu-tanh"
+    return ACTIVATIONS.get(node.op_type, "other")
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    return {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute}
 
 
 def _dense(node: Any, constants: dict[str, Array]) -> tuple[Array, Array | None]:
-    attributes = {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute}
+    attributes = _attributes(node)
     if len(node.input) < 2 or node.input[1] not in constants:
         raise Unreadable(f"node {node.op_type} has no constant weight as its second input")
     weight = constants[node.input[1]]
@@ -122,4 +158,7 @@ def _dense(node: Any, constants: dict[str, Array]) -> tuple[Array, Array | None]
 
 
 def _added(node: Any, constants: dict[str, Array]) -> Array:
-    return next(constants[it] for it in node.input if it in constants)
+    added = [constants[it] for it in node.input if it in constants]
+    if len(added) != 1:
+        raise Unreadable("node Add has no constant bias")
+    return added[0]

@@ -1,7 +1,8 @@
 """Program pairs, PyTorch against Keras and back, each with one fault planted as a program.
 
-Run as a script: all pairs in one process, because frameworks take seconds to import. It prints one
-JSON object: by direction and fault, the causes that were found.
+Keras runs on PyTorch, so that a fault in user code is one function for both. Run as a script: all
+pairs in one process, because frameworks take seconds to import. It prints one JSON object: by
+direction and fault, the causes that were found.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from impls.keras.program import UserProgram as KerasProgram
 from impls.pytorch.program import UserProgram as TorchProgram
 
 FEATURES, CLASSES = 8, 8
-STEPS = 8
+STEPS, ROWS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ FAULTS: dict[str, tuple[Recipe, Recipe, str]] = {
     "clip-norm": (SGD, replace(SGD, hooks=frozenset({"clip-norm"})), "clip-norm"),
     "clip-value": (SGD, replace(SGD, hooks=frozenset({"clip-value"})), "clip-value"),
     "accumulate": (SGD, replace(SGD, hooks=frozenset({"accumulate"})), "accumulated"),
+    "last-batch": (SGD, replace(SGD, hooks=frozenset({"last-batch"})), "reduction"),
+    "from-logits": (SGD, replace(SGD, loss="of-probabilities"), "loss"),
     "frozen": (SGD, replace(SGD, hooks=frozenset({"frozen"})), "frozen"),
     "inputs-255": (SGD, replace(SGD, scale=1 / 255), "inputs"),
     "prepare-255": (SGD, replace(SGD, hooks=frozenset({"prepare-255"})), "inputs"),
@@ -120,30 +123,79 @@ FAULTS: dict[str, tuple[Recipe, Recipe, str]] = {
     "dropout": (SGD, replace(SGD, dropout=0.1), "dropout"),
     "float32": (SGD, replace(SGD, hooks=frozenset({"float32"})), "precision"),
     "float16": (SGD, replace(SGD, hooks=frozenset({"float16"})), "precision"),
+    "tf32": (SGD, replace(SGD, hooks=frozenset({"tf32"})), "precision"),
+    "re-initialised": (SGD, replace(SGD, hooks=frozenset({"re-initialised"})), "weights"),
+    "no-bias": (SGD, replace(SGD, hooks=frozenset({"no-bias"})), "bias"),
     "no-correction": (
         ADAM,
         replace(ADAM, hooks=frozenset({"no-correction"})),
         "correction",
     ),
+    "late": (ADAM, replace(ADAM, hooks=frozenset({"late"})), "correction"),
+    "early": (ADAM, replace(ADAM, hooks=frozenset({"early"})), "correction"),
+    "inside": (ADAM, replace(ADAM, hooks=frozenset({"inside"})), "epsilon-place"),
     "coupled": (ADAMW, replace(ADAMW, hooks=frozenset({"coupled"})), "decay"),
+    "weights-only": (ADAMW, replace(ADAMW, hooks=frozenset({"weights-only"})), "decay"),
     "transposed": (SGD, replace(SGD, hooks=frozenset({"transposed"})), "weights"),
     "dampening": (
         SGD,
         replace(SGD, hooks=frozenset({"dampening"})),
         "momentum-form learning-rate",
     ),
+    "rate-twice": (
+        SGD,
+        replace(SGD, hooks=frozenset({"rate-twice"})),
+        "momentum-form learning-rate",
+    ),
 }
 """Those whose stock formulas differ (Adam, RMSprop) have the stock difference besides."""
 
 
-class Lowered(nn.Module):
-    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.layer, self.dtype = layer, dtype
+MODEL_HOOKS = {"transposed", "float16", "float32", "tf32", "no-bias", "re-initialised"}
+STEP_HOOKS = {
+    *("clip-norm", "clip-value", "accumulate", "no-correction", "late", "early", "inside"),
+    *("coupled", "weights-only", "dampening", "rate-twice"),
+}
+KERAS_OPTIONS = {"clip-norm", "clip-value"}
+"""Steps that Keras' optimizers make by an option."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        w, b = (it.to(self.dtype) for it in (self.layer.weight, self.layer.bias))
-        return nn.functional.linear(x.to(self.dtype), w, b).double()
+
+def hooked_dense(x: Any, w: Any, b: Any, hooks: frozenset[str]) -> Any:
+    """A dense layer as user code has it; `w` is (in, out)."""
+    if "transposed" in hooks:
+        w = w.T
+    if "no-bias" in hooks:
+        b = torch.zeros_like(b)
+    if "tf32" in hooks:
+        x, w = in_ten_bits(x), in_ten_bits(w)
+    kind = torch.float64
+    if hooks & {"float32", "tf32"}:
+        kind = torch.float32
+    elif "float16" in hooks:
+        kind = torch.float16
+    return (x.to(kind) @ w.to(kind) + b.to(kind)).double()
+
+
+def in_ten_bits(x: Any) -> Any:
+    """Rounded as TF32 is; the gradient passes through."""
+    fraction, exponent = torch.frexp(x.detach())
+    return x + (torch.ldexp(torch.round(fraction * 2.0**11) / 2.0**11, exponent) - x.detach())
+
+
+class Initial:
+    """Puts the initial values back where a training begins."""
+
+    def __init__(
+        self, hooks: frozenset[str], tensors: list[Any], fresh: Callable[[], bool]
+    ) -> None:
+        self._pairs = [(it, it.detach().clone()) for it in tensors]
+        self._active, self._fresh = "re-initialised" in hooks, fresh
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        if self._active and self._begins():
+            for tensor, values in self._pairs:
+                tensor.copy_(values)
 
 
 class Net(nn.Module):
@@ -154,15 +206,31 @@ class Net(nn.Module):
         self.layers, self.hooks = nn.ModuleList(layers), hooks
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.initial()
         for layer in self.layers:
-            if not isinstance(layer, nn.Linear):
-                x = layer(x)
-            elif "transposed" in self.hooks:
-                x = x @ layer.weight + layer.bias
+            if isinstance(layer, nn.Linear):
+                x = hooked_dense(x, layer.weight.T, layer.bias, self.hooks)
             else:
-                low = torch.float16 if "float16" in self.hooks else torch.float32
-                x = Lowered(layer, low)(x)
+                x = layer(x)
         return x
+
+
+class KerasNet(keras.Sequential):
+    """The same in Keras."""
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        initial, hooks = HELD[id(self)]
+        initial()
+        for layer in self.layers:
+            if isinstance(layer, keras.layers.Dense):
+                inputs = hooked_dense(inputs, layer.kernel.value, layer.bias.value, hooks)
+            else:
+                inputs = layer(inputs, training=training)
+        return inputs
+
+
+HELD: dict[int, tuple[Initial, frozenset[str]]] = {}
+"""By model, what Keras should not track."""
 
 
 T_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -191,16 +259,18 @@ def torch_parts(r: Recipe) -> Parts:
             layers.append(T_ACTIVATIONS[name]())
         if i == 0 and r.dropout:
             layers.append(nn.Dropout(r.dropout))
-    in_model = r.hooks & {"transposed", "float16", "float32"}
-    model = Net(layers, r.hooks) if in_model else nn.Sequential(*layers)
+    model = Net(layers, r.hooks) if r.hooks & MODEL_HOOKS else nn.Sequential(*layers)
     if "frozen" in r.hooks:
         layers[0].requires_grad_(False)
     moved = [it for it in model.parameters() if it.requires_grad]
+    optimizer = torch_optimizer(r, moved)
+    if isinstance(model, Net):
+        model.initial = Initial(r.hooks, moved, lambda: not optimizer.state)
     return Parts(
         model,
         torch_loss(r),
-        torch_optimizer(r, moved),
-        train_step=torch_step(r),
+        optimizer,
+        train_step=user_step(r),
         prepare=(lambda x, y: (x / 255, y)) if "prepare-255" in r.hooks else None,
     )
 
@@ -218,13 +288,23 @@ def torch_loss(r: Recipe) -> Any:
     base: Any = {
         "cross-entropy": nn.CrossEntropyLoss(reduction=r.reduction),
         "mse": nn.MSELoss(reduction=r.reduction),
+        "of-probabilities": log_of_shares,
     }[r.loss]
     return hooked_loss(r, base, lambda z: torch.softmax(z, 1), lambda z: torch.log_softmax(z, 1))
 
 
+def log_of_shares(z: Any, y: Any) -> Any:
+    """Cross-entropy of what should be probabilities."""
+    shares = (z / z.sum(dim=1, keepdim=True)).clip(1e-7, 1 - 1e-7)
+    return nn.functional.nll_loss(shares.log(), y)
+
+
+LOSS_HOOKS = {"double-softmax", "label-shift", "half", "scaled", "smoothing", "last-batch"}
+
+
 def hooked_loss(r: Recipe, base: Any, softmax: Any, log_softmax: Any) -> Any:
     """`base(outputs, targets)` with the faults that user code has; itself without any."""
-    hooks = r.hooks & {"double-softmax", "label-shift", "half", "scaled", "smoothing"}
+    hooks = r.hooks & LOSS_HOOKS
     if not hooks:
         return base
 
@@ -238,6 +318,8 @@ def hooked_loss(r: Recipe, base: Any, softmax: Any, log_softmax: Any) -> Any:
             value = 0.5 * value
         if "scaled" in hooks:
             value = 0.37 * value
+        if "last-batch" in hooks:
+            value = value * len(z) / ROWS
         if "smoothing" in hooks:
             value = 0.9 * value - 0.1 * log_softmax(z).mean()
         return value
@@ -266,62 +348,70 @@ def torch_optimizer(r: Recipe, parameters: list[Any]) -> Any:
     )
 
 
-STEP_HOOKS = {
-    "clip-norm",
-    "clip-value",
-    "accumulate",
-    "no-correction",
-    "coupled",
-    "dampening",
-}
-
-
-def torch_step(r: Recipe) -> Any:
+def user_step(r: Recipe) -> Any:
+    """A training step in user code, of either framework."""
     hooks = r.hooks & STEP_HOOKS
-    if not hooks:
-        return None
     state: dict[Any, Any] = {}
 
     def step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        stock = isinstance(optimizer, torch.optim.Optimizer)
         if "accumulate" not in hooks:
-            optimizer.zero_grad()
-        value = loss(model(x), y)
+            model.zero_grad()
+        value = loss(model(x), y) if stock else loss(y, model(x, training=True))
         value.backward()
-        parameters = [it for it in model.parameters() if it.grad is not None]
+        variables = list(model.parameters()) if stock else model.trainable_variables
+        tensors = variables if stock else [it.value for it in variables]
+        moved = [it for it in tensors if it.grad is not None]
         if "clip-norm" in hooks:
-            nn.utils.clip_grad_norm_(parameters, 0.07)
-        if "clip-value" in hooks:
-            nn.utils.clip_grad_value_(parameters, 0.01)
-        if hooks & {"no-correction", "coupled", "dampening"}:
+            nn.utils.clip_grad_norm_(moved, 0.07)
+        elif "clip-value" in hooks:
+            nn.utils.clip_grad_value_(moved, 0.01)
+        if hooks <= {"clip-norm", "clip-value", "accumulate"}:
             with torch.no_grad():
-                own_update(r, hooks, state, [(it, it.grad) for it in parameters], optimizer)
+                if stock:
+                    optimizer.step()
+                else:
+                    optimizer.apply([it.grad for it in tensors], variables)
             return value.detach()
-        optimizer.step()
+        with torch.no_grad():
+            user_update(r, hooks, state, [(it, it.grad) for it in moved], counted(optimizer))
         return value.detach()
 
-    return step
+    return step if hooks else None
 
 
-def own_update(r: Recipe, hooks: Any, state: Any, pairs: Any, optimizer: Any) -> None:
-    """An optimizer that a user wrote, with a fault, on NumPy-like tensors of either framework."""
-    fresh = not optimizer.state if hasattr(optimizer, "param_groups") else state.pop("fresh", False)
-    if fresh:
+def counted(optimizer: Any) -> int:
+    """The number of this step, counted where loading weights sets it back."""
+    if isinstance(optimizer, torch.optim.Optimizer):
+        optimizer.state["count"] = count = {"t": optimizer.state["count"].get("t", 0) + 1}
+        return count["t"]
+    optimizer.iterations.assign(optimizer.iterations + 1)
+    return int(optimizer.iterations)
+
+
+def user_update(r: Recipe, hooks: Any, state: Any, pairs: Any, t: int) -> None:
+    """An optimizer that a user wrote, with a fault."""
+    if t == 1:
         state.clear()
-        optimizer.state["begun"] = {"begun": True}
-    state["t"] = t = state.get("t", 0) + 1
-    lr = r.options["lr"]
+    lr, decay = r.options["lr"], r.options.get("decay", 0.0)
+    power = {"late": max(1, t - 1), "early": t + 1}.get(next(iter(hooks)), t)
     for index, (w, g) in enumerate(pairs):
-        if "dampening" in hooks:
-            v = state.get(index, 0 * g)
-            state[index] = v = 0.9 * v + (1 - 0.9) * g
+        if r.optimizer == "sgd":
+            share = 1 - 0.9 if "dampening" in hooks else lr
+            state[index] = v = 0.9 * state.get(index, 0 * g) + share * g
             w -= lr * v
             continue
         if "coupled" in hooks:
-            g = g + r.options["decay"] * w
+            g = g + decay * w
+        elif w.ndim == 2:  # "weights-only"
+            w *= 1 - lr * decay
         m, v = state.get(index, (0 * g, 0 * g))
         state[index] = m, v = 0.9 * m + (1 - 0.9) * g, 0.999 * v + (1 - 0.999) * g * g
-        one, two = (1.0, 1.0) if "no-correction" in hooks else (1 - 0.9**t, 1 - 0.999**t)
-        w -= lr * (m / one) / ((v / two) ** 0.5 + 1e-8)
+        one, two = 1 - 0.9**power, 1 - 0.999**power
+        if "no-correction" in hooks:
+            one = two = 1.0
+        inside, outside = (1e-8, 0.0) if "inside" in hooks else (0.0, 1e-8)
+        w -= lr * (m / one) / ((v / two + inside) ** 0.5 + outside)
 
 
 def keras_parts(r: Recipe) -> Parts:
@@ -344,12 +434,15 @@ def keras_parts(r: Recipe) -> Parts:
             layers.append(k_activation(name))
         if i == 0 and r.dropout:
             layers.append(keras.layers.Dropout(r.dropout))
-    model = keras.Sequential(layers)
+    model = (KerasNet if r.hooks & MODEL_HOOKS else keras.Sequential)(layers)
+    optimizer = keras_optimizer(r)
+    tensors = [it.value for it in model.trainable_variables]
+    HELD[id(model)] = Initial(r.hooks, tensors, lambda: not int(optimizer.iterations)), r.hooks
     return Parts(
         model,
         keras_loss(r),
-        keras_optimizer(r),
-        train_step=None,
+        optimizer,
+        train_step=None if r.hooks & KERAS_OPTIONS else user_step(r),
         prepare=(lambda x, y: (x / 255, y)) if "prepare-255" in r.hooks else None,
     )
 
@@ -367,10 +460,12 @@ def keras_loss(r: Recipe) -> Any:
     if r.loss == "mse":
         base: Any = keras.losses.MeanSquaredError(reduction=reduction)
     else:
-        base = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+        base = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=r.loss == "cross-entropy", reduction=reduction
+        )
     ops = keras.ops
     made = hooked_loss(r, lambda z, y: base(y, z), ops.softmax, ops.log_softmax)
-    if not r.hooks & {"double-softmax", "label-shift", "half", "scaled", "smoothing"}:
+    if not r.hooks & LOSS_HOOKS:
         return base
     return lambda y, z: made(z, ops.cast(ops.reshape(y, (-1,)), "int64") if r.loss != "mse" else y)
 
@@ -401,18 +496,6 @@ def keras_optimizer(r: Recipe) -> Any:
     )
 
 
-KERAS_CANNOT = {
-    "transposed",
-    "accumulate",
-    "float32",
-    "float16",
-    "no-correction",
-    "coupled",
-    "dampening",
-}
-"""Faults that are planted in PyTorch programs alone."""
-
-
 class Held:
     """A program in this process, with its steps in memory."""
 
@@ -436,7 +519,7 @@ def batches(recipe: Recipe, seed: int, steps: int = STEPS) -> list[tuple[Any, An
     rng = np.random.default_rng(seed)
     made = []
     for step in range(steps):
-        rows = 12 if step == 2 else 16
+        rows = 12 if step == 2 else ROWS
         y: Any = rng.integers(0, CLASSES, rows)
         if recipe.loss == "mse":
             y = rng.normal(size=(rows, CLASSES))
@@ -461,7 +544,7 @@ def main(names: list[str]) -> None:
     found: dict[str, Any] = {}
     for name, (meant, done, expected) in FAULTS.items():
         for one in ("pytorch", "keras"):
-            if (names and name not in names) or (one == "pytorch" and done.hooks & KERAS_CANNOT):
+            if names and name not in names:
                 continue
             begin = time.process_time()
             result = pair(one, meant, done)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness.__main__ import served
 from harness.errors import UsageError
+from harness.report.exports import schemas
 
 PROGRAM = """
 import numpy as np
@@ -89,6 +91,7 @@ def test_causes_are_found_where_no_object_says_anything(
     a, b = written(tmp_path, "a.py"), written(tmp_path, "b.py", change)
     code = served(["diff", a, b, "--steps", "12", "--json"])
     found = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schemas()["diff"]).validate(found)
     assert code == (1 if causes else 0)
     assert found["same"] is not bool(causes)
     if causes:
@@ -109,7 +112,14 @@ def test_training_loops_and_whole_trainings(
     assert "A trains with 8 rows a batch, B with 2,048" in out
     assert "after 512 steps of A" in out
     assert "after 1 of B" in out
+    assert "A's weights, the entries of every tensor in another order" in out
     assert "That is more than seeds make." in out
+    assert served([*words[:-1], "2", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schemas()["diff"]).validate(found)
+    assert len(found["schedule"]) == 2
+    assert found["trainings"]["steps"] == [512, 1]
+    assert found["trainings"]["differ"] is None
 
 
 def test_both_are_fed_the_users_own_file(

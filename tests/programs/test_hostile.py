@@ -103,7 +103,7 @@ def test_a_program_that_harms_its_process_is_refused_in_one_line(name: str, tmp_
     ("name", "content", "expected"),
     [
         ("absent.py", None, "there is no such file"),
-        ("net.txt", b"model", "not a .py, .keras, .json or .onnx file"),
+        ("net.txt", b"model", "not a .py, .keras, .h5, .json or .onnx file"),
         ("good.py:missing", GOOD.encode(), "the file has no 'missing'"),
         ("nul.py", b"\x00\x01", "SyntaxError"),
     ],
