@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from harness.tasks.start import draw_layer
 WIDTHS = (6, 8, 1)
 DENSE = tuple(
     LayerFacts(kind="dense", shown="", options={"inputs": a, "outputs": b, "bias": True})
-    for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)
+    for a, b in pairwise(WIDTHS)
 )
 LOSS = LossFacts(name="mse", shown="")
 
@@ -30,7 +31,7 @@ def described(*initializers: str) -> Description:
 def drawn(initializer: Initializer, seed: int) -> dict[str, Array]:
     generator = np.random.default_rng(seed)
     weights = {}
-    for index, shape in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+    for index, shape in enumerate(pairwise(WIDTHS)):
         weight, bias = draw_layer(initializer, generator, *shape)
         weights |= {f"layer{index}.weight": weight, f"layer{index}.bias": bias}
     return weights
