@@ -1,4 +1,4 @@
-"""What both programs are fed: rows of a data set, or synthetic ones that fit the first program."""
+"""The batches for both programs: rows of a data set, or synthetic rows that fit program A."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from harness.tasks.spec import KNOWN, FileData, Kind, Known
 
 ROWS = 32
 SMALLER = 2
-"""The batch, from 0, that has a quarter fewer rows: what depends on their number then shows."""
+"""The number, from 0, of the batch that has a quarter fewer rows, which shows what depends on them.
+"""
 MOST_NUMBERS = 50_000_000
-"""That both programs show in all their steps: 400 MB."""
+"""Numbers that one quantity may have over all steps: 400 MB."""
 
 
 def dense_widths(description: Description) -> tuple[int, int]:
     """Features and outputs of a program, by its dense layers."""
-    dense = [it.options for it in description.layers if it.kind == "dense"]
+    dense = [it for it in description.layers if it.kind == "dense"]
     if not dense:
         raise UsageError("the program has no dense layer")
-    return int(str(dense[0]["inputs"])), int(str(dense[-1]["outputs"]))
+    return int(dense[0].number("inputs")), int(dense[-1].number("outputs"))
 
 
 def kind_of(*programs: Description) -> Kind:
-    """What the targets are, by the first loss that tells; with one output 0 or 1, else classes."""
-    for it in programs:
-        if it.loss is not None and it.loss.kind is not None:
-            return it.loss.kind
+    """The kind of targets of the first known loss; without one classes, or binary for one output."""
+    for program in programs:
+        if program.loss is not None and program.loss.kind is not None:
+            return program.loss.kind
     return "classes" if dense_widths(programs[0])[1] > 1 else "binary"
 
 
@@ -55,13 +56,13 @@ def synthetic(features: int, outputs: int, kind: Kind, rows: int, seed: int) -> 
 
 
 class DataSource(NamedTuple):
-    """What `--data` and `--target` name: a published data set, or a column of the user's file."""
+    """`--data` and `--target`: a published data set, or a column of the user's file."""
 
     name: str
     target: str | None = None
 
     def request(self, kind: Kind) -> FileRequest | None:
-        """What to read of the user's file; None for a published data set. Raises UsageError."""
+        """The request for the user's file; None for a published data set. Raises UsageError."""
         if not self.name.endswith(tuple(READERS)):
             return None
         fields = {"file": self.name, "kind": kind}

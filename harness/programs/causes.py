@@ -190,17 +190,16 @@ HIDDEN = (
 OUTPUT = ("identity", "softmax", "relu", "sigmoid", "tanh", "log-softmax", "softmax-over-rows")
 
 
-def _hidden(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[str, ...]]:
-    hidden = formula.hidden
-    yield from ((name,) * len(hidden) for name in HIDDEN)
-    for index, name in product(range(len(hidden)), HIDDEN):
-        yield (*hidden[:index], name, *hidden[index + 1 :])
+def _by_layer(field: str, values: Sequence[Any]) -> Values:
+    """Each value for all layers, then for one of them."""
 
+    def tuples(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[Any, ...]]:
+        now = getattr(formula, field)
+        yield from ((value,) * len(now) for value in values)
+        for index, value in product(range(len(now)), values):
+            yield (*now[:index], value, *now[index + 1 :])
 
-def _biases(formula: Formula, first: ShownStep, clues: Clues) -> Iterator[tuple[bool, ...]]:
-    yield (False,) * len(formula.biases)
-    for index in range(len(formula.biases)):
-        yield tuple(it != index and b for it, b in enumerate(formula.biases))
+    return tuples
 
 
 def _losses(formula: Formula, first: ShownStep, clues: Clues) -> Sequence[str]:
@@ -286,14 +285,14 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause("inputs", ("input_factor", "input_offset"), _inputs_line, _scales),
-    Cause("activation", ("hidden",), _hidden_line, _hidden),
+    Cause("activation", ("hidden",), _hidden_line, _by_layer("hidden", HIDDEN)),
     Cause(
         "output",
         ("output",),
         lambda one, other: f"the model ends in {other.output} (not {one.output}){_twice(other)}",
         lambda formula, *_: (*OUTPUT, *formula.hidden[-1:]),
     ),
-    Cause("bias", ("biases",), _bias_line, _biases),
+    Cause("bias", ("biases",), _bias_line, _by_layer("biases", (False,))),
     cause(
         "norm-epsilon",
         _where_normalised(1e-5, 1e-3, 1e-6, 1e-8, 1e-12, 1e-7, 1e-2),

@@ -1,15 +1,15 @@
 """Two programs in lock step from the weights of the first: where they differ, by how much, and why.
 
-A cause is found by trying. The reference computes what program A computes, with one entry of the
-table of causes changed, then with two, then three; an alteration explains program B where all that
-B shows at every step follows from it.
+Causes are tried. The reference computes program A with one entry of the table of causes changed,
+then two, then three. An alteration explains program B if the reference then agrees with all that B
+shows at every step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,15 @@ from harness.certificates import Divergence
 from harness.differences import Difference, compare, finite, limits
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
-from harness.programs.formulas import Batch, Formula, formula_of, guesses, steps
+from harness.programs.formulas import (
+    Batch,
+    Formula,
+    formula_of,
+    guesses,
+    in_probabilities,
+    same_form,
+    steps,
+)
 from harness.programs.process import OpenProgram, side_by_side
 from harness.programs.trainings import Trainings, schedule_differences
 from harness.proof.lockstep import QUANTITIES, limit_at
@@ -56,10 +64,10 @@ class FirstDifference(Frozen):
 
 
 class ProgramDifference(Frozen):
-    """`largest` is the largest difference of any tensor at any step. `explanations` are those
-    alterations under which the reference computes what B shows, each a tuple of causes; they cannot
-    be told apart on these batches. With them B is followed to `agreement`. `base` says what A
-    itself has that its objects do not say, `schedule` how the training loops differ."""
+    """`largest` is the largest difference of any tensor at any step. `explanations` are the
+    alterations, each a tuple of causes, under which the reference agrees with B to `agreement`;
+    these batches do not distinguish them. `base` lists what A computes and its objects do not
+    declare, `schedule` how the training loops differ."""
 
     programs: tuple[str, str]
     same: bool
@@ -76,7 +84,7 @@ class ProgramDifference(Frozen):
 
 
 class Agreement(NamedTuple):
-    """How far two go together: their first difference, if any, and the largest up to there."""
+    """The first difference of two programs, if any, and the largest one before it."""
 
     first: FirstDifference | None
     largest: float
@@ -127,17 +135,17 @@ def agreement(differences: Iterable[Iterable[tuple[str, Difference]]]) -> Agreem
     """From the differences at each step, as far as they are needed."""
     largest = 0.0
     for step, by_quantity in enumerate(differences, start=1):
-        for quantity, it in by_quantity:
-            if not it.size <= limit_at((step, quantity), BOUNDS):
+        for quantity, difference in by_quantity:
+            if not difference.size <= limit_at((step, quantity), BOUNDS):
                 first = FirstDifference(
                     step=step,
                     quantity=quantity,
-                    tensor=it.tensor,
-                    size=finite(it.size),
-                    reason=it.reason,
+                    tensor=difference.tensor,
+                    size=finite(difference.size),
+                    reason=difference.reason,
                 )
                 return Agreement(first, largest)
-            largest = max(largest, it.size)
+            largest = max(largest, difference.size)
     return Agreement(None, largest)
 
 
@@ -145,12 +153,12 @@ NO_AGREEMENT = Agreement(
     FirstDifference(step=0, quantity=QUANTITIES[0], tensor="", size=None), math.inf
 )
 NOT_COMPUTABLE = (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError)
-"""What the reference raises for an alteration that is none of this program."""
+"""The errors of the reference for an alteration that does not fit the program."""
 
 
 @dataclass
 class Search:
-    """For formulas that compute what one program showed."""
+    """A search for formulas that compute what one program showed."""
 
     clues: Clues
 
@@ -202,8 +210,8 @@ class Search:
                     yield variant
 
     def causes(self, base: Formula, formula: Formula) -> tuple[NamedCause, ...]:
-        """What of the difference between two formulas is needed for the second to agree: first the
-        one that shows first; the formulas of a framework last."""
+        """The causes by which two formulas differ and without which the second does not agree.
+        The one that shows first comes first, the formulas of a framework last."""
         needed: list[tuple[tuple[float, ...], Cause]] = []
         for cause in sorted(CAUSES, key=lambda it: not it.stock):
             if cause.differs(base, formula):
@@ -225,38 +233,6 @@ class Search:
         return tuple(sorted(causes, key=lambda it: it.stock))
 
 
-FORMS = {
-    ("identity", "cross-entropy"): "softmax",
-    ("softmax", "cross-entropy-of-probabilities"): "softmax",
-    ("log-softmax", "nll"): "softmax",
-    ("identity", "binary-cross-entropy"): "sigmoid",
-    ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
-}
-"""Pairs of output and loss that are one mathematics, by what makes probabilities of the logits."""
-
-
-def _form(formula: Formula) -> str:
-    return FORMS.get((formula.output, formula.loss), "")
-
-
-def same_form(formula: Formula, other: Formula) -> Formula:
-    """The formula with output and loss in the form of another, where both forms are one loss."""
-    if _form(formula) and _form(formula) == _form(other):
-        return replace(formula, output=other.output, loss=other.loss)
-    return formula
-
-
-def in_probabilities(seen: ShownStep, formula: Formula) -> ShownStep:
-    """The step with probabilities for logits."""
-    z, form = seen.logits, _form(formula)
-    if formula.output == form:
-        return seen
-    if form == "sigmoid":
-        return seen._replace(logits=1 / (1 + np.exp(-z)))
-    z = np.exp(z - z.max(axis=1, keepdims=True))
-    return seen._replace(logits=z / z.sum(axis=1, keepdims=True))
-
-
 def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDifference:
     """Raises NotComparable where nothing can be said."""
     _check_weights(a, b)
@@ -275,8 +251,7 @@ def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDif
         notes.append(
             f"{one.output} with {one.loss} and {other.output} with {other.loss} are one loss"
         )
-        with np.errstate(over="ignore"):
-            sides = [(in_probabilities(x, one), in_probabilities(y, other)) for x, y in sides]
+        sides = [(in_probabilities(x, one), in_probabilities(y, other)) for x, y in sides]
     differences = [dict(step_differences(x, y)) for x, y in sides]
     first = agreement(it.items() for it in differences).first
     same = first is None and not dropout

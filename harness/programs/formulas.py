@@ -104,11 +104,6 @@ def guesses(description: Description) -> list[Formula]:
     ]
 
 
-def _number(layer: LayerFacts, option: str) -> float:
-    value = layer.options.get(option)
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
 def _layered(description: Description) -> Formula:
     """The layers, with the usual loss and optimizer."""
     factor, offset = 1.0, 0.0
@@ -124,11 +119,11 @@ def _layered(description: Description) -> Formula:
             continue
         elif not activations:  # nothing else that is known stands before the first dense layer
             if layer.kind == "scale":
-                scale, shift = _number(layer, "factor"), _number(layer, "offset")
+                scale, shift = layer.number("factor"), layer.number("offset")
                 factor, offset = factor * scale, offset * scale + shift
         elif layer.kind in ("layer-norm", "batch-norm"):
             where = " after" if activations[-1] else ""
-            numbers = (_number(layer, "epsilon"), _number(layer, "momentum"))
+            numbers = (layer.number("epsilon"), layer.number("momentum"))
             norms[-1] = (layer.kind + where, *numbers)
         else:
             activations[-1].append(_activation(layer))
@@ -153,7 +148,7 @@ def _layered(description: Description) -> Formula:
 def _activation(layer: LayerFacts) -> str:
     for option in ("slope", "alpha"):
         if option in layer.options:
-            return f"{layer.kind}:{_number(layer, option):g}"
+            return f"{layer.kind}:{layer.number(option):g}"
     return layer.kind
 
 
@@ -367,6 +362,35 @@ LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
 }
+
+
+FORMS = {
+    ("identity", "cross-entropy"): "softmax",
+    ("softmax", "cross-entropy-of-probabilities"): "softmax",
+    ("log-softmax", "nll"): "softmax",
+    ("identity", "binary-cross-entropy"): "sigmoid",
+    ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
+}
+"""Pairs of output and loss that are one mathematics, by what makes probabilities of the logits."""
+
+
+def _form(formula: Formula) -> str:
+    return FORMS.get((formula.output, formula.loss), "")
+
+
+def same_form(formula: Formula, other: Formula) -> Formula:
+    """The formula with output and loss in the form of another, where both forms are one loss."""
+    if _form(formula) and _form(formula) == _form(other):
+        return replace(formula, output=other.output, loss=other.loss)
+    return formula
+
+
+def in_probabilities(seen: ShownStep, formula: Formula) -> ShownStep:
+    """The step with probabilities for logits."""
+    form = _form(formula)
+    if formula.output == form:
+        return seen
+    return seen._replace(logits=activated(form, Tensor(seen.logits)).array)
 
 
 def clipped(formula: Formula, gradients: Mapping[str, Array]) -> dict[str, Array]:

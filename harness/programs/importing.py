@@ -1,6 +1,6 @@
-"""A user's model as a task: what an MLP task cannot express is refused by its name.
+"""A user's model as a task. What an MLP task cannot express is refused by its name.
 
-Where mathematics is the same in two forms the task has the one that it knows, and a note says so.
+Where a task has the same mathematics in another form, a note says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.programs.batches import DataSource
 from harness.programs.initializers import initializer_of
 from harness.tasks.data_files import read_data_file
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
-from harness.tasks.spec import KNOWN, Activation, Kind, Task
+from harness.tasks.spec import KNOWN, Activation, Task
 from harness.tasks.variants import KEYS, OPTIMIZERS, parse_settings, variants
 
 ACTIVATIONS = get_args(Activation)
@@ -28,8 +28,8 @@ BATCH_SIZE, EPOCHS = 32, 10
 
 
 class ImportedTask(NamedTuple):
-    """A task, and what was made of the program where something else may have been meant. `data` is
-    how a task file names the user's own file; None where the task's own entry does."""
+    """A task, with notes on what the program leaves open. `data` is the entry of a task file for
+    the user's own file; None for a published data set."""
 
     task: Task
     notes: tuple[str, ...]
@@ -46,26 +46,27 @@ def imported(
     settings: Sequence[str] = (),
     target: str | None = None,
 ) -> ImportedTask:
-    """The task that a program computes on a data set, or on the user's own file with this `target`.
-    `loss` and `optimizer` name what the program does not say. Raises UsageError."""
+    """The task that a program computes on a data set, or on the user's file with this `target`.
+    `loss` and `optimizer` are for a program that does not define them. Raises UsageError."""
     notes: list[str] = []
     widths, activation, output = _layers(description)
-    found_loss, output = _loss(description.loss, loss, output, notes)
-    request = DataSource(data, target).request(_kind(found_loss))
+    task_loss, output = _loss(description.loss, loss, output, notes)
+    kind = LossFacts(name=task_loss, shown=task_loss).kind or "binary"
+    request = DataSource(data, target).request(kind)
     if (initializer := initializer_of(description, weights)) is None:
         initializer = "glorot-uniform"
         notes.append(f"the weights do not show which initializer drew them: {initializer}")
     content = {
         "name": name,
         "probes": f"imported from {description.framework}",
-        "data": read_data_file(request, Path()) if request else _data(data, widths, found_loss),
+        "data": read_data_file(request, Path()) if request else _data(data, widths, task_loss),
         "model": {
             "hidden": widths[1:-1],
             "activation": activation or "relu",
             "output": output,
             "initializer": initializer,
         },
-        "loss": found_loss,
+        "loss": task_loss,
         "optimizer": _optimizer(description.optimizer, optimizer, notes),
         "batch_size": description.batch_size or BATCH_SIZE,
         "epochs": description.epochs or EPOCHS,
@@ -91,10 +92,6 @@ def imported(
     return ImportedTask(task, tuple(notes), entry)
 
 
-def _kind(loss: str) -> Kind:
-    return "classes" if loss.startswith("cross-entropy") else "real" if loss == "mse" else "binary"
-
-
 Counted = tuple[int, LayerFacts]
 """A layer with its number, from 1."""
 
@@ -108,11 +105,16 @@ def _layers(description: Description) -> tuple[tuple[int, ...], str | None, str]
         )
     counted = enumerate(description.layers, start=1)
     layers = [it for it in counted if it[1].kind not in ("flatten", "identity")]
-    if layers and layers[-1][1].kind == "log-softmax" and _takes_logs(description.loss):
+    takes_logs = description.loss is not None and description.loss.name == "nll"
+    if takes_logs and layers and layers[-1][1].kind == "log-softmax":
         layers.pop()
     widths, activations = _stacked(layers)
-    _check_hidden(hidden := activations[: len(widths) - 2])
-    last = activations[len(widths) - 2 :]
+    hidden, last = activations[: len(widths) - 2], activations[len(widths) - 2 :]
+    for number, layer in hidden:
+        if layer.kind not in ACTIVATIONS:
+            _refuse(number, layer, f"activations are {', '.join(ACTIVATIONS)}; {ONE}")
+        if layer.kind != hidden[0][1].kind:
+            _refuse(number, layer, f"the first activation is {hidden[0][1].kind}; {ONE}")
     for number, layer in last:
         if layer.kind not in ("softmax", "sigmoid"):
             _refuse(number, layer, "after the last dense layer a task has nothing or a softmax")
@@ -133,33 +135,14 @@ def _stacked(layers: Sequence[Counted]) -> tuple[list[int], list[Counted]]:
             _check_dense(number, layer, widths)
             if after_dense:
                 _refuse(number, layer, "no activation stands before it")
-            widths = widths or [_number(layer, "inputs")]
-            widths.append(_number(layer, "outputs"))
+            widths = widths or [int(layer.number("inputs"))]
+            widths.append(int(layer.number("outputs")))
         else:
             activations.append((number, layer))
         after_dense = dense
     if not widths:
         raise UsageError("the model has no dense layer")
     return widths, activations
-
-
-def _number(layer: LayerFacts, option: str) -> int:
-    value = layer.options[option]
-    assert isinstance(value, int)
-    return value
-
-
-def _check_hidden(hidden: Sequence[Counted]) -> None:
-    for number, layer in hidden:
-        if layer.kind not in ACTIVATIONS:
-            known = f"activations are {', '.join(ACTIVATIONS)}"
-            _refuse(number, layer, f"{known}; {ONE}")
-        if layer.kind != hidden[0][1].kind:
-            _refuse(number, layer, f"the first activation is {hidden[0][1].kind}; {ONE}")
-
-
-def _takes_logs(loss: LossFacts | None) -> bool:
-    return loss is not None and loss.name == "nll"
 
 
 def _check_dense(number: int, layer: LayerFacts, widths: Sequence[int]) -> None:
@@ -276,11 +259,11 @@ def _check_widths(task: Task, widths: Sequence[int]) -> None:
             raise UsageError(f"the model has {takes} {what}; data {task.data.name} needs {has}")
 
 
-def task_file(found: ImportedTask) -> str:
+def task_file(made: ImportedTask) -> str:
     """A TOML file with the task, and the notes as comments."""
-    content = found.task.model_dump(mode="json", exclude_none=True)
-    content["data"] = found.data or content["data"]
-    lines = [f"# {it}" for it in found.notes]
+    content = made.task.model_dump(mode="json", exclude_none=True)
+    content["data"] = made.data or content["data"]
+    lines = [f"# {it}" for it in made.notes]
     lines += ["[[task]]", *(f"{name} = {_toml(it)}" for name, it in content.items())]
     return "\n".join(lines) + "\n"
 

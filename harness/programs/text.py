@@ -14,12 +14,11 @@ MOST_EXPLANATIONS = 5
 
 
 def comparison_text(result: ProgramDifference) -> Iterator[str]:
-    """What is printed, line by line."""
+    """The lines that are printed."""
     a, b = result.programs
     yield f"A is {a}, B is {b}; both begin with A's weights and see the same batches."
     yield from (f"Note: {it}." for it in result.notes)
-    for it in result.base:
-        yield f"A is not what its objects say: {it.line}."
+    yield from (f"A is not what its objects say: {it.line}." for it in result.base)
     if result.same:
         how = f"The same to {_size(result.largest)}" if result.largest else "Exactly the same"
         yield f"{how} over {result.steps} steps."

@@ -22,13 +22,13 @@ ROWS = 2048
 
 
 class Trainings(Frozen):
-    """Both programs trained with several seeds. With each seed both begin with the same weights and
-    see the rows in the same order.
+    """Both programs trained with several seeds. With each seed both begin with the same weights
+    and, if both shuffle, see the rows in the same order.
 
     The weights are drawn by `initializer`, A's. Where that is None it is unknown: then they are A's
     weights, the entries of every tensor in another order. `values` are the quality of A and B by
-    seed, None where a training diverged. `low` and `high` bound the median difference, B less A,
-    None where there is no bound. `differ` says whether 0 is outside; None with fewer than six
+    seed, None where a training diverged. `low` and `high` bound the median difference, B less A;
+    None where there is no bound. `differ` says whether 0 lies outside; None with fewer than six
     seeds. `steps` are the updates of each.
     """
 

@@ -79,7 +79,7 @@ class ProgramSession:
     _file: str
 
     def answer(self, request: ProgramRequest) -> Any:
-        """What was asked, or why not: no error of user code ends the process."""
+        """The answer, or the error: no error of user code ends the process."""
         try:
             match request:
                 case Open():
@@ -140,7 +140,7 @@ class ProgramSession:
         return np.asarray(both[0]), np.asarray(both[1])
 
     def _place(self, error: BaseException) -> str:
-        """An error of user code, with the last line of their file on the way to it."""
+        """The error of user code, with the line of the user's file that led to it."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [it.lineno for it in frames if it.filename == self._file]
         if isinstance(error, SyntaxError) and error.filename == self._file:
@@ -180,7 +180,7 @@ def _read(file: Path) -> Parts:
 
 
 def _run(file: Path) -> ModuleType:
-    """The user's module. Their folder is looked through last: it shadows no package."""
+    """The user's module. Its folder is the last one of the path, so that it shadows no package."""
     sys.path.append(str(file.parent))
     sys.argv = [str(file)]
     spec = importlib.util.spec_from_file_location("user_program", file)
@@ -209,9 +209,9 @@ def _parts_of(module: ModuleType, name: str) -> Parts:
             "the file gives no model: define model, loss and optimizer, a build() that returns "
             f"them, or the functions {', '.join(FUNCTIONS)}"
         )
-    for it in ("train_step", "prepare"):
-        if parts[it] is not None and not callable(parts[it]):
-            raise Unreadable(f"{it} is no function")
+    for part in ("train_step", "prepare"):
+        if parts[part] is not None and not callable(parts[part]):
+            raise Unreadable(f"{part} is no function")
     schedule = {k: held[k] for k, kind in SCHEDULE.items() if type(held.get(k)) is kind}
     return Parts(**parts, schedule=schedule)
 

@@ -43,6 +43,11 @@ class LayerFacts(Frozen):
     shown: str
     options: Mapping[str, Option] = Field(default_factory=dict)
 
+    def number(self, option: str) -> float:
+        """The value of an option; 0 where it has none that is a number."""
+        value = self.options.get(option)
+        return value if isinstance(value, int | float) else 0.0
+
 
 class LossFacts(Frozen):
     """`name` is one of `harness.tasks.spec.Loss`, `nll` (of log-probabilities),
@@ -55,7 +60,7 @@ class LossFacts(Frozen):
 
     @property
     def kind(self) -> Kind | None:
-        """What its targets are, where that can be told."""
+        """The kind of its targets; None for an unknown loss."""
         if self.name in ("cross-entropy", "nll", "cross-entropy-of-probabilities"):
             return "classes"
         if self.name.startswith("binary"):
@@ -66,7 +71,7 @@ class LossFacts(Frozen):
 class OptimizerFacts(Frozen):
     """`name` is that of a task's optimizer, or `other`. Options have a task's names, and those that
     no task has: `epsilon_place`, `decay`, `dampening`, `amsgrad`, `centered`, `clip_norm`,
-    `clip_value`, `constants`. `strange` says what is set besides, in words."""
+    `clip_value`, `constants`. `strange` says in words what else is set."""
 
     name: str
     shown: str
@@ -75,9 +80,9 @@ class OptimizerFacts(Frozen):
 
 
 class Description(Frozen):
-    """What was read of a program. `ordered` is False where layers were found as parts of a module
-    whose own code decides what is done with them. `initializers` name those of dense layers, where
-    they are told; `frozen` the weights that the optimizer does not update."""
+    """What was read of a program. `ordered` is False for layers of a module whose code decides how
+    they are used. `initializers` are those of dense layers, empty texts where unknown; `frozen` are
+    the weights that the optimizer does not update."""
 
     framework: str
     layers: tuple[LayerFacts, ...]
@@ -106,7 +111,7 @@ class Parts:
 
 class ShownStep(NamedTuple):
     """What one update shows: three before it, two after it. `logits` are the model's outputs in
-    training; of slots only those that are told apart by tensor."""
+    training; `slots` only those that belong to a tensor."""
 
     logits: Array
     loss: float

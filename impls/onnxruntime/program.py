@@ -92,8 +92,8 @@ def _chain(graph: Any, constants: dict[str, Array], name: str) -> list[Any]:
         if len(users) != 1:
             raise Unreadable(f"{len(users)} nodes take {name!r}; the graph is no chain of layers")
         (node,) = users
-        for it in node.input:
-            if it and it != name and it not in constants:
+        for other in node.input:
+            if other and other != name and other not in constants:
                 raise Unreadable(f"node {node.op_type} joins two branches; that is no MLP")
         chain.append(node)
         nodes.remove(node)

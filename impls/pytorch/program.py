@@ -95,8 +95,8 @@ class UserProgram:
 
     def _check_names(self) -> None:
         known = {id(it) for it in self._names.values()}
-        for name, it in self._model.named_parameters():
-            if id(it) not in known:
+        for name, parameter in self._model.named_parameters():
+            if id(parameter) not in known:
                 raise Unreadable(f"parameter {name!r} belongs to no Linear or normalisation layer")
         if not self._names:
             raise Unreadable("the model has no parameter")
