@@ -35,7 +35,7 @@ def dense_widths(description: Description) -> tuple[int, int]:
 
 
 def kind_of(*programs: Description) -> Kind:
-    """The kind of targets of the first known loss; without one classes, or binary for one output."""
+    """The kind of targets of the first known loss; else classes, or binary for one output."""
     for program in programs:
         if program.loss is not None and program.loss.kind is not None:
             return program.loss.kind

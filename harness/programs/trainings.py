@@ -9,7 +9,15 @@ import numpy as np
 from harness.adapter import Array
 from harness.analysis.stats import exact_ends
 from harness.differences import finite
-from harness.programs.batches import DataSource, arrays_of, dense_widths, kind_of, synthetic
+from harness.errors import UsageError
+from harness.programs.batches import (
+    MOST_NUMBERS,
+    DataSource,
+    arrays_of,
+    dense_widths,
+    kind_of,
+    synthetic,
+)
 from harness.programs.initializers import fresh_weights, initializer_of
 from harness.programs.process import OpenProgram
 from harness.tasks.metrics import METRICS
@@ -84,13 +92,16 @@ def _arrays(data: DataSource | None, features: int, outputs: int, kind: Kind) ->
 def _order(description: Description, rows: int, seed: int) -> Array:
     """Row numbers of every step, (steps, batch); the last batch of an epoch is filled with −1."""
     random = np.random.default_rng([seed, 1])
-    batch = min(description.batch_size or BATCH, rows)
-    filling = np.full(-rows % batch, -1)
-    epochs = []
-    for _ in range(description.epochs or EPOCHS):
+    batch, epochs = min(description.batch_size or BATCH, rows), description.epochs or EPOCHS
+    if epochs * rows > MOST_NUMBERS:
+        raise UsageError(
+            f"--train: {epochs:,} epochs of {rows:,} rows are too many for one training"
+        )
+    filling, orders = np.full(-rows % batch, -1), []
+    for _ in range(epochs):
         order = np.arange(rows) if description.shuffle is False else random.permutation(rows)
-        epochs.append(np.concatenate([order, filling]).reshape(-1, batch))
-    return np.concatenate(epochs)
+        orders.append(np.concatenate([order, filling]).reshape(-1, batch))
+    return np.concatenate(orders)
 
 
 def schedule_differences(a: Description, b: Description) -> tuple[str, ...]:

@@ -213,6 +213,9 @@ def _parts_of(module: ModuleType, name: str) -> Parts:
         if parts[part] is not None and not callable(parts[part]):
             raise Unreadable(f"{part} is no function")
     schedule = {k: held[k] for k, kind in SCHEDULE.items() if type(held.get(k)) is kind}
+    for field in ("batch_size", "epochs"):
+        if schedule.get(field, 1) < 1:
+            raise Unreadable(f"{field} is {schedule[field]}; at least 1 is due")
     return Parts(**parts, schedule=schedule)
 
 

@@ -120,6 +120,9 @@ def test_training_loops_and_whole_trainings(
     assert len(found["schedule"]) == 2
     assert found["trainings"]["steps"] == [512, 1]
     assert found["trainings"]["differ"] is None
+    endless = written(tmp_path, "c.py", more="epochs = 10**9\n")
+    assert served(["diff", a, endless, "--steps", "3", "--train", "--seeds", "1"]) == 2
+    assert "1,000,000,000 epochs of 2,048 rows are too many" in capsys.readouterr().err
 
 
 def test_both_are_fed_the_users_own_file(

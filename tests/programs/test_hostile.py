@@ -37,6 +37,10 @@ HOSTILE = {
     "build gives none": ("def build(): return None", "gives no model"),
     "build gives strange": ("def build(): return {'net': 1}", "gives 'net'; known are model"),
     "train_step": ("model = 3\ntrain_step = 4", "train_step is no function"),
+    "batch of none": (GOOD + "batch_size = 0", "batch_size is 0; at least 1 is due"),
+    "epochs to come": (GOOD + "epochs = -2", "epochs is -2"),
+    "weights NaN": (GOOD.replace("np.zeros(2)", "np.full(2, np.nan)"), "holds what is no finite"),
+    "weights none": (GOOD.replace("np.zeros(2)", "np.zeros(0)"), "layer0.bias is empty"),
     "weights list": (GOOD.replace('return {"layer0', 'return [] and {"layer0'), "a list, not"),
     "weights names": (GOOD.replace('layer0.bias": np', 'bias": np'), "names are layer0.weight"),
     "weights shape": (GOOD.replace("np.ones((3, 2))", "np.ones(3)"), "(in, out) is due"),
@@ -50,6 +54,10 @@ DEADLY = {
         "most = min(getrlimit(RLIMIT_FSIZE)[0] >> 12, 2**20)\n"  # 1 MiB of 4 GiB
         "setrlimit(RLIMIT_FSIZE, (most, -1))\nwhile True: print('x' * 10**5)",
         "line 4: OSError: [Errno 27] File too large",
+    ),
+    "more memory than there is": (
+        "import numpy as np\nx = np.ones((10**6, 10**7))",
+        "line 2: MemoryError",
     ),
     "threads": (
         "import threading, time\n"
