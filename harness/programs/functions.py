@@ -1,12 +1,6 @@
-"""The three-function form of a program: NumPy, JAX, or anything that computes with arrays.
+"""The three-function form of a program, for NumPy, JAX and everything else that has arrays.
 
-    def weights(): ...                        # {"layer0.weight": (in, out), "layer0.bias": …}
-    def forward(weights, inputs): ...         # the outputs of the model, (rows, outputs)
-    def step(weights, slots, inputs, targets, t): ...
-
-`step` makes the t-th update, from 1, and returns a dictionary with `loss` (before the update),
-`gradients`, `weights` and `slots` (after it); `slots` is empty before the first step, its names are
-such as `velocity/layer0.weight`. `gradients` and `slots` may be left out.
+docs/own-task.md defines the functions.
 """
 
 from __future__ import annotations

@@ -94,9 +94,7 @@ def _order(description: Description, rows: int, seed: int) -> Array:
     random = np.random.default_rng([seed, 1])
     batch, epochs = min(description.batch_size or BATCH, rows), description.epochs or EPOCHS
     if epochs * rows > MOST_NUMBERS:
-        raise UsageError(
-            f"--train: {epochs:,} epochs of {rows:,} rows are too many for one training"
-        )
+        raise UsageError(f"--train: {epochs:,} epochs of {rows:,} rows are too many")
     filling, orders = np.full(-rows % batch, -1), []
     for _ in range(epochs):
         order = np.arange(rows) if description.shuffle is False else random.permutation(rows)

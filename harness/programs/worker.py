@@ -6,12 +6,12 @@ User code runs here and nowhere else. Standard output and standard error are the
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import resource
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -183,12 +183,9 @@ def _run(file: Path) -> ModuleType:
     """The user's module. Its folder is the last one of the path, so that it shadows no package."""
     sys.path.append(str(file.parent))
     sys.argv = [str(file)]
-    spec = importlib.util.spec_from_file_location("user_program", file)
-    if spec is None or spec.loader is None:
-        raise Unreadable(f"{file.name} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["user_program"] = module
-    spec.loader.exec_module(module)
+    module = sys.modules["user_program"] = ModuleType("user_program")
+    module.__file__ = str(file)
+    SourceFileLoader("user_program", str(file)).exec_module(module)
     return module
 
 
@@ -268,15 +265,13 @@ def _program_of(parts: Parts) -> UserProgram:
     if isinstance(parts.model, Described):
         return parts.model
     folder = _folder(parts.model)
-    if not folder:
+    program = getattr(_reader(folder), "UserProgram", None) if folder else None
+    if program is None:
         kind = type(parts.model)
         raise Unreadable(
             f"model is a {kind.__module__}.{kind.__qualname__}; nothing reads such: give an object "
             f"of PyTorch or Keras, or the functions {', '.join(FUNCTIONS)}"
         )
-    program = getattr(_reader(folder), "UserProgram", None)
-    if program is None:
-        raise Unreadable(f"no program of {folder} can be read")
     made: UserProgram = program(parts)
     return made
 

@@ -30,6 +30,10 @@ HOSTILE = {
     "import": ("import no_such_module_at_all", "line 1: ModuleNotFoundError"),
     "exit": ("import sys\nsys.exit(0)", "line 2: SystemExit"),
     "recursion": ("def f(): f()\nf()", "line 1: RecursionError"),
+    "more memory than there is": (
+        "import os\nx = bytearray(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))",
+        "line 2: MemoryError",
+    ),
     "no model": ("model = 3", "model is a builtins.int; nothing reads such"),
     "model is text": ("model = 'net'", "model is a builtins.str"),
     "build takes": ("def build(a): pass", "TypeError"),
@@ -54,10 +58,6 @@ DEADLY = {
         "most = min(getrlimit(RLIMIT_FSIZE)[0] >> 12, 2**20)\n"  # 1 MiB of 4 GiB
         "setrlimit(RLIMIT_FSIZE, (most, -1))\nwhile True: print('x' * 10**5)",
         "line 4: OSError: [Errno 27] File too large",
-    ),
-    "more memory than there is": (
-        "import numpy as np\nx = np.ones((10**6, 10**7))",
-        "line 2: MemoryError",
     ),
     "threads": (
         "import threading, time\n"
