@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.programs.batches import DataSource, affordable, batches_for
+from harness.programs.batches import DataSource, batches_for
 from harness.programs.comparison import compared
 from harness.programs.importing import imported, task_file
 from harness.programs.messages import write_arrays
@@ -86,10 +86,8 @@ def diff(
 ) -> None:
     """Ends with exit code 1 where they differ."""
     with opened(program_a, program_b) as (a, b):
-        steps = min(steps, affordable(a.weights))
         source = DataSource(data, target) if data else None
-        batches = batches_for(a.description, b.description, source, steps, rows, seed)
-        result = compared(a, b, batches)
+        result = compared(a, b, batches_for(a, b, source, steps, rows, seed))
         if train:
             result = result.model_copy(update={"trainings": trained(a, b, source, seeds)})
     if as_json:

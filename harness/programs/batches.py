@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
-from harness.adapter import Array
 from harness.errors import UsageError, first_problem, unknown
 from harness.programs.formulas import Batch
+from harness.programs.process import OpenProgram
 from harness.tasks.data_files import READERS, FileRequest, read_data_file
 from harness.tasks.datasets import Arrays, load
 from harness.tasks.mnist import data_directory
@@ -23,7 +22,7 @@ SMALLER = 2
 """The number, from 0, of the batch that has a quarter fewer rows, which shows what depends on them.
 """
 MOST_NUMBERS = 50_000_000
-"""Numbers that one quantity may have over all steps: 400 MB."""
+"""Numbers that both programs may show in all steps, or see in a training: 400 MB."""
 
 
 def dense_widths(description: Description) -> tuple[int, int]:
@@ -74,8 +73,18 @@ class DataSource(NamedTuple):
             raise UsageError(f"--data {self.name}: {first_problem(error)}") from None
 
 
-def arrays_of(source: DataSource, features: int, outputs: int, kind: Kind) -> Arrays:
-    """The rows of a data set whose widths fit. Raises UsageError, and DataError for a bad file."""
+def arrays_for(a: OpenProgram, b: OpenProgram, source: DataSource | None, rows: int) -> Arrays:
+    """The rows of a data set whose widths fit; without one, so many synthetic ones.
+
+    Raises UsageError, and DataError for a bad file.
+    """
+    features, outputs = dense_widths(a.description)
+    kind = kind_of(a.description, b.description)
+    if source is None:
+        train, test = (
+            synthetic(features, outputs, kind, *it) for it in ((rows, 1), (rows // 4, 2))
+        )
+        return Arrays(*train, *test)
     data: Known | FileData
     if request := source.request(kind):
         data = read_data_file(request, Path())
@@ -95,26 +104,23 @@ def arrays_of(source: DataSource, features: int, outputs: int, kind: Kind) -> Ar
 
 
 def batches_for(
-    a: Description, b: Description, data: DataSource | None, steps: int, rows: int | None, seed: int
+    a: OpenProgram,
+    b: OpenProgram,
+    source: DataSource | None,
+    steps: int,
+    rows: int | None,
+    seed: int,
 ) -> list[Batch]:
-    """As many batches as steps, all of `rows` rows but one that is smaller."""
-    features, outputs = dense_widths(a)
-    rows = rows or min(a.batch_size or ROWS, 256)
-    if data is None:
-        x, y = synthetic(features, outputs, kind_of(a, b), rows * steps, seed)
-    else:
-        arrays = arrays_of(data, features, outputs, kind_of(a, b))
-        order = np.random.default_rng(seed).integers(0, len(arrays.x_train), rows * steps)
-        x, y = arrays.x_train[order].astype(np.float64), arrays.y_train[order]
+    """Batches of `rows` rows, one of them smaller; as many as `steps`, if memory allows."""
+    rows = rows or min(a.description.batch_size or ROWS, 256)
+    features, outputs = dense_widths(a.description)
+    size = 8 * sum(it.size for it in a.weights.values()) + rows * (features + 2 * outputs)
+    steps = min(steps, max(3, MOST_NUMBERS // size))
+    arrays = arrays_for(a, b, source, rows * steps)
+    order = np.random.default_rng(seed).integers(0, len(arrays.x_train), (steps, rows))
     made = []
-    for step in range(steps):
-        count = rows - rows // 4 if step == SMALLER else rows
-        first = step * rows
-        made.append((x[first : first + count], y[first : first + count]))
+    for step, chosen in enumerate(order):
+        if step == SMALLER:
+            chosen = chosen[: rows - rows // 4]
+        made.append((arrays.x_train[chosen].astype(np.float64), arrays.y_train[chosen]))
     return made
-
-
-def affordable(weights: Mapping[str, Array]) -> int:
-    """How many steps can be kept of a program with these weights."""
-    size = sum(it.size for it in weights.values())
-    return max(3, MOST_NUMBERS // (8 * size))

@@ -38,8 +38,8 @@ class Follow(Frozen):
 
 
 class TrainWhole(Frozen):
-    """From given weights, updates on the rows `order[k]` of `x` and `y`; the outputs for `x_test`
-    go to `out`."""
+    """From given weights, updates on the rows `order[k]` of `x_train` and `y_train`; the outputs
+    for `x_test` go to `out`."""
 
     ask: Literal["train"] = "train"
     given: str

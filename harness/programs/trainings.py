@@ -10,19 +10,12 @@ from harness.adapter import Array
 from harness.analysis.stats import exact_ends
 from harness.differences import finite
 from harness.errors import UsageError
-from harness.programs.batches import (
-    MOST_NUMBERS,
-    DataSource,
-    arrays_of,
-    dense_widths,
-    kind_of,
-    synthetic,
-)
+from harness.programs.batches import MOST_NUMBERS, DataSource, arrays_for, kind_of
 from harness.programs.initializers import fresh_weights, initializer_of
 from harness.programs.process import OpenProgram
 from harness.tasks.metrics import METRICS
 from harness.tasks.programs import Description
-from harness.tasks.spec import Frozen, Initializer, Kind
+from harness.tasks.spec import Frozen, Initializer
 
 EPOCHS, BATCH = 5, 32
 ROWS = 2048
@@ -50,19 +43,18 @@ class Trainings(Frozen):
 
 
 def trained(a: OpenProgram, b: OpenProgram, data: DataSource | None, seeds: int) -> Trainings:
-    kind = kind_of(a.description, b.description)
-    arrays = _arrays(data, *dense_widths(a.description), kind)
-    metric = "mse" if kind == "real" else "accuracy"
+    arrays = arrays_for(a, b, data, ROWS)
+    metric = "mse" if kind_of(a.description, b.description) == "real" else "accuracy"
     initializer = initializer_of(a.description, a.weights)
     values: tuple[list[float], list[float]] = ([], [])
     steps = [0, 0]
     for seed in range(seeds):
         weights = fresh_weights(a.weights, initializer, seed)
         for index, program in enumerate((a, b)):
-            order = _order(program.description, len(arrays["x"]), seed)
-            outputs = program.train(weights, {**arrays, "order": order})
+            order = _order(program.description, len(arrays.x_train), seed)
+            outputs = program.train(weights, {**arrays._asdict(), "order": order})
             with np.errstate(all="ignore"):
-                value = METRICS[metric].function(outputs, arrays["y_test"])
+                value = METRICS[metric].function(outputs, arrays.y_test)
             values[index].append(math.inf if math.isnan(value) else value)
             steps[index] = len(order)
     # Two trainings that both diverged do not differ.
@@ -78,15 +70,6 @@ def trained(a: OpenProgram, b: OpenProgram, data: DataSource | None, seeds: int)
         differ=None if ends is None else not ends[0] <= 0 <= ends[1],
         initializer=initializer,
     )
-
-
-def _arrays(data: DataSource | None, features: int, outputs: int, kind: Kind) -> dict[str, Array]:
-    if data is None:
-        x, y = synthetic(features, outputs, kind, ROWS, 1)
-        x_test, y_test = synthetic(features, outputs, kind, ROWS // 4, 2)
-        return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
-    names = ("x", "y", "x_test", "y_test")
-    return dict(zip(names, arrays_of(data, features, outputs, kind), strict=True))
 
 
 def _order(description: Description, rows: int, seed: int) -> Array:

@@ -122,7 +122,7 @@ class ProgramSession:
 
     def _train(self, request: TrainWhole) -> TrainedWhole:
         program, given = self._program, read_arrays(request.given)
-        x, y = self._prepared(given["x"], given["y"])
+        x, y = self._prepared(given["x_train"], given["y_train"])
         x_test, _ = self._prepared(given["x_test"], given["y_test"])
         program.load(_weights(given))
         for rows in given["order"]:
