@@ -135,6 +135,7 @@ def first_weights(**fields: Any) -> Callable[[Any], None]:
 
 
 W0, B0, W1, B1 = ARRAYS
+RELU_OF_G = node("Relu", "g", "h")
 SECOND = node("Gemm", "g", "w1", "b1", "y")
 PRODUCTS = node("MatMul", "x", "w0", "z"), RELU, node("MatMul", "h", "w1", "y")
 NOTHING = {"w0": np.zeros((FEATURES, 0)), "b0": np.zeros(0), "w1": np.zeros((0, CLASSES))}
@@ -163,14 +164,18 @@ ONNX: dict[str, tuple[bytes, str]] = {
         "not a readable",
     ),
     "sum of two": (model(FIRST, RELU, node("Add", "z", "h", "g"), SECOND), "2 nodes take 'z'"),
-    "doubled": (model(FIRST, node("Add", "z", "z", "h"), LAST), "no dense layer"),
+    "doubled": (model(FIRST, node("Add", "z", "z", "h"), LAST), "layer 2 is Add"),
+    "no bias": (
+        model(node("MatMul", "x", "w0", "z"), node("Add", "z", "z", "g"), RELU_OF_G, LAST),
+        "node Add has no constant bias",
+    ),
     "cycle": (model(node("Gemm", "h", "w0", "b0", "z"), RELU, LAST), "not a readable"),
     "no weight": (model(w0=None), "not a readable"),
     "weight from outside": (model(inputs=("x", "w1"), w1=None), "2 inputs"),
     "product of three axes": (model(node("MatMul", "x", "w0", "y"), w0=W0[None]), "(1, 64, 5)"),
     "input of three axes": (model(*PRODUCTS, shape=(2, 3, 64)), "its input has 3 axes"),
     "unknown axes": (model(*PRODUCTS, shape=("a", "b", "c")), "its input has 3 axes"),
-    "input of other width": (model(shape=(None, 7)), "not a readable"),
+    "input of other width": (model(shape=(None, 7)), "7 features"),
     "weights are texts": (model(w0=TEXT), "not a readable"),
     "weights are complex": (model(w0=W0 * 1j), "not a readable"),
     "weights are integers": (model(w0=W0.astype(np.int32)), "not a readable"),
