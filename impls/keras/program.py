@@ -441,9 +441,12 @@ def opened(path: Path) -> Parts:
     """
     for text in _configurations(path):
         _refuse_code(json.loads(text))
-    if path.suffix == ".json":
-        return Parts(keras.models.model_from_json(path.read_text("utf-8")))
-    return Parts(keras.saving.load_model(path, safe_mode=True))
+    try:
+        if path.suffix == ".json":
+            return Parts(keras.models.model_from_json(path.read_text("utf-8")))
+        return Parts(keras.saving.load_model(path, safe_mode=True))
+    except TypeError as error:  # Keras puts the reason last
+        raise TypeError(str(error).rpartition("Exception encountered: ")[2]) from None
 
 
 def _configurations(path: Path) -> Iterator[str | bytes]:

@@ -71,11 +71,6 @@ def opened(path: Path) -> Parts:
     layers = tuple(_layers(chain, constants, weights))
     if not weights:
         raise Unreadable("its graph has no layer with weights")
-    takes = len(weights["layer0.weight"])
-    if len(shape) == 2 and shape[1].HasField("dim_value") and shape[1].dim_value != takes:
-        raise Unreadable(
-            f"its input has {shape[1].dim_value} features; its first layer takes {takes}"
-        )
     return Parts(Described(Description(framework="onnx", layers=layers), weights))
 
 

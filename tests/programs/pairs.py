@@ -193,7 +193,7 @@ class Initial:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        if self._active and self._begins():
+        if self._active and self._fresh():
             for tensor, values in self._pairs:
                 tensor.copy_(values)
 
