@@ -425,7 +425,9 @@ class Store:
         ):
             certificate = Certificate.model_validate_json(text)
             if certificate.key != key:
-                raise ValueError(f"a certificate of {certificate.setup.id} under the key of another")
+                raise ValueError(
+                    f"a certificate of {certificate.setup.id} under the key of another"
+                )
             by_setup[certificate.setup] = certificate
         return tuple(by_setup.values())
 
