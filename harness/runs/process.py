@@ -218,7 +218,7 @@ class WorkerProcess:
         if tells_of_it(self.stderr_tail()):
             return WorkerFailed("out-of-memory", f"{how} after memory ran out")
         if code == -signal.SIGKILL:
-            how += ": by another process, or by the system because memory ran out"
+            how += ": by a user, or by the system because memory ran out"
         return WorkerFailed("crashed", how)
 
     def stderr_tail(self) -> str:
