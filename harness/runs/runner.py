@@ -169,7 +169,7 @@ class Runner:
 
     def _blocks(self, done: Done, begin: float) -> str:
         for course in self._courses:
-            for number, records in done.of(course.key):
+            for number, records in done.of(course.group.key):
                 if course.covers(number, records):
                     course.learn(number, records)
         taken, budget = 0, self.plan.config.budget
@@ -212,8 +212,7 @@ class Runner:
         if why := course.noise(slot.number):
             more = course.added > added and not course.reached
             also = "one is added" if more else "no more are added"
-            state = course.state(slot.number)
-            self.display.note(f"{where} was {state}: {why}; it counts, and {also}")
+            self.display.note(f"{where} was {why}; it counts, and {also}")
         if course.reached and not reached:
             self.display.note(f"{where}: precision reached, no more are timed")
         elif rests := sorted({it.label for it in course.resting - resting if not it.twin}):
