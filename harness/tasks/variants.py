@@ -50,7 +50,7 @@ PARTS: dict[Part, dict[str, type[Frozen]]] = {
 """The parts of a task whose fields can be set, and the kinds of each part, by name. Published data
 have no numbers to set."""
 NOT_SET = {"name", "probes", "data", "model", "optimizer", "hidden", "weights"}
-"""Fields that name a task or a kind, or hold others; `optimizer` and the layers are set below."""
+"""Fields that name a task or a kind, or hold others; the optimizer and the layers have own keys."""
 
 FIELDS: dict[str, Part] = {
     field: part
@@ -80,7 +80,7 @@ ALIASES = {
     **dict.fromkeys(("data", "dataset", "task"), "--task"),
     **{name: f"--{name}" for name in ("blocks", "device", "dtype", "phase", "seeds", "threads")},
 }
-"""Other words for a setting, or for what is no setting but an option."""
+"""Other words for a setting, and words that name an option instead."""
 
 
 def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -106,7 +106,7 @@ def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def hints(settings: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """What was made of settings that may have been meant in another way."""
+    """How settings with two possible meanings were understood."""
     return [
         f"--set hidden={','.join(values)} makes {len(values)} variants of each task, with one "
         f"hidden layer each; one net with these layers is --set hidden={'-'.join(values)}"
@@ -166,7 +166,7 @@ def _variant(task: Task, combination: tuple[tuple[str, str], ...]) -> Task:
         _put(content, key, value, where)
     name = f"{task.name}[{suffix.replace('+', '')}]"
     try:
-        # The name last: a value that is no name either is wrong for a better reason.
+        # The name last: for a bad value the reason of its field is the better one.
         Task.model_validate(content)
         return Task.model_validate({**content, "name": name})
     except ValidationError as error:
@@ -222,21 +222,19 @@ def _literal(value: str) -> Any:
 def _described(field: str, part: Part) -> str:
     kinds = {name: it for name, it in PARTS[part].items() if field in it.model_fields}
     shapes = {name: it.model_json_schema()["properties"][field] for name, it in kinds.items()}
-    text = _values(next(iter(shapes.values())))
+    texts = [_values(next(iter(shapes.values())))]
+    if len(kinds) < len(PARTS[part]) or part == "data":
+        texts.append(f"only with {', '.join(kinds)}")
     defaults: dict[str, list[str]] = {}
     for name, shape in shapes.items():
         if "default" in shape:
             defaults.setdefault(_plain(shape["default"]), []).append(name)
-    only = "" if len(kinds) == len(PARTS[part]) and part != "data" else ", ".join(kinds)
-    by_kind = len(defaults) > 1
-    given = ", ".join(
-        f"{value} ({', '.join(names)})" if by_kind else value for value, names in defaults.items()
-    )
-    return "; ".join(
-        filter(
-            None, (text, f"only with {only}" if only else "", f"default {given}" if given else "")
-        )
-    )
+    if len(defaults) > 1:
+        given = (f"{value} ({', '.join(names)})" for value, names in defaults.items())
+        texts.append(f"default {', '.join(given)}")
+    elif defaults:
+        texts.append(f"default {next(iter(defaults))}")
+    return "; ".join(texts)
 
 
 def _values(shape: dict[str, Any]) -> str:
@@ -255,9 +253,9 @@ def _values(shape: dict[str, Any]) -> str:
         "maximum": "at most",
         "exclusiveMaximum": "below",
     }
-    said = [f"{word} {shape[it]:,}" for it, word in bounds.items() if it in shape]
+    limits = [f"{word} {shape[it]:,}" for it, word in bounds.items() if it in shape]
     kind = "whole number" if shape["type"] == "integer" else "number"
-    return " ".join([kind, ", ".join(said)]).strip()
+    return f"{kind} {', '.join(limits)}".strip()
 
 
 def _plain(value: object) -> str:
