@@ -23,7 +23,7 @@ from harness.cli.app import (
     Tasks,
     Threads,
 )
-from harness.cli.console import Console, print_overruled
+from harness.cli.console import Console, print_overruled, print_text
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
 from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
@@ -86,7 +86,7 @@ def baseline_save(
     if made.revision is None:
         why = unresolved("HEAD") or "this tree has changes"
         consequence = "a check cannot obtain this code, and will compare speed with stored figures"
-        console.print(Text(f"{why}: {consequence}"), soft_wrap=True)
+        print_text(console, f"{why}: {consequence}")
     print(f"baseline: {path} ({len(made.entries)} setups)")
 
 

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from harness.analysis.history import METRICS, Series, series
+from harness.analysis.history import METRICS, series
 from harness.analysis.run_comparison import Comparison, same_machine
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import MACHINE, PHASE_ALIASES, PHASES
 from harness.cli.app import Output, RunName
-from harness.cli.console import Console
+from harness.cli.console import Console, print_text
 from harness.errors import ReportError, StoreError, UsageError, unknown
 from harness.frameworks import framework_facts, matches
-from harness.records import RunInfo
+from harness.records import Run, RunInfo
 from harness.report import history as history_report
 from harness.report import run_comparison as comparison_report
 from harness.report.exports import FORMATS, schema_text, schemas, written
@@ -56,25 +55,44 @@ To = Annotated[
 
 
 def show(name: RunName = None, output: Output = RESULTS) -> None:
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
+    stored = _stored(name, output)
     render(stored, summarise_run(stored, framework_facts()), Console())
 
 
 def report(name: RunName = None, output: Output = RESULTS) -> None:
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
-    console = Console()
+    stored, console = _stored(name, output), Console()
     publish(stored, output, console)
-    page = output / stored.info.name / "report.html"
-    console.print(Text(f"report: {page}"), soft_wrap=True)
+    print_text(console, f"report: {output / stored.info.name / 'report.html'}")
 
 
-def _named(name: str | None, store: Store) -> str:
-    runs = store.runs()
-    if name is None and not runs:
+def _stored(name: str | None, output: Path) -> Run:
+    with open_existing(output) as store:
+        return store.load(name or _names(store)[-1])
+
+
+def _names(store: Store) -> list[str]:
+    names = store.runs()
+    if not names:
         raise UsageError("there is no run here yet; make one with: python -m harness run")
-    return name or runs[-1]
+    return names
+
+
+def show_and_report(run: Run, output: Path, console: Console, note: str = "") -> None:
+    """Write the report and print the result, and a note on it.
+
+    Raises ReportError only after that: the terminal can still have the result.
+    """
+    unwritten = None
+    try:
+        publish(run, output, console)
+    except ReportError as error:
+        unwritten = error
+    render(run, summarise_run(run, framework_facts()), console)
+    if note:
+        print_text(console, note)
+    if unwritten:
+        raise unwritten
+    print_text(console, f"\nreport: {output / run.info.name / 'report.html'}")
 
 
 def export(
@@ -216,18 +234,8 @@ def merge(
         merged = merge_runs(parts, name, now.isoformat(timespec="seconds"), command_line())
         keep(merged.run, store)
         stored = store.load(name)
-    console, unwritten = Console(), None
-    try:
-        publish(stored, output, console)
-    except ReportError as error:
-        unwritten = error  # the terminal can still have the result
-    render(stored, summarise_run(stored, framework_facts()), console)
-    if merged.repeated:
-        note = f"left out: {merged.repeated} trainings of a seed that was trained already"
-        console.print(Text(note), soft_wrap=True)
-    if unwritten:
-        raise unwritten
-    console.print(Text(f"\nreport: {output / name / 'report.html'}"), soft_wrap=True)
+    note = f"left out: {merged.repeated} trainings of a seed that was trained already"
+    show_and_report(stored, output, Console(), note if merged.repeated else "")
 
 
 def _part(text: str, output: Path) -> Part:
@@ -266,16 +274,22 @@ def history(
     console, folder = Console(), within(output, "history")
     with open_existing(output) as store:
         summaries, others = _summaries(store, console)
-    chosen = list(_chosen(series(summaries, METRICS[metric]), task, framework, phase))
+    chosen = [
+        it
+        for it in series(summaries, METRICS[metric])
+        if it.cell.phase == phase
+        and fnmatch.fnmatchcase(it.cell.setup.task, task)
+        and matches(it.cell.setup, framework)
+    ]
     if not chosen:
         raise UsageError(f"no run here measured such a cell ({phase}) and this metric ({metric})")
     keep_fonts(output)
     for each in chosen:
         history_report.render(each, METRICS[metric], console)
         png, _ = history_report.write(each, metric, METRICS[metric], folder)
-        console.print(Text(f"{png} (and .svg)\n"), soft_wrap=True)
+        print_text(console, f"{png} (and .svg)\n")
     if others:
-        console.print(Text(f"{others} run(s) of other machines left out"))
+        print_text(console, f"{others} run(s) of other machines left out")
 
 
 def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | None, Summary]], int]:
@@ -283,13 +297,10 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
 
     A damaged run is reported and left out. Raises StoreError where no other is left.
     """
-    names = store.runs()
-    if not names:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
     damage: dict[str, StoreError] = {}
     heads: dict[str, RunInfo] = {}
     summaries = []
-    for name in names:
+    for name in _names(store):
         try:
             heads[name] = store.head(name).info
         except StoreError as error:
@@ -306,16 +317,5 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
     if not summaries:
         raise next(iter(damage.values()))
     for name, why in damage.items():
-        console.print(Text(f"left out: run {name}: {why}", "yellow"), soft_wrap=True)
+        print_text(console, f"left out: run {name}: {why}", "yellow")
     return summaries, len(heads) - len(here)
-
-
-def _chosen(all_: list[Series], task: str, framework: str, phase: str) -> Iterator[Series]:
-    for each in all_:
-        setup = each.cell.setup
-        if (
-            each.cell.phase == phase
-            and fnmatch.fnmatchcase(setup.task, task)
-            and matches(setup, framework)
-        ):
-            yield each
