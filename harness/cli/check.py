@@ -24,6 +24,7 @@ from harness.cli.app import (
     Threads,
 )
 from harness.cli.console import Console, print_overruled, print_text
+from harness.cli.results import write_out
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
 from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
@@ -37,7 +38,6 @@ from harness.runs.files import measuring_alone
 from harness.runs.plan import make_plan
 from harness.runs.runner import measuring
 from harness.runs.store import open_existing
-from harness.whole_files import write_whole
 
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Time nothing; compare only what repeats exactly.")
@@ -143,10 +143,7 @@ def check(
     with measuring(output) as scratch, alone, _status(console) as tell:
         checked = gate.check(plan, kept, against, limits, tell, scratch, clocked=clocked)
     if markdown is not None:
-        try:
-            write_whole(markdown, report.markdown(checked).encode("utf-8"))
-        except OSError as error:
-            raise UsageError(f"{markdown}: {error.strerror or error}") from None
+        write_out([report.markdown(checked).encode("utf-8")], str(markdown))
     if json_:
         print(checked.model_dump_json(indent=1, ensure_ascii=True))
     else:

@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import gc
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -120,7 +119,7 @@ def export(
     if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
         raise UsageError("Parquet is not text; name a file for it with --to")
     info, lines = lines_of(name, output, what)
-    _put(written(lines, chosen, what, info), to)
+    write_out(written(lines, chosen, what, info), to)
 
 
 def schema(
@@ -134,7 +133,7 @@ def schema(
     known = schemas()
     if write is not None:
         for each, content in known.items():
-            _put([schema_text(content).encode()], str(write / f"{each}.json"))
+            write_out([schema_text(content).encode()], str(write / f"{each}.json"))
     elif name is None:
         print("\n".join(known))
     elif name in known:
@@ -143,19 +142,15 @@ def schema(
         raise unknown("schema", name, known)
 
 
-def _put(content: Iterable[bytes], to: str) -> None:
+def write_out(content: Iterable[bytes], to: str) -> None:
     """Write pieces to standard output, or into a file that appears whole or not at all.
 
     Raises UsageError where it cannot be written.
     """
     if to == STDOUT:
-        try:
-            for piece in content:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # The reader has enough; Python would complain once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for piece in content:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
         return
     path = Path(to)
     if path.is_dir() or "\0" in to:
@@ -187,19 +182,17 @@ def compare(
         if chosen == "terminal" and to == STDOUT:
             comparison_report.render(comparison, Console())
             return
-        _put([_text(comparison, chosen).encode("utf-8")], to)
+        write_out([_text(comparison, chosen).encode("utf-8")], to)
 
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Without Python's search for cycles: in two large runs it finds none, and doubles the time."""
-    before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if before:
-            gc.enable()
+        gc.enable()
 
 
 def _text(comparison: Comparison, format_: str) -> str:
