@@ -35,7 +35,7 @@ Names = Annotated[
 ]
 
 
-def add(requirements: Requirements) -> None:
+def env_add(requirements: Requirements) -> None:
     """Raises UsageError, or InstallFailed with nothing left behind."""
     show = sys.stderr.isatty()
     made = install.add(requirements, lambda line: print(line, file=sys.stderr) if show else None)
@@ -43,13 +43,13 @@ def add(requirements: Requirements) -> None:
     print(f"measure it with: python -m harness run -f {made.name} -f {made.framework}")
 
 
-def list_() -> None:
+def env_list() -> None:
     rows = [(it.name, _state(it)) for it in venvs.made()]
     title = f"Environments in {venvs.directory()}"
     Console().print(grid(title, rows) if rows else Text(f"{title}: none"))
 
 
-def remove(names: Names) -> None:
+def env_remove(names: Names) -> None:
     made = {it.name: it for it in venvs.made()}
     if not made:
         raise UsageError("there is no environment; `env add` makes one")
