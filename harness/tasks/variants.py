@@ -85,24 +85,23 @@ ALIASES = {
 
 def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
     """`["batch_size=32,256"]` → `[("batch_size", ("32", "256"))]`."""
-    settings = []
+    settings: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
-        if not equals or not all(value.strip() for value in values.split(",")):
+        given = tuple(value.strip() for value in values.split(","))
+        if not equals or not all(given):
             raise UsageError(f"--set {text}: write it as NAME=VALUE or NAME=VALUE,VALUE")
         if key not in KEYS:
             problem = unknown("setting", key, KEYS, ALIASES)
             raise UsageError(f"{problem}; what each may be: python -m harness list --settings")
-        given = tuple(value.strip() for value in values.split(","))
         if len(set(given)) < len(given):
             raise UsageError(f"--set {text}: the same value twice")
-        settings.append((key, given))
-    keys = {key for key, _ in settings}
-    if len(keys) < len(settings):
-        raise UsageError("--set names the same setting twice; give all its values at once")
-    if "hidden" in keys and keys & {"depth", "width"}:
+        if key in settings:
+            raise UsageError("--set names the same setting twice; give all its values at once")
+        settings[key] = given
+    if "hidden" in settings and settings.keys() & {"depth", "width"}:
         raise UsageError("--set hidden gives every layer; leave out depth and width")
-    return settings
+    return list(settings.items())
 
 
 def hints(settings: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
