@@ -370,8 +370,8 @@ class RunInfo(Frozen):
     @property
     def machines(self) -> dict[str, dict[str, Setting]]:
         """The facts of every machine by its name; of the only one under an empty name."""
-        found = {it.machine: it.info.machine for it in self.merged}
-        return found if len(found) > 1 else {"": self.machine}
+        machines = {it.machine: it.info.machine for it in self.merged}
+        return machines if len(machines) > 1 else {"": self.machine}
 
 
 class Run(Frozen):

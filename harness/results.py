@@ -163,8 +163,8 @@ def lines_of(
     """
     place, frame = _named(name, output), FRAMES[what]
     if not place.stored or frame.of_summary:
-        found = place.load()
-        return found.info, lambda: found.lines(what)
+        results = place.load()
+        return results.info, lambda: results.lines(what)
     with open_existing(place.path) as store:
         run = place.named(store)
         head = store.head(run)

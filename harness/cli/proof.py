@@ -295,11 +295,16 @@ def selftest(
     console.print(_faults([it for it in faults if it.case.setup.framework == "planted"]))
     if in_adapters := [it for it in faults if it.case.setup.framework != "planted"]:
         console.print(_faults_in_adapters(in_adapters))
-    _print_unseen(faults, console)
+    for fault in [it.case.fault for it in faults if it.outcome == "unseen"]:
+        if fault:
+            print_text(console, f"unseen in float32: {fault.line}: {fault.unseen}", "yellow")
     console.print(_others(others))
     bad = [it for it in judgements if not it.good]
-    for it in bad:
-        _print_bad(it, console)
+    for judgement in bad:
+        failed = "; ".join(f"{it.check}: {it.detail}" for it in judgement.failed)
+        where = f"{judgement.case.setup.id}, seed {judgement.case.seed}"
+        text = f"{judgement.outcome}: {where}: {failed or 'nothing failed'}"
+        print_text(console, text, "red")
     caught = Counter(it.outcome for it in faults)
     print_text(
         console,
@@ -341,8 +346,8 @@ def _by_fault(
     """A row for each fault, with what came of it in each column."""
     table = _titled(title, caption)
     rows: dict[str, dict[str, Judgement]] = {}
-    for it in judgements:
-        rows.setdefault(it.case.setup.mode, {})[column(it.case)] = it
+    for judgement in judgements:
+        rows.setdefault(judgement.case.setup.mode, {})[column(judgement.case)] = judgement
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table.add_column("what is wrong", ratio=1, overflow="fold")
     for name in ("to be caught by", *names):
@@ -355,22 +360,14 @@ def _by_fault(
     return table
 
 
-def _outcome(it: Judgement) -> Text:
+def _outcome(judgement: Judgement) -> Text:
     """The first check that failed and the number of others, or what happened instead."""
-    style = STYLES.get(it.outcome, "bold red")
-    if it.outcome == "caught":
-        others = len(it.failed) - 1
-        return Text(it.failed[0].check + (f" +{others}" if others else ""), style)
-    if it.outcome == "by another":
-        return Text(f"only {it.failed[0].check}", style)
-    return Text(it.outcome, style)
-
-
-def _print_unseen(judgements: Iterable[Judgement], console: Console) -> None:
-    for it in judgements:
-        if it.outcome == "unseen" and it.case.fault:
-            fault = it.case.fault
-            print_text(console, f"unseen in float32: {fault.line}: {fault.unseen}", "yellow")
+    outcome, failed = judgement.outcome, judgement.failed
+    if outcome == "caught":
+        others = f" +{len(failed) - 1}" if len(failed) > 1 else ""
+        return Text(failed[0].check + others, STYLES[outcome])
+    text = f"only {failed[0].check}" if outcome == "by another" else outcome
+    return Text(text, STYLES.get(outcome, "bold red"))
 
 
 def _others(judgements: Iterable[Judgement]) -> Table:
@@ -380,18 +377,12 @@ def _others(judgements: Iterable[Judgement]) -> Table:
     table.add_column("trials", justify="right")
     table.add_column("outcome")
     rows: dict[tuple[str, str], Counter[str]] = {}
-    for it in judgements:
-        setup = it.case.setup
-        rows.setdefault((setup.label, setup.lane), Counter())[it.outcome] += 1
+    for judgement in judgements:
+        setup = judgement.case.setup
+        rows.setdefault((setup.label, setup.lane), Counter())[judgement.outcome] += 1
     for (label, lane), outcomes in rows.items():
         worst = next((it for it in outcomes if it not in STYLES), next(iter(outcomes)))
         text = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         style = STYLES.get(worst, "bold red")
         table.add_row(Text(label), lane, str(outcomes.total()), Text(text, style))
     return table
-
-
-def _print_bad(it: Judgement, console: Console) -> None:
-    failed = "; ".join(f"{finding.check}: {finding.detail}" for finding in it.failed)
-    where = f"{it.case.setup.id}, seed {it.case.seed}"
-    print_text(console, f"{it.outcome}: {where}: {failed or 'nothing failed'}", "red")

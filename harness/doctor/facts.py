@@ -159,7 +159,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
 
 def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
     """All counters now. The doctor's own time is left out as far as it is known."""
-    own = time.process_time()
+    doctor_seconds = time.process_time()
     times = core_times(cpus, root)
     swap = psutil.swap_memory()
     return Counted(
@@ -172,7 +172,7 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
             for it in psutil.process_iter(["name", "cpu_times"])
             if it.info["cpu_times"] is not None and it.pid != os.getpid()
         },
-        busy=times.busy - own if times else None,
+        busy=times.busy - doctor_seconds if times else None,
         steal=times.stolen if times else None,
         uptime=times.everything if times else None,
         swapped=swap.sin + swap.sout,

@@ -152,11 +152,11 @@ def _certificates(parts: Iterable[Part], tasks: Mapping[str, Task]) -> list[Cert
     """Each setup's, failed ones last: the last one counts."""
     certificates = []
     for part in parts:
-        for it in part.run.certificates:
+        for certificate in part.run.certificates:
             # Another key: no later run may take a proof from elsewhere for one of its own.
-            key = f"{it.key}@{part.machine or 'merged'}"
-            setup = _placed(it.setup, part, tasks)
-            certificates.append(it.model_copy(update={"setup": setup, "key": key}))
+            key = f"{certificate.key}@{part.machine or 'merged'}"
+            setup = _placed(certificate.setup, part, tasks)
+            certificates.append(certificate.model_copy(update={"setup": setup, "key": key}))
     return sorted(certificates, key=lambda it: not it.proven)
 
 

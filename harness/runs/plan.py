@@ -147,10 +147,10 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
     known = known_tasks(Path(config.task_file) if config.task_file else None, absent)
     names: dict[str, None] = {}
     for pattern in config.tasks:
-        found = [name for name in (*known, *absent) if fnmatch.fnmatchcase(name, pattern)]
-        if not found:
+        matching = [name for name in (*known, *absent) if fnmatch.fnmatchcase(name, pattern)]
+        if not matching:
             raise unknown("task", pattern, (*known, *absent))
-        names |= dict.fromkeys(found)
+        names |= dict.fromkeys(matching)
     settings = parse_settings(config.settings)
     tasks = [task for name in names if name in known for task in variants(known[name], settings)]
     if config.weights:
@@ -235,8 +235,8 @@ def _device(name: str) -> str:
         raise _unknown_device(name)
     index = int(match[1] or 0)
     if index >= len(gpus()):
-        found = f"{len(gpus())} GPUs here" if gpus() else "no GPU found on this machine"
-        raise UsageError(f"device {name!r}: {found}; use --device cpu")
+        present = f"{len(gpus())} GPUs here" if gpus() else "no GPU found on this machine"
+        raise UsageError(f"device {name!r}: {present}; use --device cpu")
     return f"gpu:{index}"
 
 
@@ -278,8 +278,8 @@ class Done:
 
     def of(self, group: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
         """A group's finished blocks with their records, in order."""
-        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
-        return sorted(found, key=lambda it: it[0])
+        blocks = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
+        return sorted(blocks, key=lambda it: it[0])
 
 
 def finished_blocks(

@@ -427,9 +427,9 @@ def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> FileColu
 
 
 def _undecodable(values: pyarrow.ChunkedArray) -> int:
-    for row, it in enumerate(values):
+    for row, value in enumerate(values):
         try:
-            it.as_py().decode()
+            value.as_py().decode()
         except UnicodeDecodeError:
             return row
     return 0

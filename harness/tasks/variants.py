@@ -324,6 +324,6 @@ def _with_data(entry: Any, folder: Path, files: dict[FileRequest, FileData]) -> 
     return {**entry, "data": files[request]}
 
 
-def known_tasks(own: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
+def known_tasks(file: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
     """The catalogue and, if given, the tasks of the user's file, by name; `absent` as above."""
-    return CATALOGUE | {task.name: task for task in (read_task_file(own, absent) if own else ())}
+    return CATALOGUE | {it.name: it for it in (read_task_file(file, absent) if file else ())}
