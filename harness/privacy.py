@@ -128,10 +128,7 @@ def _account() -> str:
 
 @functools.lru_cache(maxsize=8)
 def _cleaner(
-    secrets: tuple[str, ...],
-    homes: tuple[str, ...],
-    users: tuple[str, ...],
-    hosts: tuple[str, ...],
+    secrets: tuple[str, ...], homes: tuple[str, ...], users: tuple[str, ...], hosts: tuple[str, ...]
 ) -> Callable[[str], str]:
     """Secrets go first: a home directory may be a part of one, and must not hide the rest."""
     steps = [

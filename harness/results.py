@@ -7,12 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.analysis.run_comparison import (
-    CellBlocks,
-    Comparison,
-    cell_blocks,
-    compare_runs,
-)
+from harness.analysis.run_comparison import CellBlocks, Comparison, cell_blocks, compare_runs
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
 from harness.frameworks import framework_facts

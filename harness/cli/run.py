@@ -165,11 +165,7 @@ def measure(
     fresh: bool = False,
 ) -> Run:
     """Prove and measure everything that a plan holds, and return the stored run."""
-    with (
-        runner.measuring(output) as scratch,
-        measuring_alone(),
-        create(output) as store,
-    ):
+    with runner.measuring(output) as scratch, measuring_alone(), create(output) as store:
         name = resume or runner.run_name(plan, store.runs(), output)
         folder = within(output, name)
         within(output, name, "logs")

@@ -279,10 +279,7 @@ def examine(facts: Facts) -> Checkup:
     results = {name: check(facts) for name, check in CHECKS.items()}
     findings = [
         Diagnosis(
-            name=name,
-            level=it.level,
-            found=it.found,
-            advice=it.advice if it.level != "ok" else "",
+            name=name, level=it.level, found=it.found, advice=it.advice if it.level != "ok" else ""
         )
         for name, it in results.items()
         if it

@@ -109,12 +109,7 @@ def _part(groups: tuple[Group, ...], shard: str | None) -> tuple[Group, ...]:
 
 
 def _setups(
-    task: Task,
-    device: str,
-    threads: int,
-    dtype: Dtype,
-    chosen: Iterable[Contestant],
-    twin: bool,
+    task: Task, device: str, threads: int, dtype: Dtype, chosen: Iterable[Contestant], twin: bool
 ) -> tuple[Setup, ...]:
     """Every lane, and a baseline once more if there is to be a twin.
 

@@ -65,10 +65,7 @@ def verify(
 
 
 def fetch(
-    name: str,
-    directory: Path,
-    sources: Mapping[str, Archives] = SOURCES,
-    progress: bool = True,
+    name: str, directory: Path, sources: Mapping[str, Archives] = SOURCES, progress: bool = True
 ) -> list[Path]:
     """Get what `verify` does not find ok into `<directory>/<name>/`; returns the files it got.
 
