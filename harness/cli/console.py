@@ -1,9 +1,9 @@
 """Printing: streams that survive a closed reader, and a console that prints no foreign sequences.
 
-A run of an hour must not end because the pipe or terminal that it prints to was closed. Names,
-errors and settings may come from a foreign framework or store, and hold terminal sequences. The
-streams here make every print harmless; `Console` does so before it adds colours of its own.
-Commands print with this console and never with Rich's: `tests/test_printing.py` checks that.
+A run must not end because the pipe or terminal that it prints to was closed. Names, errors and
+settings may come from a foreign framework or store, and hold terminal sequences: the streams here
+make every print harmless, and `Console` does so before it adds colours. Commands print with this
+console and never with Rich's (`tests/test_printing.py`).
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def verify(
 
 
 def _clear(logs: Path) -> None:
-    """Remove what provers wrote; the folder may be somebody's who has other things in it."""
+    """Remove what provers wrote; the user may keep other files in the folder."""
     for log in logs.glob("prover-*.log"):
         log.unlink()
     with contextlib.suppress(OSError):
@@ -130,8 +130,8 @@ def prove_first(
 ) -> list[Certificate]:
     """A quick proof of every setup of a run that has none; the certificates of all of them.
 
-    What is not proven is measured all the same, and ranked by nobody. Prints what was done unless
-    there is no console. With `fresh` no earlier certificate counts.
+    A setup that is not proven is measured, but not ranked. Without a console nothing is printed.
+    With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
     wanted = needs(setups_of(plan), None if fresh else store, quick=True, reach=_reach(plan))

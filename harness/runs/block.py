@@ -1,9 +1,8 @@
 """A block: one trial of every setup of a group, alive side by side, taking turns.
 
-A trial is one execution of a setup in one process. While one worker works the others wait, and so
-does the runner. Only the starts of blocks that are not `alone` overlap: nothing is timed there that
-counts. The order is drawn anew for the start of the workers and for every round, so that no setup
-always follows the same other.
+A trial is one execution of a setup in one process. While one worker works, the runner and the
+other workers wait; only the starts of a block that is not `alone` overlap, and are not timed. The
+order of starts and of every round is random, so that no setup always follows the same other one.
 """
 
 from __future__ import annotations
@@ -45,10 +44,8 @@ def is_trained(setup: Setup) -> bool:
 
 @dataclass
 class Trial:
-    """The part of one setup in a block: its worker, the last request to it, and what it answered.
-
-    `asked` are the phases of its block that its framework can do.
-    """
+    """The part of one setup in a block: its worker, the last request to it, and what it answered;
+    `asked` are the phases of the block that its framework can do."""
 
     name: str
     setup: Setup
@@ -118,14 +115,14 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Block:
-    """What to run: `phases` are sampled for `rounds` rounds, each of the setups that can do it;
-    `trains` adds a full training of those that train.
+    """What to run: `rounds` samples of each of the `phases` from every setup that can do it, and a
+    full training of those that train if the block `trains`.
 
     `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
-    shared start and, with the name, the order of turns. Of a block that is `alone` the workers
-    start one after the other, and measure the limits of the device before they end; a twin is
-    never trained. A worker may have no more than `memory_limit` bytes. Blocks of one `generation`
-    may fork their workers from the same processes; `more` of it will probably follow.
+    shared start and, with the name, the order of turns. Workers of a block that is `alone` start
+    one after the other, and measure the limits of the device before they end. A worker has at most
+    `memory_limit` bytes. Blocks of one `generation` may fork their workers from the same processes;
+    `more` of it will probably follow.
     """
 
     name: str
@@ -343,8 +340,7 @@ def run_block(
 ) -> None:
     """Run a block to its end; every trial of it ends in exactly one record.
 
-    A worker that fails leaves the others to go on. If the runner itself is stopped, the workers
-    are ended, their trials recorded as `interrupted`, and the exception goes on. The watcher counts
-    what others do while turns are taken.
+    If a worker fails the others go on. If the runner itself is stopped, workers are ended, their
+    trials recorded as `interrupted`, and the exception is raised again.
     """
     _BlockRun(block, launch, observer, watcher).run()

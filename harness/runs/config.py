@@ -43,17 +43,14 @@ class RunConfig(Frozen):
     idiomatic one for a framework that is asked for and has no mode in the other. Every setup is
     trained to the end with `seeds` seeds: 0, 1, …; `budget` is in seconds.
 
-    `blocks` are made of every group. With a `precision` (half the width of a ratio's interval,
-    0.02 is 2 %) they are the most: a group ends after `least_blocks` as soon as every ratio is
-    known so well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all.
-    With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every group takes part twice. With `fork`, workers that need not start alone are
-    forked from a process that has imported their framework. No worker may have more than
-    `memory_limit` bytes.
-    With `whole` the proof follows a whole training of every setup, not the beginning alone.
-    The `shard` 2/3 takes every third group, from the second on.
-    Every task starts from the `weights` in that npz file, where one is named; a plan names their
-    digest instead.
+    `blocks` are made of every group; with a `precision` (half the width of a ratio's interval, 0.02
+    is 2 %) at most so many: a group ends after `least_blocks` as soon as every ratio is known so
+    well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all. With
+    `repeat_noisy` each noisy block adds one, up to a third more. With `twin` one setup of every
+    group takes part twice. With `fork`, workers that need not start alone are forked from a process
+    that has imported their framework. Each worker has at most `memory_limit` bytes. With `whole`
+    the proof follows whole trainings. The `shard` 2/3 takes every third group, from the second on.
+    Every task starts from the `weights` in that npz file; a plan has their digest instead.
     """
 
     preset: str = "quick"

@@ -195,11 +195,10 @@ class LocalEngine:
     """Blocks one by one on this machine; what workers print is kept in `logs`.
 
     In `caches` every setup has a folder for what its framework compiles: empty for its first
-    worker, shared by the later ones. `code` names the folder of other code for setups that are to
-    run with it: an older revision takes turns with this one as a twin does. With `fork`, workers
-    of blocks that are not `alone` are forked from processes that have imported their frameworks,
-    anew in every generation of blocks; of a block that is, only the twin may be, from what the
-    generation before has left. To be closed when it is done with.
+    worker, shared by the later ones. `code` maps setups to the folder of other code that they run,
+    such as an older revision. With `fork`, workers of blocks that are not `alone` are forked from
+    processes that have imported their frameworks, anew in every generation of blocks; in a block
+    that is, only the twin may be, from a fork server of the generation before.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What this machine is, read without importing a framework: cores, quota, versions, commit.
+"""The facts of this machine, read without importing a framework: cores, quota, versions, commit.
 
 `root` stands for `/`, so that tests can lay out control groups of their own.
 """
@@ -157,11 +157,10 @@ def versions(setups: Iterable[Setup] = ()) -> dict[str, str]:
 
 
 def commit(measured: Iterable[str]) -> str | None:
-    """The git commit of the code, with CHANGES if what runs is not that commit's; None outside a
-    checkout.
+    """The git commit of the code, with CHANGES if other code runs; None outside a checkout.
 
-    That is so where a file of the checkout was changed, where a file of `harness` or of a
-    `measured` framework is unknown to git, and where a measured framework lies outside.
+    Other code is a changed file of the checkout, a file of `harness` or of a `measured` framework
+    that is unknown to git, and a measured framework outside of the checkout.
     """
     root = Path(harness.__file__).resolve().parents[1]
     if not (root / ".git").exists():

@@ -87,15 +87,12 @@ class Process(Protocol):
 
 
 class WorkerProcess:
-    """A fresh process group, driven over a socket of its own.
+    """A fresh process group, driven over a socket.
 
-    What it prints goes to a file without a name, and from there into `log` once it has ended and
-    nothing private is left in it.
-
-    What its framework compiles is cached in the folder `caches`, which later workers may share.
-    `code` is the folder from which it imports `harness` and `impls`: this very code by default.
-    It runs the interpreter of the setup's version. A process of another kind has another `program`
-    and other `replies`.
+    Its output goes to a file without a name, and, once it has ended, without anything private into
+    `log`. What its framework compiles is cached in the folder `caches`, which later workers may
+    share. `code` is the folder from which it imports `harness` and `impls`. It runs the interpreter
+    of the setup's version. A process of another kind has another `program` and other `replies`.
     """
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
@@ -126,10 +123,8 @@ class WorkerProcess:
         self._ended = _watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
-        """The process, which answers on `channel` and writes to `output`.
-
-        Raises OSError or WorkerFailed.
-        """
+        """The process, which answers on `channel` and writes to `output`. Raises OSError or
+        WorkerFailed."""
         # Safe path (-P): no folder of the user's may shadow a framework.
         return subprocess.Popen(
             [self._interpreter, "-P", *self.program, str(channel), str(os.getpid())],

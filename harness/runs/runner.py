@@ -82,9 +82,9 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 def measuring(output: Path) -> Iterator[Path]:
     """Hold the results directory for one run, with an empty scratch folder in it for the time.
 
-    What is in that folder from before is of a run that was killed, and is removed first. Temporary
-    files of the processes that are begun meanwhile go there, too. Raises UsageError if the
-    directory is held or unwritable, StoreError if it is on a network.
+    Temporary files of the processes that are begun meanwhile go to the folder, too. What a killed
+    run left in it is removed first. Raises UsageError if the directory is held or unwritable,
+    StoreError if it is on a network.
     """
     scratch = within(Path(os.path.abspath(output)), SCRATCH)
     with contextlib.ExitStack() as stack:
@@ -102,7 +102,7 @@ def measuring(output: Path) -> Iterator[Path]:
         except OSError as error:
             where = error.filename or output
             raise UsageError(f"{where}: cannot write here: {error.strerror or error}") from None
-        yield scratch  # outside of the `try`: what fails in there is said as it is
+        yield scratch  # outside of the `try`: errors of the run itself pass unchanged
 
 
 def check_data(plan: Plan) -> None:

@@ -1,10 +1,9 @@
 """The store: one SQLite file per results directory, from which everything else can be made again.
 
 Rows are only ever inserted. A trial has a row in `started` before its process exists and one in
-`ended` after it, written in one transaction with its raw samples; WAL with synchronous=FULL keeps
-whatever was acknowledged through a kill of the runner. Whether the open file still lies where it
-was opened is checked around every transaction. A damaged row is read as an error of SQLite or
-Pydantic, and reported as StoreError.
+`ended` after it, written in one transaction with its raw samples. WAL with synchronous=FULL keeps
+what was acknowledged if the runner is killed. Around every transaction it is checked that the file
+still lies where it was opened.
 """
 
 from __future__ import annotations
