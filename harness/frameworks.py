@@ -39,7 +39,7 @@ SWITCH = "SAMESTEP_PLUGINS"
 
 
 class Origin(NamedTuple):
-    """A package that declares a framework, and who has it: a folder, or the distribution of a
+    """A package that declares a framework, and its `owner`: a folder, or the distribution of a
     plug-in. `place` is where to look for what is wrong with it."""
 
     package: str

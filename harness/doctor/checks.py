@@ -213,7 +213,7 @@ def readable(facts: Facts) -> Result | None:
     if not facts.left_out:
         return Result("ok", "all folders and plug-ins can be read")
     found = "; ".join(f"left out: {what}: {why}" for what, why in facts.left_out)
-    return Result("note", found, "mend or remove them")
+    return Result("note", found, "repair or remove them")
 
 
 def disk(facts: Facts) -> Result | None:

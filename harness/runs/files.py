@@ -141,7 +141,7 @@ def refuse_network(directory: Path) -> None:
 
 LOOK_SECONDS = 0.02
 NAMED_SECONDS = 1.0
-"""How long to wait for a new holder to write down who it is."""
+"""How long to wait for the note of a new holder."""
 LONGEST_COMMAND = 200
 NOTE = ("process", "since", "command", "in")
 """What a lock's file holds about its holder."""
@@ -156,9 +156,9 @@ class LockHeld(Exception):
 def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, waiting for it at most `patience` seconds.
 
-    The kernel gives it back when this process ends, however it ends, so a lock that is left over
-    holds nobody up. Raises LockHeld, and OSError where there can be no such file, or where there is
-    one that is not a lock's: nothing of that changes.
+    The kernel releases it when this process ends, however it ends, so a leftover file blocks no run.
+    Raises LockHeld, and OSError where there can be no such file, or where there is one that is not
+    a lock's: that one is not changed.
     """
     descriptor = _opened_lock(path)
     try:

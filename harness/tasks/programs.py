@@ -48,7 +48,7 @@ class LossFacts(Frozen):
 
     @property
     def kind(self) -> Kind | None:
-        """What its targets are, where that can be told."""
+        """What its targets are; None if the loss does not show it."""
         if self.name in ("cross-entropy", "nll", "cross-entropy-of-probabilities"):
             return "classes"
         if self.name.startswith("binary"):
@@ -99,7 +99,7 @@ class Parts:
 
 class ShownStep(NamedTuple):
     """What one update shows: three before it, two after it. `logits` are the model's outputs in
-    training; of slots only those that are told apart by tensor."""
+    training; `slots` are those that belong to one tensor each."""
 
     logits: Array
     loss: float
