@@ -156,7 +156,7 @@ class LockHeld(Exception):
 def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, waiting for it at most `patience` seconds.
 
-    The kernel releases it when this process ends, however it ends, so a leftover file blocks no run.
+    The kernel releases it when this process ends, however it ends: a leftover file blocks no run.
     Raises LockHeld, and OSError where there can be no such file, or where there is one that is not
     a lock's: that one is not changed.
     """
