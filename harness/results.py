@@ -15,7 +15,7 @@ from harness.records import Record, Run, RunInfo
 from harness.report.columns import Line
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
 from harness.report.frames import FRAMES, tidy
-from harness.runs.store import FILE, Store, open_existing
+from harness.runs.store import FILE, open_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,14 +105,7 @@ class Place(NamedTuple):
         if not self.stored:
             return Results(None, _document(self.path, tables))
         with open_existing(self.path) as store:
-            return Results(store.load(self.named(store)))
-
-    def named(self, store: Store) -> str:
-        """The name of the run in its store."""
-        runs = store.runs()
-        if not runs:
-            raise UsageError(f"{self.path}: there is no run here yet")
-        return self.run or runs[-1]
+            return Results(store.load(self.run or store.latest()))
 
 
 def load(path: Path, run: str | None = None) -> Results:
@@ -161,7 +154,7 @@ def lines_of(
         results = place.load()
         return results.info, lambda: results.lines(what)
     with open_existing(place.path) as store:
-        run = place.named(store)
+        run = place.run or store.latest()
         head = store.head(run)
     if not frame.of_records:
         return head.info, lambda: Results(head).lines(what)

@@ -24,7 +24,7 @@ from harness.cli.app import (
     Threads,
 )
 from harness.cli.console import Console, print_overruled, print_text
-from harness.cli.results import write_out
+from harness.cli.results import stored_run, write_out
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
 from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
@@ -37,7 +37,6 @@ from harness.runs.config import config_of, given, resolve
 from harness.runs.files import measuring_alone
 from harness.runs.plan import make_plan
 from harness.runs.runner import measuring
-from harness.runs.store import open_existing
 
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Time nothing; compare only what repeats exactly.")
@@ -68,8 +67,7 @@ def baseline_save(
     if from_run is not None:
         if flags or not clocked:
             raise UsageError("--from takes the setups of the run; give it no other options")
-        with open_existing(output) as store:
-            stored = store.load(from_run)
+        stored = stored_run(from_run, output)
         plan = gate.plan_of(stored, make_plan(config_of(stored)))
     else:
         plan = make_plan(resolve(None, DEFAULTS | flags))

@@ -54,26 +54,19 @@ To = Annotated[
 
 
 def show(name: RunName = None, output: Output = RESULTS) -> None:
-    stored = _stored(name, output)
+    stored = stored_run(name, output)
     render(stored, summarise_run(stored, framework_facts()), Console())
 
 
 def report(name: RunName = None, output: Output = RESULTS) -> None:
-    stored, console = _stored(name, output), Console()
+    stored, console = stored_run(name, output), Console()
     publish(stored, output, console)
     print_text(console, f"report: {output / stored.info.name / 'report.html'}")
 
 
-def _stored(name: str | None, output: Path) -> Run:
+def stored_run(name: str | None, output: Path) -> Run:
     with open_existing(output) as store:
-        return store.load(name or _names(store)[-1])
-
-
-def _names(store: Store) -> list[str]:
-    names = store.runs()
-    if not names:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
-    return names
+        return store.load(name or store.latest())
 
 
 def show_and_report(run: Run, output: Path, console: Console, note: str = "") -> None:
@@ -293,7 +286,8 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
     damage: dict[str, StoreError] = {}
     heads: dict[str, RunInfo] = {}
     summaries = []
-    for name in _names(store):
+    store.latest()  # raises where there is no run
+    for name in store.runs():
         try:
             heads[name] = store.head(name).info
         except StoreError as error:

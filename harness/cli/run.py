@@ -24,7 +24,7 @@ from harness.cli.app import (
 )
 from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.cli.proof import label_in_lane, prove_first
-from harness.cli.results import show_and_report
+from harness.cli.results import show_and_report, stored_run
 from harness.errors import CellsFailed, StoreError, UsageError
 from harness.frameworks import trains
 from harness.records import Run
@@ -39,7 +39,7 @@ from harness.runs.files import measuring_alone, output_option, within
 from harness.runs.interrupts import patient
 from harness.runs.plan import Done, Plan, finished_blocks, make_plan, refuse_changed
 from harness.runs.schedule import planned_seconds
-from harness.runs.store import Store, StoreGone, create, open_existing
+from harness.runs.store import Store, StoreGone, create
 
 DISPLAYS = {"quiet": Silent, "plain": Plain, "screen": Screen}
 
@@ -234,8 +234,7 @@ def _finish(finished: Run, output: Path, console: Console) -> None:
 
 def plan_to_resume(name: str, output: Path) -> Plan:
     """The plan that a stored run began with. Raises UsageError where it cannot continue so."""
-    with open_existing(output) as store:
-        begun = store.load(name)
+    begun = stored_run(name, output)
     if begun.info.merged:
         raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
     plan = make_plan(config_of(begun))

@@ -356,6 +356,14 @@ class Store:
         with self._reading():
             return [str(name) for (name,) in self._rows("SELECT run FROM runs ORDER BY rowid")]
 
+    def latest(self) -> str:
+        """The name of the run that was added last. Raises UsageError where there is none."""
+        runs = self.runs()
+        if not runs:
+            here = self._path.parent
+            raise UsageError(f"{here}: no run yet; make one with: python -m harness run")
+        return runs[-1]
+
     def load(self, name: str) -> Run:
         """A run with all its records; raises UsageError where there is none of this name, and
         StoreError where it cannot be understood.
@@ -372,8 +380,8 @@ class Store:
         with self._reading():
             info = self._rows("SELECT info FROM runs WHERE run = ?", name).fetchone()
             if info is None:
-                runs = self.runs()
-                raise unknown("run", name, runs) if runs else UsageError("there is no run here yet")
+                self.latest()  # raises where there is no run at all
+                raise unknown("run", name, self.runs())
             specs = self._rows("SELECT spec FROM tasks WHERE run = ? ORDER BY rowid", name)
             stops = self._rows(
                 "SELECT rule, seconds FROM stops WHERE run = ? ORDER BY rowid", name
