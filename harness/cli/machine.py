@@ -113,7 +113,7 @@ def grid(title: str, rows: list[tuple[str, str]]) -> Table:
 def info() -> None:
     console = Console()
     facts = {
-        name: f"{it / 1e9:.1f} GB" if name == "memory_bytes" else str(it)
+        name: f"{it / 1e9:.1f} GB" if name == "memory_bytes" and isinstance(it, int) else str(it)
         for name, it in machine.fingerprint().items()
         if it is not None
     }

@@ -473,7 +473,8 @@ class Store:
             )
         (text,) = self._rows("SELECT record FROM ended WHERE trial = ?", trial.name).fetchone()
         record = Record.model_validate_json(text)
-        if trial != (record.trial, record.block, record.attempt, record.setup, record.status):
+        stated = (record.trial, record.block, record.attempt, record.setup, record.status)
+        if tuple(trial) != stated:
             raise ValueError(f"the record of trial {trial.name} is of another one")
         samples = self._samples(trial.name, columns)
         phases = (
