@@ -247,9 +247,8 @@ class Adapter(Protocol):
         """Peak bytes of all tensors that live during a step, by the framework's own account.
 
         Weights, slots and staged batches count too. None where the framework keeps no account.
-        Asked once, of a fresh adapter, in a process that nobody times and that has frozen nothing
-        of it (`gc.freeze`). What is run is counted the second time: tracing and compiling are no
-        part of a step.
+        Asked once, of a fresh adapter, in a process that is not timed and that has frozen nothing
+        of it (`gc.freeze`). The second run is counted: tracing and compiling are no part of a step.
         """
 
     def tensor(self, values: Array) -> Any:

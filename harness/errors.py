@@ -1,7 +1,4 @@
-"""Errors that a user can act on: one clear line, and an exit code of their own.
-
-The codes are told in docs/exit-codes.md.
-"""
+"""Errors that a user can act on: one clear line, and an exit code; see docs/exit-codes.md."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.privacy import clean
 
@@ -22,7 +19,7 @@ CAUSE = re.compile(r"error: ", re.IGNORECASE)
 
 
 class HarnessError(Exception):
-    """Something that the user can mend; the command line prints its one line and exits."""
+    """A fault that the user can remove; the command line prints its one line and exits."""
 
     exit_code = 2
 
@@ -34,8 +31,6 @@ class HarnessError(Exception):
 
 class UsageError(HarnessError):
     """The request itself is wrong: nothing was run and nothing was written."""
-
-    exit_code = 2
 
 
 class DataError(UsageError):
@@ -113,8 +108,8 @@ def in_one_line(error: BaseException, most: int = 500, *, named: bool = True) ->
     Of one that is too long its beginning is kept, and its cause: the first later line with an
     error (a compiler's, after the long command), else the last line.
     """
-    said = clean(str(error))  # whole: half of a secret could not be found
-    lines = [line for it in said.splitlines() if (line := " ".join(it.split()))]
+    message = clean(str(error))  # whole: half of a secret could not be found
+    lines = [line for it in message.splitlines() if (line := " ".join(it.split()))]
     if named:
         kind = type(error).__name__
         lines[:1] = [f"{kind}: {lines[0]}" if lines else kind]
@@ -165,14 +160,7 @@ def first_problem(error: ValidationError) -> str:
         if not (tried and part.startswith(tried))
     )
     what = problem["msg"].removeprefix("Value error, ")
-    got = (
-        ""
-        if problem["type"] in ("value_error", "missing")
-        else f" (got {_short(problem['input'])})"
-    )
-    return f"{where}: {what}{got}" if where else f"{what}{got}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if problem["type"] not in ("value_error", "missing"):
+        got = repr(problem["input"])
+        what += f" (got {got if len(got) <= 60 else got[:57] + '...'})"
+    return f"{where}: {what}" if where else what

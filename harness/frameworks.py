@@ -39,7 +39,7 @@ SWITCH = "SAMESTEP_PLUGINS"
 
 
 class Origin(NamedTuple):
-    """A package that declares a framework, and who has it: a folder, or the distribution of a
+    """A package that declares a framework, and its `owner`: a folder, or the distribution of a
     plug-in. `place` is where to look for what is wrong with it."""
 
     package: str
@@ -50,46 +50,49 @@ class Origin(NamedTuple):
 
 def frameworks() -> dict[str, Framework]:
     """Every framework that a folder or a plug-in declares, by name; installed or not."""
-    found = {name: _declared(name, it) for name, it in _origins().items()}
-    return {name: it for name, it in sorted(found.items()) if isinstance(it, Framework)}
+    return {name: it for name, it in _declarations().items() if isinstance(it, Framework)}
 
 
 def undeclared() -> dict[str, str]:
     """Folders and plug-ins that declare no framework, by name, each with the reason."""
-    found = {name: _declared(name, it) for name, it in _origins().items()}
-    return {name: it for name, it in sorted(found.items()) if isinstance(it, str)}
+    return {name: it for name, it in _declarations().items() if isinstance(it, str)}
 
 
 def faults() -> list[tuple[str, str]]:
-    """What is wrong with the folders and plug-ins of frameworks, the user's own among them: what,
-    and why."""
-    found = [(f"framework {name}", why) for name, why in undeclared().items()]
+    """What is wrong with the folders and plug-ins of frameworks, the user's among them: what, and
+    why."""
+    wrong = [(f"framework {name}", why) for name, why in undeclared().items()]
     for name, (first, *others) in _origins().items():
         if not first.plugin:
             why = f"{first.owner} has one of this name"
-            found += [(f"framework {name} of {it.owner}", why) for it in others]
-    found += [(f"folder {it}", why) for it in impls.__path__ if (why := _useless(Path(it)))]
-    return found
+            wrong += [(f"framework {name} of {it.owner}", why) for it in others]
+    wrong += [(f"folder {it}", why) for it in impls.__path__ if (why := _useless(Path(it)))]
+    return wrong
+
+
+def _declarations() -> dict[str, Framework | str]:
+    """What is declared under every name; see `_declared`."""
+    return {name: _declared(name, it) for name, it in sorted(_origins().items())}
 
 
 def _origins() -> dict[str, list[Origin]]:
     """What declares a framework of a name, by name. The first folder counts, and comes before any
     plug-in."""
-    found = _folders()
+    origins = _folders()
     for name, plugins in _plugins().items():
-        found.setdefault(name, []).extend(plugins)
-    return found
+        origins.setdefault(name, []).extend(plugins)
+    return origins
 
 
 def _folders() -> dict[str, list[Origin]]:
-    found: dict[str, list[Origin]] = {}
+    origins: dict[str, list[Origin]] = {}
     for folder in dict.fromkeys(impls.__path__):
         for module in pkgutil.iter_modules([folder]):
             if module.ispkg:
                 place = str(Path(folder) / module.name / "__init__.py")
-                it = Origin(f"impls.{module.name}", folder, place)
-                found.setdefault(module.name, []).append(it)
-    return found
+                origin = Origin(f"impls.{module.name}", folder, place)
+                origins.setdefault(module.name, []).append(origin)
+    return origins
 
 
 def _plugins() -> Mapping[str, list[Origin]]:
@@ -99,13 +102,13 @@ def _plugins() -> Mapping[str, list[Origin]]:
 @functools.cache  # to read the metadata of all that is installed takes long
 def _entry_points(path: tuple[str, ...]) -> dict[str, list[Origin]]:
     """The plug-ins that are installed on a path, by name."""
-    found: dict[str, list[Origin]] = {}
-    for it in importlib.metadata.entry_points(group=GROUP):
-        package = it.value.partition(":")[0].strip()
-        owner = f"{it.dist.name} {it.dist.version}" if it.dist else "?"
-        place = f"{package} of {owner}"
-        found.setdefault(it.name, []).append(Origin(package, owner, place, plugin=True))
-    return found
+    origins: dict[str, list[Origin]] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        package = point.value.partition(":")[0].strip()
+        owner = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+        origin = Origin(package, owner, f"{package} of {owner}", plugin=True)
+        origins.setdefault(point.name, []).append(origin)
+    return origins
 
 
 def _useless(folder: Path) -> str:
@@ -122,7 +125,7 @@ def _useless(folder: Path) -> str:
 
 
 def _declared(name: str, origins: Sequence[Origin]) -> Framework | str:
-    """What is declared under a name; a text that says why not where that is nothing of use."""
+    """What is declared under a name, or a text that says why it cannot be used."""
     first, *others = origins
     if first.plugin and others:
         owners = " and ".join(sorted(it.place for it in origins))
@@ -205,9 +208,9 @@ def version(framework: Framework, venv: Venv | None = None) -> str | None:
     installed = venv.installed if venv else importlib.metadata.version
     for distribution in framework.distributions:
         try:
-            # Of what was removed by halves there may be a folder that tells no version.
-            if found := installed(distribution):
-                return found
+            # A removal that failed halfway may leave a folder without a version.
+            if number := installed(distribution):
+                return number
         except (importlib.metadata.PackageNotFoundError, KeyError):
             continue
     return None
@@ -221,14 +224,14 @@ def version_of(setup: Setup) -> str:
 def absence(framework: Framework, venv: Venv | None = None) -> str | None:
     """Why it cannot take part, from here or from an environment: not installed, broken or too old;
     None where it can."""
-    found = None if venv and venv.broken else version(framework, venv)
-    if venv and found != venv.version:
-        why = venv.broken or f"{found or 'none'} is installed in it"
+    present = None if venv and venv.broken else version(framework, venv)
+    if venv and present != venv.version:
+        why = venv.broken or f"{present or 'none'} is installed in it"
         return f"an environment that is broken: {why}; {venv.way_out}"
-    if found is None:
+    if present is None:
         return f"not installed; get it with: {install_command(framework)}"
-    if older(found, framework.least):
-        needed = f"{found} is installed, {framework.least} or later is needed"
+    if older(present, framework.least):
+        needed = f"{present} is installed, {framework.least} or later is needed"
         return f"too old: {needed}; get it with: {install_command(framework)}"
     return None
 
@@ -292,13 +295,6 @@ def matches(setup: Setup, pattern: str) -> bool:
     return fnmatch.fnmatchcase(f"{name}:{setup.mode}", whole)
 
 
-def select(
-    patterns: Iterable[str], modes: str = "default", lane: Lane = "identical"
-) -> list[tuple[str, str]]:
-    """(framework, mode) in one lane, for every pattern; see `contestants`."""
-    return [(name, mode) for name, mode, _ in contestants(patterns, modes, (lane,))]
-
-
 def contestants(
     patterns: Iterable[str], modes: str = "default", lanes: Iterable[Lane] = ("identical",)
 ) -> list[tuple[str, str, Lane]]:
@@ -315,15 +311,15 @@ def contestants(
     asked = list(patterns) or [name for name, it in known.items() if absence(it) is None]
     chosen: dict[tuple[str, str, Lane], None] = {}
     for pattern in asked:
-        found = [
+        fitting = [
             (name, mode, lane)
             for name in _versions(known, pattern)
             for lane in lanes_of(known[_bare(name)], lanes)
             for mode in _fitting(tuple(modes_of(known[_bare(name)], lane)), pattern, modes)
         ]
-        if not found and patterns:
+        if not fitting and patterns:
             raise _nothing(known, pattern, lanes)
-        chosen |= dict.fromkeys(found)
+        chosen |= dict.fromkeys(fitting)
     return sorted(chosen, key=lambda it: (lanes or LANES).index(it[2]))
 
 
@@ -342,12 +338,12 @@ def _versions(known: Mapping[str, Framework], pattern: str) -> list[str]:
     if not at:
         return names
     made = [it for it in venvs.made() if it.framework in names]
-    found = [
+    fitting = [
         it.name
         for it in made
         if fnmatch.fnmatchcase(it.version, asked) or it.version.partition("+")[0] == asked
     ]
-    if not found:
+    if not fitting:
         version = "VERSION" if re.search(r"[*?[]|^$", asked) else asked
         which = f"{known[names[0]].distributions[0]}=={version}"
         here = f"; there are: {', '.join(it.name for it in made)}" if made else ""
@@ -355,7 +351,7 @@ def _versions(known: Mapping[str, Framework], pattern: str) -> list[str]:
             f"no environment {pattern.partition(':')[0]!r}; make one with: python -m harness env "
             f"add {which}{here}"
         )
-    return found
+    return fitting
 
 
 def _names(known: Mapping[str, Framework], pattern: str) -> list[str]:

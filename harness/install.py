@@ -34,11 +34,11 @@ UNFINISHED = ".making-"
 LAST_LINES = 50
 
 
-def add(words: Sequence[str], told: Callable[[str], None]) -> Venv:
+def add(words: Sequence[str], show: Callable[[str], None]) -> Venv:
     """Make an environment from requirements, of which the first is a framework's.
 
-    `told` gets what the installer prints, line by line. What was begun is removed if it cannot be
-    finished. Raises UsageError for a wrong request, InstallFailed where nothing can be installed.
+    `show` gets what the installer prints, line by line. An unfinished environment is removed.
+    Raises UsageError for a wrong request, InstallFailed where nothing can be installed.
     """
     requirements = [_requirement(word) for word in words]
     name, framework = _framework(requirements[0])
@@ -54,15 +54,15 @@ def add(words: Sequence[str], told: Callable[[str], None]) -> Venv:
     begun = Venv(name, "0", folder / f"{UNFINISHED}{os.getpid()}")
     try:
         venv.EnvBuilder(symlinks=os.name != "nt").create(begun.folder)
-        _install(begun, [*map(str, requirements), *NEEDS], with_pip, told)
-        found = version(framework, begun)
-        if found is None or not NAMED.fullmatch(f"{name}@{found}"):
+        _install(begun, [*map(str, requirements), *NEEDS], with_pip, show)
+        installed = version(framework, begun)
+        if installed is None or not NAMED.fullmatch(f"{name}@{installed}"):
             raise InstallFailed(f"{requirements[0]} has no {name} of a known version in it")
-        _refuse_old(name, framework, found)
-        _refuse_made(name, found)
+        _refuse_old(name, framework, installed)
+        _refuse_made(name, installed)
         asked = "".join(f"{it}\n" for it in requirements)
         (begun.folder / REQUESTED).write_text(asked, encoding="utf-8")
-        finished = Venv(name, found, folder / f"{name}@{found}")
+        finished = Venv(name, installed, folder / f"{name}@{installed}")
         begun.folder.rename(finished.folder)  # at once whole: a killed process leaves no half
     finally:
         shutil.rmtree(begun.folder, ignore_errors=True)
@@ -95,31 +95,30 @@ def _framework(requirement: Requirement) -> tuple[str, Framework]:
 
 def _exact(requirement: Requirement) -> str | None:
     """The one version that a requirement allows, where it names one."""
-    for it in requirement.specifier:
-        if it.operator in ("==", "===") and not it.version.endswith("*"):
-            return it.version
-    return None
+    pins = (it for it in requirement.specifier if it.operator in ("==", "==="))
+    return next((it.version for it in pins if not it.version.endswith("*")), None)
 
 
-def _refuse_old(name: str, framework: Framework, found: str | None) -> None:
-    if found and older(found, framework.least):
-        raise UsageError(f"{name} {found} is too old: {framework.least} or later is needed")
+def _refuse_old(name: str, framework: Framework, number: str | None) -> None:
+    if number and older(number, framework.least):
+        raise UsageError(f"{name} {number} is too old: {framework.least} or later is needed")
 
 
-def _refuse_made(name: str, found: str | None) -> None:
-    if there := next((it for it in made() if (it.framework, it.version) == (name, found)), None):
-        raise UsageError(
-            f"{there.name} exists already, in {there.folder}; to make it again, first: "
-            f"python -m harness env remove {there.name}"
-        )
+def _refuse_made(name: str, number: str | None) -> None:
+    for existing in made():
+        if (existing.framework, existing.version) == (name, number):
+            raise UsageError(
+                f"{existing.name} exists already, in {existing.folder}; to make it again, first: "
+                f"python -m harness env remove {existing.name}"
+            )
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """What processes have left that were killed meanwhile."""
-    for it in folder.glob(f"{UNFINISHED}*"):
-        pid = it.name.removeprefix(UNFINISHED)
+    """Remove the folders that killed processes have left."""
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
+        pid = unfinished.name.removeprefix(UNFINISHED)
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(it, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 Installer = Callable[[Venv], list[str]]
@@ -138,22 +137,22 @@ def _installer() -> Installer:
 
 def _configured(pip: Sequence[str]) -> bool:
     """Whether pip has indexes, constraints or the like from its own files or variables."""
-    told = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
-    return bool(told.stdout.strip())
+    done = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
+    return bool(done.stdout.strip())
 
 
 def _variables() -> Mapping[str, str]:
-    """pip in another environment reads the same files; that of the running one is named to it."""
+    """pip in another environment reads the same files, with that of this environment added."""
     variables = dict(os.environ)
-    if (own := Path(sys.prefix) / "pip.conf").is_file():
-        variables.setdefault("PIP_CONFIG_FILE", str(own))
+    if (configuration := Path(sys.prefix) / "pip.conf").is_file():
+        variables.setdefault("PIP_CONFIG_FILE", str(configuration))
     if constraint := variables.get("PIP_CONSTRAINT"):
         variables.setdefault("UV_CONSTRAINT", constraint)
     return variables
 
 
 def _install(
-    into: Venv, requirements: Sequence[str], installer: Installer, told: Callable[[str], None]
+    into: Venv, requirements: Sequence[str], installer: Installer, show: Callable[[str], None]
 ) -> None:
     last: deque[str] = deque(maxlen=LAST_LINES)
     with subprocess.Popen(
@@ -170,7 +169,7 @@ def _install(
         try:
             for line in process.stdout:
                 last.append(line)
-                told(clean(line.rstrip()))
+                show(clean(line.rstrip()))
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -180,6 +179,6 @@ def _install(
 
 def _last_words(lines: Iterable[str]) -> str:
     """The last line that names an error, else the last one; pip ends a conflict with a link."""
-    said = [it for it in lines if it.strip() and "ResolutionImpossible" not in it]
-    errors = [it for it in said if CAUSE.search(it)] or said or ["the installer gave no reason"]
+    texts = [it for it in lines if it.strip() and "ResolutionImpossible" not in it]
+    errors = [it for it in texts if CAUSE.search(it)] or texts or ["the installer gave no reason"]
     return clean(errors[-1].removeprefix("ERROR: "))

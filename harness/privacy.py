@@ -37,7 +37,7 @@ _ORDINARY = """
     ubuntu user users vagrant vm worker
 """
 ORDINARY = frozenset((*_ORDINARY.split(), *keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
-"""Names that tell nothing of a person or a machine, and words that ordinary text needs."""
+"""Names that identify no person and no machine, and words that ordinary text needs."""
 LINE = 1 << 20
 ESCAPE = r"(?<=\\[nrt])"
 """Behind a line break or a tab as Python and JSON write them."""
@@ -52,14 +52,14 @@ def clean(text: str) -> str:
 
 def cleaned(value: T) -> T:
     """A value of plain data (texts, numbers, lists, mappings) with all its texts cleaned."""
-    found: Any = value
+    result: Any = value
     if isinstance(value, str):
-        found = clean(value)
+        result = clean(value)
     elif isinstance(value, Mapping):
-        found = {name: cleaned(it) for name, it in value.items()}
+        result = {name: cleaned(it) for name, it in value.items()}
     elif isinstance(value, list | tuple):
-        found = type(value)(cleaned(it) for it in value)
-    return cast("T", found)
+        result = type(value)(cleaned(it) for it in value)
+    return cast("T", result)
 
 
 def restored(path: str) -> str:
@@ -100,8 +100,8 @@ def _secrets() -> tuple[str, ...]:
 
 def _homes() -> tuple[str, ...]:
     home = os.path.expanduser("~")
-    found = (home.rstrip("/"), os.path.realpath(home)) if home.startswith("/") else ()
-    return tuple(it for it in dict.fromkeys(found) if it.strip("/"))
+    paths = (home.rstrip("/"), os.path.realpath(home)) if home.startswith("/") else ()
+    return tuple(it for it in dict.fromkeys(paths) if it.strip("/"))
 
 
 def _users() -> tuple[str, ...]:
@@ -128,10 +128,7 @@ def _account() -> str:
 
 @functools.lru_cache(maxsize=8)
 def _cleaner(
-    secrets: tuple[str, ...],
-    homes: tuple[str, ...],
-    users: tuple[str, ...],
-    hosts: tuple[str, ...],
+    secrets: tuple[str, ...], homes: tuple[str, ...], users: tuple[str, ...], hosts: tuple[str, ...]
 ) -> Callable[[str], str]:
     """Secrets go first: a home directory may be a part of one, and must not hide the rest."""
     steps = [
@@ -152,8 +149,8 @@ def _cleaner(
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     """The longest first: a shorter one may be its beginning."""
-    found = sorted(set(patterns), key=len, reverse=True)
-    return re.compile("|".join(found)) if found else None
+    longest_first = sorted(set(patterns), key=len, reverse=True)
+    return re.compile("|".join(longest_first)) if longest_first else None
 
 
 def _secret(value: str) -> str:

@@ -18,13 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.adapter import Setting
 from harness.cells import Phase, Setup
@@ -370,8 +364,8 @@ class RunInfo(Frozen):
     @property
     def machines(self) -> dict[str, dict[str, Setting]]:
         """The facts of every machine by its name; of the only one under an empty name."""
-        found = {it.machine: it.info.machine for it in self.merged}
-        return found if len(found) > 1 else {"": self.machine}
+        machines = {it.machine: it.info.machine for it in self.merged}
+        return machines if len(machines) > 1 else {"": self.machine}
 
 
 class Run(Frozen):

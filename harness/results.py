@@ -7,12 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.analysis.run_comparison import (
-    CellBlocks,
-    Comparison,
-    cell_blocks,
-    compare_runs,
-)
+from harness.analysis.run_comparison import CellBlocks, Comparison, cell_blocks, compare_runs
 from harness.analysis.summary import Summary, summarise_run
 from harness.errors import NotComparable, UsageError, first_problem, unknown
 from harness.frameworks import framework_facts
@@ -20,7 +15,7 @@ from harness.records import Record, Run, RunInfo
 from harness.report.columns import Line
 from harness.report.document import RUN_SCHEMA_VERSION, RunDocument, read_document
 from harness.report.frames import FRAMES, tidy
-from harness.runs.store import FILE, Store, open_existing
+from harness.runs.store import FILE, open_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,14 +105,7 @@ class Place(NamedTuple):
         if not self.stored:
             return Results(None, _document(self.path, tables))
         with open_existing(self.path) as store:
-            return Results(store.load(self.named(store)))
-
-    def named(self, store: Store) -> str:
-        """The name of the run in its store."""
-        runs = store.runs()
-        if not runs:
-            raise UsageError(f"{self.path}: there is no run here yet")
-        return self.run or runs[-1]
+            return Results(store.load(self.run or store.latest()))
 
 
 def load(path: Path, run: str | None = None) -> Results:
@@ -163,10 +151,10 @@ def lines_of(
     """
     place, frame = _named(name, output), FRAMES[what]
     if not place.stored or frame.of_summary:
-        found = place.load()
-        return found.info, lambda: found.lines(what)
+        results = place.load()
+        return results.info, lambda: results.lines(what)
     with open_existing(place.path) as store:
-        run = place.named(store)
+        run = place.run or store.latest()
         head = store.head(run)
     if not frame.of_records:
         return head.info, lambda: Results(head).lines(what)

@@ -59,15 +59,14 @@ class Venv:
     def installed(self, distribution: str) -> str:
         """The version of a distribution. Raises importlib.metadata.PackageNotFoundError."""
         where = [str(_path(self.folder, "purelib"))]
-        for it in importlib.metadata.distributions(name=distribution, path=where):
-            return it.version
+        for installed in importlib.metadata.distributions(name=distribution, path=where):
+            return installed.version
         raise importlib.metadata.PackageNotFoundError(distribution)
 
     def packages(self) -> dict[str, str]:
         """Every distribution and its version."""
-        where = [str(_path(self.folder, "purelib"))]
-        found = importlib.metadata.distributions(path=where)
-        return dict(sorted((it.name, it.version) for it in found if it.name))
+        installed = importlib.metadata.distributions(path=[str(_path(self.folder, "purelib"))])
+        return dict(sorted((it.name, it.version) for it in installed if it.name))
 
     @property
     def broken(self) -> str:

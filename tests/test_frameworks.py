@@ -25,7 +25,6 @@ from harness.frameworks import (
     frameworks,
     install_command,
     modes_of,
-    select,
     undeclared,
     version,
 )
@@ -65,7 +64,7 @@ def test_a_folder_is_all_that_a_framework_needs(further):
     (further / "mine" / "__init__.py").write_text(ENGINE)
     assert faults() == []
     assert frameworks()["mine"].title == "Mine"
-    assert select(["mine"]) == [("mine", "only")]
+    assert contestants(["mine"]) == [("mine", "only", "identical")]
 
 
 BROKEN = {
@@ -130,13 +129,14 @@ def test_a_folder_that_holds_no_framework_is_said(tmp_path, monkeypatch):
 
 
 def test_globs_and_modes():
-    assert select(["pytorch:*"]) == [("pytorch", "eager"), ("pytorch", "compile")]
-    assert select(["tensorflow"], "all") == [
-        ("tensorflow", mode) for mode in ("graph", "eager", "xla")
+    eager, compiled = (("pytorch", it, "identical") for it in ("eager", "compile"))
+    assert contestants(["pytorch:*"]) == [eager, compiled]
+    assert contestants(["tensorflow"], "all") == [
+        ("tensorflow", mode, "identical") for mode in ("graph", "eager", "xla")
     ]
-    assert select(["pytorch", "pytorch:eager"]) == [("pytorch", "eager")]
+    assert contestants(["pytorch", "pytorch:eager"]) == [eager]
     installed = {name for name, it in frameworks().items() if it.modes and version(it)}
-    assert {name for name, _ in select([])} == installed
+    assert {name for name, *_ in contestants([])} == installed
 
 
 def test_each_lane_has_modes_of_its_own():
@@ -144,8 +144,9 @@ def test_each_lane_has_modes_of_its_own():
     assert modes_of(known["tensorflow"], "identical") == known["tensorflow"].modes
     assert list(modes_of(known["keras"], "idiomatic")) == ["tensorflow", "jax", "torch"]
     assert not modes_of(known["tensorflow"], "idiomatic")
-    assert select(["pytorch"], lane="idiomatic") == [("pytorch", "compile")]
-    assert select(["pytorch"], "all", "idiomatic") == [("pytorch", "compile"), ("pytorch", "eager")]
+    compiled, eager = (("pytorch", it, "idiomatic") for it in ("compile", "eager"))
+    assert contestants(["pytorch"], lanes=("idiomatic",)) == [compiled]
+    assert contestants(["pytorch"], "all", ("idiomatic",)) == [compiled, eager]
 
 
 def test_a_pattern_need_fit_one_of_the_lanes_only():
@@ -185,10 +186,10 @@ def test_a_framework_without_idioms_takes_no_part_in_their_lane(further):
     assert contestants(["mine"], lanes=("identical", "idiomatic")) == [
         ("mine", "only", "identical")
     ]
-    assert "mine" not in {name for name, _ in select([], lane="idiomatic")}
-    assert "mine" not in {name for name, _ in select(["*"], lane="idiomatic")}
+    for patterns in ([], ["*"]):
+        assert "mine" not in {name for name, *_ in contestants(patterns, lanes=("idiomatic",))}
     with pytest.raises(UsageError, match="'mine' has no mode in the lane idiomatic"):
-        select(["mine"], lane="idiomatic")
+        contestants(["mine"], lanes=("idiomatic",))
 
 
 def test_our_tensorflow_folder_does_not_shadow_the_real_one():
@@ -287,7 +288,7 @@ def test_a_framework_that_is_too_old_is_left_out_and_says_so(monkeypatch, capsys
     assert (absence(torch) or "").startswith(reason)
     assert [name for name, it in frameworks().items() if absence(it)] == ["pytorch"]
     usual = {name for name, it in frameworks().items() if it.modes}
-    assert {name for name, _ in select([])} == usual - {"pytorch"}
+    assert {name for name, *_ in contestants([])} == usual - {"pytorch"}
     with pytest.raises(UsageError, match="framework 'pytorch' is too old"):
         make_plan(resolve(None, {"frameworks": ("pytorch",)}))
     plan = make_plan(resolve(None, {}))

@@ -21,7 +21,14 @@ from harness.cli import machine as machine_verbs
 from harness.doctor.checks import readable
 from harness.doctor.facts import Facts, Watch
 from harness.errors import UsageError
-from harness.frameworks import faults, folder_of, frameworks, install_command, plugin_of, select
+from harness.frameworks import (
+    contestants,
+    faults,
+    folder_of,
+    frameworks,
+    install_command,
+    plugin_of,
+)
 from harness.proof.certificates import code_of
 from harness.runs.store import open_existing
 from tests.test_cli import ROOT, harness
@@ -57,7 +64,7 @@ def test_a_plugin_is_a_framework_like_any_other(install, monkeypatch):
     package = install("mine", ENGINE)
     assert (frameworks()["mine"].title, plugin_of("mine")) == ("Mine", f"{package} 1.0")
     assert plugin_of("reference") is None
-    assert select(["mine"]) == [("mine", "only")]
+    assert contestants(["mine"]) == [("mine", "only", "identical")]
     assert faults() == []
     before = code_of("mine")
     (folder_of("mine") / "adapter.py").write_text("first = 1\n")
@@ -88,7 +95,7 @@ def test_one_that_cannot_be_read_is_a_line(install, capsys, content):
     checked = readable(Facts(1, 1, Watch(1.0), left_out=tuple(faults())))
     assert (checked.level, line in checked.found) == ("note", True)
     with pytest.raises(UsageError, match=f"framework 'mine' is left out: {package} of"):
-        select(["mine"])
+        contestants(["mine"])
 
 
 def test_one_that_is_a_single_file_has_no_place_for_an_adapter(install):

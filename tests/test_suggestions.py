@@ -7,7 +7,7 @@ import pytest
 import harness.runs.plan as planning
 from harness.cells import DTYPES, PHASES
 from harness.errors import UsageError, unknown
-from harness.frameworks import frameworks, modes_of, select
+from harness.frameworks import contestants, frameworks, modes_of
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.tasks.catalogue import CATALOGUE
@@ -118,4 +118,4 @@ def test_a_typing_error_of_one_letter_is_understood(choices):
 
 
 def test_what_exists_needs_no_suggestion():
-    assert select(["pytorch:eager"]) == [("pytorch", "eager")]
+    assert contestants(["pytorch:eager"]) == [("pytorch", "eager", "identical")]

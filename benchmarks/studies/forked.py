@@ -29,7 +29,7 @@ from harness.runs.machine import fingerprint
 from harness.runs.plan import Group, make_plan
 from harness.runs.process import WorkerProcess
 from harness.runs.runner import staged_data
-from harness.worker.messages import Finish, Load, Prepare, TakeSample
+from harness.worker.messages import Finish, Import, Load, Prepare, TakeSample
 
 RESULTS = Path("results/studies")
 SERVERS, ROUNDS, SAMPLES = 8, 10, 8
@@ -54,8 +54,7 @@ def readings(group: Group, setup: Setup, data: str, folder: Path) -> list[Readin
     found: list[Reading] = []
     try:
         for server in servers:
-            server.imports([setup])
-            server.imported()
+            server.request(Import(setups=(setup,)), LIMIT)
         for _ in range(ROUNDS):
             for number in random.sample(range(FRESH, SERVERS), SERVERS + 1):
                 log = folder / "worker.log"

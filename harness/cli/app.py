@@ -18,10 +18,10 @@ from harness import __version__
 
 
 class Verb(NamedTuple):
-    """`function` is the module in this package and the function in it: `results:show`."""
+    """`module` is the one of this package that has a function of the verb's name."""
 
     panel: str
-    function: str
+    module: str
     help: str
 
 
@@ -29,67 +29,47 @@ MEASURE, SHOW, PROVE = "Measure", "Results", "Proof of sameness"
 GUARD, MACHINE = "Regression checks", "This machine, tasks and data"
 YOURS = "Your own programs"
 VERBS = {
-    "run": Verb(
-        MEASURE, "run:run", "Measure, print which framework is fastest, and write the report."
-    ),
-    "show": Verb(SHOW, "results:show", "Print the result of a run (the latest by default)."),
-    "report": Verb(
-        SHOW, "results:report", "Write the report of a run again (the latest by default)."
-    ),
+    "run": Verb(MEASURE, "run", "Measure, print which framework is fastest, and write the report."),
+    "show": Verb(SHOW, "results", "Print the result of a run (the latest by default)."),
+    "report": Verb(SHOW, "results", "Write the report of a run again (the latest by default)."),
     "export": Verb(
-        SHOW, "results:export", "Write the data of a run as a table with one row per observation."
+        SHOW, "results", "Write the data of a run as a table with one row per observation."
     ),
     "schema": Verb(
-        SHOW, "results:schema", "Print the JSON Schema of an output, or the names of all schemas."
+        SHOW, "results", "Print the JSON Schema of an output, or the names of all schemas."
     ),
-    "compare": Verb(
-        SHOW, "results:compare", "Compare two runs cell by cell: is RUN_B faster than RUN_A?"
-    ),
-    "merge": Verb(
-        SHOW, "results:merge", "Merge runs of several machines, or shards, into one run."
-    ),
+    "compare": Verb(SHOW, "results", "Compare two runs cell by cell: is RUN_B faster than RUN_A?"),
+    "merge": Verb(SHOW, "results", "Merge runs of several machines, or shards, into one run."),
     "history": Verb(
-        SHOW, "results:history", "Show a metric of every cell over all runs, and where it changed."
+        SHOW, "results", "Show a metric of every cell over all runs, and where it changed."
     ),
     "verify": Verb(
-        PROVE, "proof:verify", "Prove that every setup computes what the float64 reference does."
+        PROVE, "proof", "Prove that every setup computes what the float64 reference does."
     ),
     "selftest": Verb(
-        PROVE, "proof:selftest", "Plant faults and check that the proof and the run catch each one."
+        PROVE, "proof", "Plant faults and check that the proof and the run catch each one."
     ),
-    "task import": Verb(
-        YOURS, "programs:task_import", "Print a PyTorch, Keras or ONNX model as a task file."
-    ),
-    "diff": Verb(
-        YOURS, "programs:diff", "Do two programs compute the same? If not: where, and why?"
-    ),
-    "baseline save": Verb(
-        GUARD, "check:baseline_save", "Save numbers, proofs, programs, memory and times."
-    ),
-    "check": Verb(
-        GUARD, "check:check", "Compare with a baseline or older code (exit code 1: worse)."
-    ),
+    "task import": Verb(YOURS, "programs", "Print a PyTorch, Keras or ONNX model as a task file."),
+    "diff": Verb(YOURS, "programs", "Do two programs compute the same? If not: where, and why?"),
+    "baseline save": Verb(GUARD, "check", "Save numbers, proofs, programs, memory and times."),
+    "check": Verb(GUARD, "check", "Compare with a baseline or older code (exit code 1: worse)."),
     "list": Verb(
-        MACHINE, "machine:list_", "List tasks, frameworks, modes and presets, and what is missing."
+        MACHINE, "machine", "List tasks, frameworks, modes and presets, and what is missing."
     ),
-    "info": Verb(MACHINE, "machine:info", "Print this machine and the installed versions."),
+    "info": Verb(MACHINE, "machine", "Print this machine and the installed versions."),
     "doctor": Verb(
-        MACHINE, "machine:doctor", "Is this machine fit to measure on? (exit code 7: it is not)"
+        MACHINE, "machine", "Is this machine fit to measure on? (exit code 7: it is not)"
     ),
     "explain": Verb(
-        MACHINE, "machine:explain", "Print one step of a task as the reference's static graph."
+        MACHINE, "machine", "Print one step of a task as the reference's static graph."
     ),
     "data fetch": Verb(
-        MACHINE,
-        "machine:data_fetch",
-        "Download a data set. Only this and `env add` use the network.",
+        MACHINE, "machine", "Download a data set. Only this and `env add` use the network."
     ),
-    "data verify": Verb(
-        MACHINE, "machine:data_verify", "Check the files of a data set (of all by default)."
-    ),
-    "env add": Verb(MACHINE, "env:add", "Make an environment with another version of a framework."),
-    "env list": Verb(MACHINE, "env:list_", "List these environments, with size and place."),
-    "env remove": Verb(MACHINE, "env:remove", "Remove environments."),
+    "data verify": Verb(MACHINE, "machine", "Check the files of a data set (of all by default)."),
+    "env add": Verb(MACHINE, "env", "Make an environment with another version of a framework."),
+    "env list": Verb(MACHINE, "env", "List these environments, with size and place."),
+    "env remove": Verb(MACHINE, "env", "Remove environments."),
 }
 GROUPS = {
     "baseline": "Save baselines to check against.",
@@ -111,7 +91,11 @@ class Verbs(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         words = f"{self.name} {name}" if self.name in GROUPS else name
         if name and words in VERBS:
-            command = _command(name, VERBS[words])
+            function = "list_" if words == "list" else words.replace(" ", "_")
+            module = importlib.import_module(f"harness.cli.{VERBS[words].module}")
+            alone = typer.Typer(**PLAIN)
+            alone.command(name, help=VERBS[words].help)(getattr(module, function))
+            command = get_command(alone)
         return name, command, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -122,14 +106,6 @@ class Verbs(TyperGroup):
             with formatter.section(panel):
                 formatter.write_dl(rows, col_max=max(map(len, VERBS)))
         return None
-
-
-def _command(name: str, verb: Verb) -> Any:
-    module, _, function = verb.function.partition(":")
-    alone = typer.Typer(**PLAIN)
-    body = getattr(importlib.import_module(f"harness.cli.{module}"), function)
-    alone.command(name, help=verb.help)(body)
-    return get_command(alone)
 
 
 def _placeholder() -> None:

@@ -23,7 +23,8 @@ from harness.cli.app import (
     Tasks,
     Threads,
 )
-from harness.cli.console import Console, print_overruled
+from harness.cli.console import Console, print_overruled, print_text
+from harness.cli.results import stored_run, write_out
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
 from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
@@ -36,8 +37,6 @@ from harness.runs.config import config_of, given, resolve
 from harness.runs.files import measuring_alone
 from harness.runs.plan import make_plan
 from harness.runs.runner import measuring
-from harness.runs.store import open_existing
-from harness.whole_files import write_whole
 
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Time nothing; compare only what repeats exactly.")
@@ -68,8 +67,7 @@ def baseline_save(
     if from_run is not None:
         if flags or not clocked:
             raise UsageError("--from takes the setups of the run; give it no other options")
-        with open_existing(output) as store:
-            stored = store.load(from_run)
+        stored = stored_run(from_run, output)
         plan = gate.plan_of(stored, make_plan(config_of(stored)))
     else:
         plan = make_plan(resolve(None, DEFAULTS | flags))
@@ -86,7 +84,7 @@ def baseline_save(
     if made.revision is None:
         why = unresolved("HEAD") or "this tree has changes"
         consequence = "a check cannot obtain this code, and will compare speed with stored figures"
-        console.print(Text(f"{why}: {consequence}"), soft_wrap=True)
+        print_text(console, f"{why}: {consequence}")
     print(f"baseline: {path} ({len(made.entries)} setups)")
 
 
@@ -143,10 +141,7 @@ def check(
     with measuring(output) as scratch, alone, _status(console) as tell:
         checked = gate.check(plan, kept, against, limits, tell, scratch, clocked=clocked)
     if markdown is not None:
-        try:
-            write_whole(markdown, report.markdown(checked).encode("utf-8"))
-        except OSError as error:
-            raise UsageError(f"{markdown}: {error.strerror or error}") from None
+        write_out([report.markdown(checked).encode("utf-8")], str(markdown))
     if json_:
         print(checked.model_dump_json(indent=1, ensure_ascii=True))
     else:

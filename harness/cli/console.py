@@ -1,9 +1,9 @@
 """Printing: streams that survive a closed reader, and a console that prints no foreign sequences.
 
-A run of an hour must not end because the pipe or terminal that it prints to was closed. Names,
-errors and settings may come from a foreign framework or store, and hold terminal sequences. The
-streams here make every print harmless; `Console` does so before it adds colours of its own.
-Commands print with this console and never with Rich's: `tests/test_printing.py` checks that.
+A run must not end because the pipe or terminal that it prints to was closed. Names, errors and
+settings may come from a foreign framework or store, and hold terminal sequences: the streams here
+make every print harmless, and `Console` does so before it adds colours. Commands print with this
+console and never with Rich's (`tests/test_printing.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GONE = (errno.EPIPE, errno.EIO)
 
 
 class Lasting(io.FileIO):
-    """A descriptor for writing; when nobody reads it any more it becomes the null device."""
+    """A descriptor for writing; once its reader has closed it, it becomes the null device."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -122,15 +122,20 @@ class Console(rich.console.Console):
         self._file = new
 
 
+def print_text(console: rich.console.Console, text: str, style: str = "") -> None:
+    """Print plain text; the terminal breaks its lines, so that they can be copied whole."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
 def print_left_out(
     planned: Iterable[Unavailable], console: Console, notes: Iterable[str] = ()
 ) -> None:
     """Print the notes, then what a plan leaves out and every folder that holds no framework."""
     for note in notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
+        print_text(console, f"note: {note}")
     left_out = [(it.what, it.reason) for it in planned]
     for what, why in dict.fromkeys((*left_out, *faults())):
-        console.print(Text(f"left out: {what}: {line(why)}"), soft_wrap=True)
+        print_text(console, f"left out: {what}: {line(why)}")
 
 
 def print_overruled(plan: Plan, console: Console) -> None:
@@ -138,4 +143,4 @@ def print_overruled(plan: Plan, console: Console) -> None:
     from harness.runs.process import overruled  # `list` needs none of what this imports
 
     if text := overruled(plan.setups):
-        console.print(Text(text), soft_wrap=True)
+        print_text(console, text)

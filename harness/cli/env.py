@@ -35,7 +35,7 @@ Names = Annotated[
 ]
 
 
-def add(requirements: Requirements) -> None:
+def env_add(requirements: Requirements) -> None:
     """Raises UsageError, or InstallFailed with nothing left behind."""
     show = sys.stderr.isatty()
     made = install.add(requirements, lambda line: print(line, file=sys.stderr) if show else None)
@@ -43,36 +43,38 @@ def add(requirements: Requirements) -> None:
     print(f"measure it with: python -m harness run -f {made.name} -f {made.framework}")
 
 
-def list_() -> None:
+def env_list() -> None:
     rows = [(it.name, _state(it)) for it in venvs.made()]
     title = f"Environments in {venvs.directory()}"
     Console().print(grid(title, rows) if rows else Text(f"{title}: none"))
 
 
-def remove(names: Names) -> None:
+def env_remove(names: Names) -> None:
     made = {it.name: it for it in venvs.made()}
     if not made:
         raise UsageError("there is no environment; `env add` makes one")
     chosen: dict[str, Venv] = {}
     for pattern in names:
-        found = fnmatch.filter(made, pattern)
-        if not found:
+        matching = fnmatch.filter(made, pattern)
+        if not matching:
             raise unknown("environment", pattern, made)
-        chosen |= {name: made[name] for name in found}
-    for name, it in chosen.items():
-        size = _size(it)
-        shutil.rmtree(it.folder)
-        print(f"removed {name}: {size} in {it.folder}")
+        chosen |= {name: made[name] for name in matching}
+    for name, venv in chosen.items():
+        size = _size(venv)
+        shutil.rmtree(venv.folder)
+        print(f"removed {name}: {size} in {venv.folder}")
 
 
-def _state(it: Venv) -> str:
-    framework = frameworks().get(it.framework)
+def _state(venv: Venv) -> str:
+    framework = frameworks().get(venv.framework)
     if framework is None:
-        return f"{_size(it)}, of a framework that is not known here"
-    if why := absence(framework, it):
-        return f"{_size(it)}, {why}"
-    return f"{_size(it)}, {len(it.packages())} packages; made from {', '.join(it.requested)}"
+        state = "of a framework that is not known here"
+    else:
+        state = absence(framework, venv) or (
+            f"{len(venv.packages())} packages; made from {', '.join(venv.requested)}"
+        )
+    return f"{_size(venv)}, {state}"
 
 
-def _size(it: Venv) -> str:
-    return f"{install.size(it.folder) / 1e9:.2f} GB"
+def _size(venv: Venv) -> str:
+    return f"{install.size(venv.folder) / 1e9:.2f} GB"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapter import Framework
-from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT, Lane
+from harness.analysis.sentences import listed
+from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT
 from harness.cli.app import DataDir, Output, TaskFile
 from harness.cli.console import Console, print_left_out
-from harness.doctor.checks import Checkup, Diagnosis, Level, collect, examine
+from harness.doctor.checks import Checkup, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
 from harness.frameworks import absence, frameworks, modes_of, module_of, plugin_of, version
@@ -52,7 +52,10 @@ def list_(
 ) -> None:
     console = Console()
     if settings:
-        _print_settings(console)
+        console.print(grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
+        text = "Each value makes a variant of every chosen task. A setting that is not given keeps "
+        text += "the task's value. The defaults are those of a task file and of optimizer=NAME."
+        console.print(Text(f"\n{text}"))
         return
     directory = data_directory(data_dir)
     absent: dict[str, str] = {}
@@ -63,16 +66,6 @@ def list_(
     console.print(grid("Frameworks", [_framework(name, it) for name, it in frameworks().items()]))
     console.print(grid("Presets", list(PRESET_HELP.items())))
     print_left_out((), console)
-
-
-def _print_settings(console: Console) -> None:
-    console.print(grid("Settings, for --set NAME=VALUE or NAME=VALUE,VALUE", described()))
-    console.print(
-        Text(
-            "\nEach value makes a variant of every chosen task. A setting that is not given keeps "
-            "the task's value. The defaults are those of a task file and of optimizer=NAME."
-        )
-    )
 
 
 def _task(task: Task, directory: Path | None) -> tuple[str, str]:
@@ -90,27 +83,19 @@ def _data(name: str, directory: Path | None) -> tuple[str, str]:
 def _framework(name: str, framework: Framework) -> tuple[str, str]:
     state = absence(framework) or version(framework)
     origin = f", a plug-in of {it}" if (it := plugin_of(name)) else ""
-    modes = [
-        f"{name}:{mode}{_remark(lane, default=not place)}: {line}"
-        for lane in LANES
-        for place, (mode, line) in enumerate(modes_of(framework, lane).items())
-    ]
-    others = [
-        f"{it.name}: {absence(framework, it) or 'in an environment of its own'}"
-        for it in made()
-        if it.framework == name
-    ]
-    limits = [
-        *([] if framework.modes else ["in the idiomatic lane only"]),
-        *([] if "train" in framework.phases else ["it only predicts"]),
-    ]
-    title = ", ".join([f"{framework.title} {state}{origin}", *limits])
-    return name, "\n".join([title, *modes, *others])
-
-
-def _remark(lane: Lane, *, default: bool) -> str:
-    words = ("idiomatic" if lane == "idiomatic" else "", "default" if default else "")
-    return f" ({', '.join(filter(None, words))})" if any(words) else ""
+    limits = "" if framework.modes else ", in the idiomatic lane only"
+    limits += "" if "train" in framework.phases else ", it only predicts"
+    lines = [f"{framework.title} {state}{origin}{limits}"]
+    for lane in LANES:
+        for place, (mode, meaning) in enumerate(modes_of(framework, lane).items()):
+            remarks = ("idiomatic" if lane == "idiomatic" else "", "" if place else "default")
+            marked = f" ({', '.join(filter(None, remarks))})" if any(remarks) else ""
+            lines.append(f"{name}:{mode}{marked}: {meaning}")
+    for venv in made():
+        if venv.framework == name:
+            state = absence(framework, venv) or "in an environment of its own"
+            lines.append(f"{venv.name}: {state}")
+    return name, "\n".join(lines)
 
 
 def grid(title: str, rows: list[tuple[str, str]]) -> Table:
@@ -127,18 +112,16 @@ def grid(title: str, rows: list[tuple[str, str]]) -> Table:
 
 def info() -> None:
     console = Console()
-    facts = {name: it for name, it in machine.fingerprint().items() if it is not None}
-    console.print(grid("Machine", [(name, _fact(name, it)) for name, it in facts.items()]))
+    facts = {
+        name: f"{it / 1e9:.1f} GB" if name == "memory_bytes" and isinstance(it, int) else str(it)
+        for name, it in machine.fingerprint().items()
+        if it is not None
+    }
+    console.print(grid("Machine", list(facts.items())))
     console.print(grid("Versions", list(machine.versions().items())))
     if variables := recorded():
         console.print(grid("Environment", list(variables.items())))
     print_left_out((), console)
-
-
-def _fact(name: str, value: object) -> str:
-    if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value / 1e9:.1f} GB"
-    return str(value)
 
 
 def doctor(
@@ -173,35 +156,26 @@ def show_checkup(checkup: Checkup, console: Console) -> None:
     table.add_column(overflow="fold")
     for finding in checkup.findings:
         mark, style = MARKS[finding.level]
-        table.add_row(Text(mark, style), Text(finding.name, "bold"), _text(finding))
+        text = Text(line(finding.found))
+        if finding.advice:
+            text.append(f"\n→ {line(finding.advice)}", "italic")
+        table.add_row(Text(mark, style), Text(finding.name, "bold"), text)
     console.print(table)
     if checkup.untold:
-        console.print(Text(f"Not known on this system: {_joined(checkup.untold)}.", "dim"))
+        console.print(Text(f"Not known on this system: {listed(checkup.untold)}.", "dim"))
     console.print()
     console.print(Text(sentence(checkup), MARKS[checkup.level][1]))
 
 
-def _text(finding: Diagnosis) -> Text:
-    text = Text(line(finding.found))
-    if finding.advice:
-        text.append(f"\n→ {line(finding.advice)}", "italic")
-    return text
-
-
 def sentence(checkup: Checkup) -> str:
     """The last word on a machine."""
-    unfit, warned = checkup.at("unfit"), checkup.at("warning")
-    if unfit:
-        names = _joined([it.name for it in unfit])
+    if unfit := checkup.at("unfit"):
+        names = listed([it.name for it in unfit])
         return f"Not fit to measure on now: {names}. A run would say that it cannot tell."
-    if warned:
-        names = _joined([it.name for it in warned])
+    if warned := checkup.at("warning"):
+        names = listed([it.name for it in warned])
         return f"Fit to measure on, with wider intervals than need be: {names}."
     return "Fit to measure on."
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def explain(

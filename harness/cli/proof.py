@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich import box
@@ -32,7 +32,7 @@ from harness.cli.app import (
     Threads,
     WholeTraining,
 )
-from harness.cli.console import Console, print_left_out, print_overruled
+from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.errors import NotProven, SelftestFailed
 from harness.proof.certificates import Need, needs, one_of_each, prove
 from harness.proof.selftest import (
@@ -54,6 +54,8 @@ from harness.runs.machine import cores
 from harness.runs.plan import Plan, make_plan
 from harness.runs.store import Store, create
 from harness.tasks.spec import Data, Task
+
+T = TypeVar("T")
 
 EVERYTHING: dict[str, Any] = {"tasks": ("*",), "modes": "all", "dtypes": DTYPES, "twin": False}
 """What `verify` proves by default: every task and mode in the identical lane on the CPU."""
@@ -89,8 +91,9 @@ def verify(
             setups, earlier, quick=False, counted=one_of_each(setups), reach=_reach(plan)
         )
         lacking = [it for it in wanted if it.certificate is None]
-        staged = replace(plan, groups=_concerned(plan, lacking))
-        with runner.staged_data(staged, scratch / "data") as data:
+        digests = {it.claim.task.digest for it in lacking}
+        groups = tuple(group for group in plan.groups if group.task.digest in digests)
+        with runner.staged_data(replace(plan, groups=groups), scratch / "data") as data:
             made = _proved(lacking, store, data, logs, scratch / "caches", console)
     print_left_out(plan.unavailable, console, plan.notes)
     shown = [(made.get(it.key) or it.certificate, it.key not in made) for it in wanted]
@@ -98,7 +101,7 @@ def verify(
     console.print(_table(certificates))
     failed = [it for it, _ in certificates if not it.proven]
     _print_failures(failed, console)
-    console.print(Text(_counted(certificates, time.monotonic() - begin)), soft_wrap=True)
+    print_text(console, _counted(certificates, time.monotonic() - begin))
     wrong = sum(not it.unsupported for it in failed)
     if wrong:
         raise NotProven(
@@ -108,7 +111,7 @@ def verify(
 
 
 def _clear(logs: Path) -> None:
-    """Remove what provers wrote; the folder may be somebody's who has other things in it."""
+    """Remove what provers wrote; the user may keep other files in the folder."""
     for log in logs.glob("prover-*.log"):
         log.unlink()
     with contextlib.suppress(OSError):
@@ -127,8 +130,8 @@ def prove_first(
 ) -> list[Certificate]:
     """A quick proof of every setup of a run that has none; the certificates of all of them.
 
-    What is not proven is measured all the same, and ranked by nobody. Prints what was done unless
-    there is no console. With `fresh` no earlier certificate counts.
+    A setup that is not proven is measured, but not ranked. Without a console nothing is printed.
+    With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
     wanted = needs(setups_of(plan), None if fresh else store, quick=True, reach=_reach(plan))
@@ -137,7 +140,7 @@ def prove_first(
     made = _proved(lacking, store, data, logs, caches, quiet)
     shown = [(made[it.key], False) for it in lacking]
     shown += [(it.certificate, True) for it in wanted if it.certificate]
-    quiet.print(Text(_counted(shown, time.monotonic() - begin)), soft_wrap=True)
+    print_text(quiet, _counted(shown, time.monotonic() - begin))
     _print_failures([it for it, _ in shown if not it.proven], quiet)
     return [it for it, _ in shown]
 
@@ -151,11 +154,6 @@ def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:
     return [(group.task, setup) for group in plan.groups for setup in group.setups]
 
 
-def _concerned(plan: Plan, lacking: Sequence[Need]) -> tuple[Any, ...]:
-    digests = {it.claim.task.digest for it in lacking}
-    return tuple(group for group in plan.groups if group.task.digest in digests)
-
-
 def _proved(
     lacking: Sequence[Need],
     store: Store,
@@ -167,26 +165,37 @@ def _proved(
     """New certificates by key, with a bar while they are made."""
     if not lacking:
         return {}
+    proofs = prove(lacking, store, data, logs, caches)
+    return {it.key: it for it in _tracked(proofs, len(lacking), "proving", console)}
+
+
+def _tracked(things: Iterable[T], total: int, description: str, console: Console) -> Iterator[T]:
+    """The things, with a bar while they come."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        proofs = prove(lacking, store, data, logs, caches)
-        tracked = progress.track(proofs, total=len(lacking), description="proving")
-        return {certificate.key: certificate for certificate in tracked}
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        yield from progress.track(things, total=total, description=description)
 
 
-def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
-    """A line for every task and framework:mode; dtypes side by side."""
-    table = Table(
-        title="Largest difference from the float64 reference, of any tensor at any step",
-        caption="relative to the largest entry of each tensor; steps × rows that were compared, "
-        "+ steps of a training in float64; "
-        "~: above the limit, but no more than rounding alone makes; °: by an earlier certificate",
+def _titled(title: str, caption: str | None = None) -> Table:
+    """A table without columns yet, in the one style of this module."""
+    return Table(
+        title=title,
+        caption=caption,
         title_justify="left",
         title_style="bold",
         caption_justify="left",
         box=box.SIMPLE,
+    )
+
+
+def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
+    """A line for every task and framework:mode; dtypes side by side."""
+    table = _titled(
+        "Largest difference from the float64 reference, of any tensor at any step",
+        "relative to the largest entry of each tensor; steps × rows that were compared, "
+        "+ steps of a training in float64; "
+        "~: above the limit, but no more than rounding alone makes; °: by an earlier certificate",
     )
     for name in ("task", "framework:mode"):
         table.add_column(name, overflow="fold")
@@ -196,7 +205,7 @@ def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
     rows: dict[tuple[str, ...], dict[str, Text]] = {}
     for certificate, cached in certificates:
         setup = certificate.setup
-        row = (setup.task, _label(setup), setup.device, str(setup.threads))
+        row = (setup.task, label_in_lane(setup), setup.device, str(setup.threads))
         rows.setdefault(row, {})[setup.dtype] = _cell(certificate, cached)
     before = ""
     for (task, label, *_), cells in rows.items():
@@ -223,17 +232,18 @@ def _cell(certificate: Certificate, cached: bool) -> Text:
     return Text(f"NOT PROVEN {size} {over:>7} ", "bold red")
 
 
-def _label(setup: Setup) -> str:
+def label_in_lane(setup: Setup) -> str:
     return setup.label if setup.lane == "identical" else f"{setup.label} ({setup.lane})"
 
 
 def _print_failures(certificates: Sequence[Certificate], console: Console) -> None:
-    for it in certificates:
-        setup = it.setup
-        where = f"{setup.task}, {_label(setup)}, {setup.dtype} on {setup.device}"
-        outcome = "unsupported" if it.unsupported else "NOT PROVEN"
-        style = "yellow" if it.unsupported else "red"
-        console.print(Text(f"{where}: {outcome}: {it.why}", style), soft_wrap=True)
+    for certificate in certificates:
+        setup = certificate.setup
+        where = f"{setup.task}, {label_in_lane(setup)}, {setup.dtype} on {setup.device}"
+        if certificate.unsupported:
+            print_text(console, f"{where}: unsupported: {certificate.why}", "yellow")
+        else:
+            print_text(console, f"{where}: NOT PROVEN: {certificate.why}", "red")
 
 
 def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:
@@ -285,20 +295,23 @@ def selftest(
     console.print(_faults([it for it in faults if it.case.setup.framework == "planted"]))
     if in_adapters := [it for it in faults if it.case.setup.framework != "planted"]:
         console.print(_faults_in_adapters(in_adapters))
-    _print_unseen(faults, console)
+    for fault in [it.case.fault for it in faults if it.outcome == "unseen"]:
+        if fault:
+            print_text(console, f"unseen in float32: {fault.line}: {fault.unseen}", "yellow")
     console.print(_others(others))
     bad = [it for it in judgements if not it.good]
-    for it in bad:
-        _print_bad(it, console)
+    for judgement in bad:
+        failed = "; ".join(f"{it.check}: {it.detail}" for it in judgement.failed)
+        where = f"{judgement.case.setup.id}, seed {judgement.case.seed}"
+        text = f"{judgement.outcome}: {where}: {failed or 'nothing failed'}"
+        print_text(console, text, "red")
     caught = Counter(it.outcome for it in faults)
-    console.print(
-        Text(
-            f"{len({it.case.setup.label for it in faults})} faults in {len(faults)} trials: "
-            f"{caught['caught']} caught, {caught['unseen']} of which float32 shows nothing; "
-            f"{sum(not it.good for it in others)} false alarms in {len(others)} trials of what has "
-            f"no fault, over {seeds} seed(s)"
-        ),
-        soft_wrap=True,
+    print_text(
+        console,
+        f"{len({it.case.setup.label for it in faults})} faults in {len(faults)} trials: "
+        f"{caught['caught']} caught, {caught['unseen']} of which float32 shows nothing; "
+        f"{sum(not it.good for it in others)} false alarms in {len(others)} trials of what has "
+        f"no fault, over {seeds} seed(s)",
     )
     if bad:
         escaped = sum(1 for it in bad if it.case.fault)
@@ -308,16 +321,10 @@ def selftest(
 
 
 def _tried(cases: Sequence[Case], console: Console) -> list[Judgement]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        judgements = progress.track(
-            tried(cases, cores()), total=len(cases), description="trying the proof"
-        )
-        # In the order of the table, not in that in which they came.
-        place = {case.setup.id + str(case.seed): number for number, case in enumerate(cases)}
-        return sorted(judgements, key=lambda it: place[it.case.setup.id + str(it.case.seed)])
+    judgements = _tracked(tried(cases, cores()), len(cases), "trying the proof", console)
+    # In the order of the table, not in that in which they came.
+    place = {(case.setup.id, case.seed): number for number, case in enumerate(cases)}
+    return sorted(judgements, key=lambda it: place[it.case.setup.id, it.case.seed])
 
 
 def _faults(judgements: Iterable[Judgement]) -> Table:
@@ -337,17 +344,10 @@ def _by_fault(
     title: str, caption: str, judgements: Iterable[Judgement], column: Callable[[Case], str]
 ) -> Table:
     """A row for each fault, with what came of it in each column."""
-    table = Table(
-        title=title,
-        caption=caption,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE,
-    )
+    table = _titled(title, caption)
     rows: dict[str, dict[str, Judgement]] = {}
-    for it in judgements:
-        rows.setdefault(it.case.setup.mode, {})[column(it.case)] = it
+    for judgement in judgements:
+        rows.setdefault(judgement.case.setup.mode, {})[column(judgement.case)] = judgement
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table.add_column("what is wrong", ratio=1, overflow="fold")
     for name in ("to be caught by", *names):
@@ -360,45 +360,29 @@ def _by_fault(
     return table
 
 
-def _outcome(it: Judgement) -> Text:
+def _outcome(judgement: Judgement) -> Text:
     """The first check that failed and the number of others, or what happened instead."""
-    style = STYLES.get(it.outcome, "bold red")
-    if it.outcome == "caught":
-        others = len(it.failed) - 1
-        return Text(it.failed[0].check + (f" +{others}" if others else ""), style)
-    if it.outcome == "by another":
-        return Text(f"only {it.failed[0].check}", style)
-    return Text(it.outcome, style)
-
-
-def _print_unseen(judgements: Iterable[Judgement], console: Console) -> None:
-    for it in judgements:
-        if it.outcome == "unseen" and it.case.fault:
-            text = f"unseen in float32: {it.case.fault.line}: {it.case.fault.unseen}"
-            console.print(Text(text, "yellow"), soft_wrap=True)
+    outcome, failed = judgement.outcome, judgement.failed
+    if outcome == "caught":
+        others = f" +{len(failed) - 1}" if len(failed) > 1 else ""
+        return Text(failed[0].check + others, STYLES[outcome])
+    text = f"only {failed[0].check}" if outcome == "by another" else outcome
+    return Text(text, STYLES.get(outcome, "bold red"))
 
 
 def _others(judgements: Iterable[Judgement]) -> Table:
-    table = Table(
-        title="\nWithout a fault", title_justify="left", title_style="bold", box=box.SIMPLE
-    )
+    table = _titled("\nWithout a fault")
     table.add_column("framework:mode", overflow="fold")
     table.add_column("lane", overflow="fold")
     table.add_column("trials", justify="right")
     table.add_column("outcome")
     rows: dict[tuple[str, str], Counter[str]] = {}
-    for it in judgements:
-        setup = it.case.setup
-        rows.setdefault((setup.label, setup.lane), Counter())[it.outcome] += 1
+    for judgement in judgements:
+        setup = judgement.case.setup
+        rows.setdefault((setup.label, setup.lane), Counter())[judgement.outcome] += 1
     for (label, lane), outcomes in rows.items():
         worst = next((it for it in outcomes if it not in STYLES), next(iter(outcomes)))
         text = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         style = STYLES.get(worst, "bold red")
         table.add_row(Text(label), lane, str(outcomes.total()), Text(text, style))
     return table
-
-
-def _print_bad(it: Judgement, console: Console) -> None:
-    failed = "; ".join(f"{finding.check}: {finding.detail}" for finding in it.failed)
-    text = f"{it.outcome}: {it.case.setup.id}, seed {it.case.seed}: {failed or 'nothing failed'}"
-    console.print(Text(text, "red"), soft_wrap=True)

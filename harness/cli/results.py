@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import gc
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,17 +14,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from harness.analysis.history import METRICS, Series, series
+from harness.analysis.history import METRICS, series
 from harness.analysis.run_comparison import Comparison, same_machine
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import MACHINE, PHASE_ALIASES, PHASES
 from harness.cli.app import Output, RunName
-from harness.cli.console import Console
+from harness.cli.console import Console, print_text
 from harness.errors import ReportError, StoreError, UsageError, unknown
 from harness.frameworks import framework_facts, matches
-from harness.records import RunInfo
+from harness.records import Run, RunInfo
 from harness.report import history as history_report
 from harness.report import run_comparison as comparison_report
 from harness.report.exports import FORMATS, schema_text, schemas, written
@@ -56,25 +54,37 @@ To = Annotated[
 
 
 def show(name: RunName = None, output: Output = RESULTS) -> None:
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
+    stored = stored_run(name, output)
     render(stored, summarise_run(stored, framework_facts()), Console())
 
 
 def report(name: RunName = None, output: Output = RESULTS) -> None:
-    with open_existing(output) as store:
-        stored = store.load(_named(name, store))
-    console = Console()
+    stored, console = stored_run(name, output), Console()
     publish(stored, output, console)
-    page = output / stored.info.name / "report.html"
-    console.print(Text(f"report: {page}"), soft_wrap=True)
+    print_text(console, f"report: {output / stored.info.name / 'report.html'}")
 
 
-def _named(name: str | None, store: Store) -> str:
-    runs = store.runs()
-    if name is None and not runs:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
-    return name or runs[-1]
+def stored_run(name: str | None, output: Path) -> Run:
+    with open_existing(output) as store:
+        return store.load(name or store.latest())
+
+
+def show_and_report(run: Run, output: Path, console: Console, note: str = "") -> None:
+    """Write the report and print the result, and a note on it.
+
+    Raises ReportError only after that: the terminal can still have the result.
+    """
+    unwritten = None
+    try:
+        publish(run, output, console)
+    except ReportError as error:
+        unwritten = error
+    render(run, summarise_run(run, framework_facts()), console)
+    if note:
+        print_text(console, note)
+    if unwritten:
+        raise unwritten
+    print_text(console, f"\nreport: {output / run.info.name / 'report.html'}")
 
 
 def export(
@@ -102,7 +112,7 @@ def export(
     if chosen == "parquet" and to == STDOUT and sys.stdout.isatty():
         raise UsageError("Parquet is not text; name a file for it with --to")
     info, lines = lines_of(name, output, what)
-    _put(written(lines, chosen, what, info), to)
+    write_out(written(lines, chosen, what, info), to)
 
 
 def schema(
@@ -116,7 +126,7 @@ def schema(
     known = schemas()
     if write is not None:
         for each, content in known.items():
-            _put([schema_text(content).encode()], str(write / f"{each}.json"))
+            write_out([schema_text(content).encode()], str(write / f"{each}.json"))
     elif name is None:
         print("\n".join(known))
     elif name in known:
@@ -125,19 +135,15 @@ def schema(
         raise unknown("schema", name, known)
 
 
-def _put(content: Iterable[bytes], to: str) -> None:
+def write_out(content: Iterable[bytes], to: str) -> None:
     """Write pieces to standard output, or into a file that appears whole or not at all.
 
     Raises UsageError where it cannot be written.
     """
     if to == STDOUT:
-        try:
-            for piece in content:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # The reader has enough; Python would complain once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for piece in content:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
         return
     path = Path(to)
     if path.is_dir() or "\0" in to:
@@ -169,19 +175,17 @@ def compare(
         if chosen == "terminal" and to == STDOUT:
             comparison_report.render(comparison, Console())
             return
-        _put([_text(comparison, chosen).encode("utf-8")], to)
+        write_out([_text(comparison, chosen).encode("utf-8")], to)
 
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Without Python's search for cycles: in two large runs it finds none, and doubles the time."""
-    before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if before:
-            gc.enable()
+        gc.enable()
 
 
 def _text(comparison: Comparison, format_: str) -> str:
@@ -216,18 +220,8 @@ def merge(
         merged = merge_runs(parts, name, now.isoformat(timespec="seconds"), command_line())
         keep(merged.run, store)
         stored = store.load(name)
-    console, unwritten = Console(), None
-    try:
-        publish(stored, output, console)
-    except ReportError as error:
-        unwritten = error  # the terminal can still have the result
-    render(stored, summarise_run(stored, framework_facts()), console)
-    if merged.repeated:
-        note = f"left out: {merged.repeated} trainings of a seed that was trained already"
-        console.print(Text(note), soft_wrap=True)
-    if unwritten:
-        raise unwritten
-    console.print(Text(f"\nreport: {output / name / 'report.html'}"), soft_wrap=True)
+    note = f"left out: {merged.repeated} trainings of a seed that was trained already"
+    show_and_report(stored, output, Console(), note if merged.repeated else "")
 
 
 def _part(text: str, output: Path) -> Part:
@@ -266,16 +260,22 @@ def history(
     console, folder = Console(), within(output, "history")
     with open_existing(output) as store:
         summaries, others = _summaries(store, console)
-    chosen = list(_chosen(series(summaries, METRICS[metric]), task, framework, phase))
+    chosen = [
+        it
+        for it in series(summaries, METRICS[metric])
+        if it.cell.phase == phase
+        and fnmatch.fnmatchcase(it.cell.setup.task, task)
+        and matches(it.cell.setup, framework)
+    ]
     if not chosen:
         raise UsageError(f"no run here measured such a cell ({phase}) and this metric ({metric})")
     keep_fonts(output)
     for each in chosen:
         history_report.render(each, METRICS[metric], console)
         png, _ = history_report.write(each, metric, METRICS[metric], folder)
-        console.print(Text(f"{png} (and .svg)\n"), soft_wrap=True)
+        print_text(console, f"{png} (and .svg)\n")
     if others:
-        console.print(Text(f"{others} run(s) of other machines left out"))
+        print_text(console, f"{others} run(s) of other machines left out")
 
 
 def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | None, Summary]], int]:
@@ -283,13 +283,11 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
 
     A damaged run is reported and left out. Raises StoreError where no other is left.
     """
-    names = store.runs()
-    if not names:
-        raise UsageError("there is no run here yet; make one with: python -m harness run")
     damage: dict[str, StoreError] = {}
     heads: dict[str, RunInfo] = {}
     summaries = []
-    for name in names:
+    store.latest()  # raises where there is no run
+    for name in store.runs():
         try:
             heads[name] = store.head(name).info
         except StoreError as error:
@@ -306,16 +304,5 @@ def _summaries(store: Store, console: Console) -> tuple[list[tuple[str, str | No
     if not summaries:
         raise next(iter(damage.values()))
     for name, why in damage.items():
-        console.print(Text(f"left out: run {name}: {why}", "yellow"), soft_wrap=True)
+        print_text(console, f"left out: run {name}: {why}", "yellow")
     return summaries, len(heads) - len(here)
-
-
-def _chosen(all_: list[Series], task: str, framework: str, phase: str) -> Iterator[Series]:
-    for each in all_:
-        setup = each.cell.setup
-        if (
-            each.cell.phase == phase
-            and fnmatch.fnmatchcase(setup.task, task)
-            and matches(setup, framework)
-        ):
-            yield each

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from harness.analysis.summary import summarise_run
 from harness.cli.app import (
     DataDir,
     Devices,
@@ -24,14 +22,15 @@ from harness.cli.app import (
     Threads,
     WholeTraining,
 )
-from harness.cli.console import Console, print_left_out, print_overruled
-from harness.cli.proof import prove_first
-from harness.errors import CellsFailed, ReportError, StoreError, UsageError
-from harness.frameworks import framework_facts, trains
+from harness.cli.console import Console, print_left_out, print_overruled, print_text
+from harness.cli.proof import label_in_lane, prove_first
+from harness.cli.results import show_and_report, stored_run
+from harness.errors import CellsFailed, StoreError, UsageError
+from harness.frameworks import trains
 from harness.records import Run
 from harness.report.format import duration
-from harness.report.terminal import Plain, Screen, Silent, render
-from harness.report.write import publish, refuse_links
+from harness.report.terminal import Plain, Screen, Silent
+from harness.report.write import refuse_links
 from harness.runs import RESULTS, runner
 from harness.runs.config import config_of, given, resolve
 from harness.runs.contention import QuietWait
@@ -40,7 +39,7 @@ from harness.runs.files import measuring_alone, output_option, within
 from harness.runs.interrupts import patient
 from harness.runs.plan import Done, Plan, finished_blocks, make_plan, refuse_changed
 from harness.runs.schedule import planned_seconds
-from harness.runs.store import Store, StoreGone, create, open_existing
+from harness.runs.store import Store, StoreGone, create
 
 DISPLAYS = {"quiet": Silent, "plain": Plain, "screen": Screen}
 
@@ -166,11 +165,7 @@ def measure(
     fresh: bool = False,
 ) -> Run:
     """Prove and measure everything that a plan holds, and return the stored run."""
-    with (
-        runner.measuring(output) as scratch,
-        measuring_alone(),
-        create(output) as store,
-    ):
+    with runner.measuring(output) as scratch, measuring_alone(), create(output) as store:
         name = resume or runner.run_name(plan, store.runs(), output)
         folder = within(output, name)
         within(output, name, "logs")
@@ -229,27 +224,17 @@ def run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:
 
 
 def _finish(finished: Run, output: Path, console: Console) -> None:
-    unwritten = None
-    try:
-        publish(finished, output, console)
-    except ReportError as error:
-        unwritten = error  # the terminal can still have the result
-    render(finished, summarise_run(finished, framework_facts()), console)
-    if unwritten:
-        raise unwritten
-    where = output / finished.info.name / "report.html"
-    console.print(Text(f"\nreport: {where}"), soft_wrap=True)
+    show_and_report(finished, output, console)
     if finished.stopped_by == runner.INTERRUPTED:
         raise KeyboardInterrupt
-    bad = [record for record in finished.records if record.status != "ok"]
+    bad = sum(record.status != "ok" for record in finished.records)
     if bad:
-        raise CellsFailed(f"{len(bad)} of {len(finished.records)} trials failed; see above")
+        raise CellsFailed(f"{bad} of {len(finished.records)} trials failed; see above")
 
 
 def plan_to_resume(name: str, output: Path) -> Plan:
     """The plan that a stored run began with. Raises UsageError where it cannot continue so."""
-    with open_existing(output) as store:
-        begun = store.load(name)
+    begun = stored_run(name, output)
     if begun.info.merged:
         raise UsageError(f"{name} was merged from other runs; resume those, and merge again")
     plan = make_plan(config_of(begun))
@@ -262,28 +247,23 @@ def _print_plan(plan: Plan, console: Console) -> None:
     for group in plan.groups:
         setup = group.setups[0]
         where = f"{setup.device}, {setup.threads} threads, {setup.dtype}"
-        names = ", ".join(
-            it.label if it.lane == "identical" else f"{it.label} ({it.lane})" for it in group.setups
-        )
-        console.print(Text(f"{group.task.name} ({where}): {names}"), soft_wrap=True)
+        names = ", ".join(map(label_in_lane, group.setups))
+        print_text(console, f"{group.task.name} ({where}): {names}")
     many = f"at most {config.blocks}" if config.precision else f"{config.blocks}"
     phases = ", ".join(config.phases)
-    console.print(
-        Text(f"{many} blocks each, {phases}; {config.seeds} full training(s) of each setup"),
-        soft_wrap=True,
-    )
-    for it in dict.fromkeys(it.framework for it in plan.setups):
-        if not trains(it):
-            console.print(Text(f"{it} only predicts"))
+    text = f"{many} blocks each, {phases}; {config.seeds} full training(s) of each setup"
+    print_text(console, text)
+    for framework in dict.fromkeys(it.framework for it in plan.setups):
+        if not trains(framework):
+            print_text(console, f"{framework} only predicts")
     if config.precision:
-        least = config.least_blocks
-        console.print(
-            f"until ratios are known to ±{100 * config.precision:.3g} %, after {least} at least"
-        )
+        precision, least = f"{100 * config.precision:.3g} %", config.least_blocks
+        print_text(console, f"until ratios are known to ±{precision}, after {least} at least")
     needed = planned_seconds(plan)
     if config.budget and config.budget < needed:
-        console.print(f"{duration(config.budget)}: the budget will end it")
+        print_text(console, f"{duration(config.budget)}: the budget will end it")
     else:
-        console.print(f"about {duration(needed)}; a rough guess before anything has run")
+        text = f"about {duration(needed)}; a rough guess before anything has run"
+        print_text(console, text)
     print_left_out(plan.unavailable, console, plan.notes)
     print_overruled(plan, console)

@@ -30,12 +30,15 @@ LEVELS: tuple[Level, ...] = ("unfit", "warning", "note", "ok")
 
 
 class Result(NamedTuple):
+    """`advice` counts only where the level is not ok."""
+
     level: Level
     found: str
     advice: str = ""
 
 
 def graded(value: float, warning: float, unfit: float = math.inf) -> Level:
+    """The level of a value, of which more is worse."""
     return "unfit" if value >= unfit else "warning" if value >= warning else "ok"
 
 
@@ -48,7 +51,8 @@ def size(count: float) -> str:
 
 
 BUSY_SHARES = (OTHERS_WARNING, OTHERS_LIMIT)
-"""Of all usable cores, from where on other processes are worth a warning, and disturb a block."""
+"""The shares of all usable cores from which on other processes are worth a warning, and disturb a
+block."""
 SHOWN_SHARE = 0.02
 """Of a core: a process that takes less is not named."""
 SWAP_SPOILS = 1_000_000
@@ -61,13 +65,12 @@ def other_work(facts: Facts) -> Result | None:
     seen, watch = facts.watch.busy, facts.watch
     if watch.busy_cores is None and not seen:
         return None
-    busy = max(watch.busy_cores or 0.0, sum(it.share for it in seen))
+    of_seen = sum(it.share for it in seen)
+    busy = max(watch.busy_cores or 0.0, of_seen)
     level = graded(busy / facts.cores, *BUSY_SHARES)
     found = used_by_others(busy, facts.cores, past=False)
-    if level == "ok":
-        return Result(level, found)
-    named = _named(seen)
-    if busy - sum(it.share for it in seen) >= BUSY_SHARES[0]:
+    named = [] if level == "ok" else _named(seen)
+    if level != "ok" and busy - of_seen >= BUSY_SHARES[0]:
         named.append("processes that came and went")
     return Result(level, f"{found}: {', '.join(named)}" if named else found, "end or pause them")
 
@@ -75,22 +78,14 @@ def other_work(facts: Facts) -> Result | None:
 def _named(seen: Sequence[Busy]) -> list[str]:
     """The three names that take most, in percent of a core; small change is left out."""
     shares: dict[str, list[float]] = defaultdict(list)
-    for it in seen:
-        if it.share >= SHOWN_SHARE:
-            shares[it.name].append(it.share)
+    for busy in seen:
+        if busy.share >= SHOWN_SHARE:
+            shares[busy.name].append(busy.share)
     largest = sorted(shares, key=lambda name: -sum(shares[name]))[:3]
     return [
         f"{f'{len(shares[it])} × ' if len(shares[it]) > 1 else ''}{it} {percent(sum(shares[it]))}"
         for it in largest
     ]
-
-
-def load(facts: Facts) -> Result | None:
-    if facts.load is None:
-        return None
-    level = graded(facts.load / facts.cores, 0.5)
-    advice = "wait a minute or two, and ask again" if level != "ok" else ""
-    return Result(level, f"{facts.load:.2f} over the last minute, {facts.cores} cores", advice)
 
 
 def steal(facts: Facts) -> Result | None:
@@ -103,8 +98,7 @@ def steal(facts: Facts) -> Result | None:
         found += f"; {percent(facts.steal_share)} of all time since the start"
         if level == "ok" and facts.steal_share >= STEAL_LIMIT / 2:
             level = "note"
-    advice = "measure at a quieter hour, or on a host of your own" if level != "ok" else ""
-    return Result(level, found, advice)
+    return Result(level, found, "measure at a quieter hour, or on a host of your own")
 
 
 def swap(facts: Facts) -> Result | None:
@@ -113,7 +107,7 @@ def swap(facts: Facts) -> Result | None:
     moved = facts.watch.swapped or 0
     if moved:
         level: Level = "unfit" if moved / facts.watch.seconds >= SWAP_SPOILS else "warning"
-        return Result(level, f"{size(moved)} moved while we looked", "free memory first")
+        return Result(level, f"{size(moved)} moved meanwhile", "free memory first")
     if facts.memory and facts.swap_used >= 0.01 * facts.memory:
         return Result("note", f"{size(facts.swap_used)} in use, and nothing moves")
     return Result("ok", "nothing moves")
@@ -138,14 +132,16 @@ def quota(facts: Facts) -> Result | None:
         return Result(
             "unfit", "the container's quota is spent right now", "raise it (docker --cpus)"
         )
-    if facts.quota is None:
-        return Result("ok", "none")
-    found = f"{facts.quota:g} cores, of {facts.cores} that are seen"
-    if facts.quota < 1:
+    quota = math.inf if facts.quota is None else facts.quota
+    found = "none" if facts.quota is None else f"{quota:g} cores, of {facts.cores} that are seen"
+    if quota < 1:
         return Result("unfit", found, "raise it to one core at least (docker --cpus)")
-    if facts.quota < facts.cores:
-        whole = math.floor(facts.quota)
-        return Result("warning", found, f"run with --threads {whole}, or bind it to cores instead")
+    if facts.cores == 1:
+        advice = "give it two: the system itself needs one now and then"
+        return Result("warning", f"1 core of {facts.cores_of_machine} may be used", advice)
+    if quota < facts.cores:
+        advice = f"run with --threads {math.floor(quota)}, or bind it to cores instead"
+        return Result("warning", found, advice)
     return Result("ok", found)
 
 
@@ -155,22 +151,19 @@ def repeatability(facts: Facts) -> Result | None:
     noise = scatter(facts.repeats)
     pairs = "pair" if len(facts.repeats) == 1 else "pairs"
     found = f"equal work in turns scatters by {percent(noise)} ({len(facts.repeats)} {pairs})"
-    level = graded(noise, *SCATTERS)
-    return Result(
-        level, found, "find what disturbs it, or take more blocks" if level != "ok" else ""
-    )
+    return Result(graded(noise, *SCATTERS), found, "find what disturbs it, or take more blocks")
 
 
 def scatter(logs: tuple[float, ...]) -> float:
-    """The standard deviation of log ratios as their median absolute value tells it, which a few
-    outliers do not move: 1.4826 × for normal ones (Hampel 1974)."""
+    """The standard deviation of log ratios by their median absolute value, which a few outliers do
+    not move: 1.4826 × for normal ones (Hampel 1974)."""
     return 1.4826 * statistics.median(abs(it) for it in logs)
 
 
 def _worst(facts: Facts, count: Callable[[Watch], float | None]) -> float | None:
     """The larger of what was counted at rest and at work: an idle guest is robbed of nothing."""
-    told = [count(it) for it in (facts.watch, facts.effort) if it is not None]
-    return max((it for it in told if it is not None), default=None)
+    counts = [count(it) for it in (facts.watch, facts.effort) if it is not None]
+    return max((it for it in counts if it is not None), default=None)
 
 
 MEMORY_NEEDED, MEMORY_WISHED = 1 << 30, 2 << 30
@@ -181,11 +174,9 @@ DISK_NEEDED, DISK_WISHED = 100_000_000, 1_000_000_000
 def memory(facts: Facts) -> Result | None:
     if facts.room is None:
         return None
-    level: Level = (
-        "unfit" if facts.room < MEMORY_NEEDED else "warning" if facts.room < MEMORY_WISHED else "ok"
-    )
+    level = graded(-facts.room, -MEMORY_WISHED, -MEMORY_NEEDED)
     advice = f"free some: the workers of a default run want {size(MEMORY_WISHED)}"
-    return Result(level, f"{size(facts.room)} free", advice if level != "ok" else "")
+    return Result(level, f"{size(facts.room)} free", advice)
 
 
 def governor(facts: Facts) -> Result | None:
@@ -210,25 +201,6 @@ def siblings(facts: Facts) -> Result | None:
     )
 
 
-def cores(facts: Facts) -> Result:
-    found = f"{facts.cores} of {facts.cores_of_machine} may be used"
-    if facts.cores == 1:
-        return Result("warning", found, "give it two: the system itself needs one now and then")
-    if facts.cores < facts.cores_of_machine:
-        return Result("note", f"{found}; the others' work shares caches and memory")
-    return Result("ok", found)
-
-
-def blas(facts: Facts) -> Result | None:
-    if facts.blas is None:
-        return None
-    if not facts.blas:
-        advice = "install a NumPy that has one: the reference would be measured without"
-        return Result("warning", "NumPy has none that is known", advice)
-    told = ", ".join(f"{name}, {threads} threads" for name, threads in facts.blas)
-    return Result("ok", told)
-
-
 def compiler(facts: Facts) -> Result:
     if facts.compiler:
         return Result("ok", facts.compiler)
@@ -241,7 +213,7 @@ def readable(facts: Facts) -> Result | None:
     if not facts.left_out:
         return Result("ok", "all folders and plug-ins can be read")
     found = "; ".join(f"left out: {what}: {why}" for what, why in facts.left_out)
-    return Result("note", found, "mend or remove them")
+    return Result("note", found, "repair or remove them")
 
 
 def disk(facts: Facts) -> Result | None:
@@ -252,20 +224,14 @@ def disk(facts: Facts) -> Result | None:
     if on_network(facts.filesystem):
         found = f"results on {facts.filesystem}: a store is not safe on a network"
         return Result("unfit", found, "choose a local directory with -o")
-    level: Level = (
-        "unfit"
-        if facts.disk_free < DISK_NEEDED
-        else "warning"
-        if facts.disk_free < DISK_WISHED
-        else "ok"
+    level = graded(-facts.disk_free, -DISK_WISHED, -DISK_NEEDED)
+    return Result(
+        level, f"{size(facts.disk_free)} free for results", "free some, or choose another with -o"
     )
-    advice = "free some, or choose another with -o" if level != "ok" else ""
-    return Result(level, f"{size(facts.disk_free)} free for results", advice)
 
 
 CHECKS: Mapping[str, Callable[[Facts], Result | None]] = {
     "other work": other_work,
-    "load": load,
     "steal": steal,
     "swap": swap,
     "memory": memory,
@@ -274,8 +240,6 @@ CHECKS: Mapping[str, Callable[[Facts], Result | None]] = {
     "CPU quota": quota,
     "CPU governor": governor,
     "SMT": siblings,
-    "cores": cores,
-    "BLAS": blas,
     "C++ compiler": compiler,
     "frameworks": readable,
     "A/A": repeatability,
@@ -312,11 +276,17 @@ class Checkup(Frozen):
 
 def examine(facts: Facts) -> Checkup:
     """Every check on these facts."""
-    said = {name: check(facts) for name, check in CHECKS.items()}
-    findings = [Diagnosis(name=name, **it._asdict()) for name, it in said.items() if it]
+    results = {name: check(facts) for name, check in CHECKS.items()}
+    findings = [
+        Diagnosis(
+            name=name, level=it.level, found=it.found, advice=it.advice if it.level != "ok" else ""
+        )
+        for name, it in results.items()
+        if it
+    ]
     return Checkup(
         findings=tuple(sorted(findings, key=lambda it: LEVELS.index(it.level))),
-        untold=tuple(name for name, it in said.items() if it is None),
+        untold=tuple(name for name, it in results.items() if it is None),
     )
 
 
@@ -330,6 +300,5 @@ def collect(output: Path) -> Facts:
         facts,
         effort=watched(before, sensors.count(cpus)),
         repeats=repeats,
-        blas=sensors.blas(),
         left_out=tuple(faults()),
     )

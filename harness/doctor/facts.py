@@ -1,4 +1,4 @@
-"""What the doctor knows of a machine: facts read from /proc, /sys and counters, and short probes.
+"""The facts of a machine that the doctor judges, from /proc, /sys, counters and short probes.
 
 A fact that this system does not have is None, never a guess. `root` stands for `/`, so that tests
 can lay out a machine of their own. Probes run for two seconds in this process with NumPy alone.
@@ -11,20 +11,19 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import psutil
 import threadpoolctl
-from numpy.typing import NDArray
 
-from harness.runs.contention import core_times
+from harness.runs.contention import core_times, increase
 from harness.runs.files import filesystem
 from harness.runs.machine import ROOT, groups, quota, usable
-from harness.worker.system import text_of as _text
+from harness.worker.system import text_of
 
 
 class Busy(NamedTuple):
@@ -73,9 +72,9 @@ class Facts:
     `cores` may be used by this process, on `physical` ones; `quota` is in cores. `room` is the
     memory that is free, within the limits of a container too. `hottest` is a sensor's temperature
     and the critical one. `steal_share` and `overheated` count since the machine started. Others are
-    watched at rest, while the doctor sleeps, and in the `effort` of its own probes, the last of
-    these facts; `repeats` are log ratios of the times of equal work. `left_out` are the
-    frameworks that cannot be read, each with the reason.
+    watched at rest, while the doctor sleeps, and during the `effort` of its own probe; `repeats`
+    are log ratios of the times of equal work. `left_out` are the frameworks that cannot be read,
+    each with the reason.
     """
 
     cores: int
@@ -83,7 +82,6 @@ class Facts:
     watch: Watch
     physical: int | None = None
     governors: tuple[str, ...] = ()
-    load: float | None = None
     steal_share: float | None = None
     overheated: float | None = None
     hottest: tuple[float, float | None] | None = None
@@ -96,7 +94,6 @@ class Facts:
     disk_writable: bool = True
     filesystem: str | None = None
     effort: Watch | None = None
-    blas: tuple[tuple[str, int], ...] | None = None
     repeats: tuple[float, ...] = ()
     left_out: tuple[tuple[str, str], ...] | None = None
 
@@ -104,11 +101,7 @@ class Facts:
 def watched(before: Counted, after: Counted) -> Watch:
     """What happened between two readings; a process that is in one of them only is left out."""
     seconds = after.at - before.at
-
-    def rate(earlier: float | None, later: float | None) -> float | None:
-        grown = _grown(earlier, later)
-        return None if grown is None else max(0.0, grown / seconds)
-
+    busy, steal = increase(before.busy, after.busy), increase(before.steal, after.steal)
     shares = [
         Busy(name, (spent - before.processes[pid][1]) / seconds)
         for pid, (name, spent) in after.processes.items()
@@ -117,16 +110,12 @@ def watched(before: Counted, after: Counted) -> Watch:
     return Watch(
         seconds=seconds,
         busy=tuple(sorted((it for it in shares if it.share > 0), key=lambda it: -it.share)),
-        busy_cores=rate(before.busy, after.busy),
-        steal_cores=rate(before.steal, after.steal),
-        swapped=_grown(before.swapped, after.swapped),
-        throttled=_grown(before.throttled, after.throttled),
-        overheated=_grown(before.overheated, after.overheated),
+        busy_cores=None if busy is None else busy / seconds,
+        steal_cores=None if steal is None else steal / seconds,
+        swapped=increase(before.swapped, after.swapped),
+        throttled=increase(before.throttled, after.throttled),
+        overheated=increase(before.overheated, after.overheated),
     )
-
-
-def _grown(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
 
 
 WATCH_SECONDS = 1.0
@@ -143,15 +132,15 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
     after = count(cpus, root)
     memory = psutil.virtual_memory()
     limits = [it for it in (memory.available, _container_room(root)) if it is not None]
-    place = Path(os.path.realpath(output))  # unlike `resolve` it bears links in a circle
-    directory = next(it for it in (place, *place.parents) if _there(it))
+    place = Path(os.path.realpath(output))  # unlike `resolve` it accepts links in a circle
+    # Path.exists would raise where a folder above may not be entered.
+    directory = next(it for it in (place, *place.parents) if os.path.exists(it))
     return Facts(
         cores=len(cpus),
         cores_of_machine=os.cpu_count() or len(cpus),
         watch=watched(before, after),
         physical=_physical(cpus, root),
         governors=_governors(cpus, root),
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         steal_share=after.steal / after.uptime
         if after.steal is not None and after.uptime
         else None,
@@ -170,7 +159,7 @@ def read(output: Path, root: Path = ROOT, seconds: float = WATCH_SECONDS) -> Fac
 
 def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
     """All counters now. The doctor's own time is left out as far as it is known."""
-    own = time.process_time()
+    doctor_seconds = time.process_time()
     times = core_times(cpus, root)
     swap = psutil.swap_memory()
     return Counted(
@@ -183,7 +172,7 @@ def count(cpus: frozenset[int], root: Path = ROOT) -> Counted:
             for it in psutil.process_iter(["name", "cpu_times"])
             if it.info["cpu_times"] is not None and it.pid != os.getpid()
         },
-        busy=times.busy - own if times else None,
+        busy=times.busy - doctor_seconds if times else None,
         steal=times.stolen if times else None,
         uptime=times.everything if times else None,
         swapped=swap.sin + swap.sout,
@@ -197,22 +186,22 @@ def _cpu_folder(cpu: int, root: Path) -> Path:
 
 
 def _physical(cpus: frozenset[int], root: Path) -> int | None:
-    told = {_text(_cpu_folder(it, root) / "topology/thread_siblings_list") for it in cpus}
-    return None if "" in told else len(told)
+    siblings = {text_of(_cpu_folder(it, root) / "topology/thread_siblings_list") for it in cpus}
+    return None if "" in siblings else len(siblings)
 
 
 def _governors(cpus: frozenset[int], root: Path) -> tuple[str, ...]:
-    told = {_text(_cpu_folder(it, root) / "cpufreq/scaling_governor") for it in cpus}
-    return tuple(sorted(told - {""}))
+    governors = {text_of(_cpu_folder(it, root) / "cpufreq/scaling_governor") for it in cpus}
+    return tuple(sorted(governors - {""}))
 
 
 def _overheated(cpus: frozenset[int], root: Path) -> int | None:
-    told = [
-        _text(_cpu_folder(cpu, root) / "thermal_throttle" / f"{what}_throttle_count")
+    texts = [
+        text_of(_cpu_folder(cpu, root) / "thermal_throttle" / f"{what}_throttle_count")
         for cpu in cpus
         for what in ("core", "package")
     ]
-    counts = [int(it) for it in told if it.isdigit()]
+    counts = [int(it) for it in texts if it.isdigit()]
     return sum(counts) if counts else None
 
 
@@ -226,24 +215,24 @@ def _hottest() -> tuple[float, float | None] | None:
 
 
 def _throttled(root: Path) -> int | None:
-    told = [_named(folder / "cpu.stat").get("nr_throttled") for folder in groups("cpu", root)]
-    counts = [it for it in told if it is not None]
+    statistics = [_named(folder / "cpu.stat") for folder in groups("cpu", root)]
+    counts = [it["nr_throttled"] for it in statistics if "nr_throttled" in it]
     return sum(counts) if counts else None
 
 
 def _container_room(root: Path) -> int | None:
     """What the tightest control group leaves, with the file pages that it would give up."""
-    found = []
+    rooms = []
     for folder in groups("memory", root):
         for limit, usage, cache in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ):
-            most, used = _text(folder / limit), _text(folder / usage)
+            most, used = text_of(folder / limit), text_of(folder / usage)
             if most.isdigit() and used.isdigit():
                 freed = _named(folder / "memory.stat").get(cache, 0)
-                found.append(max(0, int(most) - int(used) + freed))
-    return min(found, default=None)
+                rooms.append(max(0, int(most) - int(used) + freed))
+    return min(rooms, default=None)
 
 
 def _compiler() -> str | None:
@@ -253,14 +242,9 @@ def _compiler() -> str | None:
     return named if shutil.which(named) else None
 
 
-def _there(path: Path) -> bool:
-    # Not Path.exists, which raises where a folder above may not be entered.
-    return os.path.exists(path)
-
-
 def _named(path: Path) -> dict[str, int]:
     """A file of lines `name number`."""
-    rows = [line.split() for line in _text(path).splitlines()]
+    rows = [line.split() for line in text_of(path).splitlines()]
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 
 
@@ -268,44 +252,28 @@ REPEAT_SECONDS, SAMPLE_SECONDS = 2.0, 0.025
 PRODUCT_SIZE = 256
 
 
-def blas() -> tuple[tuple[str, int], ...]:
-    """NumPy's BLAS with the threads that it would take; empty where none is known."""
-    pools = [it for it in threadpoolctl.threadpool_info() if it["user_api"] == "blas"]
-    # SciPy may have brought one of its own.
-    own = [it for it in pools if "numpy" in it["filepath"]] or pools
-    return tuple((f"{it['internal_api']} {it['version']}", int(it["num_threads"])) for it in own)
-
-
 def repeats(threads: int, seconds: float = REPEAT_SECONDS) -> tuple[float, ...]:
     """Log ratios of the times of one matrix product and itself, which take turns.
 
     The first of a pair is the second of the next, so that no drift favours either.
     """
-    with threadpoolctl.threadpool_limits(threads):
-        return tuple(_repeats(seconds))
-
-
-def _repeats(seconds: float) -> list[float]:
     generator = np.random.default_rng(0)
     left, right = generator.random((2, PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
-    result: NDArray[Any] = np.empty_like(left)
-    run = _timer(lambda: np.matmul(left, right, out=result))
-    # The shortest, so that a busy machine does not make samples of it too short.
-    shortest = min(run(5) / 5 for _ in range(5))
-    iterations = max(1, round(SAMPLE_SECONDS / shortest))
-    ratios: list[float] = []
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        first, second = run(iterations), run(iterations)
-        ratios.append(math.log(first / second) * (-1) ** len(ratios))
-    return ratios
+    result = np.empty_like(left)
 
-
-def _timer(call: Callable[[], object]) -> Callable[[int], float]:
     def run(iterations: int) -> float:
         begin = time.perf_counter()
         for _ in range(iterations):
-            call()
+            np.matmul(left, right, out=result)
         return time.perf_counter() - begin
 
-    return run
+    with threadpoolctl.threadpool_limits(threads):
+        # The shortest, so that a busy machine does not make samples of it too short.
+        shortest = min(run(5) / 5 for _ in range(5))
+        iterations = max(1, round(SAMPLE_SECONDS / shortest))
+        ratios: list[float] = []
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            first, second = run(iterations), run(iterations)
+            ratios.append(math.log(first / second) * (-1) ** len(ratios))
+    return tuple(ratios)

@@ -1,9 +1,8 @@
 """A block: one trial of every setup of a group, alive side by side, taking turns.
 
-A trial is one execution of a setup in one process. While one worker works the others wait, and so
-does the runner. Only the starts of blocks that are not `alone` overlap: nothing is timed there that
-counts. The order is drawn anew for the start of the workers and for every round, so that no setup
-always follows the same other.
+A trial is one execution of a setup in one process. While one worker works, the runner and the
+other workers wait; only the starts of a block that is not `alone` overlap, and are not timed. The
+order of starts and of every round is random, so that no setup always follows the same other one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from harness.cells import Phase, Setup
-from harness.certificates import Finding
 from harness.frameworks import phases_of, trains
 from harness.privacy import clean, cleaned
 from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
@@ -29,7 +27,6 @@ from harness.worker.messages import (
     Loaded,
     Prepare,
     Prepared,
-    Reply,
     Request,
     Sampled,
     TakeSample,
@@ -40,18 +37,21 @@ from harness.worker.messages import (
 
 
 def is_trained(setup: Setup) -> bool:
-    """Whether a setup takes part in full trainings: a twin does not, nor who only predicts."""
+    """Whether a setup takes part in full trainings: a twin does not, nor a framework that only
+    predicts."""
     return not setup.twin and trains(setup.framework)
 
 
 @dataclass
 class Trial:
-    """`asked` are the phases of its block that its framework can do."""
+    """The part of one setup in a block: its worker, the last request to it, and what it answered;
+    `asked` are the phases of the block that its framework can do."""
 
     name: str
     setup: Setup
-    asked: tuple[Phase, ...] = ()
+    asked: tuple[Phase, ...]
     worker: Worker | None = None
+    request: Request | None = None
     loaded: Loaded | None = None
     prepared: Prepared | None = None
     samples: dict[Phase, list[Sample]] = field(default_factory=dict)
@@ -75,55 +75,34 @@ class Trial:
             for phase in (known.phases if known else ())
         )
 
-    def phase(self, phase: Phase) -> PhaseRecord:
-        """A prepared phase."""
-        assert self.prepared is not None
-        return next(it for it in self.prepared.phases if it.phase == phase)
-
-    def slowest_step(self) -> float | None:
-        """The longest reading of any warm-up in seconds; None without a phase."""
-        phases = self.prepared.phases if self.prepared else ()
-        return max((max(phase.warmup) for phase in phases), default=None)
-
     def record(
-        self,
-        status: Status,
-        error: str | None,
-        *,
-        block: int,
-        attempt: int,
-        alone: bool,
-        seed: int,
-        around: Around | None = None,
+        self, block: Block, status: Status, error: str | None, around: Around | None
     ) -> Record:
         """What is kept of it, with nothing private in its texts."""
-        failed = status != "ok" and self.worker is not None
+        worker, loaded, finished = self.worker, self.loaded, self.finished
+        checks = finished.checks if finished else ()
         return Record(
             trial=self.name,
-            block=block,
-            attempt=attempt,
+            block=block.number,
+            attempt=block.attempt,
             setup=self.setup,
             status=status,
             error=error and clean(error),
-            stderr_tail=clean(self.worker.stderr_tail()) if self.worker and failed else "",
-            alone=alone,
-            cold=self.worker is not None and self.worker.cold,
-            forked=self.worker is not None and self.worker.forked,
-            import_seconds=self.loaded.import_seconds if self.loaded else None,
-            build_seconds=self.loaded.build_seconds if self.loaded else None,
+            stderr_tail=clean(worker.stderr_tail()) if worker and status != "ok" else "",
+            alone=block.alone,
+            cold=worker is not None and worker.cold,
+            forked=worker is not None and worker.forked,
+            import_seconds=loaded.import_seconds if loaded else None,
+            build_seconds=loaded.build_seconds if loaded else None,
             phases=self.phases(),
-            quality=Quality(seed=seed, epochs=tuple(self.epochs)) if self.epochs else None,
-            settings=cleaned(self.finished.settings) if self.finished else {},
+            quality=Quality(seed=block.seed, epochs=tuple(self.epochs)) if self.epochs else None,
+            settings=cleaned(finished.settings) if finished else {},
             settings_before=cleaned(self.prepared.settings) if self.prepared else {},
-            limits=self.finished.limits if self.finished else None,
-            checks=self._checks(),
+            limits=finished.limits if finished else None,
+            checks=tuple(it.model_copy(update={"detail": clean(it.detail)}) for it in checks),
             around=around,
-            usage=self.finished.usage if self.finished else None,
+            usage=finished.usage if finished else None,
         )
-
-    def _checks(self) -> tuple[Finding, ...]:
-        found = self.finished.checks if self.finished else ()
-        return tuple(it.model_copy(update={"detail": clean(it.detail)}) for it in found)
 
 
 LOAD_LIMIT, PREPARE_LIMIT, TURN_LIMIT, FINISH_LIMIT = 300.0, 300.0, 60.0, 300.0
@@ -136,14 +115,14 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Block:
-    """What to run: `phases` are sampled for `rounds` rounds, each of the setups that can do it;
-    `trains` adds a full training of those that train.
+    """What to run: `rounds` samples of each of the `phases` from every setup that can do it, and a
+    full training of those that train if the block `trains`.
 
     `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
-    shared start and, with the name, the order of turns. Of a block that is `alone` the workers
-    start one after the other, and measure the limits of the device before they end; a twin is
-    never trained. A worker may have no more than `memory_limit` bytes. Blocks of one `generation`
-    may fork their workers from the same processes; `more` of it will probably follow.
+    shared start and, with the name, the order of turns. Workers of a block that is `alone` start
+    one after the other, and measure the limits of the device before they end. A worker has at most
+    `memory_limit` bytes. Blocks of one `generation` may fork their workers from the same processes;
+    `more` of it will probably follow.
     """
 
     name: str
@@ -168,7 +147,7 @@ Step = Literal["starting", "warming up", "sampling", "training", "finishing", "d
 
 
 class Observer(Protocol):
-    """Whoever keeps or shows what happens; called between turns, never during one."""
+    """Keeps or shows what happens; called between turns, never during one."""
 
     def started(self, trial: str, block: Block, setup: Setup) -> None: ...
 
@@ -250,92 +229,91 @@ class _BlockRun:
         """Start workers, all of them before the first is waited for."""
         started = [trial for setup in setups if (trial := self._start(setup))]
         for trial in started:
-            trial.loaded = self._answer(trial, self._load_request(trial.setup), Loaded)
+            trial.loaded = self._answer(trial, Loaded)
 
     def _start(self, setup: Setup) -> Trial | None:
         block = self._block
         trial = Trial(f"{block.name}/{setup.id}", setup, self._asked(setup))
         self._alive.append(trial)
         self._observer.started(trial.name, block, setup)
-        self._tell("starting", setup)
+        self._show("starting", setup)
         try:
             trial.worker = self._launch(setup, trial.name)
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
-        trial.worker.ask(self._load_request(setup), LOAD_LIMIT)
-        return trial
-
-    def _load_request(self, setup: Setup) -> Load:
-        block = self._block
-        return Load(
+        request = Load(
             task=block.task,
             setup=setup,
             seed=block.seed,
-            phases=self._asked(setup),
+            phases=trial.asked,
             data=block.data,
             memory_limit=block.memory_limit,
         )
+        self._ask(trial, request, LOAD_LIMIT)
+        return trial
 
     def _prepare(self, trial: Trial) -> None:
-        self._tell("warming up", trial.setup)
+        self._show("warming up", trial.setup)
         block = self._block
         request = Prepare(sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds)
-        trial.prepared = self._ask(trial, request, Prepared, PREPARE_LIMIT)
+        self._ask(trial, request, PREPARE_LIMIT)
+        trial.prepared = self._answer(trial, Prepared)
 
     def _sample(self, trial: Trial, phase: Phase, round_: int, turn: int) -> None:
-        self._tell("sampling", trial.setup)
-        request = TakeSample(phase=phase, round=round_, turn=turn)
-        prepared = trial.phase(phase)
+        self._show("sampling", trial.setup)
+        assert trial.prepared is not None
+        prepared = next(it for it in trial.prepared.phases if it.phase == phase)
         # As many again, at most, wake the worker before the first is timed.
         expected = 2 * prepared.iterations * max(prepared.warmup)
-        limit = TURN_LIMIT + PATIENCE * expected
-        reply = self._ask(trial, request, Sampled, limit)
-        if reply is not None:
+        request = TakeSample(phase=phase, round=round_, turn=turn)
+        self._ask(trial, request, TURN_LIMIT + PATIENCE * expected)
+        if reply := self._answer(trial, Sampled):
             trial.samples.setdefault(phase, []).append(reply.sample)
 
     def _train(self, trial: Trial, epoch: int) -> None:
-        self._tell("training", trial.setup)
-        reply = self._ask(trial, TrainEpoch(epoch=epoch), Trained, self._epoch_limit(trial))
-        if reply is not None:
+        self._show("training", trial.setup)
+        self._ask(trial, TrainEpoch(epoch=epoch), self._epoch_limit(trial))
+        if reply := self._answer(trial, Trained):
             trial.epochs.append(reply.epoch)
 
     def _epoch_limit(self, trial: Trial) -> float:
+        assert trial.prepared is not None
         if trial.epochs:
             expected = trial.epochs[-1].seconds
+        elif warmups := [max(it.warmup) for it in trial.prepared.phases]:
+            expected = self._block.task.steps_per_epoch * max(warmups)
         else:
-            slowest = trial.slowest_step()
-            steps = self._block.task.steps_per_epoch
-            expected = PREPARE_LIMIT if slowest is None else steps * slowest
+            expected = PREPARE_LIMIT
         return TURN_LIMIT + PATIENCE * expected
 
     def _finish(self, trial: Trial) -> None:
-        self._tell("finishing", trial.setup)
+        self._show("finishing", trial.setup)
+        block, twin = self._block, trial.setup.twin
         # The device's limits are the same in every block and for both of two twins.
-        limits = self._block.alone and bool(trial.asked) and not trial.setup.twin
-        checks = self._checks(trial.setup)
-        request = Finish(limits=limits, checks=checks, thorough=checks and not self._block.number)
-        trial.finished = self._ask(trial, request, Finished, FINISH_LIMIT)
+        limits = block.alone and bool(trial.asked) and not twin
+        checks = not twin and (block.alone or train_flops(block.task) <= CHEAP_FLOPS)
+        request = Finish(limits=limits, checks=checks, thorough=checks and not block.number)
+        self._ask(trial, request, FINISH_LIMIT)
+        trial.finished = self._answer(trial, Finished)
         if trial.finished is not None:
             self._end(trial, "ok", None)
 
-    def _checks(self, setup: Setup) -> bool:
-        """Whether a trial's work is checked: every one's where that is cheap."""
-        cheap = train_flops(self._block.task) <= CHEAP_FLOPS
-        return not setup.twin and (cheap or self._block.alone)
-
-    def _ask(self, trial: Trial, request: Request, expected: type[R], limit: float) -> R | None:
-        """The reply, or None if the worker failed: then its trial is over."""
+    def _ask(self, trial: Trial, request: Request, limit: float) -> None:
         assert trial.worker is not None
+        trial.request = request
         trial.worker.ask(request, limit)
-        return self._answer(trial, request, expected)
 
-    def _answer(self, trial: Trial, request: Request, expected: type[R]) -> R | None:
+    def _answer(self, trial: Trial, expected: type[R]) -> R | None:
+        """The reply to the last request; None if the worker failed: then its trial is over."""
+        request = trial.request
         assert trial.worker is not None
+        assert request is not None
         try:
             reply = trial.worker.answer()
             if not isinstance(reply, expected) or not fits(request, reply, trial.asked):
-                raise WorkerFailed("failed", _misfit(request, reply))
+                what = f"answered {reply.answer!r} to {request.ask!r}, and not as it was asked"
+                raise WorkerFailed("failed", what)
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
@@ -343,23 +321,12 @@ class _BlockRun:
         return reply
 
     def _end(self, trial: Trial, status: Status, error: str | None) -> None:
-        block = self._block
         self._alive.remove(trial)
         if trial.worker is not None:
             trial.worker.close()
-        self._observer.ended(
-            trial.record(
-                status,
-                error,
-                block=block.number,
-                attempt=block.attempt,
-                alone=block.alone,
-                seed=block.seed,
-                around=self._around,
-            )
-        )
+        self._observer.ended(trial.record(self._block, status, error, self._around))
 
-    def _tell(self, step: Step, setup: Setup) -> None:
+    def _show(self, step: Step, setup: Setup) -> None:
         self._observer.progress(self._block, step, setup, self._taken / self._turns)
 
     def _shuffled(self, things: Iterable[T]) -> list[T]:
@@ -368,17 +335,12 @@ class _BlockRun:
         return shuffled
 
 
-def _misfit(request: Request, reply: Reply) -> str:
-    return f"answered {reply.answer!r} to {request.ask!r}, and not as it was asked"
-
-
 def run_block(
     block: Block, launch: Launch, observer: Observer, watcher: Watcher | None = None
 ) -> None:
     """Run a block to its end; every trial of it ends in exactly one record.
 
-    A worker that fails leaves the others to go on. If the runner itself is stopped, the workers
-    are ended, their trials recorded as `interrupted`, and the exception goes on. The watcher counts
-    what others do while turns are taken.
+    If a worker fails the others go on. If the runner itself is stopped, workers are ended, their
+    trials recorded as `interrupted`, and the exception is raised again.
     """
     _BlockRun(block, launch, observer, watcher).run()

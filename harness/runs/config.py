@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -39,21 +39,18 @@ LEAST_MEMORY = 50_000_000
 class RunConfig(Frozen):
     """Everything that decides what a run measures. Stored whole with the run.
 
-    An empty `frameworks` means every installed one. Without `lanes` the identical one counts, and
-    the idiomatic one for a framework that is asked for and has no mode in the other. `seeds` full
-    trainings are made of every setup, with seeds 0, 1, …; `budget` is in seconds.
+    Empty `frameworks` are every installed one. Without `lanes` the identical one counts, and the
+    idiomatic one for a framework that is asked for and has no mode in the other. Every setup is
+    trained to the end with `seeds` seeds: 0, 1, …; `budget` is in seconds.
 
-    `blocks` are made of every group. With a `precision` (half the width of a ratio's interval,
-    0.02 is 2 %) they are the most: a group ends after `least_blocks` as soon as every ratio is
-    known so well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all.
-    With `repeat_noisy` each noisy block adds one, up to a third more. With `twin`
-    one setup of every group takes part twice. With `fork`, workers that need not start alone are
-    forked from a process that has imported their framework. No worker may have more than
-    `memory_limit` bytes.
-    With `whole` the proof follows a whole training of every setup, not the beginning alone.
-    The `shard` 2/3 takes every third group, from the second on.
-    Every task starts from the `weights` in that npz file, where one is named; a plan names their
-    digest instead.
+    `blocks` are made of every group; with a `precision` (half the width of a ratio's interval, 0.02
+    is 2 %) at most so many: a group ends after `least_blocks` as soon as every ratio is known so
+    well. Before blocks the run waits for a quiet machine, `wait` seconds at most in all. With
+    `repeat_noisy` each noisy block adds one, up to a third more. With `twin` one setup of every
+    group takes part twice. With `fork`, workers that need not start alone are forked from a process
+    that has imported their framework. Each worker has at most `memory_limit` bytes. With `whole`
+    the proof follows whole trainings. The `shard` 2/3 takes every third group, from the second on.
+    Every task starts from the `weights` in that npz file; a plan has their digest instead.
     """
 
     preset: str = "quick"
@@ -96,7 +93,7 @@ class RunConfig(Frozen):
 Content = dict[str, Any]
 
 MOST_BLOCKS = 24
-"""Where a precision is asked for and no number of blocks."""
+"""The number of blocks where only a precision is given."""
 PRESETS: dict[str, Content] = {
     "quick": {
         "tasks": ("digits-mlp",),
@@ -153,31 +150,31 @@ def given(options: Mapping[str, object]) -> Content:
 def resolve(file: Path | None, flags: Content) -> RunConfig:
     """The configuration after preset, file and flags. Raises UsageError naming what is wrong."""
     content = read_toml(file) if file else {}
-    preset = flags.get("preset", content.get("preset", "quick"))
+    given = content | flags
+    preset = given.get("preset", "quick")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", str(preset), PRESETS, PRESET_ALIASES)
-    given = content | flags
     merged = {"preset": preset, **PRESETS[preset], **given}
     if "precision" in given and "blocks" not in given and "precision" not in PRESETS[preset]:
         merged["blocks"] = MOST_BLOCKS
-    merged |= _spelt_out(merged)
-    strange = set(merged) - set(RunConfig.model_fields)
-    if strange:
+    if strange := set(merged) - set(RunConfig.model_fields):
         raise UsageError(f"{file}: {unknown('field', min(strange), RunConfig.model_fields)}")
-    for field, what, choices, aliases in (
-        ("phases", "phase", (*PHASES, "latency"), PHASE_ALIASES),
-        ("lanes", "lane", (*LANES, "both"), LANE_ALIASES),
-        ("dtypes", "dtype", DTYPES, DTYPE_ALIASES),
-    ):
-        for word in _texts(merged.get(field)) or ():
-            if word not in choices:
-                where = f"{file}: " if field in content and field not in flags else ""
-                raise UsageError(f"{where}{unknown(what, word, choices, aliases)}")
+
+    def where(field: str) -> str:
+        return f"{file}: " if field in content and field not in flags else ""
+
+    for field, parse in NUMBERS.items():
+        if isinstance(merged.get(field), str):
+            merged[field] = parse(merged[field])
+    for field, words in WORDS.items():
+        asked = merged.get(field)
+        if isinstance(asked, list | tuple) and all(isinstance(it, str) for it in asked):
+            merged[field] = words.in_full(asked, where(field))
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        where = f"{file}: " if file and set(content) & {_field(error)} else ""
-        raise UsageError(f"{where}{first_problem(error)}") from None
+        field = str(error.errors(include_url=False)[0]["loc"][0])
+        raise UsageError(f"{where(field)}{first_problem(error)}") from None
 
 
 PATHS = ("task_file", "data_dir")
@@ -193,7 +190,7 @@ def config_of(run: Run) -> RunConfig:
     """The configuration that a run was made with. Raises StoreError for one of another version,
     NotComparable where it was merged from runs that differ in it."""
     content = run.info.config
-    paths = {it: restored(content[it]) for it in PATHS if isinstance(content.get(it), str)}
+    paths = {name: restored(content[name]) for name in PATHS if isinstance(content.get(name), str)}
     try:
         return RunConfig.model_validate({**content, **paths})
     except ValidationError as error:
@@ -208,51 +205,12 @@ def config_of(run: Run) -> RunConfig:
         ) from None
 
 
-def _spelt_out(content: Content) -> Content:
-    """Phases, lanes and precision as users write them, in full; what is unknown stays."""
-    full: Content = {}
-    for name, choices, short in (
-        ("phases", PHASES, {"latency": LATENCY}),
-        ("lanes", LANES, {"both": LANES}),
-    ):
-        if (words := _texts(content.get(name))) is not None:
-            found = [it for word in words for it in _matching(word, choices, short)]
-            # In their own order: a first call of a later phase finds the earlier one compiled.
-            full[name] = sorted(dict.fromkeys(found), key=(*choices, *found).index)
-    for name, parse in (
-        ("precision", parse_precision),
-        ("memory_limit", parse_bytes),
-        ("budget", parse_seconds),
-    ):
-        if isinstance(content.get(name), str):
-            full[name] = parse(content[name])
-    return full
-
-
-def _texts(words: object) -> Sequence[str] | None:
-    """A list that holds nothing but texts, else None: Pydantic says what is wrong with it."""
-    if isinstance(words, list | tuple) and all(isinstance(it, str) for it in words):
-        return words
-    return None
-
-
-def _matching(
-    word: str, choices: Sequence[str], short: Mapping[str, Sequence[str]]
-) -> Sequence[str]:
-    return short.get(word) or fnmatch.filter(choices, word) or [word]
-
-
 def part_of(text: str) -> tuple[int, int]:
     """`2/3` as (2, 3); raises ValueError for what is no part of a whole."""
     match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text, re.ASCII)
     if not match or int(match[1]) > int(match[2]):
         raise ValueError(f"{text!r} is no part of a whole; write the first of three as 1/3")
     return int(match[1]), int(match[2])
-
-
-def _field(error: ValidationError) -> str:
-    location = error.errors(include_url=False)[0]["loc"]
-    return str(location[0]) if location else ""
 
 
 def parse_seconds(text: str) -> float:
@@ -286,3 +244,40 @@ def parse_bytes(text: str) -> int:
     if not match:
         raise UsageError(f"memory limit {text!r}: write bytes, or a number and K, M, G or T")
     return round(float(match[1]) * units.get(match[2].upper(), 1))
+
+
+NUMBERS: Mapping[str, Callable[[str], float]] = {
+    "precision": parse_precision,
+    "memory_limit": parse_bytes,
+    "budget": parse_seconds,
+}
+"""Fields that users may write with a unit."""
+
+
+class Words(NamedTuple):
+    """The words of a field: `groups` are words that stand for several `choices`, and `aliases` are
+    suggested, not accepted."""
+
+    name: str
+    choices: Sequence[str]
+    groups: Mapping[str, Sequence[str]]
+    aliases: Mapping[str, str]
+
+    def in_full(self, asked: Iterable[str], where: str) -> list[str]:
+        """The choices that names, globs and groups stand for. Raises UsageError, with `where`."""
+        chosen: set[str] = set()
+        for word in asked:
+            meant = self.groups.get(word) or fnmatch.filter(self.choices, word)
+            if not meant:
+                known = (*self.choices, *self.groups)
+                raise UsageError(f"{where}{unknown(self.name, word, known, self.aliases)}")
+            chosen.update(meant)
+        # In their own order: a first call of a later phase finds the earlier one compiled.
+        return sorted(chosen, key=self.choices.index)
+
+
+WORDS: Mapping[str, Words] = {
+    "phases": Words("phase", PHASES, {"latency": LATENCY}, PHASE_ALIASES),
+    "lanes": Words("lane", LANES, {"both": LANES}, LANE_ALIASES),
+    "dtypes": Words("dtype", DTYPES, {}, DTYPE_ALIASES),
+}

@@ -1,6 +1,6 @@
-"""Who else uses the cores: the machine's counters, less what this process and its children use.
+"""What else uses the cores: the machine's counters, less what this process and its children use.
 
-None of it knows of ratios or of frameworks. A fact that this system does not tell is None. `root`
+None of it knows of ratios or of frameworks. A fact that this system does not have is None. `root`
 stands for `/`, so that tests can lay out a machine of their own.
 """
 
@@ -38,15 +38,15 @@ class CoreTimes(NamedTuple):
 class Used(NamedTuple):
     """What the machine and this process with all its descendants have used so far, in seconds.
 
-    `busy` and `stolen` are those of all usable cores; `own` is CPU time, ended children included;
-    `ran` and `waited` are of the threads that live: the time they ran, and stood in line for a
-    core.
+    `busy` and `stolen` are those of all usable cores. `cpu` is the CPU time of the processes, ended
+    children included; `ran` and `waited` are the times that their live threads ran, and stood in
+    line for a core.
     """
 
     at: float
     busy: float | None
     stolen: float | None
-    own: float
+    cpu: float
     ran: float
     waited: float | None
 
@@ -65,15 +65,15 @@ def core_times(cpus: frozenset[int], root: Path = ROOT) -> CoreTimes | None:
 
 
 def used(root: Path = ROOT) -> Used:
-    """All counters now. What their reading takes is this process's own CPU time."""
-    own, folders = _family(root)
+    """All counters now. The time to read them counts as CPU time of this process."""
+    cpu, folders = _family(root)
     threads = [it for folder in folders for it in queues(folder)]
     times = core_times(usable(), root)
     return Used(
         at=time.perf_counter(),
         busy=times.busy if times else None,
         stolen=times.stolen if times else None,
-        own=own,
+        cpu=cpu,
         ran=sum(it.ran for it in threads),
         waited=sum(it.waited for it in threads) if threads else None,
     )
@@ -114,31 +114,28 @@ class Watcher:
         if number % self._every == 0:
             self._fixed.append(fixed_seconds(min(self._threads, len(usable()))))
 
-    def end(self) -> Around | None:
-        """What was counted since `begin`; None where nothing was begun."""
-        before = self._before
-        if before is None:
-            return None
-        after = used()
+    def end(self) -> Around:
+        """What was counted since `begin`."""
+        assert self._before is not None
+        before, after = self._before, used()
         return Around(
             seconds=after.at - before.at,
             cores=len(usable()),
             others_seconds=_others(before, after),
-            stolen_seconds=_grown(before.stolen, after.stolen),
-            ran_seconds=_grown(before.ran, after.ran) or 0.0,
-            waited_seconds=_grown(before.waited, after.waited),
+            stolen_seconds=increase(before.stolen, after.stolen),
+            ran_seconds=increase(before.ran, after.ran) or 0.0,
+            waited_seconds=increase(before.waited, after.waited),
             fixed=tuple(self._fixed),
         )
 
 
 def _others(before: Used, after: Used) -> float | None:
-    if before.busy is None or after.busy is None:
-        return None
-    return max(0.0, (after.busy - before.busy) - (after.own - before.own))
+    busy = increase(before.busy, after.busy)
+    return None if busy is None else max(0.0, busy - (after.cpu - before.cpu))
 
 
-def _grown(before: float | None, after: float | None) -> float | None:
-    """A thread that ended meanwhile takes its times along: never less than nothing."""
+def increase(before: float | None, after: float | None) -> float | None:
+    """Never below 0: a thread that ended meanwhile takes its times along."""
     return None if before is None or after is None else max(0.0, after - before)
 
 
@@ -147,8 +144,8 @@ def others(seconds: float = LOOK_SECONDS) -> float | None:
     before = used()
     time.sleep(seconds)
     after = used()
-    found = _others(before, after)
-    return None if found is None else found / (after.at - before.at)
+    seconds_of_others = _others(before, after)
+    return None if seconds_of_others is None else seconds_of_others / (after.at - before.at)
 
 
 def fixed_seconds(threads: int) -> float:
@@ -158,10 +155,10 @@ def fixed_seconds(threads: int) -> float:
     """
     workers = [threading.Thread(target=_fixed_work) for _ in range(threads)]
     begin = time.perf_counter()
-    for it in workers:
-        it.start()
-    for it in workers:
-        it.join()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     return time.perf_counter() - begin
 
 
@@ -187,19 +184,18 @@ class QuietWait:
 
     def before(self, threads: int) -> None:
         """Return when a block of so many threads may begin."""
-        told = False
+        noted = False
         while self._left > 0 and not self._ending():
             begin = self._clock()
             busy, cores = self._look(), len(usable())
             if busy is None or crowding(busy, cores, threads) < OTHERS_LIMIT:
                 return
-            if not told:
-                said = used_by_others(busy, cores, past=False)
+            if not noted:
                 self._note(
-                    f"{said}: waiting for a quiet machine, {self._left:.0f} s at most "
-                    "(--no-wait: do not wait)"
+                    f"{used_by_others(busy, cores, past=False)}: waiting for a quiet machine, "
+                    f"{self._left:.0f} s at most (--no-wait: do not wait)"
                 )
-                told = True
+                noted = True
             self._left -= self._clock() - begin
-        if told and not self._ending():
+        if noted and not self._ending():
             self._note("the machine is still busy: measuring all the same")

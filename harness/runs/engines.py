@@ -38,14 +38,6 @@ class ForkServer(WorkerProcess):
     program = ("-m", "harness.worker.fork_server")
     replies = FORK_REPLY
 
-    def imports(self, setups: Iterable[Setup]) -> None:
-        """Have it import what workers of these setups need, and do not wait."""
-        self.ask(Import(setups=tuple(setups)), IMPORT_LIMIT)
-
-    def imported(self) -> None:
-        """Wait for that. Raises WorkerFailed."""
-        self._expect(Imported)
-
     def fork(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
         """Raises WorkerFailed."""
         self.ask(Fork(environment=dict(variables)), FORK_LIMIT)
@@ -54,18 +46,19 @@ class ForkServer(WorkerProcess):
                 send_handle(self._channel, handle, self._process.pid)
         except OSError as error:
             raise WorkerFailed("not-started", f"nothing to fork it from: {error}") from None
-        return ForkedProcess(self, self._expect(Forked).pid)
+        return ForkedProcess(self, self.expect(Forked).pid)
 
     def ending(self, pid: int) -> int | None:
         """How a worker ended: its exit code, or minus the signal; None if it has not."""
         try:
             self.ask(Reap(pid=pid), REAP_LIMIT)
-            code: int | None = self._expect(Reaped).code
+            code: int | None = self.expect(Reaped).code
         except (WorkerFailed, OSError):  # with the server end its workers
             return -signal.SIGKILL
         return code
 
-    def _expect(self, kind: type[Any]) -> Any:
+    def expect(self, kind: type[Any]) -> Any:
+        """The answer to the last request, of this kind. Raises WorkerFailed."""
         reply = self.answer()
         if not isinstance(reply, kind):
             raise WorkerFailed("failed", f"a fork server answered {reply.answer!r}")
@@ -84,9 +77,9 @@ class ForkedProcess:
         late = time.monotonic() + timeout
         while self._code is None:
             self._code = self._server.ending(self.pid)
-            if self._code is None and time.monotonic() > late:
-                raise subprocess.TimeoutExpired("a forked worker", timeout)
             if self._code is None:
+                if time.monotonic() > late:
+                    raise subprocess.TimeoutExpired("a forked worker", timeout)
                 time.sleep(LOOK_SECONDS)
         return self._code
 
@@ -132,27 +125,27 @@ class ForkServers:
         for setup in setups:
             if setup.processor == "cpu":  # a GPU that is in use before a fork is lost to the child
                 wanted[key_of(setup)].append(setup)
-        for key, its in wanted.items():
+        for key, of_key in wanted.items():
             if key not in self._failed:
-                self._begin(key, its, more)
+                self._begin(key, of_key, more)
         self._used = set(wanted)
         for key in wanted.keys() - self._failed:
             try:
                 for server in self._servers[key]:
-                    server.imported()
+                    server.expect(Imported)
             except WorkerFailed:
                 self._give_up(key)
 
     def _begin(self, key: Key, setups: Sequence[Setup], more: int) -> None:
-        servers = self._servers[key]
-        if key in self._used and varies(setups[0]):
+        servers, anew = self._servers[key], varies(setups[0])
+        if key in self._used and anew:
             servers.popleft().close()
         try:
             if not servers:
-                many = 1 + more if varies(setups[0]) else 1
+                many = 1 + more if anew else 1
                 servers.extend(self._start(setups[0]) for _ in range(many))
             for server in servers:
-                server.imports(setups)
+                server.ask(Import(setups=tuple(setups)), IMPORT_LIMIT)
         except (WorkerFailed, OSError):
             self._give_up(key)
 
@@ -202,11 +195,10 @@ class LocalEngine:
     """Blocks one by one on this machine; what workers print is kept in `logs`.
 
     In `caches` every setup has a folder for what its framework compiles: empty for its first
-    worker, shared by the later ones. `code` names the folder of other code for setups that are to
-    run with it: an older revision takes turns with this one as a twin does. With `fork`, workers
-    of blocks that are not `alone` are forked from processes that have imported their frameworks,
-    anew in every generation of blocks; of a block that is, only the twin may be, from what the
-    generation before has left. To be closed when it is done with.
+    worker, shared by the later ones. `code` maps setups to the folder of other code that they run,
+    such as an older revision. With `fork`, workers of blocks that are not `alone` are forked from
+    processes that have imported their frameworks, anew in every generation of blocks; in a block
+    that is, only the twin may be, from a fork server of the generation before.
     """
 
     def __init__(
@@ -236,31 +228,24 @@ class LocalEngine:
 
     def run(self, block: Block, observer: Observer) -> None:
         if self._servers and not block.alone:
-            self._prepare(self._servers, block)
+            if block.generation != self._generation:
+                self._servers.close()
+            self._generation = block.generation
+            self._servers.prepare(block.setups, block.more)
         watcher = Watcher(block.setups[0].threads, block.rounds)
         run_block(block, partial(self._launch, alone=block.alone), observer, watcher)
 
-    def _prepare(self, servers: ForkServers, block: Block) -> None:
-        if block.generation != self._generation:
-            servers.close()
-        self._generation = block.generation
-        servers.prepare(block.setups, block.more)
-
     def _launch(self, setup: Setup, trial: str, *, alone: bool) -> Worker:
-        self._make_logs()
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkerFailed("not-started", str(error)) from None
         caches = self._caches / _file_name(setup.id) if self._caches else None
         log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
         forked = None
         if self._servers and (not alone or (setup.twin and not varies(setup))):
             forked = self._servers.fork(setup, log, caches)
         return forked or WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
-
-    def _make_logs(self) -> None:
-        """Raises WorkerFailed."""
-        try:
-            self._logs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WorkerFailed("not-started", str(error)) from None
 
 
 def _file_name(name: str) -> str:

@@ -68,38 +68,26 @@ def output_option(output: Path) -> str:
 def temporary_files(folder: Path) -> Iterator[None]:
     """Make a folder, where processes begun meanwhile keep their temporary files.
 
-    Some libraries never remove theirs. This process itself goes on with its own folder.
+    Some libraries never remove theirs. This process itself goes on with its own folder. If the
+    path is too long for sockets or not plain enough for compilers, they get the name that the
+    system gives to an open file of this process.
     """
     tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
     folder.mkdir(parents=True)
     before = os.environ.get("TMPDIR")
-    with _short(folder) as name:
+    name: str | None = str(folder)
+    with contextlib.ExitStack() as stack:
+        if not re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
+            descriptor, name = _opened(folder)
+            stack.callback(os.close, descriptor)
         if name is not None:
             os.environ["TMPDIR"] = name
         try:
             yield
         finally:
+            os.environ.pop("TMPDIR", None)
             if before is not None:
                 os.environ["TMPDIR"] = before
-            else:
-                os.environ.pop("TMPDIR", None)
-
-
-@contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str | None]:
-    """A name of a folder that is short enough for sockets and plain enough for compilers.
-
-    Where its path is not, it is the name that the system gives to an open file of this process;
-    None where the system has no such names.
-    """
-    if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
-        yield str(folder)
-        return
-    descriptor, name = _opened(folder)
-    try:
-        yield name
-    finally:
-        os.close(descriptor)
 
 
 @functools.cache
@@ -124,11 +112,11 @@ def _opened(folder: Path) -> tuple[int, str | None]:
 
 
 def filesystem(directory: Path) -> str | None:
-    """The type of the file system that a directory is or would be on; None where it is not told."""
-    place = Path(os.path.realpath(directory))  # unlike `resolve` it bears links in a circle
+    """The type of the file system that a directory is or would be on; None if it is not known."""
+    place = Path(os.path.realpath(directory))  # unlike `resolve` it accepts links in a circle
     try:
         every = psutil.disk_partitions(all=True)
-    except OSError:  # Linux tells it in /proc
+    except OSError:  # /proc, where Linux lists them, is not mounted
         return None
     mounts = [it for it in every if place.is_relative_to(it.mountpoint)]
     # The last of several mounts in one place lies on top.
@@ -153,48 +141,47 @@ def refuse_network(directory: Path) -> None:
 
 LOOK_SECONDS = 0.02
 NAMED_SECONDS = 1.0
-"""How long to wait for a new holder to write down who it is."""
+"""How long to wait for the note of a new holder."""
 LONGEST_COMMAND = 200
 NOTE = ("process", "since", "command", "in")
-"""What a lock's file says of its holder."""
+"""What a lock's file holds about its holder."""
 MOST_BYTES = 10_000
 
 
 class LockHeld(Exception):
-    """Somebody else holds the lock; the message says who, as far as it is known."""
+    """Another process holds the lock; the message names it, as far as it is known."""
 
 
 @contextlib.contextmanager
 def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, waiting for it at most `patience` seconds.
 
-    The kernel gives it back when this process ends, however it ends, so a lock that is left over
-    holds nobody up. Raises Held, and OSError where there can be no such file, or where there is
-    one that is not a lock's: nothing of that changes.
+    The kernel releases it when this process ends, however it ends: a leftover file blocks no run.
+    Raises LockHeld, and OSError where there can be no such file, or where there is one that is not
+    a lock's: that one is not changed.
     """
     descriptor = _opened_lock(path)
     try:
-        _refuse_shared(descriptor, path)
         _acquire(descriptor, time.monotonic() + patience)
         _refuse_foreign(descriptor, path)
-        _note(descriptor, _self())
+        _write_note(descriptor, _own_note())
         try:
             yield
         finally:
-            _note(descriptor, b"")
+            _write_note(descriptor, b"")
     finally:
         os.close(descriptor)
 
 
 def machine_lock() -> Path:
-    """The one lock of this machine, whoever runs: `SAMESTEP_LOCK`, else a file for all users."""
+    """The one lock of this machine: `SAMESTEP_LOCK`, else a file for all users."""
     given = os.environ.get("SAMESTEP_LOCK")
     return Path(given) if given else Path(tempfile.gettempdir()) / "samestep.lock"
 
 
 @contextlib.contextmanager
 def measuring_alone() -> Iterator[None]:
-    """Be the only run that measures on this machine. Raises UsageError that says who else does."""
+    """Be the only run that measures on this machine. Raises UsageError that names the other one."""
     path = machine_lock()
     with contextlib.ExitStack() as stack:
         try:
@@ -223,26 +210,22 @@ def _opened_lock(path: Path) -> int:
         except PermissionError:
             return os.open(path, flags | os.O_RDONLY)
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):  # somebody was faster
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL)
                 os.fchmod(descriptor, 0o666)
                 return descriptor
 
 
-def _refuse_shared(descriptor: int, path: Path) -> None:
-    """Raises OSError for a device, a queue or a folder, and for a file that has another name too:
-    what is written here would be written there."""
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    if found.st_nlink > 1:
-        raise OSError(errno.EMLINK, "a hard link to a file that has other names", str(path))
-
-
 def _refuse_foreign(descriptor: int, path: Path) -> None:
-    """Raises OSError for a file that holds anything but the note of a holder."""
+    """Raises OSError for anything but a regular file with one name and nothing in it but the note
+    of a holder: what is written here would be lost or written elsewhere."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if status.st_nlink > 1:
+        raise OSError(errno.EMLINK, "a hard link to a file that has other names", str(path))
     content = os.pread(descriptor, MOST_BYTES + 1, 0)
-    if content.strip(b"\0") and _noted(content) is None:  # zeros: the power failed
+    if content.strip(b"\0") and _parsed_note(content) is None:  # zeros: the power failed
         raise OSError(errno.EEXIST, "a file with other content than a lock's", str(path))
 
 
@@ -257,49 +240,38 @@ def _acquire(descriptor: int, until: float) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _self() -> bytes:
+def _own_note() -> bytes:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    # All users may read the machine's lock, and what is killed leaves its note behind.
+    # All users may read the machine's lock, and a killed process leaves its note behind.
     command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
     values = os.getpid(), since, command, clean(os.getcwd())
     return json.dumps(dict(zip(NOTE, values, strict=True))).encode()
 
 
-def _noted(content: bytes) -> dict[str, object] | None:
+def _parsed_note(content: bytes) -> dict[str, object] | None:
     """What a holder wrote of itself; None for anything else."""
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(content)
-        if isinstance(found, dict) and tuple(found) == NOTE:
-            return found
+        note = json.loads(content)
+        if isinstance(note, dict) and tuple(note) == NOTE:
+            return note
     return None
 
 
-def _note(descriptor: int, content: bytes) -> None:
+def _write_note(descriptor: int, content: bytes) -> None:
     with contextlib.suppress(OSError):  # a full disk, or another user's file, locks as well
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
 
 
 def _holder(descriptor: int) -> str:
-    """Who wrote itself down, if it lives; a lock that was just taken has no name for a moment."""
+    """Which living process holds a lock; one that was just taken has no note for a moment."""
     until = time.monotonic() + NAMED_SECONDS
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
-            told = _noted(os.pread(descriptor, MOST_BYTES, 0))
-            if told and isinstance(told["process"], int) and _lives(told["process"]):
-                return (
-                    f"process {told['process']}, since {told['since']}, "
-                    f"in {told['in']}: {told['command']}"
-                )
+            note = _parsed_note(os.pread(descriptor, MOST_BYTES, 0)) or {}
+            process = note.get("process")
+            if isinstance(process, int) and psutil.pid_exists(process):
+                where = f"since {note['since']}, in {note['in']}"
+                return f"process {process}, {where}: {note['command']}"
         time.sleep(LOOK_SECONDS)
     return "a process that does not say which"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return pid > 0

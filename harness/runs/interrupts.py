@@ -1,8 +1,7 @@
 """What Ctrl-C and other requests to end do.
 
-Ctrl-C lets the block under way come to its end; a second one ends it at once. SIGTERM and a closed
-terminal end it at once, too: whoever sends them will not wait for long. In every case what was
-measured is kept, and reported.
+After Ctrl-C the block under way comes to its end; a second one, SIGTERM or a closed terminal ends
+it at once. In every case what was measured is kept, and reported.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ def install() -> None:
 
 
 def _once(number: int, frame: FrameType | None) -> None:
-    # A terminal that closes may say so twice; the report of what is there is still to be written.
+    # A terminal that closes may signal twice; the report of what was measured is still to come.
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def patient() -> Iterator[Callable[[], bool]]:
-    """Within, a first Ctrl-C is only remembered; the value says whether there was one."""
+    """Within, a first Ctrl-C is only remembered; the value tells whether there was one."""
     asked = False
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -42,7 +41,7 @@ def patient() -> Iterator[Callable[[], bool]]:
         asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    # Who began in the background ignores Ctrl-C, and is to go on doing so.
+    # A process that was started in the background ignores Ctrl-C, and goes on to do so.
     listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if listening:
         signal.signal(signal.SIGINT, remember)

@@ -1,10 +1,11 @@
-"""What this machine is, read without importing a framework: cores, quota, versions, commit.
+"""The facts of this machine, read without importing a framework: cores, quota, versions, commit.
 
 `root` stands for `/`, so that tests can lay out control groups of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -33,9 +34,9 @@ def cores(root: Path = ROOT) -> int:
     return whole(len(usable()), quota(root))
 
 
-def whole(seen: int, quota: float | None) -> int:
-    """Whole cores of those that are seen, within a quota. More threads would be throttled."""
-    return seen if quota is None else max(1, min(seen, int(quota)))
+def whole(visible: int, quota: float | None) -> int:
+    """Whole cores of the visible ones, within a quota. More threads would be throttled."""
+    return visible if quota is None else max(1, min(visible, int(quota)))
 
 
 def usable() -> frozenset[int]:
@@ -47,14 +48,14 @@ def usable() -> frozenset[int]:
 
 def quota(root: Path = ROOT) -> float | None:
     """Cores that the tightest control group allows."""
-    found = []
+    quotas = []
     for folder in groups("cpu", root):
         words = text_of(folder / "cpu.max").split() or [
             text_of(folder / f"cpu.cfs_{it}_us") for it in ("quota", "period")
         ]
         if len(words) == 2 and all(it.isdigit() for it in words):
-            found.append(int(words[0]) / int(words[1]))
-    return min(found, default=None)
+            quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
 
 
 def groups(controller: str, root: Path) -> Iterator[Path]:
@@ -84,8 +85,8 @@ def git(root: Path, *words: str) -> bytes:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise GitFailed(f"git: {error}") from None
     if done.returncode:
-        told = " ".join(done.stderr.decode(errors="replace").split())
-        raise GitFailed(told.removeprefix("fatal: ") or f"git ended with code {done.returncode}")
+        reason = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+        raise GitFailed(reason or f"git ended with code {done.returncode}")
     return done.stdout
 
 
@@ -106,17 +107,21 @@ def _nvidia() -> tuple[tuple[str, str], ...]:
         return ()
     query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
-    lines = (it.rpartition(",") for it in told.stdout.splitlines() if it.strip())
+    lines = (it.rpartition(",") for it in done.stdout.splitlines() if it.strip())
     return tuple((name.strip(), driver.strip()) for name, _, driver in lines)
 
 
 def fingerprint() -> dict[str, Setting]:
     """The facts that decide whether two runs share a machine, as plain values."""
+    cpu = text_of(Path("/proc/cpuinfo"))
+    models = (
+        it.partition(":")[2].strip() for it in cpu.splitlines() if it.startswith("model name")
+    )
     return {
-        "cpu": _cpu_model(),
+        "cpu": next(models, "") or platform.processor() or platform.machine(),
         "cores": cores(),
         "cores_of_machine": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
@@ -124,59 +129,38 @@ def fingerprint() -> dict[str, Setting]:
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "virtual": _hypervisor(),
+        "virtual": " hypervisor" in cpu if cpu else None,
     }
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _hypervisor() -> bool | None:
-    try:
-        return " hypervisor" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
 
 
 def versions(setups: Iterable[Setup] = ()) -> dict[str, str]:
     """Installed versions of samestep, the frameworks and the libraries beneath them.
 
-    Of setups in environments of their own the same, as `tensorflow@2.18.1` and `numpy
+    For setups in other environments the same, as `tensorflow@2.18.1` and `numpy
     (tensorflow@2.18.1)`.
     """
-    found = {"samestep": harness.__version__, "python": platform.python_version()}
-    found |= {name: it for name, fw in frameworks().items() if (it := version(fw))}
-    beneath = [name for it in frameworks().values() for name in it.tuning.beneath]
-    for package in (*RECORDED_PACKAGES, *beneath):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    known = frameworks()
+    packages = (*RECORDED_PACKAGES, *(name for it in known.values() for name in it.tuning.beneath))
+    installed = {"samestep": harness.__version__, "python": platform.python_version()}
+    installed |= {name: it for name, fw in known.items() if (it := version(fw))}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
     venvs = {it.name: venv for it in setups if (venv := venv_of(it))}
     for name, venv in sorted(venvs.items()):
-        packages = venv.packages()
-        found[name] = venv.version
-        for package in (*RECORDED_PACKAGES, *beneath):
-            if package in packages:
-                found[f"{package} ({name})"] = packages[package]
+        in_venv = venv.packages()
+        installed[name] = venv.version
+        installed |= {f"{it} ({name})": in_venv[it] for it in packages if it in in_venv}
     if drivers := sorted({driver for _, driver in _nvidia()}):
-        found["nvidia-driver"] = ", ".join(drivers)
-    return found
+        installed["nvidia-driver"] = ", ".join(drivers)
+    return installed
 
 
 def commit(measured: Iterable[str]) -> str | None:
-    """The git commit of the code, with CHANGES if what runs is not that commit's; None outside a
-    checkout.
+    """The git commit of the code, with CHANGES if other code runs; None outside a checkout.
 
-    That is so where a file of the checkout was changed, where a file of `harness` or of a
-    `measured` framework is unknown to git, and where a measured framework lies outside.
+    Other code is a changed file of the checkout, a file of `harness` or of a `measured` framework
+    that is unknown to git, and a measured framework outside of the checkout.
     """
     root = Path(harness.__file__).resolve().parents[1]
     if not (root / ".git").exists():
@@ -184,24 +168,14 @@ def commit(measured: Iterable[str]) -> str | None:
     folders = [root / "harness", *(folder_of(it).resolve() for it in measured)]
     try:
         head = git(root, "rev-parse", "HEAD").decode().strip()
-        changed = (
-            not all(it.is_relative_to(root) for it in folders)
-            or git(root, "status", "--porcelain", "-uno")
-            or any(map(_is_code, _unknown_to_git(root, folders)))
-        )
+        changed = not all(it.is_relative_to(root) for it in folders)
+        changed = changed or bool(git(root, "status", "--porcelain", "-uno"))
+        if not changed:  # files that no commit has, ignored ones included
+            unknown = git(root, "ls-files", "--others", "-z", "--", *map(str, folders))
+            changed = any(it.endswith((b".py", b".so", b".pyd")) for it in unknown.split(b"\0"))
     except GitFailed:
         return None
     return head + (CHANGES if changed else "")
-
-
-def _unknown_to_git(root: Path, folders: Iterable[Path]) -> list[str]:
-    """Files in these folders that no commit has, ignored ones included."""
-    words = ("ls-files", "--others", "-z", "--", *map(str, folders))
-    return git(root, *words).decode(errors="surrogateescape").split("\0")
-
-
-def _is_code(name: str) -> bool:
-    return name.endswith((".py", ".so", ".pyd"))
 
 
 def command_line() -> tuple[str, ...]:

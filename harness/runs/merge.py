@@ -1,13 +1,12 @@
 """Runs of several machines, or the shards of one, as one run.
 
-A block is never split over machines, so nothing that was measured changes: blocks of one machine
-stand beside each other, and where there are several machines each one's setups run on devices that
-carry its name, so that no table, ratio or mean ever holds two of them.
+A block is never split over machines, so no measurement changes. Blocks of one machine are pooled.
+With several machines the devices of setups carry the name of their machine, so that no table, ratio
+or mean ever holds two of them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,28 +99,25 @@ def _unlike(parts: Sequence[Part]) -> None:
 
 
 def _must_agree(one: RunInfo, other: RunInfo, machine: str) -> None:
-    """Blocks stand beside each other only where nothing that could change a time differs."""
-    facts = [
-        {**it.versions, **it.environment, "system": it.machine.get("system"), "commit": it.commit}
-        for it in (one, other)
-    ]
-    differing = [
-        it for it in dict.fromkeys((*facts[0], *facts[1])) if facts[0].get(it) != facts[1].get(it)
-    ]
+    """Raises NotComparable where the runs differ in anything that could change a time."""
     if not same_machine(one.machine, other.machine):
         raise NotComparable(f"{one.name} and {other.name} are not of one machine {machine!r}")
-    if differing:
-        what = differing[0]
-        raise NotComparable(
-            f"{one.name} and {other.name} are of one machine, but differ in {what} "
-            f"({facts[0].get(what)}, {facts[1].get(what)}); to keep them apart give each a name: "
-            "NAME=RUN"
-        )
+    facts, others = (
+        {**it.versions, **it.environment, "system": it.machine.get("system"), "commit": it.commit}
+        for it in (one, other)
+    )
+    for what in dict.fromkeys((*facts, *others)):
+        if facts.get(what) != others.get(what):
+            raise NotComparable(
+                f"{one.name} and {other.name} are of one machine, but differ in {what} "
+                f"({facts.get(what)}, {others.get(what)}); to keep them apart give each a name: "
+                "NAME=RUN"
+            )
 
 
 def _tasks(parts: Iterable[Part]) -> dict[str, Task]:
     """Every task once, by digest, under the name that it has first."""
-    found: dict[str, Task] = {}
+    by_digest: dict[str, Task] = {}
     names: dict[str, str] = {}
     for part in parts:
         for task in part.run.tasks:
@@ -130,8 +126,8 @@ def _tasks(parts: Iterable[Part]) -> dict[str, Task]:
                     f"{part.run.info.name}: the task {task.name!r} is another one here: its digest "
                     f"is {task.digest}, not {names[task.name]}"
                 )
-            found.setdefault(task.digest, task)
-    return found
+            by_digest.setdefault(task.digest, task)
+    return by_digest
 
 
 def _placed(setup: Setup, part: Part, tasks: Mapping[str, Task]) -> Setup:
@@ -142,68 +138,65 @@ def _placed(setup: Setup, part: Part, tasks: Mapping[str, Task]) -> Setup:
 
 def _shifted(part: Part, tasks: Mapping[str, Task], there: Iterable[Record]) -> list[Record]:
     """A part's records in their place; all blocks get new numbers if any of them is taken there."""
-    taken: dict[object, set[int]] = defaultdict(set)
-    for it in there:
-        taken[it.setup.group].add(it.block)
-    own = [
+    taken = {(it.setup.group, it.block) for it in there}
+    records = [
         it.model_copy(update={"setup": _placed(it.setup, part, tasks)}) for it in part.run.records
     ]
-    if not any(it.block in taken[it.setup.group] for it in own):
-        return own
-    offset = 1 + max(block for blocks in taken.values() for block in blocks)
-    return [it.model_copy(update={"block": it.block + offset}) for it in own]
+    if taken.isdisjoint((it.setup.group, it.block) for it in records):
+        return records
+    offset = 1 + max(block for _, block in taken)
+    return [it.model_copy(update={"block": it.block + offset}) for it in records]
 
 
 def _certificates(parts: Iterable[Part], tasks: Mapping[str, Task]) -> list[Certificate]:
     """Each setup's, failed ones last: the last one counts."""
-    found = []
+    certificates = []
     for part in parts:
-        for it in part.run.certificates:
-            # Another key: no later run may take what came from elsewhere for a proof of its own.
-            key = f"{it.key}@{part.machine or 'merged'}"
-            found.append(
-                it.model_copy(update={"setup": _placed(it.setup, part, tasks), "key": key})
-            )
-    return sorted(found, key=lambda it: not it.proven)
+        for certificate in part.run.certificates:
+            # Another key: no later run may take a proof from elsewhere for one of its own.
+            key = f"{certificate.key}@{part.machine or 'merged'}"
+            setup = _placed(certificate.setup, part, tasks)
+            certificates.append(certificate.model_copy(update={"setup": setup, "key": key}))
+    return sorted(certificates, key=lambda it: not it.proven)
 
 
 def _info(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> RunInfo:
     infos = [it.run.info for it in parts]
-    versions = dict.fromkeys(it for info in infos for it in info.versions)
-    variables = dict.fromkeys(it for info in infos for it in info.environment)
+    machines = [it.machine for it in parts]
     return RunInfo(
         name=name,
         created=created,
         command=command,
         config=_shared([it.config for it in infos]),
         machine=_shared([it.machine for it in infos]),
-        versions={
-            it: _told({part.machine: part.run.info.versions.get(it) for part in parts})
-            for it in versions
-        },
-        environment={
-            it: _told({part.machine: part.run.info.environment.get(it) for part in parts})
-            for it in variables
-        },
-        commit=_told({it.machine: it.run.info.commit for it in parts}) or None,
+        versions=_all_values(machines, [it.versions for it in infos]),
+        environment=_all_values(machines, [it.environment for it in infos]),
+        commit=_values_by_machine(machines, [it.commit for it in infos]) or None,
         unavailable=tuple(dict.fromkeys(it for info in infos for it in info.unavailable)),
         merged=tuple(Source(machine=it.machine, info=it.run.info) for it in parts),
     )
 
 
 def _shared(facts: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
-    """What all of them say alike."""
+    """The facts that all of them share."""
     first, *rest = facts
     return {
         name: it for name, it in first.items() if all(name in o and o[name] == it for o in rest)
     }
 
 
-def _told(values: Mapping[str, str | None]) -> str:
-    """The value where it is the same on every machine, else each one's with its machine."""
-    if len(set(values.values())) == 1:
-        return next(iter(values.values())) or ""
-    return ", ".join(f"{it or 'none'} ({machine})" for machine, it in values.items())
+def _all_values(machines: Sequence[str], facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Every fact that any machine has; see `_values_by_machine`."""
+    names = dict.fromkeys(name for it in facts for name in it)
+    return {name: _values_by_machine(machines, [it.get(name) for it in facts]) for name in names}
+
+
+def _values_by_machine(machines: Sequence[str], values: Sequence[str | None]) -> str:
+    """The value if it is the same on every machine, else each one's with its machine."""
+    if len(set(values)) == 1:
+        return values[0] or ""
+    by_machine = dict(zip(machines, values, strict=True))
+    return ", ".join(f"{it or 'none'} ({machine})" for machine, it in by_machine.items())
 
 
 def keep(run: Run, store: Store) -> None:

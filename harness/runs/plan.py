@@ -10,9 +10,10 @@ import itertools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from harness.analysis.pairs import baseline_of
 from harness.analysis.run_comparison import differing_facts
@@ -108,12 +109,7 @@ def _part(groups: tuple[Group, ...], shard: str | None) -> tuple[Group, ...]:
 
 
 def _setups(
-    task: Task,
-    device: str,
-    threads: int,
-    dtype: Dtype,
-    chosen: Iterable[Contestant],
-    twin: bool,
+    task: Task, device: str, threads: int, dtype: Dtype, chosen: Iterable[Contestant], twin: bool
 ) -> tuple[Setup, ...]:
     """Every lane, and a baseline once more if there is to be a twin.
 
@@ -135,14 +131,10 @@ def _setups(
     ]
     if twin:
         able = [it for it in setups if trains(it.framework)] or setups
-        baseline = _baseline([it for it in able if it.lane == able[0].lane])
+        candidates = {it.label: it for it in able if it.lane == able[0].lane}
+        baseline = candidates[baseline_of(candidates)]
         setups.append(baseline.model_copy(update={"twin": True}))
     return tuple(setups)
-
-
-def _baseline(setups: Sequence[Setup]) -> Setup:
-    label = baseline_of([it.label for it in setups])
-    return next(it for it in setups if it.label == label)
 
 
 def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[Unavailable]]:
@@ -150,10 +142,10 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
     known = known_tasks(Path(config.task_file) if config.task_file else None, absent)
     names: dict[str, None] = {}
     for pattern in config.tasks:
-        found = [name for name in (*known, *absent) if fnmatch.fnmatchcase(name, pattern)]
-        if not found:
+        matching = [name for name in (*known, *absent) if fnmatch.fnmatchcase(name, pattern)]
+        if not matching:
             raise unknown("task", pattern, (*known, *absent))
-        names |= dict.fromkeys(found)
+        names |= dict.fromkeys(matching)
     settings = parse_settings(config.settings)
     tasks = [task for name in names if name in known for task in variants(known[name], settings)]
     if config.weights:
@@ -238,8 +230,8 @@ def _device(name: str) -> str:
         raise _unknown_device(name)
     index = int(match[1] or 0)
     if index >= len(gpus()):
-        found = f"{len(gpus())} GPUs here" if gpus() else "no GPU found on this machine"
-        raise UsageError(f"device {name!r}: {found}; use --device cpu")
+        present = f"{len(gpus())} GPUs here" if gpus() else "no GPU found on this machine"
+        raise UsageError(f"device {name!r}: {present}; use --device cpu")
     return f"gpu:{index}"
 
 
@@ -265,17 +257,8 @@ def _threads(count: int) -> int:
     return count
 
 
-RETRIED: tuple[Status, ...] = (
-    "interrupted",
-    "not-started",
-    "failed",
-    "crashed",
-    "no-result",
-    "hung",
-    "out-of-memory",
-    "diverged",
-)
-"""What is done again where a run that is resumed is to repeat its failures."""
+RETRIED = frozenset(get_args(Status)) - {"ok", "unsupported"}
+"""The statuses of trials that a resumed run repeats if it is to repeat its failures."""
 
 
 @dataclass(frozen=True)
@@ -290,8 +273,8 @@ class Done:
 
     def of(self, group: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
         """A group's finished blocks with their records, in order."""
-        found = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
-        return sorted(found, key=lambda it: it[0])
+        blocks = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
+        return sorted(blocks, key=lambda it: it[0])
 
 
 def finished_blocks(
@@ -303,10 +286,10 @@ def finished_blocks(
     """What a resumed run has already: blocks in which no trial was interrupted.
 
     With `retry` those in which one failed are left out: they are made again, as a whole, for pairs
-    share an attempt. What is unsupported is no failure, and would be so again. `attempts` counts
-    those as well of which the records have a later or a better one.
+    share an attempt. What is unsupported is no failure, and would be so again. `attempts` also
+    counts attempts whose records were replaced by those of a later or a better one.
     """
-    again = RETRIED if retry else ("interrupted",)
+    again = RETRIED if retry else {"interrupted"}
     blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
         blocks[*record.setup.group, record.block].append(record)
@@ -328,9 +311,8 @@ def refuse_changed(run: Run, plan: Plan) -> None:
         if begun.get(task.name) != task.digest:
             raise _changed(run, f"task {task.name!r} is another one now")
     now = machine.versions(plan.setups)
-    known = {it.setup.name for it in run.records}
-    known |= {setup.name for group in plan.groups for setup in group.setups}
-    for name in ("python", *sorted(known)):
+    names = {it.setup.name for it in run.records} | {it.name for it in plan.setups}
+    for name in ("python", *sorted(names)):
         if (before := run.info.versions.get(name)) != now.get(name):
             raise _changed(run, f"{name} was {before or 'absent'} and is {now.get(name, 'absent')}")
     here = machine.fingerprint()

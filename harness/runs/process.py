@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -86,15 +87,12 @@ class Process(Protocol):
 
 
 class WorkerProcess:
-    """A fresh process group, driven over a socket of its own.
+    """A fresh process group, driven over a socket.
 
-    What it prints goes to a file without a name, and from there into `log` once it has ended and
-    nothing private is left in it.
-
-    What its framework compiles is cached in the folder `caches`, which later workers may share.
-    `code` is the folder from which it imports `harness` and `impls`: this very code by default.
-    It runs the interpreter of the setup's version. A process of another kind has another `program`
-    and other `replies`.
+    Its output goes to a file without a name, and, once it has ended, without anything private into
+    `log`. What its framework compiles is cached in the folder `caches`, which later workers may
+    share. `code` is the folder from which it imports `harness` and `impls`. It runs the interpreter
+    of the setup's version. A process of another kind has another `program` and other `replies`.
     """
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
@@ -125,10 +123,8 @@ class WorkerProcess:
         self._ended = _watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
-        """The process, which answers on `channel` and writes to `output`.
-
-        Raises OSError or WorkerFailed.
-        """
+        """The process, which answers on `channel` and writes to `output`. Raises OSError or
+        WorkerFailed."""
         # Safe path (-P): no folder of the user's may shadow a framework.
         return subprocess.Popen(
             [self._interpreter, "-P", *self.program, str(channel), str(os.getpid())],
@@ -154,7 +150,7 @@ class WorkerProcess:
 
     def ask(self, request: Message, limit: float) -> None:
         self._asked = (request.ask, limit, time.monotonic() + limit)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `answer` tells
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `answer` reports it
             self._channel.send_bytes(request.model_dump_json().encode())
 
     def answer(self) -> Reply:
@@ -164,16 +160,9 @@ class WorkerProcess:
         if self._ended is not None:
             waited.append(self._ended)
         asked, limit, overdue = self._asked
-        ready = wait(waited, max(0.0, overdue - time.monotonic()))
-        if not ready:
+        if not wait(waited, max(0.0, overdue - time.monotonic())):
             self.close()
             raise WorkerFailed("hung", f"no answer to '{asked}' within {limit:.0f} s")
-        reply = self._read()
-        if isinstance(reply, Failed):
-            raise WorkerFailed(reply.status, reply.error)
-        return reply
-
-    def _read(self) -> Reply:
         message = None
         with contextlib.suppress(EOFError, OSError):
             if self._channel.poll(0):
@@ -182,10 +171,12 @@ class WorkerProcess:
             raise self._exit()
         try:
             reply: Reply = self.replies.validate_json(message)
-            return reply
         except ValidationError:
             self.close()
             raise WorkerFailed("failed", "the worker sent something that is no answer") from None
+        if isinstance(reply, Failed):
+            raise WorkerFailed(reply.status, reply.error)
+        return reply
 
     def _message(self) -> bytes:
         """What lies in the channel. Of a worker that stops in the middle of a message the rest is
@@ -208,8 +199,7 @@ class WorkerProcess:
         finally:
             watchdog.cancel()
             if late.is_set():
-                said = f"half an answer to '{asked}' within {limit:.0f} s"
-                raise WorkerFailed("hung", said)
+                raise WorkerFailed("hung", f"half an answer to '{asked}' within {limit:.0f} s")
 
     def _exit(self) -> WorkerFailed:
         try:
@@ -223,7 +213,7 @@ class WorkerProcess:
         if tells_of_it(self.stderr_tail()):
             return WorkerFailed("out-of-memory", f"{how} after memory ran out")
         if code == -signal.SIGKILL:
-            how += ": by somebody, or by the system because memory ran out"
+            how += ": by a user, or by the system because memory ran out"
         return WorkerFailed("crashed", how)
 
     def stderr_tail(self) -> str:
@@ -262,7 +252,7 @@ class WorkerProcess:
 
 
 def _tail(descriptor: int) -> str:
-    """The end of a file, wherever whoever writes it may be."""
+    """The end of a file, without a move of the position at which it is written."""
     size = os.fstat(descriptor).st_size
     read = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
     return read.decode("utf-8", errors="replace")
@@ -270,7 +260,7 @@ def _tail(descriptor: int) -> str:
 
 def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> Mapping[str, str]:
     """The worker's environment: thread counts and the device, set before anything is imported,
-    and where its framework keeps what it compiles. `overruled` tells of it."""
+    and where its framework keeps what it compiles. `overruled` describes it."""
     framework = frameworks()[setup.framework]
     variables = {name: it for name, it in os.environ.items() if name not in CLEARED}
     variables |= dict.fromkeys(THREAD_VARIABLES, str(setup.threads))
@@ -287,20 +277,18 @@ def environment(setup: Setup, caches: Path | None = None, code: Path = ROOT) -> 
 def overruled(setups: Iterable[Setup]) -> str | None:
     """One line on the user's variables that workers do not get as they are set, and what decides
     instead; None where there are none."""
-    reasons: dict[str, dict[str, None]] = {}
-    for setup in setups:
-        given = environment(setup, Path(os.devnull))
-        for name, value in os.environ.items():
-            if given.get(name) != value and name != "PYTHONPATH":  # that is added to
-                reasons.setdefault(name, {})[_decides(name, setup)] = None
-    by_reason: dict[str, list[str]] = {}
-    for name, why in sorted(reasons.items()):
-        by_reason.setdefault(" and ".join(why), []).append(clean(f"{name}={os.environ[name]}"))
+    environments = [(setup, environment(setup, Path(os.devnull))) for setup in setups]
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, value in sorted(os.environ.items()):
+        changed = [setup for setup, variables in environments if variables.get(name) != value]
+        if changed and name != "PYTHONPATH":  # samestep only adds to it
+            why = " and ".join(dict.fromkeys(_reason(name, setup) for setup in changed))
+            by_reason[why].append(clean(f"{name}={value}"))
     parts = (f"{', '.join(names)} ({why})" for why, names in by_reason.items())
-    return f"overruled for the workers: {'; '.join(parts)}" if reasons else None
+    return f"overruled for the workers: {'; '.join(parts)}" if by_reason else None
 
 
-def _decides(name: str, setup: Setup) -> str:
+def _reason(name: str, setup: Setup) -> str:
     framework = frameworks()[setup.framework]
     if name in PLACEMENT:
         return "cleared: every worker may use the same cores"

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -81,9 +82,9 @@ def make_info(plan: Plan, name: str) -> RunInfo:
 def measuring(output: Path) -> Iterator[Path]:
     """Hold the results directory for one run, with an empty scratch folder in it for the time.
 
-    What is in that folder from before is of a run that was killed, and is removed first. Temporary
-    files of the processes that are begun meanwhile go there, too. Raises UsageError if the
-    directory is held or unwritable, StoreError if it is on a network.
+    Temporary files of the processes that are begun meanwhile go to the folder, too. What a killed
+    run left in it is removed first. Raises UsageError if the directory is held or unwritable,
+    StoreError if it is on a network.
     """
     scratch = within(Path(os.path.abspath(output)), SCRATCH)
     with contextlib.ExitStack() as stack:
@@ -101,7 +102,7 @@ def measuring(output: Path) -> Iterator[Path]:
         except OSError as error:
             where = error.filename or output
             raise UsageError(f"{where}: cannot write here: {error.strerror or error}") from None
-        yield scratch  # outside of the `try`: what fails in there is said as it is
+        yield scratch  # outside of the `try`: errors of the run itself pass unchanged
 
 
 def check_data(plan: Plan) -> None:
@@ -130,36 +131,28 @@ def staged_data(plan: Plan, folder: Path) -> Iterator[Mapping[Data, Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs the blocks of a plan; also the observer that keeps what they measure.
 
     No block is made for the sake of `unranked` setups' ratios alone; none is begun once `ending`
-    says so. Before each it waits for a `quiet` machine, where it is to.
+    says so. Before each it waits for a `quiet` machine, if that is given.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        name: str,
-        store: Store,
-        engine: Engine,
-        data: Mapping[Data, Path],
-        display: Display,
-        unranked: Collection[Setup] = frozenset(),
-        ending: Callable[[], bool] = lambda: False,
-        quiet: QuietWait | None = None,
-    ) -> None:
-        self._plan = plan
-        self._name = name
-        self._store = store
-        self._engine = engine
-        self._data = data
-        self._display = display
-        self._clock = Clock(plan.config)
-        self._courses = courses(plan, unranked)
-        self._ending = ending
-        self._quiet = quiet
-        self._told = False  # that it is ending
+    plan: Plan
+    name: str
+    store: Store
+    engine: Engine
+    data: Mapping[Data, Path]
+    display: Display
+    unranked: Collection[Setup] = frozenset()
+    ending: Callable[[], bool] = lambda: False
+    quiet: QuietWait | None = None
+
+    def __post_init__(self) -> None:
+        self._clock = Clock(self.plan.config)
+        self._courses = courses(self.plan, self.unranked)
+        self._announced = False  # that it is ending
         self._records: list[Record] = []  # of the block under way
 
     def run(self, done: Done) -> str:
@@ -171,29 +164,29 @@ class Runner:
         try:
             rule = self._blocks(done, begin)
         finally:
-            self._store.stop(self._name, rule, time.monotonic() - begin)
+            self.store.stop(self.name, rule, time.monotonic() - begin)
         return rule
 
     def _blocks(self, done: Done, begin: float) -> str:
         for course in self._courses:
-            for number, records in done.of(course.key):
+            for number, records in done.of(course.group.key):
                 if course.covers(number, records):
                     course.learn(number, records)
-        taken, budget = 0, self._plan.config.budget
+        taken, budget = 0, self.plan.config.budget
         end = math.inf if budget is None else begin + budget
 
         def fits(slot: Slot) -> bool:
             return not taken or time.monotonic() + self._clock.expected(slot) <= end
 
-        while following_slot := following(self._courses, fits):
-            if self._ending():
+        while upcoming := following(self._courses, fits):
+            if self.ending():
                 return INTERRUPTED
-            course, slot = following_slot
-            if self._quiet:
-                self._quiet.before(slot.setups[0].threads)
+            course, slot = upcoming
+            if self.quiet:
+                self.quiet.before(slot.setups[0].threads)
             many, seconds = self._left(end)
             block = self._block(slot, done)
-            self._display.block(taken + 1, taken + many, block, seconds)
+            self.display.block(taken + 1, taken + many, block, seconds)
             self._run(course, slot, block)
             taken += 1
         left_out = any(course.left() for course in self._courses)
@@ -211,7 +204,7 @@ class Runner:
     def _run(self, course: Course, slot: Slot, block: Block) -> None:
         self._records = []
         started = time.monotonic()
-        self._engine.run(block, self)
+        self.engine.run(block, self)
         self._clock.learn(slot, time.monotonic() - started)
         added, reached, resting = course.added, course.reached, course.resting
         course.learn(slot.number, self._records)
@@ -219,18 +212,17 @@ class Runner:
         if why := course.noise(slot.number):
             more = course.added > added and not course.reached
             also = "one is added" if more else "no more are added"
-            state = course.state(slot.number)
-            self._display.note(f"{where} was {state}: {why}; it counts, and {also}")
+            self.display.note(f"{where} was {why}; it counts, and {also}")
         if course.reached and not reached:
-            self._display.note(f"{where}: precision reached, no more are timed")
+            self.display.note(f"{where}: precision reached, no more are timed")
         elif rests := sorted({it.label for it in course.resting - resting if not it.twin}):
-            self._display.note(f"{where}: known well enough and resting: {', '.join(rests)}")
+            self.display.note(f"{where}: known well enough and resting: {', '.join(rests)}")
 
     def _block(self, slot: Slot, done: Done) -> Block:
-        config, task, number = self._plan.config, slot.group.task, slot.number
+        config, task, number = self.plan.config, slot.group.task, slot.number
         attempt = done.attempts.get((*slot.group.key, number), 0) + 1
         return Block(
-            name=f"{self._name}/b{number:03}.{attempt}",
+            name=f"{self.name}/b{number:03}.{attempt}",
             number=number,
             attempt=attempt,
             task=task,
@@ -240,7 +232,7 @@ class Runner:
             seed=number,
             trains=slot.trains,
             alone=slot.alone,
-            data=str(self._data[task.data]),
+            data=str(self.data[task.data]),
             sample_seconds=config.sample_seconds,
             warmup_seconds=config.warmup_seconds,
             memory_limit=config.memory_limit,
@@ -249,15 +241,15 @@ class Runner:
         )
 
     def started(self, trial: str, block: Block, setup: Setup) -> None:
-        self._store.start(self._name, trial, block.number, block.attempt, setup)
+        self.store.start(self.name, trial, block.number, block.attempt, setup)
 
     def ended(self, record: Record) -> None:
-        self._store.end(record)
+        self.store.end(record)
         self._records.append(record)
-        self._display.ended(record)
+        self.display.ended(record)
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
-        if self._ending() and not self._told and step != "done":
-            self._told = True
-            self._display.note("ending with this block; interrupt once more to end at once")
-        self._display.progress(block, step, setup, done)
+        if self.ending() and not self._announced and step != "done":
+            self._announced = True
+            self.display.note("ending with this block; interrupt once more to end at once")
+        self.display.progress(block, step, setup, done)

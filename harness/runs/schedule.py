@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.contention import by_block
-from harness.analysis.noise import BlockNoise, State, block_noise
+from harness.analysis.noise import BlockNoise, block_noise
 from harness.analysis.stopping import Standing, standing
 from harness.cells import Setup
 from harness.frameworks import phases_of
@@ -69,74 +69,63 @@ class Slot:
 
     @property
     def setups(self) -> tuple[Setup, ...]:
-        """Where nothing is timed there is nothing to do for a twin, nor for who only predicts."""
+        """Without timing a twin has nothing to do, nor a framework that only predicts."""
         setups = [it for it in self.group.setups if it not in self.resting]
         return tuple(it for it in setups if self.timed or is_trained(it))
 
 
+@dataclass(eq=False)
 class Course:
     """A group's way through its blocks, by the rules that the configuration declares.
 
     What is left depends on nothing but the records so far, so that a resumed run goes on as it
-    would have. Where a precision is asked for, whoever's ratios are all known is `resting`, and
-    takes part in trainings only, so that the time goes to those that are not. For the ratios of
-    `unranked` setups no precision is waited for.
+    would have. With a precision, a setup whose ratios are all known is `resting`: it takes part in
+    trainings only, so that the time goes to the others. The ratios of `unranked` setups need not
+    reach the precision.
     """
 
-    def __init__(
-        self, group: Group, config: RunConfig, unranked: Collection[Setup] = frozenset()
-    ) -> None:
-        self._arena = group
-        self._config = config
-        self._unranked = unranked
-        self._done: dict[int, Sequence[Record]] = {}
+    group: Group
+    config: RunConfig
+    unranked: Collection[Setup] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.done: dict[int, Sequence[Record]] = {}
         self._noise: dict[int, BlockNoise] = {}
         self.resting: frozenset[Setup] = frozenset()
         self.reached = False
 
-    @property
-    def key(self) -> Key:
-        return self._arena.key
-
     def learn(self, number: int, records: Sequence[Record]) -> None:
         """A block is done."""
-        config = self._config
-        self._done[number] = records
-        everything = [it for own in self._done.values() for it in own]
+        config = self.config
+        self.done[number] = records
+        everything = [it for of_block in self.done.values() for it in of_block]
         self._noise[number] = block_noise(records, by_block(everything).get(number))
         if config.precision is not None:
             so_far = [
                 record
-                for block in sorted(self._done)
-                for record in self._done[block]
-                if record.setup not in self._unranked
+                for block in sorted(self.done)
+                for record in self.done[block]
+                if record.setup not in self.unranked
             ]
             now = standing(so_far, precision=config.precision, least_blocks=config.least_blocks)
             self.reached = now.reached
-            self.resting = frozenset(_resting(self._arena.setups, now))
-
-    @property
-    def done(self) -> int:
-        """Blocks so far."""
-        return len(self._done)
+            self.resting = frozenset(_resting(self.group.setups, now))
 
     def noise(self, number: int) -> str:
         """Why a block that is done counts as noisy or disturbed; empty if it counts as neither.
 
-        Of one that is only noisy nothing is said where none is added for it.
+        If no block is added for a noisy one, only a disturbance counts.
         """
-        found = self._noise[number]
-        return found.disturbed or (found.reason if self._config.repeat_noisy else "")
-
-    def state(self, number: int) -> State:
-        return self._noise[number].state
+        noise = self._noise[number]
+        why = noise.disturbed or (noise.reason if self.config.repeat_noisy else "")
+        return why and f"{noise.state}: {why}"
 
     @property
     def added(self) -> int:
         """Blocks added for noisy ones, as far as the rule allows."""
-        if not self._config.repeat_noisy:
+        if not self.config.repeat_noisy:
             return 0
-        return min(self._config.blocks // MOST_ADDED, sum(map(bool, map(self.noise, self._noise))))
+        return min(self.config.blocks // MOST_ADDED, sum(map(bool, map(self.noise, self._noise))))
 
     def covers(self, number: int, records: Iterable[Record]) -> bool:
         """Whether these are all that the block was to have: a killed run began some only."""
@@ -145,25 +134,25 @@ class Course:
     def left(self) -> list[Slot]:
         """What is still to be run, in order."""
         slots = [self._slot(number) for number in range(self._planned + self.added)]
-        left = [it for it in slots if it.number not in self._done and (it.timed or it.trains)]
+        left = [it for it in slots if it.number not in self.done and (it.timed or it.trains)]
         return [it for it in left if it.setups]
 
     @property
     def _planned(self) -> int:
-        return max(self._config.blocks, self._config.seeds)
+        return max(self.config.blocks, self.config.seeds)
 
     def _slot(self, number: int) -> Slot:
-        config = self._config
+        config = self.config
         # A seed beyond the timed blocks has one without timing; added blocks follow those.
         timed = not self.reached and (number < config.blocks or number >= self._planned)
         trains = number < config.seeds
-        return Slot(self._arena, number, timed, trains, frozenset() if trains else self.resting)
+        return Slot(self.group, number, timed, trains, frozenset() if trains else self.resting)
 
 
 def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:
-    """Whose ratios are all known: all but those with one that is not, their baseline and its twin.
+    """The setups whose ratios are all known; others go on with their baseline and its twin.
 
-    Who came to no ratio in so many blocks will come to none.
+    A setup without a ratio after so many blocks will get none.
     """
     if now.blocks < now.least_blocks:
         return []
@@ -222,7 +211,7 @@ class Clock:
         starts = workers if slot.alone else max(1.0, workers / cores())
         trained = sum(map(is_trained, slot.setups)) if slot.trains else 0
         step = _step_seconds(slot.group)
-        # Half of a turn wakes the worker, and after it one waits for its threads.
+        # Half of a turn wakes the worker; after the turn its threads come to rest.
         turns = config.rounds * (2 * max(config.sample_seconds, step) + SETTLE_SECONDS)
         phase = turns + max(config.warmup_seconds, 10 * step)
         phases = sum(len(phases_of(it.framework, config.phases)) for it in slot.setups)

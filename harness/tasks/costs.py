@@ -72,8 +72,8 @@ def least_bytes(task: Task, phase: str, dtype: str, rows: int | None = None) -> 
 
     `rows` is the number of examples, those of the phase by default.
 
-    It is taken that a matrix product is written to an array of its own, and that no weight changes
-    before all gradients are there. With P weights in all, pₖ of them (bias included) in layer k of
+    It is assumed that a matrix product is written to a new array, and that no weight changes before
+    all gradients are there. With P weights in all, pₖ of them (bias included) in layer k of
     L, S slots per weight, B rows in a batch and widths w₀ (inputs) to w_L:
 
     predict  P + B·w₀ + max(B·w₁, max over k = 1 … L−1 of B·(wₖ + wₖ₊₁)): weights, batch, and the
@@ -101,5 +101,5 @@ def least_bytes(task: Task, phase: str, dtype: str, rows: int | None = None) -> 
 
 
 def only_predicting(task: Task) -> Task:
-    """The same model under an optimizer without slots: what is there where nobody trains."""
+    """The same model under an optimizer without slots, as memory holds it without training."""
     return task.model_copy(update={"optimizer": SGD(learning_rate=task.optimizer.learning_rate)})

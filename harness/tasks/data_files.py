@@ -25,8 +25,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -46,7 +45,7 @@ MAX_BYTES = 2**30
 """Of a file, of what it unpacks to, and of its numbers as float64."""
 LARGEST = float(np.finfo(np.float32).max)
 MAX_CATEGORIES = 1000
-"""Texts in one column of inputs: with more it is rather a name, an address or a date."""
+"""Texts in one column of inputs; with more it is probably a name, an address or a date."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 UNNAMED = re.compile(r"|__index_level_\d+__")
 """What pandas calls the column of its row labels, in CSV and in Parquet."""
@@ -57,7 +56,7 @@ Float64 = NDArray[np.float64]
 
 
 class FileRequest(Frozen):
-    """What a task file says of a data file; the rules are above."""
+    """A data file as a task file describes it; the rules are above."""
 
     file: Annotated[str, Field(min_length=1)]
     kind: Kind
@@ -96,7 +95,7 @@ class FileContent(NamedTuple):
 
 
 class _Problem(Exception):
-    """What is wrong with a file, without its name."""
+    """A fault of a file; the message does not name the file."""
 
 
 def read_data_file(request: FileRequest, folder: Path) -> FileData:
@@ -115,6 +114,8 @@ def read_data_file(request: FileRequest, folder: Path) -> FileData:
         raise DataError(f"{request.file}: {problem}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise DataFileAbsent(f"{request.file}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{request.file}: {error.strerror or error}") from None
     except MemoryError:
         raise DataError(f"{request.file}: too large for this machine's memory") from None
 
@@ -124,10 +125,6 @@ def _size(path: Path) -> int:
         if not path.is_file() and path.exists():
             raise _Problem("not a file")
         return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise _Problem(error.strerror or str(error)) from None
     except ValueError:
         raise _Problem("no valid path") from None
 
@@ -139,20 +136,21 @@ def _refuse_large(count: int, what: str) -> None:
 
 def _made(request: FileRequest, name: str, content: FileContent) -> FileData:
     """The arrays of a file's content, kept for `load`, and what defines them."""
-    inputs, kind, scaled = content.inputs, request.kind, request.standardise
+    inputs, kind = content.inputs, request.kind
     _refuse_strange(content)
     targets, outputs = _targets(kind, content.targets)
     arrays = _divided(request, content, targets)
     _refuse_constant(kind, content.targets, arrays.y_train)
+    x, y = (arrays.x_train, arrays.x_test), (arrays.y_train, arrays.y_test)
+    scaled = standardised if request.standardise else _single
     with np.errstate(all="ignore"):  # what overflows is refused by its column
-        x = (standardised if scaled else _single)(arrays.x_train, arrays.x_test)
+        x = scaled(*x)
         if kind == "real":
-            y = (standardised if scaled else _single)(arrays.y_train, arrays.y_test)
-        else:
-            y = arrays.y_train, arrays.y_test
-    for names, parts in ((content.names, x), ([it.name for it in content.targets], y)):
-        for part in parts:
-            _refuse_infinite(names, part)
+            y = scaled(*y)
+    for part in x:
+        _refuse_infinite(content.names, part)
+    for part in y:
+        _refuse_infinite([it.name for it in content.targets], part)
     defining = {
         "kind": kind,
         "features": inputs.shape[1],
@@ -160,18 +158,18 @@ def _made(request: FileRequest, name: str, content: FileContent) -> FileData:
         "train": len(arrays.x_train),
         "test": len(arrays.x_test),
         "seed": None if content.test_rows else request.seed or 0,
-        "standardise": scaled,
+        "standardise": request.standardise,
     }
     digest = hashlib.sha256(json.dumps([MEANING, defining], sort_keys=True).encode())
     for numbers in (inputs, targets):
         digest.update((numbers + 0.0).astype("<f8").tobytes())  # −0 becomes 0
     data = FileData(file=name, content=digest.hexdigest()[:16], **defining)
-    FILES_READ[data.content] = Arrays(x[0], y[0], x[1], y[1])
+    FILES_READ[data.content] = Arrays(x_train=x[0], y_train=y[0], x_test=x[1], y_test=y[1])
     return data
 
 
 def _refuse_strange(content: FileContent) -> None:
-    """Missing values, and numbers that float32 has none for."""
+    """Refuse missing values, and numbers beyond the range of float32."""
     own_tests = len(content.inputs) - content.test_rows
     for names, numbers in (
         (content.names, content.inputs),
@@ -266,7 +264,8 @@ def _read_csv(path: Path, request: FileRequest) -> FileContent:
 
 
 def _parsed(path: Path, request: FileRequest, threads: bool = True) -> pyarrow.Table:
-    """Of several threads none knows the number of a row, so one looks again where one is wrong."""
+    """With several threads the reader does not know the number of a wrong row, so the file is read
+    again with one."""
     from pyarrow import csv
 
     try:
@@ -294,8 +293,8 @@ def _ragged(error: Exception) -> str:
     match = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
     if match is None:
         return ""
-    line, due, found = map(int, match.groups())
-    return f"row {line - 1}: the header has {due} fields, the row {found}"
+    line, expected, actual = map(int, match.groups())
+    return f"row {line - 1}: the header has {expected} fields, the row {actual}"
 
 
 def _read_parquet(path: Path, request: FileRequest) -> FileContent:
@@ -325,24 +324,21 @@ def _from_table(table: pyarrow.Table, request: FileRequest) -> FileContent:
     if not chosen:
         raise _Problem("no column is left as an input")
     columns = [_column(table, name, name in request.categories) for name in chosen]
-    for name, it in zip(chosen, columns, strict=True):
-        if len(it.words) > MAX_CATEGORIES:
+    for name, column in zip(chosen, columns, strict=True):
+        if len(column.words) > MAX_CATEGORIES:
             raise _Problem(
-                f"{it.name}: {len(it.words):,} different texts, at most {MAX_CATEGORIES:,} are "
-                f"categories; {_leave_out(name)}"
+                f"{column.name}: {len(column.words):,} different texts, at most "
+                f"{MAX_CATEGORIES:,} are categories; {_leave_out(name)}"
             )
     targets = [_column(table, name, category=False) for name in request.target]
-    widths = [max(1, len(it.words)) for it in columns]
+    widths = [len(it.words) or 1 for it in columns]
     _refuse_wide(sum(widths), table.num_rows)
-    inputs, first = np.zeros((table.num_rows, sum(widths))), 0
-    for column, width in zip(columns, widths, strict=True):
-        if column.words:
-            inputs[np.arange(len(inputs)), first + column.values.astype(np.int64)] = 1
-        else:
-            inputs[:, first] = column.values
-        first += width
+    inputs = [
+        np.eye(len(it.words))[it.values.astype(np.int64)] if it.words else it.values[:, None]
+        for it in columns
+    ]
     labels = [it.name for it, width in zip(columns, widths, strict=True) for _ in range(width)]
-    return FileContent(inputs, labels, targets)
+    return FileContent(np.concatenate(inputs, axis=1), labels, targets)
 
 
 def _check_names(names: Sequence[str], request: FileRequest) -> None:
@@ -365,7 +361,7 @@ def _check_names(names: Sequence[str], request: FileRequest) -> None:
 
 
 def _hint(names: Sequence[str], request: FileRequest) -> str:
-    """Where a whole line became one column, it was separated otherwise."""
+    """If a whole line became one column, its separator is another one."""
     other = next((it for it in ";\t|" if len(names) == 1 and it in names[0]), "")
     return f"; is the separator {other!r}?" if other and other != request.separator else ""
 
@@ -431,9 +427,9 @@ def _texts(label: str, values: pyarrow.ChunkedArray, category: bool) -> FileColu
 
 
 def _undecodable(values: pyarrow.ChunkedArray) -> int:
-    for row, it in enumerate(values):
+    for row, value in enumerate(values):
         try:
-            it.as_py().decode()
+            value.as_py().decode()
         except UnicodeDecodeError:
             return row
     return 0
@@ -465,7 +461,7 @@ def _read_npz(path: Path, request: FileRequest) -> FileContent:
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    with _as_problem():
+    try:
         with zipfile.ZipFile(path) as packed:
             _refuse_large(sum(it.file_size for it in packed.infolist()), "its content")
         with np.load(path, allow_pickle=False) as file:
@@ -474,13 +470,7 @@ def _arrays(path: Path) -> dict[str, Array]:
                     raise _Problem(f"no array {name!r}; it has: {', '.join(file)[:200] or 'none'}")
             wanted = [it for it in ("x", "y", "x_test", "y_test") if it in file]
             return {name: np.asarray(file[name]) for name in wanted}
-
-
-@contextmanager
-def _as_problem() -> Iterator[None]:
-    """Errors of zip files and of arrays in them; an encrypted file is a RuntimeError."""
-    try:
-        yield
+    # An encrypted file is a RuntimeError.
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _Problem(_malformed("NPZ", error)) from None
 

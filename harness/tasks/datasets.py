@@ -153,9 +153,9 @@ def _check_sizes(data: Known, arrays: Arrays) -> None:
     """The embedded sets are another project's: a release with other rows must not pass unseen."""
     shape = data.shape
     expected = ((shape.train, shape.features), (shape.test, shape.features))
-    found = (arrays.x_train.shape, arrays.x_test.shape)
-    if found != expected:
-        raise DataError(f"{data.name}: inputs of shapes {found}, not the expected {expected}")
+    actual = (arrays.x_train.shape, arrays.x_test.shape)
+    if actual != expected:
+        raise DataError(f"{data.name}: inputs of shapes {actual}, not the expected {expected}")
 
 
 def write_staged(arrays: Arrays, directory: Path) -> None:
@@ -164,19 +164,16 @@ def write_staged(arrays: Arrays, directory: Path) -> None:
     The manifest goes first and comes last, so a directory with a manifest is complete. Raises
     DataError where the directory cannot be written.
     """
-    files: dict[str, str] = {}
-    written: dict[int, str] = {}
+    by_array: dict[int, str] = {}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MANIFEST).unlink(missing_ok=True)
         for field, array in arrays._asdict().items():
-            if id(array) not in written:
-                written[id(array)] = f"{field}.npy"
-                write_whole(
-                    directory / written[id(array)],
-                    partial(np.save, arr=array, allow_pickle=False),
-                )
-            files[field] = written[id(array)]
+            if id(array) not in by_array:
+                by_array[id(array)] = f"{field}.npy"
+                save = partial(np.save, arr=array, allow_pickle=False)
+                write_whole(directory / f"{field}.npy", save)
+        files = {field: by_array[id(array)] for field, array in arrays._asdict().items()}
         write_whole(directory / MANIFEST, json.dumps(files).encode())
     except OSError as error:
         raise DataError(f"{directory}: cannot stage data: {error.strerror or error}") from None
@@ -192,12 +189,13 @@ def open_staged(directory: Path) -> Arrays:
         if not isinstance(files, dict) or set(files) != set(Arrays._fields):
             raise ValueError(f"{MANIFEST} does not name the four arrays")
         opened = {name: _open(directory, name) for name in dict.fromkeys(files.values())}
-        arrays = Arrays(*(opened[files[field]] for field in Arrays._fields))
+        arrays = Arrays(**{field: opened[name] for field, name in files.items()})
         _check_staged(arrays)
     except FileNotFoundError as error:
         raise DataError(f"{directory}: no staged data: {error.filename} is absent") from None
     except (OSError, ValueError, EOFError, TypeError) as error:
-        raise DataError(f"{directory}: malformed staged data: {_line(error)}") from None
+        why = str(error).partition("\n")[0]
+        raise DataError(f"{directory}: malformed staged data: {why}") from None
     return arrays
 
 
@@ -220,17 +218,13 @@ def _check_staged(arrays: Arrays) -> None:
             raise ValueError(f"targets of shape {targets.shape} and type {targets.dtype}")
 
 
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
 class PackagedSet(NamedTuple):
     """Files of columns and target, or one whose last column is the target; and a `function` of
-    scikit-learn that returns the same, asked this `how`."""
+    scikit-learn that returns the same with these `options`."""
 
     files: tuple[str, ...]
     function: str
-    how: tuple[tuple[str, bool], ...] = ()
+    options: tuple[tuple[str, bool], ...] = ()
     delimiter: str | None = None
     head: int = 0
 
@@ -252,29 +246,24 @@ def read(name: str) -> tuple[Array, Array]:
 
     Raises ModuleNotFoundError where scikit-learn is not installed.
     """
+    source = SOURCES[name]
     try:
-        folder, source = _folder(), SOURCES[name]
-        tables = [
-            np.loadtxt(folder / it, delimiter=source.delimiter, skiprows=source.head, ndmin=2)
+        *columns, last = (
+            np.loadtxt(_folder() / it, delimiter=source.delimiter, skiprows=source.head, ndmin=2)
             for it in source.files
-        ]
+        )
     except (OSError, ValueError):
-        return _asked(name)
-    *columns, last = tables
+        function = getattr(importlib.import_module("sklearn.datasets"), source.function)
+        inputs, target = function(return_X_y=True, **dict(source.options))
+        return inputs, target.astype(np.float64)
     return (columns[0], last[:, 0]) if columns else (last[:, :-1], last[:, -1])
 
 
 def _folder() -> Path:
-    found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
         raise FileNotFoundError("scikit-learn is not installed")
-    return Path(found.origin).parent / "datasets" / "data"
-
-
-def _asked(name: str) -> tuple[Array, Array]:
-    source, datasets = SOURCES[name], importlib.import_module("sklearn.datasets")
-    columns, target = getattr(datasets, source.function)(return_X_y=True, **dict(source.how))
-    return columns, target.astype(np.float64)
+    return Path(spec.origin).parent / "datasets" / "data"
 
 
 NETWORK, CALIBRATION, TRAIN, TEST = range(4)  # streams of one seed: none moves another

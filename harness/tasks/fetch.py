@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from harness.errors import DataError, unknown
 from harness.tasks import mnist
 from harness.tasks.mnist import FILES, File, Files, TruncatedError
 
-TRIES = 5  # of one mirror, as long as each gets further
-TIMEOUT = 30.0  # seconds without a byte
-CHUNK = 4096  # bytes; a connection that is cut loses less than one
+TRIES = 5
+"""Of one mirror, as long as each gets further."""
+TIMEOUT = 30.0
+"""Seconds without a byte."""
+CHUNK = 4096
+"""Bytes; a connection that is cut loses less than one."""
 
 
 class Archives(NamedTuple):
@@ -61,10 +65,7 @@ def verify(
 
 
 def fetch(
-    name: str,
-    directory: Path,
-    sources: Mapping[str, Archives] = SOURCES,
-    progress: bool = True,
+    name: str, directory: Path, sources: Mapping[str, Archives] = SOURCES, progress: bool = True
 ) -> list[Path]:
     """Get what `verify` does not find ok into `<directory>/<name>/`; returns the files it got.
 
@@ -72,8 +73,8 @@ def fetch(
     the next attempt, in this call or a later one, asks for the rest only. An archive gets its final
     name when its checksum is right, not before. `progress` shows a bar on standard error.
 
-    Raises UsageError for an unknown name, DataError (one line with what each mirror said) where no
-    mirror gave a file, or where the directory cannot be written or another process is fetching.
+    Raises UsageError for an unknown name, DataError (one line with the reason of each mirror) where
+    no mirror gave a file, or where the directory cannot be written or another process is fetching.
     """
     from filelock import FileLock, Timeout
 
@@ -113,134 +114,91 @@ def _state(name: str, directory: Path, file: File) -> FileState:
 
 
 def _fetch_file(file: File, folder: Path, mirrors: tuple[str, ...], progress: bool) -> None:
-    said = []
-    if _part(folder, file).is_symlink():  # the bytes would be written where it leads
-        _part(folder, file).unlink()
-    for mirror in mirrors:
-        answer = _ask(mirror, file, folder, progress)
-        if answer is None:
-            return
-        said.append(f"{urlsplit(mirror).netloc}: {answer}")
-    part = _part(folder, file)
-    if part.exists() and part.stat().st_size == 0:
+    part, reasons = folder / f"{file.archive}.part", []
+    if part.is_symlink():  # the bytes would be written where it leads
         part.unlink()
-    raise DataError(f"{folder / file.archive} could not be fetched: {'; '.join(said)}")
+    for mirror in mirrors:
+        reason = _complete(part, mirror + file.archive, file, progress)
+        if reason is None:
+            part.replace(folder / file.archive)
+            return
+        reasons.append(f"{urlsplit(mirror).netloc}: {reason}")
+    if part.stat().st_size == 0:
+        part.unlink()
+    raise DataError(f"{folder / file.archive} could not be fetched: {'; '.join(reasons)}")
 
 
-def _part(folder: Path, file: File) -> Path:
-    return folder / f"{file.archive}.part"
+def _complete(part: Path, url: str, file: File, progress: bool) -> str | None:
+    """Complete an archive from one mirror; None if it is whole now, else why not, in a few words.
 
-
-def _ask(mirror: str, file: File, folder: Path, progress: bool) -> str | None:
-    """Get an archive from one mirror; None if it is there now, else why not, in a few words."""
-    import pooch
-
-    # Its log would say on standard error what the bar and our one line say already.
-    pooch.get_logger().setLevel("ERROR")
-    answer = ""
+    A part that holds bytes of another file, or a half from each of two mirrors, shows in the
+    checksum: then the archive is fetched once more from the beginning.
+    """
+    reason = ""
     for _ in range(TRIES):
-        download = _Resuming(_part(folder, file), file.archive_bytes, progress)
-        try:
-            pooch.retrieve(
-                url=mirror + file.archive,
-                known_hash=f"sha256:{file.archive_sha256}",
-                fname=file.archive,
-                path=folder,
-                downloader=download,
-            )
-            return None
-        except OSError as error:  # those of requests are of this kind, without a number
-            if error.errno is not None:
-                raise
-            answer, again = _in_words(error), download.again
-        except ValueError:
-            # Two mirrors may have given a half each: once more, from the beginning.
-            answer, again = "wrong checksum", download.resumed
-        if not again:
-            break
-    return answer
+        with part.open("a+b") as content:
+            if content.tell() > file.archive_bytes:
+                _cut(content, 0)
+            before = content.tell()
+            try:
+                if before < file.archive_bytes:
+                    _download(url, content, file.archive_bytes, progress)
+                content.seek(0)
+                if hashlib.file_digest(content, "sha256").hexdigest() == file.archive_sha256:
+                    return None
+                reason = "wrong checksum"
+                _cut(content, 0)
+            except OSError as error:  # those of requests are of this kind, without a number
+                if error.errno is not None:
+                    raise
+                reason = _in_words(error)
+            if content.tell() == before:  # it got no further
+                break
+    return reason
+
+
+def _download(url: str, content: IO[bytes], size: int, progress: bool) -> None:
+    """Append the bytes that a part lacks, or begin anew where a mirror sends the whole archive.
+
+    Raises OSError: without a number, it is about the mirror.
+    """
+    import requests
+    from tqdm import tqdm
+
+    have = content.tell()
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        start, total = 0, response.headers.get("Content-Length", "")
+        if response.status_code == 206:
+            start, total = _content_range(response.headers.get("Content-Range", ""))
+            if start != have:
+                raise _Refused("answered with another part than the one asked for")
+        elif response.status_code == 416:  # no such part there, so ours is of another file
+            _cut(content, 0)
+        response.raise_for_status()
+        if total.isdecimal() and int(total) != size:
+            raise _Refused(f"serves a file of {int(total):,} bytes, not {size:,}")
+        _cut(content, start)
+        with tqdm(
+            total=size, initial=start, unit="B", unit_scale=True, disable=not progress
+        ) as bar:
+            for chunk in response.iter_content(CHUNK):
+                if content.tell() + len(chunk) > size:
+                    _cut(content, 0)
+                    raise _Refused(f"serves a file of more than {size:,} bytes")
+                content.write(chunk)
+                bar.update(len(chunk))
+    if content.tell() < size:
+        raise _Refused(f"connection cut after {content.tell():,} of {size:,} bytes")
 
 
 class _Refused(OSError):
     """A mirror serves something else than the archive, or stopped halfway."""
 
 
-class _Resuming:
-    """A downloader for pooch, whose own cannot resume.
-
-    It collects the bytes in `part`, asking only for those that are not there yet; once complete,
-    the part moves to where pooch checks its sum. It is its own file object: pooch's HTTP downloader
-    hands every chunk to `write`. Afterwards `again` says whether to ask this mirror once more, and
-    `resumed` whether some bytes were there before.
-    """
-
-    file: IO[bytes]
-
-    def __init__(self, part: Path, size: int, progress: bool) -> None:
-        self.part, self.size, self.progress = part, size, progress
-        self.again = self.resumed = False
-
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        import pooch
-
-        with self.part.open("ab") as self.file:
-            have = self.file.tell()
-            if have > self.size:
-                have = self._discard()
-            self.resumed = have > 0
-            if have < self.size:
-                headers = {"Accept-Encoding": "identity"}
-                if have:
-                    headers["Range"] = f"bytes={have}-"
-                pooch.HTTPDownloader(
-                    progressbar=self.progress,
-                    chunk_size=CHUNK,
-                    timeout=TIMEOUT,
-                    headers=headers,
-                    hooks={"response": self._begin},
-                )(url, self, None)
-                have = self.file.tell()
-        if have < self.size:
-            raise _Refused(f"connection cut after {have:,} of {self.size:,} bytes")
-        self.part.replace(output_file)
-
-    def _begin(self, response: Any, *_args: Any, **_settings: Any) -> None:
-        """Called with the response's head, before any of its body is read."""
-        status, headers = response.status_code, response.headers
-        if status == 200:
-            total = headers.get("Content-Length", "")
-        elif status == 206:
-            start, total = _content_range(headers.get("Content-Range", ""))
-            if start != self.file.tell():
-                response.close()
-                raise _Refused("answered with another part than the one asked for")
-        else:
-            if status == 416:  # no such part there, so ours is of another file
-                self._discard()
-                self.again = True
-            return
-        if total.isdecimal() and int(total) != self.size:
-            response.close()
-            raise _Refused(f"serves a file of {int(total):,} bytes, not {self.size:,}")
-        if status == 200:  # the whole file, asked for or not
-            self._discard()
-            self.resumed = False
-
-    def write(self, chunk: bytes) -> None:
-        if self.file.tell() + len(chunk) > self.size:
-            self._discard()
-            self.again = False
-            raise _Refused(f"serves a file of more than {self.size:,} bytes")
-        self.file.write(chunk)
-        self.again = True
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def _discard(self) -> int:
-        self.file.seek(0)
-        self.file.truncate()
-        return 0
+def _cut(content: IO[bytes], size: int) -> None:
+    content.seek(size)
+    content.truncate()
 
 
 def _content_range(text: str) -> tuple[int, str]:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from harness.errors import DataError
 class File(NamedTuple):
     """One file of a data set and the archive in which it is published.
 
-    `sha256` is that of the uncompressed content: whoever compressed it anew changes nothing.
+    `sha256` is that of the uncompressed content, so that another compression changes nothing.
     `archive_bytes` and `archive_sha256` are those of the `.gz` that the mirrors serve.
     """
 
@@ -217,7 +217,8 @@ def read_idx(path: Path) -> Bytes:
             with gzip.GzipFile(fileobj=raw) as stream:
                 return _read(stream, path, size * MAX_DEFLATE_RATIO)
     except EOFError:
-        _truncated(path)
+        why = "truncated: it ends before its content is complete"
+        raise TruncatedError(f"{path}: {why}") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: corrupt gzip file: {error}") from None
     except OSError as error:
@@ -238,14 +239,8 @@ def _read(stream: BufferedIOBase, path: Path, largest: int) -> Bytes:
     shape = _shape(stream, path)
     count = math.prod(shape)
     if count > largest:
-        _truncated(path)
-    array = np.empty(count, np.uint8)
-    view, filled = array.data, 0
-    while filled < count:
-        got = stream.readinto(view[filled:])
-        if not got:
-            _truncated(path)
-        filled += got
+        raise EOFError
+    array = np.frombuffer(_exactly(stream, count), np.uint8)
     # Reading past the end also makes gzip compare its own checksum.
     if stream.read(1):
         raise DataError(f"{path}: more bytes than the {count:,} that its header promises")
@@ -253,26 +248,22 @@ def _read(stream: BufferedIOBase, path: Path, largest: int) -> Bytes:
 
 
 def _shape(stream: BufferedIOBase, path: Path) -> tuple[int, ...]:
-    zero, kind, dimensions = struct.unpack(">HBB", _exactly(stream, 4, path))
+    zero, kind, dimensions = struct.unpack(">HBB", _exactly(stream, 4))
     if zero != 0:
         raise DataError(f"{path}: not an IDX file")
     if kind != UNSIGNED_BYTE:
         raise DataError(f"{path}: IDX elements of type {kind:#04x}; expected unsigned bytes (0x08)")
     if not 1 <= dimensions <= MAX_DIMENSIONS:
         raise DataError(f"{path}: {dimensions} IDX dimensions; expected 1 to {MAX_DIMENSIONS}")
-    shape = struct.unpack(f">{dimensions}I", _exactly(stream, 4 * dimensions, path))
+    shape = struct.unpack(f">{dimensions}I", _exactly(stream, 4 * dimensions))
     if not 0 < math.prod(shape) <= MAX_ELEMENTS:
         sizes = " × ".join(map(str, shape))
         raise DataError(f"{path}: absurd IDX dimensions {sizes}; at most {MAX_ELEMENTS:,} elements")
     return shape
 
 
-def _exactly(stream: BufferedIOBase, count: int, path: Path) -> bytes:
-    found = stream.read(count)
-    if len(found) < count:
-        _truncated(path)
-    return found
-
-
-def _truncated(path: Path) -> NoReturn:
-    raise TruncatedError(f"{path}: truncated: it ends before its content is complete")
+def _exactly(stream: BufferedIOBase, count: int) -> bytes:
+    content = stream.read(count)
+    if len(content) < count:
+        raise EOFError
+    return content

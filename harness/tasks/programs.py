@@ -60,7 +60,7 @@ class LossFacts(Frozen):
 
     @property
     def kind(self) -> Kind | None:
-        """The kind of its targets; None for an unknown loss."""
+        """What its targets are; None if the loss does not show it."""
         if self.name in ("cross-entropy", "nll", "cross-entropy-of-probabilities"):
             return "classes"
         if self.name.startswith("binary"):
@@ -111,7 +111,7 @@ class Parts:
 
 class ShownStep(NamedTuple):
     """What one update shows: three before it, two after it. `logits` are the model's outputs in
-    training; `slots` only those that belong to a tensor."""
+    training; `slots` are those that belong to one tensor each."""
 
     logits: Array
     loss: float

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -69,10 +69,7 @@ class Adam(Frozen):
     beta1: Decay = 0.9
     beta2: Decay = 0.999
     epsilon: Epsilon = 1e-8
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("first_moment", "second_moment")
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
 
 class AdamW(Frozen):
@@ -89,10 +86,7 @@ class AdamW(Frozen):
     beta2: Decay = 0.999
     epsilon: Epsilon = 1e-8
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("first_moment", "second_moment")
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
 
 class RMSprop(Frozen):
@@ -108,10 +102,7 @@ class RMSprop(Frozen):
     learning_rate: LearningRate = 1e-3
     rho: Decay = 0.9
     epsilon: Epsilon = 1e-8
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("mean_square",)
+    slots: ClassVar[tuple[str, ...]] = ("mean_square",)
 
 
 Optimizer = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]

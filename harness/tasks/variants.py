@@ -50,7 +50,7 @@ PARTS: dict[Part, dict[str, type[Frozen]]] = {
 """The parts of a task whose fields can be set, and the kinds of each part, by name. Published data
 have no numbers to set."""
 NOT_SET = {"name", "probes", "data", "model", "optimizer", "hidden", "weights"}
-"""Fields that name a task or a kind, or hold others; `optimizer` and the layers are set below."""
+"""Fields that name a task or a kind, or hold others; the optimizer and the layers have own keys."""
 
 FIELDS: dict[str, Part] = {
     field: part
@@ -80,33 +80,32 @@ ALIASES = {
     **dict.fromkeys(("data", "dataset", "task"), "--task"),
     **{name: f"--{name}" for name in ("blocks", "device", "dtype", "phase", "seeds", "threads")},
 }
-"""Other words for a setting, or for what is no setting but an option."""
+"""Other words for a setting, and words that name an option instead."""
 
 
 def parse_settings(texts: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
     """`["batch_size=32,256"]` → `[("batch_size", ("32", "256"))]`."""
-    settings = []
+    settings: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
-        if not equals or not all(value.strip() for value in values.split(",")):
+        given = tuple(value.strip() for value in values.split(","))
+        if not equals or not all(given):
             raise UsageError(f"--set {text}: write it as NAME=VALUE or NAME=VALUE,VALUE")
         if key not in KEYS:
             problem = unknown("setting", key, KEYS, ALIASES)
             raise UsageError(f"{problem}; what each may be: python -m harness list --settings")
-        given = tuple(value.strip() for value in values.split(","))
         if len(set(given)) < len(given):
             raise UsageError(f"--set {text}: the same value twice")
-        settings.append((key, given))
-    keys = {key for key, _ in settings}
-    if len(keys) < len(settings):
-        raise UsageError("--set names the same setting twice; give all its values at once")
-    if "hidden" in keys and keys & {"depth", "width"}:
+        if key in settings:
+            raise UsageError("--set names the same setting twice; give all its values at once")
+        settings[key] = given
+    if "hidden" in settings and settings.keys() & {"depth", "width"}:
         raise UsageError("--set hidden gives every layer; leave out depth and width")
-    return settings
+    return list(settings.items())
 
 
 def hints(settings: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """What was made of settings that may have been meant in another way."""
+    """How settings with two possible meanings were understood."""
     return [
         f"--set hidden={','.join(values)} makes {len(values)} variants of each task, with one "
         f"hidden layer each; one net with these layers is --set hidden={'-'.join(values)}"
@@ -166,7 +165,7 @@ def _variant(task: Task, combination: tuple[tuple[str, str], ...]) -> Task:
         _put(content, key, value, where)
     name = f"{task.name}[{suffix.replace('+', '')}]"
     try:
-        # The name last: a value that is no name either is wrong for a better reason.
+        # The name last: for a bad value the reason of its field is the better one.
         Task.model_validate(content)
         return Task.model_validate({**content, "name": name})
     except ValidationError as error:
@@ -222,21 +221,19 @@ def _literal(value: str) -> Any:
 def _described(field: str, part: Part) -> str:
     kinds = {name: it for name, it in PARTS[part].items() if field in it.model_fields}
     shapes = {name: it.model_json_schema()["properties"][field] for name, it in kinds.items()}
-    text = _values(next(iter(shapes.values())))
+    texts = [_values(next(iter(shapes.values())))]
+    if len(kinds) < len(PARTS[part]) or part == "data":
+        texts.append(f"only with {', '.join(kinds)}")
     defaults: dict[str, list[str]] = {}
     for name, shape in shapes.items():
         if "default" in shape:
             defaults.setdefault(_plain(shape["default"]), []).append(name)
-    only = "" if len(kinds) == len(PARTS[part]) and part != "data" else ", ".join(kinds)
-    by_kind = len(defaults) > 1
-    given = ", ".join(
-        f"{value} ({', '.join(names)})" if by_kind else value for value, names in defaults.items()
-    )
-    return "; ".join(
-        filter(
-            None, (text, f"only with {only}" if only else "", f"default {given}" if given else "")
-        )
-    )
+    if len(defaults) > 1:
+        given = (f"{value} ({', '.join(names)})" for value, names in defaults.items())
+        texts.append(f"default {', '.join(given)}")
+    elif defaults:
+        texts.append(f"default {next(iter(defaults))}")
+    return "; ".join(texts)
 
 
 def _values(shape: dict[str, Any]) -> str:
@@ -255,9 +252,9 @@ def _values(shape: dict[str, Any]) -> str:
         "maximum": "at most",
         "exclusiveMaximum": "below",
     }
-    said = [f"{word} {shape[it]:,}" for it, word in bounds.items() if it in shape]
+    limits = [f"{word} {shape[it]:,}" for it, word in bounds.items() if it in shape]
     kind = "whole number" if shape["type"] == "integer" else "number"
-    return " ".join([kind, ", ".join(said)]).strip()
+    return f"{kind} {', '.join(limits)}".strip()
 
 
 def _plain(value: object) -> str:
@@ -327,6 +324,6 @@ def _with_data(entry: Any, folder: Path, files: dict[FileRequest, FileData]) -> 
     return {**entry, "data": files[request]}
 
 
-def known_tasks(own: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
+def known_tasks(file: Path | None, absent: dict[str, str] | None = None) -> dict[str, Task]:
     """The catalogue and, if given, the tasks of the user's file, by name; `absent` as above."""
-    return CATALOGUE | {task.name: task for task in (read_task_file(own, absent) if own else ())}
+    return CATALOGUE | {it.name: it for it in (read_task_file(file, absent) if file else ())}

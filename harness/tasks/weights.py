@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Float64]:
         raise UsageError(f"{path}: not a readable npz file of numbers") from None
     for name, values in arrays.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-            raise UsageError(f"{path}: {name} holds what is no finite number")
+            raise UsageError(f"{path}: {name} holds something that is no finite number")
     return {name: it.astype(np.float64) for name, it in arrays.items()}
 
 
@@ -60,8 +60,8 @@ def fitting(task: Task, weights: Mapping[str, Float64], where: str) -> dict[str,
         raise UsageError(f"{where} {has} {name!r}; task {task.name} needs {', '.join(shapes)}")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
-            found = weights[name].shape
-            raise UsageError(f"{where}: {name} has shape {found}; task {task.name} needs {shape}")
+            given = weights[name].shape
+            raise UsageError(f"{where}: {name} has shape {given}; task {task.name} needs {shape}")
     return {name: weights[name] for name in shapes}
 
 

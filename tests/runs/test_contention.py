@@ -39,7 +39,7 @@ def test_a_worker_of_a_worker_is_ours_and_a_stranger_is_not(tmp_path):
     process(tmp_path, 900_000_003, 1, spent=10_000)
     found = used(tmp_path)
     assert (found.busy, found.stolen) == (500 / TICKS, 40 / TICKS)
-    assert found.own == pytest.approx(75 / TICKS)
+    assert found.cpu == pytest.approx(75 / TICKS)
     assert found.waited == 3.0
     assert found.ran == pytest.approx(0.7)
 

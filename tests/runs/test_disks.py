@@ -16,7 +16,6 @@ from harness.cli import results
 from harness.cli import run as run_verb
 from harness.errors import ReportError, StoreError, UsageError
 from harness.runs import runner
-from harness.runs import store as reading
 from harness.runs.plan import finished_blocks
 from harness.runs.store import FILE, StoreGone, create, open_existing
 from tests.builders import make_run, measured
@@ -93,7 +92,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(disk, tmp_path):
         assert len(told.records) > 3
     small.remount("size=8m")
     with create(small.folder) as store:
-        kept = {it.trial: it for it in reading.read_records(store._connection, "a-run", made.tasks)}
+        kept = {it.trial: it for it in store.records("a-run")}
         assert all(kept[it.trial] == it for it in told.records)
         rule, run = go(made, store, FakeEngine(Clock()), tmp_path)
     assert rule == "all blocks done"

@@ -19,7 +19,7 @@ from tests.fakes import TASK, Ledger, block, setup
 DEATHS = {
     "segv": ("crashed", "killed by SIGSEGV"),
     "abrt": ("crashed", "killed by SIGABRT"),
-    "kill": ("crashed", "killed by SIGKILL: by somebody, or by the system because memory ran out"),
+    "kill": ("crashed", "killed by SIGKILL: by a user, or by the system because memory ran out"),
     "exit": ("crashed", "exited with code 1"),
     "vanish": ("no-result", "the worker exited 0 without an answer"),
 }

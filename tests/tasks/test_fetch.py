@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import requests
 from filelock import FileLock
 
 from harness.errors import DataError, UsageError
@@ -264,14 +265,13 @@ def test_a_silent_server_is_given_up(server, tmp_path, monkeypatch):
 
 def test_an_interrupted_fetch_leaves_no_final_file(server, tmp_path, monkeypatch):
     server.files = {"/a/images.gz": Served(ARCHIVE)}
-    write = fetching._Resuming.write
+    pieces = requests.Response.iter_content
 
-    def write_once(download, chunk):
-        if download.again:
-            raise KeyboardInterrupt
-        write(download, chunk)
+    def one_piece(response, size):
+        yield next(pieces(response, size))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching._Resuming, "write", write_once)
+    monkeypatch.setattr(requests.Response, "iter_content", one_piece)
     with pytest.raises(KeyboardInterrupt):
         fetch("small", tmp_path, sources(server, "a"), progress=False)
     assert names(tmp_path) == ["images.gz.part"]
