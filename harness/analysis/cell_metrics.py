@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis.pairs import Blocks, Entry
-from harness.analysis.stats import Interval, median_interval
+from harness.analysis.stats import Ends, Interval, median_interval, reach
 from harness.cells import Cell, Phase, Setup
 from harness.certificates import Certificate
 from harness.records import Limits, Memory, Record
@@ -226,6 +226,11 @@ class Amount(Frozen):
     high: int | None = None
     n: int = 0
     reason: str = ""
+
+    @property
+    def reach(self) -> Ends | None:
+        """Where its counts lie, see `stats.reach`; None of too few."""
+        return None if self.low is None or self.high is None else reach(self.low, self.high, self.n)
 
 
 class MemoryPeaks(Frozen):

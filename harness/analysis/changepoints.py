@@ -47,14 +47,11 @@ def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
 
 
 def _places(logs: Sequence[float], first: int, variance: float) -> list[int]:
-    if len(logs) < LEAST_RUNS or not (place := split(np.asarray(logs), variance)):
+    place = split(np.asarray(logs), variance) if len(logs) >= LEAST_RUNS else None
+    if not place:
         return []
-    before, after = logs[:place], logs[place:]
-    return [
-        *_places(before, first, variance),
-        first + place,
-        *_places(after, first + place, variance),
-    ]
+    before = _places(logs[:place], first, variance)
+    return [*before, first + place, *_places(logs[place:], first + place, variance)]
 
 
 def _variance(logs: Sequence[float]) -> float:
@@ -124,16 +121,15 @@ def steadiness(entry: Entry, phase: Phase) -> Steadiness:
     """One cell over its blocks."""
     phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
     warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
-    starts = [steady_from(it) for it in warmups]
-    settled = [it for it in starts if it is not None]
+    starts = [start for it in warmups if (start := steady_from(it)) is not None]
     trend = _trend(entry.steps[phase])
     return Steadiness(
-        blocks=len(starts),
-        settled=len(settled),
-        readings=round(statistics.median(settled)) if settled else None,
+        blocks=len(warmups),
+        settled=len(starts),
+        readings=round(statistics.median(starts)) if starts else None,
         warmup_readings=round(statistics.median(map(len, warmups))) if warmups else None,
         trend=trend,
-        verdict=_verdict(len(starts), len(settled), trend),
+        verdict=_verdict(len(warmups), len(starts), trend),
     )
 
 
@@ -243,12 +239,6 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
 def _verdict(blocks: int, settled: int, trend: Interval | None) -> SteadyVerdict:
     if blocks and 2 * settled <= blocks:
         return "never steady"
-    if (
-        trend is not None
-        and trend.low is not None
-        and trend.high is not None
-        and (trend.low > 0 or trend.high < 0)
-        and abs(trend.estimate) >= MATTERS
-    ):
+    if trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
         return "trend"
     return "steady" if blocks else "cannot tell"

@@ -75,14 +75,14 @@ METRICS: Mapping[str, Metric] = {
 
 def series(runs: Iterable[tuple[str, str | None, Summary]], metric: Metric) -> list[Series]:
     """Every cell that any of the runs measured, twins aside; a run is its name, commit, summary."""
-    found: dict[Cell, list[Point]] = {}
+    points: dict[Cell, list[Point]] = {}
     for name, commit, summary in runs:
         for row in (row for table in summary.tables for row in table.rows):
             reading = None if row.cell.setup.twin else metric.read(row)
             if reading is not None:
                 point = Point(run=name, commit=commit, **reading._asdict())
-                found.setdefault(row.cell, []).append(point)
+                points.setdefault(row.cell, []).append(point)
     return [
-        Series(cell=cell, points=tuple(points), changes=changes([it.value for it in points]))
-        for cell, points in found.items()
+        Series(cell=cell, points=tuple(of_cell), changes=changes([it.value for it in of_cell]))
+        for cell, of_cell in points.items()
     ]

@@ -82,10 +82,7 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
     disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
     return {
         setup: Entry(
-            setup,
-            good,
-            {phase: steps(good, phase) for phase in PHASES},
-            disturbed[setup.group],
+            setup, good, {phase: steps(good, phase) for phase in PHASES}, disturbed[setup.group]
         )
         for setup, good in blocks.items()
     }

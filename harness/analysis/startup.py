@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.pairs import Entry, log_ratios
@@ -71,7 +71,7 @@ def startups(entry: Entry, phase: Phase) -> tuple[Startup, ...]:
 
 
 def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ...]:
-    """The pair with warm caches, then with a cold one; empty where the phase has no own start."""
+    """The pair with warm caches, then with a cold one; empty without starts in this phase."""
     speed = _speed(ours, theirs, phase)
     if speed is None:
         return ()
@@ -83,20 +83,19 @@ def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ..
 def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
     """Whether the first is under way first, and for how long that keeps it ahead.
 
-    None where the two have no start of their own in a block that they share.
+    None where the two did not both start alone in a block that they share.
     """
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None
     lead = median_interval([-it.delay for it in starts], EACH)
     ahead: float | None = 0.0
-    sure = lead.low
+    bounds = lead.ends
     if lead.least is not None and lead.most is not None:
-        wide = reach(lead.least, lead.most, lead.n)
-        sure = wide[0] if wide else None
-    if sure is not None and sure > 0 and speed.low is not None:
+        bounds = reach(lead.least, lead.most, lead.n)
+    if bounds and bounds[0] > 0 and speed.low is not None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
-        ahead = sure / lost if lost > 0 else None
+        ahead = bounds[0] / lost if lost > 0 else None
     return HeadStart(
         label=ours.setup.label,
         other=theirs.setup.label,
@@ -188,27 +187,18 @@ def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
     return Startup(
         cold=cold,
         n=len(trials),
-        import_seconds=_time([it.record.import_seconds for it in trials]),
-        build_seconds=_time([it.record.build_seconds for it in trials]),
-        first_call=_time([it.calls.first_call for it in trials]),
-        second_call=_time([it.calls.second_call for it in trials]),
-        step=_time([it.step for it in trials]),
+        import_seconds=_interval(it.record.import_seconds for it in trials),
+        build_seconds=_interval(it.record.build_seconds for it in trials),
+        first_call=_interval(it.calls.first_call for it in trials),
+        second_call=_interval(it.calls.second_call for it in trials),
+        step=_interval(it.step for it in trials),
         total=_interval(totals),
         reason="; ".join(reasons),
     )
 
 
-def _time(values: Sequence[float | None]) -> Interval | None:
-    """The interval of positive times, which never reaches below 0."""
-    counted = [it for it in values if it is not None]
-    if any(it <= 0 for it in counted):  # a build takes no time at all on a coarse clock
-        return _interval(counted)
-    return median_interval(counted) if counted else None
-
-
-def _interval(values: Sequence[float | None]) -> Interval | None:
-    counted = [it for it in values if it is not None]
-    # A start's total may come out below 0.
+def _interval(values: Iterable[float | None]) -> Interval | None:
+    counted = [value for value in values if value is not None]
     return median_interval(counted, of="trials") if counted else None
 
 
@@ -222,33 +212,28 @@ def _start(ours: _TimedStart, theirs: _TimedStart) -> _Start | None:
 def _break_even(
     label: str, baseline: str, cold: bool, starts: Sequence[_Start], speed: Interval
 ) -> BreakEven:
-    def found(verdict: BreakEvenVerdict, reason: str) -> BreakEven:
-        return BreakEven(
-            label=label,
-            baseline=baseline,
-            cold=cold,
-            n=len(starts),
-            verdict=verdict,
-            reason=reason,
-        )
-
-    if speed.low is None or speed.high is None:
-        return found("cannot tell", speed.reason)
-    if speed.low <= 1 <= speed.high:
-        return found("cannot tell", "their steps cannot be told apart")
-    faster = speed.low > 1
-    delay = median_interval([it.delay for it in starts], EACH)
-    earliest = delay.estimate if delay.low is None else delay.low
-    latest = delay.estimate if delay.high is None else delay.high
-    if faster and latest <= 0:
-        return found("from the first step", delay.reason)
-    if not faster and earliest >= 0:
-        return found("never", delay.reason)
-    return found("overtakes" if faster else "is overtaken", delay.reason).model_copy(
-        update={
-            "steps": _over(starts, speed, _steps_until),
-            "seconds": _over(starts, speed, _seconds_until),
-        }
+    side, delay = speed.side(), median_interval([it.delay for it in starts], EACH)
+    earliest, latest = delay.ends or (delay.estimate, delay.estimate)
+    crossing = False
+    verdict: BreakEvenVerdict = "cannot tell"
+    reason = delay.reason
+    if side == 0:
+        reason = "their steps cannot be told apart" if speed.ends else speed.reason
+    elif side > 0 and latest <= 0:
+        verdict = "from the first step"
+    elif side < 0 and earliest >= 0:
+        verdict = "never"
+    else:
+        crossing, verdict = True, "overtakes" if side > 0 else "is overtaken"
+    return BreakEven(
+        label=label,
+        baseline=baseline,
+        cold=cold,
+        n=len(starts),
+        verdict=verdict,
+        steps=_over(starts, speed, _steps_until) if crossing else None,
+        seconds=_over(starts, speed, _seconds_until) if crossing else None,
+        reason=reason,
     )
 
 
@@ -270,18 +255,15 @@ def _over(
     """
     middle = statistics.median([value(it, speed.estimate) for it in starts])
     ends = [
-        median_interval([value(it, bound) for it in starts], EACH)
-        for bound in (speed.low, speed.high)
-        if bound is not None
+        median_interval([value(it, bound) for it in starts], EACH) for bound in speed.ends or ()
     ]
-    lows = [it.low for it in ends if it.low is not None]
-    highs = [it.high for it in ends if it.high is not None]
-    if not lows or not highs:
+    bounds = [it.ends for it in ends if it.ends]
+    if not bounds:
         return ends[0].model_copy(update={"estimate": middle})
     return Interval(
         estimate=middle,
-        low=max(0.0, min(lows)),
-        high=max(highs),
+        low=max(0.0, min(low for low, _ in bounds)),
+        high=max(high for _, high in bounds),
         n=len(starts),
         method="combined",
         reason="from the intervals of the starts and of the step ratio",
