@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis.pairs import Blocks, Entry
-from harness.analysis.stats import Ends, Interval, median_interval, reach
+from harness.analysis.stats import Ends, Interval, interval_of, median_interval, reach
 from harness.cells import Cell, Phase, Setup
 from harness.certificates import Certificate
 from harness.records import Limits, Memory, Record
@@ -74,26 +74,25 @@ def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
 
 def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
     """One cell against its device."""
-    measured = {} if peak is None else peak.by_block
+    rates, steps = peak.by_block if peak else {}, entry.steady[phase]
     work = flops(task, phase)
-    of_peak, over_products, bare = [], [], []
-    for block, times in entry.steps[phase].items():
-        record, step = entry.blocks[block], statistics.median(times.values())
-        if block in measured:
-            of_peak.append(work / step / measured[block])
-        if record.limits and (products := record.limits.product_seconds.get(phase)):
-            over_products.append(step / products)
-            bare.append(products)
+    products = {
+        block: seconds
+        for block in steps
+        if (limits := entry.blocks[block].limits) and (seconds := limits.product_seconds.get(phase))
+    }
+    shares = (work / step / rates[block] for block, step in steps.items() if block in rates)
+    of_peak = interval_of(shares)
     reasons = []
-    if not of_peak:
+    if of_peak is None:
         reasons.append("the peak of the device was not measured")
-    if not over_products:
+    if not products:
         reasons.append("the bare matrix products were not measured")
     return Efficiency(
-        of_peak=median_interval(of_peak) if of_peak else None,
-        over_products=median_interval(over_products) if over_products else None,
+        of_peak=of_peak,
+        over_products=interval_of(steps[block] / it for block, it in products.items()),
         reason="; ".join(reasons),
-        products=median_interval(bare) if bare else None,
+        products=interval_of(products.values()),
     )
 
 
@@ -108,13 +107,13 @@ def _peaks(blocks: Blocks) -> dict[int, float]:
 def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:
     """Which setups of one group did what its device cannot do, and what that was."""
     timed = list(entries)
-    found = {}
-    for it in timed:
-        limits = list(_of_others(it, timed))
-        told = [why for phase in it.steps if (why := _too_fast(task, phase, it, limits))]
-        if told:
-            found[it.setup] = f"impossible: {'; '.join(told)}"
-    return found
+    reasons = {}
+    for entry in timed:
+        limits = list(_of_others(entry, timed))
+        faults = [why for phase in entry.steps if (why := _too_fast(task, phase, entry, limits))]
+        if faults:
+            reasons[entry.setup] = f"impossible: {'; '.join(faults)}"
+    return reasons
 
 
 def _of_others(entry: Entry, entries: Iterable[Entry]) -> Iterator[Limits]:
@@ -172,7 +171,11 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
     per_block = [it for record in blocks.values() if (it := readings(record, phase))]
     if not per_block:
         return None
-    percentiles = {share: _over_blocks(per_block, share) for share in PERCENTILES}
+    percentiles = {
+        share: interval_of(percentile(it, share) for it in per_block if len(it) >= needed(share))
+        for share in PERCENTILES
+    }
+    missing = [share for share in PERCENTILES if percentiles[share] is None]
     return Latency(
         readings=sum(map(len, per_block)),
         blocks=len(per_block),
@@ -180,7 +183,9 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
         p95=percentiles[95],
         p99=percentiles[99],
         maximum=max(it[-1] for it in per_block),
-        reason="; ".join(_shortage(it) for it in PERCENTILES if percentiles[it] is None),
+        reason="; ".join(
+            f"no block has the {needed(it)} readings that p{it} needs" for it in missing
+        ),
     )
 
 
@@ -201,15 +206,6 @@ def percentile(ordered: Sequence[float], share: int) -> float:
 def needed(share: int) -> int:
     """Readings without which a percentile is no more than the maximum: 100 for the 99th."""
     return math.ceil(100 / (100 - share))
-
-
-def _over_blocks(per_block: Sequence[Sequence[float]], share: int) -> Interval | None:
-    values = [percentile(it, share) for it in per_block if len(it) >= needed(share)]
-    return median_interval(values) if values else None
-
-
-def _shortage(share: int) -> str:
-    return f"no block has the {needed(share)} readings that p{share} needs"
 
 
 UNCOUNTED = "the counter reads 0, so it does not count"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.pairs import Entry, Steps
-from harness.analysis.stats import Interval, median_interval
+from harness.analysis.stats import Interval, interval_of
 from harness.cells import Phase
 from harness.tasks.spec import Frozen
 
@@ -212,13 +212,12 @@ def _trend(blocks: Steps) -> Interval | None:
 
     One slope a block, so that correlation from round to round cannot pass for certainty.
     """
-    changes = [
+    return interval_of(
         math.expm1(slope * (max(steps) - min(steps)))
         for steps in blocks.values()
         if len(steps) >= 3
         and (slope := theil_sen(list(steps), [math.log(it) for it in steps.values()])) is not None
-    ]
-    return median_interval(changes) if changes else None
+    )
 
 
 def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:

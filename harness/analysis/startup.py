@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.pairs import Entry, log_ratios
-from harness.analysis.stats import CONFIDENCE, Interval, median_interval, ratio_interval, reach
+from harness.analysis.stats import (
+    CONFIDENCE,
+    Interval,
+    interval_of,
+    median_interval,
+    ratio_interval,
+    reach,
+)
 from harness.cells import Phase
 from harness.records import PhaseRecord, Record
 from harness.tasks.spec import Frozen
@@ -187,19 +194,14 @@ def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
     return Startup(
         cold=cold,
         n=len(trials),
-        import_seconds=_interval(it.record.import_seconds for it in trials),
-        build_seconds=_interval(it.record.build_seconds for it in trials),
-        first_call=_interval(it.calls.first_call for it in trials),
-        second_call=_interval(it.calls.second_call for it in trials),
-        step=_interval(it.step for it in trials),
-        total=_interval(totals),
+        import_seconds=interval_of((it.record.import_seconds for it in trials), "trials"),
+        build_seconds=interval_of((it.record.build_seconds for it in trials), "trials"),
+        first_call=interval_of((it.calls.first_call for it in trials), "trials"),
+        second_call=interval_of((it.calls.second_call for it in trials), "trials"),
+        step=interval_of((it.step for it in trials), "trials"),
+        total=interval_of(totals, "trials"),
         reason="; ".join(reasons),
     )
-
-
-def _interval(values: Iterable[float | None]) -> Interval | None:
-    counted = [value for value in values if value is not None]
-    return median_interval(counted, of="trials") if counted else None
 
 
 def _start(ours: _TimedStart, theirs: _TimedStart) -> _Start | None:

@@ -127,6 +127,12 @@ def median_interval(
     return Interval.of(middle, ends, n, "order-statistic", reason, span if n > 1 else None)
 
 
+def interval_of(values: Iterable[float | None], of: str = "blocks") -> Interval | None:
+    """`median_interval` of what was counted; None where nothing was."""
+    counted = [value for value in values if value is not None]
+    return median_interval(counted, of=of) if counted else None
+
+
 class TimeToTarget(Frozen):
     """Seconds of training until the target was first met: the median over `n` seeds.
 
