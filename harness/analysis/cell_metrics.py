@@ -175,7 +175,11 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
         share: interval_of(percentile(it, share) for it in per_block if len(it) >= needed(share))
         for share in PERCENTILES
     }
-    missing = [share for share in PERCENTILES if percentiles[share] is None]
+    missing = (
+        f"no block has the {needed(share)} readings that p{share} needs"
+        for share in PERCENTILES
+        if percentiles[share] is None
+    )
     return Latency(
         readings=sum(map(len, per_block)),
         blocks=len(per_block),
@@ -183,9 +187,7 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
         p95=percentiles[95],
         p99=percentiles[99],
         maximum=max(it[-1] for it in per_block),
-        reason="; ".join(
-            f"no block has the {needed(it)} readings that p{it} needs" for it in missing
-        ),
+        reason="; ".join(missing),
     )
 
 

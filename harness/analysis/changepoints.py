@@ -225,12 +225,11 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
 
     None where no two places differ.
     """
-    points = list(zip(places, values, strict=True))
+    points = zip(places, values, strict=True)
     slopes = [
-        (value - before) / (place - earlier)
-        for late, (place, value) in enumerate(points)
-        for earlier, before in points[:late]
-        if place != earlier
+        (late[1] - early[1]) / (late[0] - early[0])
+        for early, late in itertools.combinations(points, 2)
+        if late[0] != early[0]
     ]
     return statistics.median(slopes) if slopes else None
 

@@ -21,7 +21,7 @@ from harness.analysis.advice import Advice, advise, contenders
 from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import GroupNoise, group_noise, margin
 from harness.analysis.pairs import Entry, entries, pair_of
-from harness.analysis.quality import QualityTable, TrainingRow, quality_table
+from harness.analysis.quality import QualityTable, quality_table
 from harness.analysis.ranking import Eligibility
 from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
@@ -57,9 +57,7 @@ def _others(
         rows, ranked, table.baseline, table.phase, table.margin, eligibility, table.yardsticks
     )
     return tuple(
-        table.model_copy(update=dict(contest.against(label)))
-        for label in rows
-        if label != table.baseline
+        table.model_copy(update=contest.against(label)) for label in rows if label != table.baseline
     )
 
 
@@ -217,11 +215,6 @@ class Summary(Frozen):
     standings: tuple[Standing, ...] = ()
     advice: tuple[Advice, ...] = ()
     only_predict: tuple[Setup, ...] = ()
-
-    @property
-    def trainings(self) -> tuple[TrainingRow, ...]:
-        """Every training of every setup."""
-        return tuple(it for table in self.qualities for row in table.rows for it in row.trainings)
 
 
 def summarise(

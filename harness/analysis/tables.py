@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -31,15 +31,6 @@ from harness.cells import Cell, Lane, Phase
 from harness.records import Memory, PhaseRecord, Record
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
-
-
-class Outcome(Frozen):
-    """The ratios of a table to one of its rows, corrected over its rows, and who wins."""
-
-    baseline: str
-    pairs: tuple[Pair, ...]
-    winner: str | None
-    sentence: str
 
 
 class Contest:
@@ -80,8 +71,8 @@ class Contest:
         self._best = winner(self._contestants, self._pair)
         self._leader = self._best or next(iter(self._contestants), None)
 
-    def against(self, baseline: str) -> Outcome:
-        """The table's outcome with its ratios taken to `baseline`.
+    def against(self, baseline: str) -> dict[str, Any]:
+        """The fields of a table that follow its baseline: its pairs, the winner, the sentence.
 
         Only a row that takes the win back can change who wins.
         """
@@ -96,22 +87,19 @@ class Contest:
         if self._leader:
             rivals |= dict.fromkeys(it for it in self._contestants if it != self._leader)
             rivals |= {pair.baseline: pair for pair in self.rivals(self._leader)}
-        return Outcome(
-            baseline=baseline,
-            pairs=pairs,
-            winner=None if back else self._best,
-            sentence=sentences.ranking(
-                sentences.Order(self._first, baseline, speeds),
-                self._leader,
-                rivals,
-                won=self._best is not None,
-                back=back,
-                others=len(self.labels) - len(self._ranked),
-                disturbed=self.disturbed,
-                disturbances=self._disturbances,
-                yardstick=self._yardstick(),
-            ),
+        sentence = sentences.ranking(
+            sentences.Order(self._first, baseline, speeds),
+            self._leader,
+            rivals,
+            won=self._best is not None,
+            back=back,
+            others=len(self.labels) - len(self._ranked),
+            disturbed=self.disturbed,
+            disturbances=self._disturbances,
+            yardstick=self._yardstick(),
         )
+        best = None if back else self._best
+        return {"baseline": baseline, "pairs": pairs, "winner": best, "sentence": sentence}
 
     def rivals(self, leader: str) -> tuple[Pair, ...]:
         """A contestant's pairs with the others, each judged by itself; see `closest_first`."""
@@ -334,8 +322,7 @@ def make_table(
     if len(yardsticks) == len(timed):  # nothing else to choose
         yardsticks = {}
     contest = Contest(timed, ranked, baseline, phase, delta, eligibility, yardsticks)
-    outcome, labels = contest.against(baseline), contest.labels
-    setup = timed[labels[0]].setup
+    labels, setup = contest.labels, timed[contest.labels[0]].setup
     table = Table(
         task=task,
         phase=phase,
@@ -356,6 +343,6 @@ def make_table(
         ),
         disturbed=contest.disturbed,
         yardsticks=yardsticks,
-        **dict(outcome),
+        **contest.against(baseline),
     )
     return table, contest

@@ -96,7 +96,8 @@ def test_the_curve_is_the_median_over_seeds():
 
 def test_all_trainings_of_all_setups_are_listed():
     summary = summarise([TASK], [*trained(TASK, [0.1], [0.2]), *trained(TASK, [0.3], label="x:y")])
-    assert [it.final for it in summary.trainings] == [0.1, 0.2, 0.3]
+    trainings = [it for row in summary.qualities[0].rows for it in row.trainings]
+    assert [it.final for it in trainings] == [0.1, 0.2, 0.3]
 
 
 def diverged(seed, *curve, block=None, label="pytorch:eager"):
