@@ -10,6 +10,7 @@ from harness.certificates import Divergence, Finding
 from harness.errors import NotComparable, NotProven, StoreError
 from harness.gate import check
 from harness.gate.check import DEFAULTS
+from harness.gate.judging import Observed
 from harness.proof.certificates import claim
 from harness.proof.pool import Proved
 from harness.proof.prover import rows_compared
@@ -28,7 +29,7 @@ TWIN = SETUP.model_copy(update={"twin": True})
 def observed(monkeypatch):
     """Stands for what is observed now."""
     monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd")
-    found = make_numbers(), {"train": make_program()}
+    found = Observed(code="", numbers=make_numbers(), programs={"train": make_program()})
     monkeypatch.setattr(
         check, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
     )
