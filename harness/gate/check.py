@@ -27,7 +27,7 @@ from harness.errors import (
 )
 from harness.frameworks import absence, frameworks, matches, modes_of, undeclared
 from harness.gate import timing
-from harness.gate.baseline import Baseline, BaselineEntry
+from harness.gate.baseline import Baseline, BaselineEntry, Parity
 from harness.gate.judging import (
     Line,
     TaskSetup,
@@ -36,7 +36,6 @@ from harness.gate.judging import (
     entries,
     observed,
     older_entries,
-    parity,
 )
 from harness.gate.older_code import Sides, revision, sides, unresolved
 from harness.gate.timing import Report, timed, timed_of
@@ -81,7 +80,7 @@ def plan_of_check(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
         raise UsageError("--set is for saving; of a baseline name the variant itself with -t")
     general = {it: flags[it] for it in ("data_dir", "task_file", "phases") if it in flags}
     plan = make_plan(resolve(None, DEFAULTS | general))
-    tasks = {it.name: it for it in baseline.tasks}
+    tasks = {task.name: task for task in baseline.tasks}
     file = plan.config.task_file
     refuse_other_tasks(tasks, Path(file) if file else None)
     setups = _fitting(baseline, flags)
@@ -147,8 +146,6 @@ def refuse_absent(plan: Plan, flags: Mapping[str, Any]) -> None:
     if plan.unavailable and flags.keys() & {"frameworks", "tasks"}:
         raise UsageError(f"{plan.unavailable[0].what}: {plan.unavailable[0].reason}")
 
-
-SCHEMA_VERSION = 1
 
 Speed = Literal["turns", "stored", "none"]
 Outcome = Literal[
@@ -266,25 +263,24 @@ class _Bench:
     ) -> tuple[Speed, str]:
         """Add to `lines` one by one; how speed was compared, and why so."""
         if baseline is not None:
-            lines += self.deterministic(baseline.entries)
+            lines += self.exact_lines(baseline.entries)
         if code is not None:
             both = sides(code, self.folder, this)
             if baseline is None:
                 before = older_entries(self.pairs, self.data, self.folder, both.before)
-                lines += self.deterministic(before, both.now)
+                lines += self.exact_lines(before, both.now)
             if self.clocked:
                 lines += self.in_turns(both)
                 return "turns", f"in turns with {(revision(code) or code)[:40]}"
         elif baseline is not None and self.clocked:
-            why_not = _why_not_stored(baseline)
-            if why_not:
+            if why_not := _why_not_stored(baseline):
                 return "none", why_not
             lines += self.stored(baseline)
             why = unresolved(baseline.revision) if baseline.revision else ""
             return "stored", f"{WEAKER} ({why})" if why else WEAKER
         return "none", "nothing was timed, as asked"
 
-    def deterministic(self, before: Sequence[BaselineEntry], code: Path = ROOT) -> Iterator[Line]:
+    def exact_lines(self, before: Sequence[BaselineEntry], code: Path = ROOT) -> Iterator[Line]:
         """What no clock decides, beside what it was before."""
         self.report(f"numbers and proofs of {len(self.pairs)} setup(s)")
         known = {entry.setup: entry for entry in before}
@@ -386,15 +382,14 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
         raise NotProven(f"{run.info.name}: no trial of any setup")
     if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
         raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
-    answers = observed(pairs, data, folder / "logs")
+    made = observed(pairs, data, folder / "logs")
     return [
-        BaselineEntry(
-            setup=setup,
-            parity=(parity(certificates[setup]),),
-            numbers=answers[setup].numbers,
-            programs=answers[setup].programs,
-            logical_peak=certificates[setup].logical_peak,
-            timed=timed_of(measured[setup].blocks, plan.config.phases),
+        made[setup].model_copy(
+            update={
+                "parity": (Parity.of(certificates[setup]),),
+                "logical_peak": certificates[setup].logical_peak,
+                "timed": timed_of(measured[setup].blocks, plan.config.phases),
+            }
         )
         for _, setup in pairs
     ]
@@ -416,9 +411,9 @@ def _refuse_other(run: Run) -> None:
 
 def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
     for entry in made:
-        for it in entry.parity:
-            if not it.proven:
-                raise NotProven(f"{entry.setup.id}, {it.dtype}: {it.detail}")
+        for parity in entry.parity:
+            if not parity.proven:
+                raise NotProven(f"{entry.setup.id}, {parity.dtype}: {parity.detail}")
 
 
 def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:

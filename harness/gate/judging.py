@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 from pydantic import Field, TypeAdapter
 
 from harness.cells import DTYPES, Phase, Setup
-from harness.certificates import Certificate
 from harness.errors import CellsFailed, HarnessError, NotComparable, UsageError, unknown
 from harness.gate.baseline import BaselineEntry, Numbers, Parity, Program, Sketch
 from harness.proof.certificates import claim, needs, prove
@@ -96,36 +95,41 @@ def observed(
     code: Path = ROOT,
     *,
     older: bool = False,
-) -> dict[Setup, Observed]:
-    """Of every setup. Raises CellsFailed where one fails, NotComparable if it is `older` code."""
-    answers = {}
+) -> dict[Setup, BaselineEntry]:
+    """Numbers and programs of every setup, without proofs.
+
+    Raises CellsFailed where one fails, NotComparable if it is `older` code.
+    """
+    made = {}
     for task, setup in pairs:
         try:
-            answers[setup] = observe(task, setup, data[task.data], logs, code)
+            answer = observe(task, setup, data[task.data], logs, code)
         except WorkerFailed as failed:
             raise failure(setup, failed.status, failed.error, older=older) from None
-    return answers
+        made[setup] = BaselineEntry(
+            setup=setup, parity=(), numbers=answer.numbers, programs=answer.programs
+        )
+    return made
 
 
 def entries(
     pairs: Sequence[TaskSetup], data: Mapping[Data, Path], folder: Path, code: Path = ROOT
 ) -> list[BaselineEntry]:
     """Everything of this code that no clock decides; `code` is the folder that holds it."""
-    answers = observed(pairs, data, folder / "logs", code)
+    made = observed(pairs, data, folder / "logs", code)
     wanted = [(task, it) for task, setup in pairs for it in _in_each_dtype(setup)]
     with create(folder / "proofs") as store:
         lacking = needs(wanted, None, quick=False)
-        made = prove(lacking, store, data, folder / "logs", folder / "caches")
-        certificates = {it.setup: it for it in made}
+        proved = prove(lacking, store, data, folder / "logs", folder / "caches")
+        certificates = {it.setup: it for it in proved}
     return [
-        BaselineEntry(
-            setup=setup,
-            parity=tuple(parity(certificates[it]) for it in _in_each_dtype(setup)),
-            numbers=answers[setup].numbers,
-            programs=answers[setup].programs,
-            logical_peak=certificates[setup].logical_peak,
+        entry.model_copy(
+            update={
+                "parity": tuple(Parity.of(certificates[it]) for it in _in_each_dtype(setup)),
+                "logical_peak": certificates[setup].logical_peak,
+            }
         )
-        for _, setup in pairs
+        for setup, entry in made.items()
     ]
 
 
@@ -137,7 +141,7 @@ def older_entries(
     pairs: Sequence[TaskSetup], data: Mapping[Data, Path], folder: Path, code: Path
 ) -> list[BaselineEntry]:
     """The same of the older code in a folder. Its proofs show nothing but its memory."""
-    answers = observed(pairs, data, folder / "logs", code, older=True)
+    made = observed(pairs, data, folder / "logs", code, older=True)
     count = itertools.count()
 
     def launch(setup: Setup) -> Prover:
@@ -148,28 +152,10 @@ def older_entries(
         claim(task, setup, quick=True).request(data[task.data], LIMIT): setup
         for task, setup in pairs
     }
-    proved = prove_all(list(asked), launch, cores())
-    peaks = {asked[request]: it.logical_peak for request, it in proved}
-    return [
-        BaselineEntry(
-            setup=setup,
-            parity=(),
-            numbers=answers[setup].numbers,
-            programs=answers[setup].programs,
-            logical_peak=peaks[setup],
-        )
-        for _, setup in pairs
-    ]
-
-
-def parity(certificate: Certificate) -> Parity:
-    return Parity(
-        dtype=certificate.setup.dtype,
-        proven=certificate.proven,
-        steps=certificate.steps,
-        worst=certificate.worst,
-        detail=certificate.why,
-    )
+    for request, proved in prove_all(list(asked), launch, cores()):
+        setup = asked[request]
+        made[setup] = made[setup].model_copy(update={"logical_peak": proved.logical_peak})
+    return list(made.values())
 
 
 Outcome = Literal["fine", "improved", "changed", "regression", "cannot tell", "not proven"]
@@ -219,16 +205,18 @@ class Line(Frozen):
     detail: str = ""
 
 
-def proofs(setup: Setup, parity: tuple[Parity, ...]) -> Iterator[Line]:
+def proofs(setup: Setup, parities: Iterable[Parity]) -> Iterator[Line]:
     """One for every dtype."""
-    for it in parity:
-        worst = "" if it.worst is None else f"at most {it.worst:.1e} from the float64 reference"
+    for parity in parities:
+        worst = ""
+        if parity.worst is not None:
+            worst = f"at most {parity.worst:.1e} from the float64 reference"
         yield Line(
             setup=setup,
             phase=None,
-            what=f"parity, {it.dtype}",
-            outcome="fine" if it.proven else "not proven",
-            detail=it.detail or f"{worst}, {it.steps} steps",
+            what=f"parity, {parity.dtype}",
+            outcome="fine" if parity.proven else "not proven",
+            detail=parity.detail or f"{worst}, {parity.steps} steps",
         )
 
 
