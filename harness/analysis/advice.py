@@ -1,8 +1,8 @@
-"""Which setup to choose, scenario by scenario, as far as the tables say so.
+"""Which setup to choose, scenario by scenario, as far as the tables decide it.
 
-A rule looks at one table at a time. What holds in all tables of a scenario is the advice; where
-they differ, that is the advice. A setup is recommended alone only if it wins its table. Where a
-run could not tell, `blocks_for` and `starts_for` estimate how much more measuring would decide.
+A rule answers for one table at a time. What holds in all tables of a scenario is the advice; where
+they differ, that is the advice. A setup is recommended alone only if it wins its table. Otherwise
+`blocks_for` and `starts_for` estimate how much more measuring would decide.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """Numbers of one cell: efficiency, latency and memory.
 
-Efficiency compares a cell with what its device can do. What no device can do was not done: it bars
-a setup from the ranking. The yardstick is never the setup's own. It is the best large product of
+Efficiency compares a cell with what its device can do. A setup that exceeds it did not do its work,
+and is not ranked. The limit never comes from the setup itself: it is the best large product of
 other frameworks and of plain NumPy in any worker of the group, and the shortest bare products of a
 step, less what their calls cost. So a step that is compiled as a whole lies within it.
-
-Latency has percentiles of each block, with intervals. Kinds of memory are never mixed; beside them
-stands the least that the mathematics needs.
 """
 
 from __future__ import annotations

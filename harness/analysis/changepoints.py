@@ -2,8 +2,7 @@
 
 Both are least-squares binary segmentation (Scott & Knott 1974). Runs are independent, and a level
 may come back, so the noise of a history is estimated from the differences of neighbours. Readings
-of a warm-up are correlated, and the steady state is what follows the last change. No reading is
-removed: a report only shows where the steady state begins and whether it lasts.
+of a warm-up are correlated, and the steady state is what follows the last change.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Disturbed blocks: those in which others held cores that the threads of a framework needed.
 
 Turns cancel what slows all setups alike. Waiting for a core does not: of threads that wait for each
-other one is late in every step, of threads that share out their work none. So a ratio that is made
-in a disturbed block is biased, and more blocks do not help. What decides are counters that know
-nothing of ratios; the limits below are declared before any run.
+other one is late in every step, of threads that share out their work none. So ratios of a disturbed
+block are biased. The rule looks at counters, never at ratios.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two runs side by side: what may be compared, on what basis, and what became of it.
+"""Two runs side by side: which cells may be compared, on what basis, and how they changed.
 
 Each cell is compared with its counterpart in the other run by speed and memory, each setup by the
 quality of its trainings. A cell without a counterpart is listed with the reason.

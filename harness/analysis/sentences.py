@@ -1,4 +1,4 @@
-"""What a comparison says, in words; the numbers in them are written here once for every reader."""
+"""Comparisons in words; the numbers in them are formatted here for every reader."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Intervals, exact tests and corrections. Values in, numbers out; `verdicts` decides what they say.
+"""Intervals, exact tests and corrections: values in, numbers out. `verdicts` interprets them.
 
 The block is the unit of statistics, never the sample. One sample of values has the exact
-order-statistic interval of its median, and exact sign tests. Every interval and test here is
-simulated in `tests/analysis/test_rates.py`.
+order-statistic interval of its median, and exact sign tests. `tests/analysis/test_rates.py`
+simulates every interval and test.
 
 Two runs are two independent samples: nothing is paired, their spreads may differ, and blocks may
 resemble the ones before them where the machine drifts. A rank-sum test assumes one shape and
@@ -11,8 +11,7 @@ interval, widened by what its blocks have in common with their neighbours (`depe
 combined as those of a mean over tasks (Zou & Donner 2008): with medians a in (la, ua) and b in
 (lb, ub) the shift b − a reaches down by √((b − lb)² + (ua − a)²), and up likewise. The p values are
 the levels from which on the interval excludes what is tested. All of it is taken on logarithms,
-where a shift is a ratio. It takes 6 blocks in each run. Welch's t on the same logarithms is the
-cross-check. If a whole run was made on a slower machine, no interval shows it.
+where a shift is a ratio. Welch's t on the same logarithms is the cross-check.
 """
 
 from __future__ import annotations

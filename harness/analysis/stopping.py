@@ -1,12 +1,9 @@
 """When the ratios of a run are known well enough: the early stop, decided from records alone.
 
-A run that stops as soon as its intervals happen to be narrow stops too often when they are
-narrow by chance: with a target of 0.35 standard deviations an interval that promises 95 % held
-92.8 % (simulated; normal log ratios). So a ratio counts as known only if its interval was within
-the target after each of the last two blocks: 94.9 % in the same simulation, at a tenth more blocks.
-`tests/analysis/test_simulated.py` repeats it for every kind of noise.
-
-A disturbed block is no evidence: no ratio counts as known on its strength.
+A run that stops as soon as its intervals are narrow stops too often when they are narrow by chance:
+with a target of 0.35 standard deviations a 95 % interval held 92.8 % (simulated; normal log
+ratios). So a ratio counts as known only if its interval was within the target after each of the
+last two blocks that are not disturbed: 94.9 % in the same simulation, at a tenth more blocks.
 """
 
 from __future__ import annotations

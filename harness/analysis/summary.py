@@ -1,13 +1,9 @@
 """Everything the report shows, computed once: one `Summary` of a run's records.
 
-It holds the tables, the same tables against every other baseline, what the idiomatic lane gains
-over the identical one, and geometric means over tasks.
-
-The tasks were measured in blocks of their own, so that their ratios err independently. The mean of
-the logarithms gets its interval from theirs by the method of variance estimates recovery (Zou &
-Donner 2008, Statistics in Medicine 27, 1693): with estimates xₜ in (lₜ, uₜ) over T tasks, it
-reaches from x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. `tests/analysis/test_simulated.py` shows
-its coverage. The tasks are those of the run, not a sample of all tasks.
+Tasks were measured in different blocks, so their ratios err independently. The mean of their
+logarithms gets its interval from theirs by the method of variance estimates recovery (Zou & Donner
+2008, Statistics in Medicine 27, 1693): with estimates xₜ in (lₜ, uₜ) over T tasks, it reaches from
+x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. The tasks are those of the run, not a sample of all.
 """
 
 from __future__ import annotations

@@ -6,12 +6,7 @@ excludes 1. *Is there none larger than δ?* Two one-sided sign tests, against 1/
 1+δ: both reject if and only if the exact 90 % interval lies between them (Schuirmann 1987). Each
 question is corrected over the rows of a table by Holm's method (Holm 1979), which holds the
 chance of any false answer in the table at 5 % whatever the rows have in common. `decide` turns the
-answers into a verdict. Beyond a margin of 10 % nothing is called equivalent.
-
-An exact test of few blocks has few levels: with n blocks its p is never below 2/2ⁿ, all blocks on
-one side. Six blocks can decide one row (p = 0.031) but never two (0.025 is needed). Nine decide up
-to twelve rows if all agree (0.0039), but if one block disagrees only a single row (0.039); two rows
-then take ten (0.021).
+answers into a verdict. With n blocks no p is below 2/2ⁿ; see `least_blocks_for`.
 
 The median over rounds does not see a pause of the framework at every fiftieth step. So there are
 two witnesses: the ratio of mean times over the same rounds, and the ratio of the times of full
@@ -20,17 +15,11 @@ trainings in the same blocks. If one of them contradicts a verdict, the verdict 
 The gate asks whether code has become slower, at a threshold T that a user chose. If a slowdown of T
 is excluded, the outcome is *fine*, or *improved* if the code is surely faster. Else, if no slowdown
 at all is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up
-to the last checkpoint. So a regression has its middle beyond T/2, whatever its width: a test for
-the whole interval beyond T would find a slowdown of T in one of forty checks, and a test for zero
-alone would make an alarm of every half percent, given enough blocks.
-
-Each end of the gate's interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by
-the sign test, if blocks are independent. So a check of unchanged code raises a false alarm in at
-most 1 of 20 runs, and one with a cell that is slower by T passes as fine in at most 1 of 20. With a
-standard deviation of 2.5 % between blocks a slowdown of 5 % is found at the first checkpoint in 19
-of 20 checks of two cells. Against stored times the samples are not paired. The promise then holds
-only if a step took the same share of its bare products in both runs, apart from a drift within
-each run.
+to the last checkpoint. So a regression has its middle beyond T/2, whatever its width. Each end of
+the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by the sign test, if
+blocks are independent. So a check of unchanged code raises a false alarm in at most 1 of 20 runs.
+Stored times are not paired: for them this holds only if a step took the same share of its bare
+products in both runs, apart from a drift within each run.
 """
 
 from __future__ import annotations

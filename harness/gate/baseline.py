@@ -1,4 +1,4 @@
-"""A baseline: what was found of some setups, kept as one JSON file to be compared with later."""
+"""A baseline: what was computed and measured of some setups, as one JSON file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What no clock decides: numbers and programs by the observer, parity by the provers.
 
-Each quantity is compared with what it was; the comparison has one line per quantity.
+Each quantity is compared with what it was, in one line.
 """
 
 from __future__ import annotations
