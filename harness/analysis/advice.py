@@ -32,9 +32,9 @@ class Contenders(Frozen):
 
     Only contestants count: setups that may be ranked and are no yardstick. The leader is the
     winner, or else the first of them in the table; `rivals` are its comparisons, each judged by
-    itself. `first` starts in the shortest median time (None where no start was timed, or where some
-    began with another phase); `head_starts` are its leads. A setup that shares no block with them
-    is missing.
+    itself. `first` starts in the shortest median time, None where no start was timed, or some began
+    with another phase; `head_starts` are its leads. A setup that shares no block with them is
+    missing.
     """
 
     table: Table
@@ -86,14 +86,14 @@ Evidence = Literal["speed", "phases", "memory"]
 class Answer(Frozen):
     """What one table says for a scenario; `table` is its place among the summary's tables.
 
-    `one`: the setup in `labels` is told apart from every other. `even`: all but those in `labels`
-    are behind the first of them, and between it and the rest of them is no difference that matters.
-    `cannot tell`: the first of `labels` looks best, but is not told apart from the rest of them.
-    `alone`: nothing else may be ranked, or nothing at all.
+    `one`: the setup in `labels` beats every other. `even`: all but those in `labels` are behind the
+    first of them, and between it and the rest of them is no difference that matters. `cannot tell`:
+    the first of `labels` seems best, but does not surely beat the rest. `alone`: at most one may be
+    ranked.
 
-    `pair` or `lead` is the comparison that was closest to not being so, or the first that decides
-    nothing. `steps` is for how many steps a short experiment holds to it, None where for ever.
-    `disturbed` says what others did in too many blocks of the table.
+    `pair` or `lead` is the comparison that was closest to another answer, or the first that decides
+    nothing. The answer holds for `steps` of a short experiment, None where for ever. `disturbed`
+    says what others did in too many blocks of the table.
     """
 
     table: int
@@ -108,9 +108,9 @@ class Answer(Frozen):
 class Advice(Frozen):
     """The advice for one scenario, and the findings that it rests on.
 
-    `setups` is recommended in every table: one setup where `kind` is `one`, several between which
-    is no difference that matters where it is `even`, else none. `differs`: the findings are not
-    the same. `steps` is for how many steps a short experiment holds to it, None where for ever.
+    `setups` is recommended in every table: one setup where `kind` is `one`, several without a
+    difference that matters where it is `even`, else none. `differs`: the findings are not the same.
+    The advice holds for `steps` of a short experiment, None where for ever.
     """
 
     scenario: ScenarioName
@@ -277,8 +277,8 @@ MOST_BLOCKS = 200
 def blocks_for(pair: Pair, table: Table) -> int | None:
     """Blocks that would probably decide a pair of the table; None where it takes too many.
 
-    The exact tests of all rows need a number of blocks. Beyond it an interval narrows as the
-    square root of their number grows, until it excludes 1 or lies within the margin.
+    Beyond the fewest that the exact tests of all rows need, an interval narrows as the square root
+    of their number grows, until it excludes 1 or lies within the margin.
     """
     least = least_blocks_for(sum(it.verdict != "not ranked" for it in table.pairs) or 1)
     half = half_width(pair.speed)

@@ -30,10 +30,10 @@ small products may need half of the time of another."""
 
 
 class Peak(Frozen):
-    """What the device of a group reaches in one large matrix product, in FLOP/s.
+    """The rate of one large matrix product on the device of a group, in FLOP/s.
 
-    Every worker multiplies in its own framework; `setup` is the one whose median over blocks is
-    the largest, `flops` is that median, and `by_block` its rates.
+    Every worker multiplies in its own framework; `setup` is the one whose median over blocks,
+    `flops`, is the largest, and `by_block` has its rates.
     """
 
     setup: Setup
@@ -44,13 +44,12 @@ class Peak(Frozen):
 class Efficiency(Frozen):
     """Shares and multiples of one cell, each with its interval over blocks.
 
-    `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
-    peak of the device in the same block: 1 would be a device that never waits. `products` is the
-    time of the step's bare matrix products in the cell's own framework and mode: one program where
-    the mode compiles its step into one, else one call a product; `over_products` is the step's time
-    ÷ that. Two frameworks' do not compare: what a call costs is part of them.
-    Only blocks in which both were measured count. None where there is no such block, with the
-    reason in `reason`.
+    `of_peak` is the FLOP/s of the task's matrix products (they alone are counted) ÷ the peak of the
+    device in the same block. `products` is the time of the step's bare matrix products in the
+    cell's own framework and mode: one program where the mode compiles its step into one, else one
+    call a product; `over_products` is the step's time ÷ that. Those of two frameworks do not
+    compare: they contain the cost of a call. None without a block in which both were measured, for
+    the `reason`.
     """
 
     of_peak: Interval | None
@@ -148,10 +147,9 @@ PERCENTILES = (50, 95, 99)
 class Latency(Frozen):
     """Seconds of single iterations of one cell of a latency phase.
 
-    `p50`, `p95` and `p99` are medians over blocks of that block's percentile, with intervals; None
-    where no block has enough readings for it, with the reason in `reason`. `maximum` is the
-    largest reading seen in any block: it has no interval, and grows with the number of readings.
-    `readings` is the number of readings of all blocks together.
+    `p50`, `p95` and `p99` are medians over blocks of that block's percentile; None where no block
+    has enough readings, for the `reason`. `maximum` is the largest of all `readings`: it has no
+    interval, and grows with their number.
     """
 
     readings: int
@@ -195,10 +193,8 @@ def readings(record: Record, phase: Phase) -> list[float]:
 
 
 def percentile(ordered: Sequence[float], share: int) -> float:
-    """The smallest reading that at least `share` percent of them do not exceed.
-
-    A reading that was taken, never a mean of two (definition 1 of Hyndman & Fan 1996).
-    """
+    """The smallest reading that at least `share` percent of them do not exceed: never a mean of two
+    (definition 1 of Hyndman & Fan 1996)."""
     return ordered[math.ceil(share * len(ordered) / 100) - 1]
 
 
@@ -211,9 +207,9 @@ UNCOUNTED = "the counter reads 0, so it does not count"
 
 
 class Amount(Frozen):
-    """Bytes, as the median of `n` counts, the least and the most of them.
+    """Bytes, as the median of `n` counts, with the least and the most of them.
 
-    All are None where nothing was counted, with the reason in `reason`; never zero for that.
+    None, never zero, where nothing was counted, for the `reason`.
     """
 
     bytes: int | None
@@ -232,10 +228,10 @@ class MemoryPeaks(Frozen):
     """Peaks of one cell, in bytes. Two kinds are never compared with one another.
 
     `incremental_rss` is the growth of resident memory over the phase's first calls and warm-up,
-    code pages included; `total_rss` is all of the process; `logical` is the framework's own
-    account of its tensors, from the proof's untimed process; `device_allocated` and
-    `device_reserved` are the framework's count of device memory. `least` is what the mathematics
-    needs: weights, slots, gradients, one batch, the activations that the gradients need.
+    code pages included; `total_rss` is all of the process; `logical` is the framework's own account
+    of its tensors, from the proof's untimed process; `device_allocated` and `device_reserved` are
+    the framework's count of device memory. `least` is what the mathematics needs: weights, slots,
+    gradients, one batch, the activations that the gradients need.
     """
 
     incremental_rss: Amount
@@ -256,11 +252,8 @@ MemoryKind = Literal["total_rss", "device_allocated"]
 
 
 def scarce(device: str, peaks: Iterable[MemoryPeaks]) -> MemoryKind:
-    """The kind of memory that setups on one device run short of.
-
-    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
-    of the whole process: all that the machine must have.
-    """
+    """The kind of memory that is scarce: on a GPU what frameworks allocate there, if all of them
+    count it, else the resident memory of the whole process."""
     counted = device != "cpu" and all(it.device_allocated.bytes for it in peaks)
     return "device_allocated" if counted else "total_rss"
 

@@ -79,15 +79,13 @@ SteadyVerdict = Literal["steady", "trend", "never steady", "cannot tell"]
 class Steadiness(Frozen):
     """How one cell comes to its steady state, and how it stays there.
 
-    In `settled` of the `blocks` whose warm-up was long enough a steady state was found;
-    `readings` of the warm-up came before it (first and second call not counted), the median over
-    those blocks, and `warmup_readings` is how many there were. `trend` is by how much a step gets
-    slower from a block's first round to its last (0.03: 3 %), the median over blocks with its
-    interval; None with fewer than three rounds.
+    Of `blocks` with a warm-up that is long enough, `settled` reached a steady state, after
+    `readings` of the `warmup_readings` (medians; first and second call not counted). `trend` is by
+    how much a step gets slower from a block's first round to its last (0.03: 3 %), the median over
+    blocks; None with fewer than three rounds.
 
-    `never steady`: the warm-ups of at least half of the blocks ended while the times still
-    changed. `trend`: the interval lies on one side of 0 and its estimate matters. All of them are
-    kept and count.
+    `never steady`: at least half of the warm-ups ended while the times still changed. `trend`: its
+    interval lies on one side of 0 and its estimate matters. All blocks are kept and count.
     """
 
     blocks: int
@@ -137,9 +135,8 @@ def steady_from(readings: Sequence[float]) -> int | None:
 
     The logarithms are summed up in at most BINS equal parts by their medians, so that single
     outliers count for nothing. While the rest of the series splits into two levels that differ,
-    what is before the split is left behind: least-squares binary segmentation (Scott & Knott
-    1974), which follows a slow warm-up step by step. The noise is estimated from what is left
-    around the two levels, and counted as correlated from bin to bin where it is.
+    what is before the split is dropped (Scott & Knott 1974), which follows a slow warm-up step by
+    step.
     """
     size = max(1, math.ceil(len(readings) / BINS))
     bins = len(readings) // size
@@ -158,7 +155,7 @@ def steady_from(readings: Sequence[float]) -> int | None:
 def split(levels: Vector, variance: float | None = None) -> int | None:
     """Where a series splits best into two levels, if they differ by what matters; else None.
 
-    The variance of its noise is estimated from what is left around the two, unless it is known.
+    Unless the variance of its noise is known, it is estimated from the rest around the two levels.
     """
     n = len(levels)
     if n < 4:
@@ -181,9 +178,8 @@ def split(levels: Vector, variance: float | None = None) -> int | None:
 def _long_run_variance(*parts: Vector) -> float:
     """Variance of correlated deviations, as it counts for the means of many.
 
-    They are those from a straight line through each part, so that a trend does not pass for noise.
-    A correlation ρ from one to the next makes the means of an AR(1) series vary (1 + ρ)/(1 − ρ)
-    times as much.
+    The deviations are from a straight line through each part: a trend is no noise. A correlation ρ
+    of neighbours makes the means of an AR(1) series vary (1 + ρ)/(1 − ρ) times as much.
     """
     rests = [_without_line(it) for it in parts]
     squares = math.fsum(float(it @ it) for it in rests)
@@ -207,10 +203,8 @@ def _without_line(values: Vector) -> Vector:
 
 
 def _trend(blocks: Steps) -> Interval | None:
-    """Over blocks, the relative change of a step from the first round to the last.
-
-    One slope a block, so that correlation from round to round cannot pass for certainty.
-    """
+    """Over blocks, the relative change of a step from the first round to the last, one slope a
+    block: rounds are correlated."""
     return interval_of(
         math.expm1(slope * (max(steps) - min(steps)))
         for steps in blocks.values()
@@ -220,10 +214,7 @@ def _trend(blocks: Steps) -> Interval | None:
 
 
 def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
-    """The median of the slopes between all pairs of points (Theil 1950, Sen 1968).
-
-    None where no two places differ.
-    """
+    """The median slope over all pairs of points (Theil 1950, Sen 1968); None of equal places."""
     points = zip(places, values, strict=True)
     slopes = [
         (late[1] - early[1]) / (late[0] - early[0])

@@ -110,8 +110,8 @@ def reason(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str
 
 
 def description(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str:
-    """What disturbed some of these blocks, e.g. `other processes used 1.9 of 2 cores in 8 of 9
-    blocks`; empty where none was."""
+    """What disturbed some of these blocks: `other processes used 1.9 of 2 cores in 8 of 9
+    blocks`."""
     bad = [disturbed[block] for block in blocks if block in disturbed]
     if not bad:
         return ""

@@ -43,9 +43,9 @@ class Floor(Frozen):
     """One setup against itself, in one phase: whatever differs from 1 is noise.
 
     `floor` is half the width of the ratio's interval on the logarithmic scale: the smallest effect
-    that this run could have shown. `bound` is how far the farther end lies from 1: equivalence
-    within less cannot be claimed. Both are None without an interval. `false_alarm` says that the
-    interval excludes 1.
+    that this run could have shown. `bound` is how far the farther end lies from 1: no smaller
+    difference counts. Both are None without an interval. `false_alarm` says that the interval
+    excludes 1.
     """
 
     setup: Setup
@@ -74,14 +74,11 @@ class TurnNoise(Frozen):
 class BlockNoise(Frozen):
     """The noise of one block: of each counter, the median over its workers.
 
-    A framework may crowd itself (TensorFlow's threads displace each other 300 to 800 times a second
-    on an idle machine); what comes from outside hits every worker's turns alike. `scatter` is how
-    much the same work varied from round to round, whatever its ratios: see SCATTER_LIMIT. `score`
-    is the largest of them over its limit, None where nothing was counted; above 1 the block is
-    noisy, and `reason` says by what.
-
-    Of a disturbed block the ratios are biased as well: `disturbed` says by what others did.
-    `around` is what was counted of others, in any block.
+    The median, because a framework may crowd itself; what comes from outside hits every worker.
+    `scatter` is how much the same work varied from round to round, see SCATTER_LIMIT. `score` is
+    the largest of them over its limit, None where nothing was counted; above 1 the block is noisy,
+    for the `reason`. `around` is what was counted of others; if it disturbed the block, ratios are
+    biased.
     """
 
     block: int
@@ -139,11 +136,7 @@ class GroupNoise(Frozen):
 
 
 def group_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> GroupNoise:
-    """The noise of one group, all its records and all its good ones given.
-
-    The strips show every setup against its lane's baseline, and every A/A copy against its
-    original.
-    """
+    """The noise of one group, all its records and all its good ones given."""
     blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         blocks[record.block].append(record)
@@ -183,10 +176,8 @@ def _floors(entries: Mapping[Setup, Entry]) -> Iterator[Floor]:
 
 
 def margin(floors: Iterable[Floor]) -> float:
-    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is more.
-
-    A run that sees 3 % between a setup and itself cannot claim that two differ by less.
-    """
+    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is
+    more."""
     return max([LEAST_MARGIN, *(it.bound for it in floors if it.bound is not None)])
 
 
@@ -209,10 +200,7 @@ def turn_noise(records: Iterable[Record]) -> TurnNoise | None:
 
 
 def block_noise(records: Sequence[Record], around: Disturbance | None = None) -> BlockNoise:
-    """The noise of one block, all its trials given; raises ValueError for any other number.
-
-    `around` is what `contention.by_block` found of it.
-    """
+    """The noise of one block, all its trials given; raises ValueError for any other number."""
     if len({it.block for it in records}) != 1:
         raise ValueError("the records of one block, please")
     turns = [noise for record in records if (noise := turn_noise([record]))]

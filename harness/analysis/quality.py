@@ -53,8 +53,8 @@ class Spread(Frozen):
 class Band(Frozen):
     """A setup's trainings after one epoch, counted from 1: medians over seeds, and their range.
 
-    `seconds` is the training time so far. `low` to `high` are the quartiles from QUARTILES_FROM
-    seeds on (`quartiles` says so), else the worst and the best seed's value.
+    `seconds` is the training time so far. `low` to `high` are the `quartiles` from QUARTILES_FROM
+    seeds on, else the range.
     """
 
     epoch: int
@@ -68,11 +68,10 @@ class Band(Frozen):
 class QualityRow(Frozen):
     """All trainings of one setup; medians over them, with intervals over seeds.
 
-    `seconds_to_target` is None where the median training did not reach the target: not reached
-    counts as an infinite time and is never dropped; `to_target` says so with an interval, and is
-    None where the task has no target. `diverged` lists the seeds whose training ended in NaN:
-    they have no final value and count as not reached. `curve` holds (seconds, value) after each
-    epoch that every training has, `bands` the same with its spread.
+    A training that did not reach the target counts as an infinite time. `seconds_to_target` is None
+    where the median is infinite, `to_target` where the task has no target. `diverged` are the seeds
+    whose training ended in NaN: they have no final value and count as not reached. `curve` holds
+    (seconds, value) after each epoch that every training has, `bands` the same with its spread.
     """
 
     setup: Setup
@@ -89,9 +88,9 @@ class QualityRow(Frozen):
 
 
 class QualityTable(Frozen):
-    """The trainings of one group; `spread` is None where no two setups share a seed.
+    """The trainings of one group, in pairs with `baseline` at the same seeds.
 
-    `pairs` compare each setup with `baseline` at the same seeds.
+    `spread` is None where no two setups share a seed.
     """
 
     task: Task
@@ -124,10 +123,7 @@ def training(task: Task, setup: Setup, quality: Quality) -> TrainingRow:
 def quality_table(
     task: Task, setups: Mapping[Setup, Sequence[Record]], diverged: Iterable[Record] = ()
 ) -> QualityTable | None:
-    """The trainings of one group, or None where nothing was trained.
-
-    `diverged` are the group's records of that status.
-    """
+    """The trainings of one group, of which some `diverged`; None where nothing was trained."""
     trained = {
         setup: sorted(
             (training(task, setup, record.quality) for record in records if record.quality),
@@ -274,10 +270,8 @@ class QualityPair(Frozen):
     `p` is that of the exact sign test that neither ends better. `p_equivalent` is that of the exact
     binomial test that more than 1 − SHARE of all trainings end beyond ± `margin` (where relative:
     one error is more than so much larger than the other); of the `seeds` so many are `beyond` it.
-    So a setup that fails from one seed in ten is not as good as one that never does. Neither p is
-    corrected. As with ratios of speed each question is corrected over the pairs of a table (Holm
-    1979): `equivalent` if the second is answered, else `differs` if the first is, else `cannot
-    tell`. A difference may be real and yet within the margin.
+    Neither p is corrected. Each question is corrected over the pairs of a table (Holm 1979):
+    `equivalent` if the second is answered, else `differs` if the first is, else `cannot tell`.
     """
 
     label: str
@@ -317,10 +311,8 @@ def paired_by_seed(
 
 
 def seeds_for(beyond: int, family: int = 1) -> int:
-    """The fewest seeds that show equal quality with so many of them beyond the margin.
-
-    29 for one pair without any, 46 with one.
-    """
+    """The fewest seeds that show equal quality with so many of them beyond the margin: 29 of one
+    pair without any, 46 with one."""
     counts = itertools.count(beyond + 1)
     return next(n for n in counts if few_bad_p(n, beyond, 1 - SHARE) <= LEVEL / family)
 

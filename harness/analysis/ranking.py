@@ -114,8 +114,8 @@ def together(logs: Sequence[float], speeds: Sequence[Interval]) -> Interval:
 def taken_back(label: str, baseline: str, rows: Iterable[Pair]) -> Pair | None:
     """A row that takes back what its winner claims, where there is one.
 
-    Rows are corrected for their number and the winner is not, so that a close one may beat every
-    other and yet not be told from the baseline in its own row. No table says both.
+    Rows are corrected for their number and the winner is not: it may beat every other and yet not
+    be sure to beat the baseline in its own row. No table says both.
     """
     ranked = [it for it in rows if it.verdict != "not ranked"]
     if label == baseline:

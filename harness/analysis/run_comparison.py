@@ -42,10 +42,8 @@ def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bo
 
 
 def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
-    """Names of the facts that distinguish two machines.
-
-    A fact that one of them lacks does not: older fingerprints have fewer.
-    """
+    """Names of the facts that distinguish two machines; not those that an older fingerprint
+    lacks."""
     both = one.keys() & other.keys()
     differing = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
     sizes = [it.get("memory_bytes") for it in (one, other)]
@@ -60,9 +58,8 @@ class CellBlocks(Frozen):
 
     `step_seconds` are medians over rounds; `ratios` say how many times as fast the cell was as
     `baseline` in the blocks that both finished, and are empty for the baseline itself. `peaks` are
-    bytes of the memory that is `scarce` there, in the phase that the process began with; empty in
-    any other. `unranked` says why the cell may not be ranked, empty where it may; `margin` is its
-    table's δ.
+    bytes of the memory that is `scarce`, empty in a phase that the process did not begin with.
+    `unranked` says why the cell may not be ranked; `margin` is its table's δ.
     """
 
     setup: Setup
@@ -166,8 +163,8 @@ class Change(Frozen):
     """How many times as fast a setup is in the second run as in the first.
 
     `before` and `after` are seconds per step, or ratios to the baseline, by the comparison's basis,
-    and `shift` is judged by the same. Where times are compared, `relative` is the shift of the
-    ratio to the baseline, in which cancels what the machine did to both; None of the baseline.
+    as is `shift`. Where times are compared, `relative` is the shift of the ratio to the baseline,
+    without what the machine did to both; None of the baseline.
     """
 
     label: str
@@ -209,9 +206,8 @@ MEMORY: Mapping[Verdict, MemoryVerdict] = {
 class MemoryChange(Frozen):
     """How many times as much memory a setup takes at its peak in the second run.
 
-    `before` and `after` are median peaks in bytes, of the `kind` that is scarce there. `times` has
-    the exact interval of two independent samples, and the verdict is that of the exact tests behind
-    it, corrected over the table, by the rule of speeds.
+    `before` and `after` are median peaks in bytes, of the `kind` that is scarce. `times` and the
+    verdict come from the rule of speeds: two independent samples, corrected over the table.
     """
 
     label: str

@@ -23,8 +23,7 @@ DIRECTLY = "compared directly, in the same blocks"
 
 
 class Yardstick(NamedTuple):
-    """The title of a reference beside frameworks, and its pair with the leader, if they share a
-    block and the leader exists."""
+    """The title of a reference beside frameworks, and its pair with the leader, if there is one."""
 
     title: str
     pair: Pair | None
@@ -81,9 +80,8 @@ def ratio(speed: Interval) -> str:
 
 
 def bracket(it: Interval, low: str | None, high: str | None) -> str:
-    """Its ends in brackets, e.g. `(1.28–1.34)`; with too few values for an interval their range,
-    `(range of 3: 1.28–1.34)`; of one value nothing. A minus is no hyphen: it would look like the
-    dash between the ends."""
+    """Its ends in brackets: `(1.28–1.34)`, or `(range of 3: 1.28–1.34)` with too few values for an
+    interval, or nothing of one value. A minus is no hyphen, which would look like the dash."""
     if low is None or high is None:
         return ""
     ends = "–".join(f"−{end[1:]}" if end.startswith("-") else end for end in (low, high))
@@ -128,10 +126,7 @@ def doubt(pair: Pair) -> str:
 
 
 def imprecise(pairs: Sequence[Pair], precision: float) -> str:
-    """The ratios that are sure in their direction only; empty where all are known to ±precision.
-
-    A ratio that says "faster" with an interval from 1.1 to 1.4 answers which, and not by how much.
-    """
+    """The ratios that are sure in their direction only; empty where all are known to ±precision."""
     wide = [
         (it, half)
         for it in pairs
@@ -195,11 +190,10 @@ def ranking(
 ) -> str:
     """Which contestant of a table is the fastest, or why none is.
 
-    `leader` is the winner, or else the first contestant, None where there is none; `rivals` are the
-    other contestants, each with the pair in which the leader is compared with it, None where the
-    two share no block. `back` is the row that takes the win back; `others` is the number of
-    setups that are not ranked. `disturbed` is why there may be no verdict, and `disturbances` what
-    others did in any of the blocks.
+    `leader` is the winner, or else the first contestant, if any; `rivals` are the others, with the
+    leader's pair with each, None where the two share no block. `back` is the row that takes the win
+    back; `others` is the number of setups that are not ranked. `disturbed` is why there may be no
+    verdict, and `disturbances` what others did in any of the blocks.
     """
     left_out = ""
     if others and leader:

@@ -1,7 +1,4 @@
-"""Effective settings: whether cells ran as they were asked and alike, from their records alone.
-
-Records of older stores have no settings, and disqualify no setup.
-"""
+"""Effective settings: whether cells ran as they were asked and alike, from their records alone."""
 
 from __future__ import annotations
 
@@ -31,8 +28,7 @@ Values = Mapping[str, tuple[Setting, ...]]
 class SettingRow(Frozen):
     """One setting in several cells, by label; None where a cell does not have it.
 
-    `differs` compares the cells that have it. Where it `must_agree`, they are not ranked against
-    each other if it differs.
+    `differs` compares the cells that have it. If it `must_agree`, cells that differ are not ranked.
     """
 
     name: str
@@ -45,8 +41,8 @@ class SettingRow(Frozen):
 def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     """Why a setup may not be ranked at all, a sentence each; empty where it may.
 
-    It ran otherwise than asked, a setting changed while it was timed, what it was timed doing was
-    not the work that was asked for, or it used more than its turns show.
+    It ran otherwise than asked, a setting changed while it was timed, it did not do the work that
+    was asked for, or it used more than its turns show.
     """
     records = list(records)
     faults = dict.fromkeys(text for record in records for _, text in _faults(record))
@@ -58,10 +54,8 @@ def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
 
 
 def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
-    """Why two setups may not be ranked against each other, a sentence each; empty where they may.
-
-    That is the faults of either, and settings in which all ranked cells must agree.
-    """
+    """Why two setups may not be ranked against each other: the faults of either, and settings in
+    which all ranked cells must agree; a sentence each, empty where they may."""
     at_fault = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
     one, other = _values(ours), _values(theirs)
     differences = (

@@ -34,8 +34,7 @@ class Startup(Frozen):
     never mixed. `first_call` includes tracing and compiling, `second_call` what is left of it.
     `step` is a steady step in those same trials. `total` is what starting costs beyond the steps
     that it makes: import, build and both calls, less two steady steps. It is None in a phase whose
-    first call was not its process's first (`reason`): what both share is compiled already. One
-    trial has no interval, and each says so.
+    first call was not its process's first (`reason`): what both share is compiled already.
     """
 
     cold: bool
@@ -55,9 +54,9 @@ class BreakEven(Frozen):
     `overtakes`: `label` has the faster step and the slower start, and is ahead from `steps` on,
     `seconds` after the start; a low of 0 means that it may be ahead all along. `is overtaken`: the
     other way round, `label` is ahead until then. `from the first step`: it starts no later and
-    steps faster. `never`: neither. `cannot tell`: the step ratio's interval covers 1, so there may
-    be no such point at all. `steps` and `seconds` are medians over `n` blocks in which both
-    started alone; their intervals also carry that of the step ratio, from all blocks.
+    steps faster. `never`: neither. `cannot tell`: the step ratio's interval covers 1. `steps` and
+    `seconds` are medians over `n` blocks in which both started alone; their intervals include that
+    of the step ratio, from all blocks.
     """
 
     label: str
@@ -88,10 +87,8 @@ def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ..
 
 
 def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
-    """Whether the first is under way first, and for how long that keeps it ahead.
-
-    None where the two did not both start alone in a block that they share.
-    """
+    """Whether the first is under way first, and for how long that keeps it ahead; None where the
+    two did not both start alone in a block that they share."""
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None
@@ -132,9 +129,8 @@ class HeadStart(Frozen):
     """How much earlier one setup is under way than another, both with warm caches.
 
     `seconds` is by how much `label` starts earlier, below 0 later: the median over `n` blocks in
-    which both started alone. `steps` is for how many steps it is surely ahead, at the worse end of
-    its interval and of that of the step ratio: None where nothing ever takes its lead, 0 where it
-    is not sure to have one.
+    which both started alone. It is surely ahead for `steps`, by the worse ends of that and of the
+    step ratio: None where nothing ever takes its lead, 0 where it is not sure to have one.
     """
 
     label: str

@@ -70,9 +70,9 @@ class Standing(Frozen):
 def standing(records: Sequence[Record], *, precision: float | None, least_blocks: int) -> Standing:
     """Where the records of one group stand: each setup against its lane's baseline, each phase.
 
-    A/A copies take no part, nor do trials that did not end well. Give it the records of setups that
-    may be ranked: no run waits for the ratio of another. `least_blocks` is raised to
-    the number that the verdicts of so many rows need. A setup without a rival is known at once.
+    `records` are those of setups that may be ranked: no run waits for the ratio of another. A/A
+    copies and failed trials take no part. `least_blocks` is raised to the number that the verdicts
+    of so many rows need. A setup without a rival is known at once.
     """
     return standing_of(entries(records).values(), precision=precision, least_blocks=least_blocks)
 

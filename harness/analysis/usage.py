@@ -31,11 +31,11 @@ MemoryGrowth = Literal["resident", "allocated", "device"]
 class SetupUsage(Frozen):
     """One setup over all its blocks that counted.
 
-    Of `turns`, threads still worked at the end of `unsettled`. `between` are cores that it kept
-    busy while others were timed, the median over blocks; `busy` are those in its samples. Of the
+    After `unsettled` of its `turns` threads still worked. `between` are cores that it kept busy
+    while others were timed, the median over blocks; `busy` are those in its samples. Of the
     processes that it started `processes` is the most at once, `memory` what they held. `growth` is
-    what memory grows by in a phase, `device_growth` that of the device, in bytes a step;
-    phases in which most blocks do not grow are left out.
+    what memory grows by in a phase, `device_growth` that of the device, in bytes a step, where most
+    blocks grow.
     """
 
     setup: Setup
@@ -104,8 +104,7 @@ def usage_faults(records: Iterable[Record]) -> tuple[str, ...]:
 
 
 def grown(samples: Sequence[float], iterations: int) -> float:
-    """Bytes a step, from those of a block's samples of so many iterations; 0 where most of them
-    show none.
+    """Bytes a step, from those of a block's samples; 0 where most of them show none.
 
     The smaller of median and mean: memory that is taken once does not move the one, and what is
     taken with every step and given back every now and then, the other.

@@ -148,15 +148,15 @@ class Pair(Frozen):
     """How many times as fast one setup is as another; above 1 it is faster.
 
     `speed` is the median over blocks with its exact interval, `cross` the geometric mean with
-    Student's; `agrees` is False where one of them excludes 1 and the other does not, or where the
-    estimate of one lies outside the other. `p` is that of the exact two-sided sign test,
-    `p_equivalent` that of equivalence within `margin` (δ), neither of them corrected. `verdict`
-    is corrected over `family` rows; `reason` says why it is not what the interval suggests.
-    `disturbed` says what others did in too many of its blocks: then no verdict is given.
+    Student's; `agrees` is False where only one of them excludes 1, or where one does not hold the
+    other's estimate. `p` is that of the exact two-sided sign test, `p_equivalent` that of
+    equivalence within `margin` (δ), neither of them corrected. `verdict` is corrected over `family`
+    rows; `reason` says why it is not what the interval suggests. If others `disturbed` too many of
+    its blocks, there is no verdict.
 
     `mean` is the ratio of mean times over the same rounds, pauses included, and `trainings` that of
-    full trainings in the same blocks, None where there is none; `denied_by` names the one that
-    contradicts what the median says: then there is no verdict, with `reason`.
+    full trainings in the same blocks, if any; `denied_by` names the one that contradicts the
+    median: then there is no verdict.
     """
 
     label: str
@@ -222,8 +222,8 @@ class Pair(Frozen):
 class Shift(Pair):
     """How many times as fast a setup is in the second of two runs. Its table names both sides.
 
-    `speed` has the interval of two independent samples, `cross` is Welch's, which knows of no
-    drift; `agrees` is False where the first excludes 1 and the other does not. The p values are not
+    `speed` has the interval of two independent samples, `cross` is Welch's, which ignores drift;
+    `agrees` is False where the first excludes 1 and the other does not. The p values are not
     corrected, `verdict` is, over `family` rows; `reason` says why it is not what the interval
     suggests.
     """
@@ -250,10 +250,8 @@ def compare_blocks(
     mean: Interval | None = None,
     trainings: Interval | None = None,
 ) -> Pair:
-    """The pair with these logarithms of block ratios, judged by itself.
-
-    Raises ValueError where there is no block.
-    """
+    """The pair with these logarithms of block ratios, judged by itself. Raises ValueError for
+    none."""
     speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
     pair = Pair(
         label=label,
@@ -357,11 +355,8 @@ def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> 
 
 
 def contradicts(verdict: str, speed: Interval, other: Interval, margin: float) -> bool:
-    """Whether a witness denies a verdict beyond both intervals.
-
-    An overlap denies nothing: the interval of a mean is the wider one. Nor does a witness that
-    comes to the same verdict with another size.
-    """
+    """Whether a witness denies a verdict beyond both intervals: the interval of a mean is the wider
+    one. The same verdict with another size is no denial."""
     ends, of_median = ends_of(other), ends_of(speed)
     if not ends or not of_median:
         return False
@@ -431,10 +426,8 @@ def slowdown_in_blocks(logs: Logs, threshold: float, family: int) -> Slowdown:
 
 
 def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
-    """From logarithms of times in two separate runs.
-
-    It cannot know what else changed between the runs: it is weaker than `slowdown_in_blocks`.
-    """
+    """From logarithms of times in two separate runs: weaker, since other things may have
+    changed."""
     n, ends = min(len(now), len(before)), shift_ends(before, now, 1 - 2 * LEVEL / family)
     middle = statistics.median(now) - statistics.median(before)
     growth = Interval.of(middle, ends, n, "combined", TOO_FEW.format(n))
