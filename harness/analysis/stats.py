@@ -111,11 +111,11 @@ class Interval(Frozen):
 def median_interval(
     values: Sequence[float], confidence: float = CONFIDENCE, of: str = "blocks"
 ) -> Interval:
-    """The median of any finite numbers with its interval; `of` names what they are one for each.
+    """The median of any finite numbers, one for each `of` these, with its interval.
 
     The exact order-statistic interval (Hahn & Meeker 1991, section 5.2): the narrowest pair of
-    ordered values whose binomial coverage is at least `confidence`. Where no such pair exists, of
-    2 to 5 values at 95 %, there is the range. Raises ValueError for no values.
+    ordered values whose binomial coverage is at least `confidence`. Without such a pair, of 2 to 5
+    values at 95 %, there is the range. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("no values")
@@ -135,10 +135,9 @@ def interval_of(values: Iterable[float | None], of: str = "blocks") -> Interval 
 class TimeToTarget(Frozen):
     """Seconds of training until the target was first met: the median over `n` seeds.
 
-    Not reached is ∞ and counts. `estimate` is None where the median is ∞; so are `low` and `high`
-    where `method` names an interval: `high` None is then an interval without end. With method
-    `none` there is no interval, for the `reason`, but `least` and `most`, the range: `most` is None
-    where a training did not arrive. `reached` of the n trainings met the target.
+    A training that did not reach it counts as ∞; `reached` of the n did. What is ∞ is None:
+    `estimate`, and where `method` names an interval `low` and `high`. With method `none` there is
+    no interval, for the `reason`, but `least` and `most`, the range.
     """
 
     estimate: float | None
@@ -192,18 +191,17 @@ def exact_ends(ordered: Sequence[float], confidence: float = CONFIDENCE) -> Ends
     return (ordered[place - 1], ordered[-place]) if place else None
 
 
-def reach(low: float, high: float, n: int, exact: int = LEAST_EXACT) -> Ends | None:
-    """Where counts with this range lie, to tell on which side of another; None of too few.
+def reach(low: float, high: float, n: int) -> Ends | None:
+    """Where counts with this range lie, to decide on which side of another; None of too few.
 
-    Of `exact` counts the range is enough, whatever the distribution. Of FEWEST it is made three
+    Of LEAST_EXACT counts the range is enough, whatever the distribution. Of fewer it is made three
     times as wide. All of LEAST_EXACT counts below all of another's have a chance of 0.2 % if the
-    two are the same; of three 10 %, and where wide ranges stay apart at most 0.6 % (simulated for
-    normal, lognormal, uniform and Cauchy counts). Three differences of equals lie to one
-    side of zero this way with a chance of 4 %.
+    two are the same; wide ranges of three lie apart with at most 0.6 % (simulated for normal,
+    lognormal, uniform and Cauchy counts), and to one side of zero with 4 %.
     """
     if n < FEWEST:
         return None
-    slack = 0 if n >= exact else high - low
+    slack = 0 if n >= LEAST_EXACT else high - low
     return low - slack, high + slack
 
 
@@ -217,8 +215,8 @@ def too_few(n: int, confidence: float = CONFIDENCE, of: str = "blocks") -> str:
 def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The same of ratios that are given by their logarithms.
 
-    The middle of an even number is the geometric mean of two. So a ratio and its inverse agree,
-    whichever of the two setups is the baseline; arithmetic means could both exceed 1.
+    The middle of an even number is the geometric mean of two, so that a ratio and its inverse
+    agree.
     """
     interval = median_interval([math.exp(it) for it in logs], confidence)
     return interval.model_copy(update={"estimate": math.exp(statistics.median(logs))})
@@ -226,21 +224,15 @@ def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Int
 
 @functools.lru_cache(maxsize=4096)
 def quantile(freedom: float, probability: float) -> float:
-    """The quantile of Student's t with so many degrees of freedom.
-
-    Even the smallest part of SciPy takes a third of a second to import. Charts need none of it.
-    """
+    """The quantile of Student's t. SciPy is imported here: it takes a third of a second."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The geometric mean of positive values with Student's t on their logarithms.
-
-    It assumes what the exact interval does not, normal logarithms, and so serves as its check;
-    None where there is nothing to check.
-    """
+    """The geometric mean of positive values with Student's t on their logarithms: the check of the
+    exact interval, under the assumption of normal logarithms; None without that."""
     n = len(values)
     if rank(n, confidence) is None:
         return None
@@ -373,9 +365,9 @@ STRONGEST = 0.9
 
 
 def shift_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) -> Interval:
-    """How many times as fast the second sample is, with its interval.
+    """How many times as fast the second sample is; `n` is the smaller number of blocks.
 
-    `n` is the smaller number of blocks. Raises ValueError for an empty sample.
+    Raises ValueError for an empty sample.
     """
     if not before or not after:
         raise ValueError("no blocks")

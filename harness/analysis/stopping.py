@@ -22,9 +22,9 @@ from harness.tasks.spec import Frozen
 class Width(Frozen):
     """How well one headline ratio is known after `n` blocks.
 
-    `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), None
-    where there is no interval yet; `known` says that it met the target, twice in a row, in those
-    of its blocks that are not `disturbed`.
+    `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), if it
+    has one; it is `known` if it met the target, twice in a row, in its blocks that are not
+    `disturbed`.
     """
 
     lane: Lane
@@ -50,8 +50,8 @@ class Width(Frozen):
 class Standing(Frozen):
     """Where one group stands: every headline ratio, the widest of them, and whether to stop.
 
-    `precision` is the target, None where the number of blocks is fixed; `blocks` are those that
-    any setup finished; `widest` is None where there is no ratio.
+    `precision` is the target, None where the number of blocks is fixed; `blocks` are those that any
+    setup finished.
     """
 
     precision: float | None

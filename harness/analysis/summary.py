@@ -34,8 +34,8 @@ def rebased(
 ) -> tuple[tuple[Table, ...], ...]:
     """For each table the same one against each of its rows that is not its baseline, in order.
 
-    `records` and `certificates` are those that the tables were made of. Their break-evens stay
-    those of the first baseline, which they name.
+    The tables were made of `records` and `certificates`. Break-evens stay those of the first
+    baseline.
     """
     timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
     for group, task in {it.rows[0].cell.setup.group: it.task for it in tables}.items():
@@ -60,8 +60,7 @@ def _others(
 class Gain(Frozen):
     """An idiomatic mode against the default mode of its framework's identical lane.
 
-    `pair` holds the two labels, which may be the same word in both lanes; its verdict is corrected
-    over the gains of the same phase and group.
+    The verdict of the `pair` is corrected over the gains of the same phase and group.
     """
 
     phase: Phase
@@ -77,11 +76,8 @@ def gains(
     defaults: Mapping[str, str],
     margin: float,
 ) -> tuple[Gain, ...]:
-    """Every idiomatic mode of a group that shares a block with a plain one of its framework.
-
-    `defaults` maps a framework to its default mode; where that was not measured, it is compared
-    with the first mode by name that was.
-    """
+    """Every idiomatic mode of a group that shares a block with a plain one of its framework: its
+    default mode by `defaults`, or else the first by name that was measured."""
     timed = [entry for entry in entries if entry.steps[phase]]
     plains = [entry for entry in timed if entry.setup.lane != "idiomatic"]
     sides: list[tuple[Setup, Setup]] = []
@@ -111,8 +107,7 @@ class Aggregate(Frozen):
     """The geometric mean of a setup's speed ratios over `tasks`, in one phase and lane.
 
     `missing` are tasks in which the two are not ranked against each other, or pauses deny their
-    ratio: over them nothing is claimed, and a mean over other tasks is no rival of this one.
-    `speed.n` is the smallest number of blocks of any task.
+    ratio. `speed.n` is the smallest number of blocks of any task.
     """
 
     phase: Phase
@@ -136,9 +131,9 @@ def aggregates(tables: Iterable[Table]) -> tuple[Aggregate, ...]:
 
 
 def geometric_mean(speeds: Sequence[Interval]) -> Interval:
-    """The geometric mean of independent ratios, each with its interval.
+    """The geometric mean of independent ratios; without bounds where one of them has none.
 
-    Without bounds where one of them has none. Raises ValueError for no ratio.
+    Raises ValueError for no ratio.
     """
     if not speeds:
         raise ValueError("no ratios")
@@ -198,8 +193,8 @@ class Summary(Frozen):
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
     means over tasks; `noise` and `standings` have one entry a group, in the same order. `advice`
-    has one entry a scenario, or none where there is no table. `only_predict` are setups that do not
-    train, in groups in which others do.
+    has one entry a scenario. `only_predict` are setups that do not train, in groups in which others
+    do.
     """
 
     tables: tuple[Table, ...]
@@ -224,9 +219,9 @@ def summarise(
 ) -> Summary:
     """All rows of a report. Tables stand in the order of tasks, their rows fastest first.
 
-    Only setups with a passing certificate are ranked. `facts` say what idiomatic modes are compared
-    with, and which frameworks are a yardstick. `precision` and `least_blocks` are those of the
-    run's early stop, if it had one.
+    Only setups with a passing certificate are ranked. `facts` have the default modes of frameworks
+    and the yardsticks. `precision` and `least_blocks` are those of the run's early stop, if it had
+    one.
     """
     # By name too: a user's copy of a task has the same digest under another name.
     known = {(task.name, task.digest): task for task in tasks}

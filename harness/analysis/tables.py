@@ -36,12 +36,9 @@ from harness.tasks.spec import Frozen, Task
 class Contest:
     """The entries of one table by label; `ranked` are those that may be.
 
-    The winner is sought among the contestants: those that are ranked and no yardstick. A yardstick
-    has its rows and verdicts like any other.
-
-    `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
-    ratio that the table shows, those that are not ranked after all others. `disturbed` says what
-    others did in too many blocks for any verdict; it is empty where they did not.
+    The winner is sought among the contestants: those that are ranked and no yardstick. `labels`
+    stand in the order of the table's rows: by their ratio to `baseline`, those that are not ranked
+    last. `disturbed` says what others did in too many blocks for any verdict.
     """
 
     def __init__(
@@ -72,10 +69,8 @@ class Contest:
         self._leader = self._best or next(iter(self._contestants), None)
 
     def against(self, baseline: str) -> dict[str, Any]:
-        """The fields of a table that follow its baseline: its pairs, the winner, the sentence.
-
-        Only a row that takes the win back can change who wins.
-        """
+        """The fields of a table that follow its baseline. Only a row that takes the win back can
+        change who wins."""
         labels = [label for label in self.labels if label != baseline]
         found = [pair for label in labels if (pair := self._pair(label, baseline))]
         barred = {pair.label: pair.reason for pair in found if pair.verdict == "not ranked"}
@@ -155,14 +150,12 @@ def samples(records: Iterable[Record]) -> dict[Cell, dict[int, BlockSamples]]:
 class CellRow(Frozen):
     """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks.
 
-    `step` is the median step of a block and `mean_step` its mean, pauses included; throughput
-    (`examples_per_second`, `gflops`) is that of the mean step.
-    `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
-    that nothing was counted; imports and builds count only where a worker started alone, and so do
-    first calls, unless none did. `starts` has them with intervals, warm and cold caches apart;
-    `peaks` has every kind of memory beside the least possible; `latency` is None but in the latency
-    phases. `proof` says why the setup counts as unproven, empty where it is
-    proven; `faults` are settings of its own that bar it from the ranking.
+    `step` is the median step of a block and `mean_step` its mean, pauses included, from which
+    throughput (`examples_per_second`, `gflops`) is computed. `cpu_share` is CPU time ÷ wall time,
+    all threads together. None means that nothing was counted; imports, builds and first calls count
+    only where a worker started alone, but first calls of all if none did. `starts` has them with
+    intervals, by warm and cold caches; `peaks` has every kind of memory. `proof` says why the setup
+    is unproven, `faults` what else bars it from the ranking.
     """
 
     cell: Cell
@@ -238,18 +231,18 @@ def _memory(phases: Sequence[PhaseRecord]) -> Memory:
 
 
 class Table(Frozen):
-    """One phase of one lane of one group: the cells that may be compared, and who wins.
+    """One phase of one lane of one group: the cells that may be compared, and which one wins.
 
     Rows stand fastest first, by their ratio to the baseline; those that share no block with it come
-    last, and those that are not ranked after all others. `pairs` are the ratios to
-    the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
-    is none, and one that is known no better than to ±`precision` is told in its direction only.
-    `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
-    row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the group in this
-    phase. `winner` is the label of the setup that is faster than every other one that is ranked,
-    or None; `sentence` says the same in words. `disturbed` says what others did in too many blocks
-    for any verdict; it is empty where they did not. `yardsticks` are the rows of a reference beside
-    rows of frameworks, by label, with its title: they are ranked, and never the winner.
+    last, and those that are not ranked after all others. `pairs` are the ratios to the baseline,
+    their verdicts corrected over the table's rows; a difference within `margin` (δ) is none, and
+    one that is known no better than to ±`precision` has a direction only. `peak` is the rate of a
+    large product on the device; `break_evens` say after how many steps a row overtakes the
+    baseline, or is overtaken. `floors` are the A/A pairs of the group in this phase. `winner` is
+    faster than every other contestant, if there is one; `sentence` says the same in words.
+    `disturbed` says what others did in too many blocks for any verdict. `yardsticks` are the rows
+    of a reference beside rows of frameworks, by label, with its title: they are ranked, and never
+    the winner.
     """
 
     task: Task
@@ -300,7 +293,7 @@ def make_table(
     precision: float | None,
     references: Mapping[str, str],
 ) -> tuple[Table, Contest] | None:
-    """The table of one phase and lane; None where nothing was timed in it.
+    """The table of one phase and lane with its contest; None where nothing was timed in it.
 
     `precision` is what the run asked for, if it did. `references` are the frameworks that are a
     yardstick beside others, with their titles.

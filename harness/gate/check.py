@@ -139,10 +139,7 @@ def _refuse_lost_frameworks(setups: Sequence[Setup]) -> None:
 
 
 def refuse_absent(plan: Plan, flags: Mapping[str, Any]) -> None:
-    """Raises UsageError for a named task or framework that is not available here.
-
-    A check must not leave out silently what it was asked for.
-    """
+    """Raises UsageError for a named task or framework that is not available here."""
     if plan.unavailable and flags.keys() & {"frameworks", "tasks"}:
         raise UsageError(f"{plan.unavailable[0].what}: {plan.unavailable[0].reason}")
 
@@ -165,9 +162,9 @@ ENDS: Mapping[Outcome, type[HarnessError] | None] = {
 class Checked(Frozen):
     """The result of one check, which `--json` prints.
 
-    `speed` says how speed was compared: in `turns` with older code, with `stored` figures, or not
-    at all; `note` says more of it, or why, or what failed and ended the check. `revision` is this
-    code's, `against` the older code's.
+    `speed` was compared in `turns` with older code, with `stored` figures, or not at all; `note`
+    says more of it, or why, or what failed and ended the check. `revision` is this code's,
+    `against` the older code's.
     """
 
     schema_version: Literal[1] = 1
@@ -350,8 +347,8 @@ def save(plan: Plan, name: str, report: Report, folder: Path, *, clocked: bool =
 def save_from(plan: Plan, run: Run, name: str, report: Report, folder: Path) -> Baseline:
     """The times, proofs and peaks of a stored run; numbers and programs are observed now.
 
-    `plan` has the run's setups. Raises NotComparable where this is not the code or the machine of
-    the run: what is observed now would not belong to what was measured then.
+    `plan` has the run's setups. Raises NotComparable where this is not the code or machine of the
+    run.
     """
     _refuse_other(run)
     with staged_data(plan, folder / "data") as data:

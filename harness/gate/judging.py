@@ -96,10 +96,8 @@ def observed(
     *,
     older: bool = False,
 ) -> dict[Setup, BaselineEntry]:
-    """Numbers and programs of every setup, without proofs.
-
-    Raises CellsFailed where one fails, NotComparable if it is `older` code.
-    """
+    """Numbers and programs of every setup, without proofs. Raises CellsFailed; NotComparable for
+    `older` code that fails."""
     made = {}
     for task, setup in pairs:
         try:

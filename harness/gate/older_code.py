@@ -16,19 +16,15 @@ ROOMS = ("harness", "impls")
 
 
 class Sides(NamedTuple):
-    """Folders from which the two sides import. Both are of one length: by how much a path shifts
-    the memory of a process must not be what is measured."""
+    """Folders from which the two sides import, with paths of one length: it shifts a process's
+    memory."""
 
     now: Path
     before: Path
 
 
 def sides(against: str, folder: Path, this: Path = ROOT) -> Sides:
-    """This code and the older one: a git revision, or a folder that holds an installed version.
-
-    A revision is unpacked below `folder`; the repository is only read. Raises UsageError for what
-    is neither.
-    """
+    """This code and the older one, which is unpacked below `folder`; see `located`."""
     now, before = folder / "new", folder / "old"
     now.symlink_to(this, target_is_directory=True)
     place = located(against)
@@ -40,7 +36,7 @@ def sides(against: str, folder: Path, this: Path = ROOT) -> Sides:
 
 
 def located(against: str) -> Path | str:
-    """A folder that holds an installed version, or the commit that a revision names.
+    """A folder that holds an installed version, or the commit that a git revision names.
 
     Raises UsageError for what is neither.
     """

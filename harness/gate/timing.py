@@ -73,8 +73,7 @@ class SideKeeper:
 
 
 def older(setup: Setup) -> Setup:
-    """The same setup with the older code: in a block it is the twin, and the engine knows where
-    its code lies."""
+    """The same setup with the older code: in a block it is the twin."""
     return setup.model_copy(update={"twin": True})
 
 
@@ -159,8 +158,7 @@ def stored(
     before: Mapping[Setup, Mapping[Phase, Timed]],
     threshold: float,
 ) -> Iterator[Line]:
-    """Stored figures: a step beside its bare products, now and then. What a machine does to both
-    alike cancels; what it does to one of them does not."""
+    """Stored figures: a step relative to its bare products. What a machine does to both cancels."""
     shared = [
         (setup, phase)
         for setup, phases in now.items()
