@@ -96,15 +96,10 @@ class Steadiness(Frozen):
     verdict: SteadyVerdict
 
     @property
-    def never(self) -> int:
-        """Blocks in which no steady state was found."""
-        return self.blocks - self.settled
-
-    @property
     def sentence(self) -> str:
         """The verdict in words."""
         if self.verdict == "never steady":
-            return f"never steady in {self.never} of {self.blocks} blocks"
+            return f"never steady in {self.blocks - self.settled} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
             return "too few readings to tell"
         start = f"steady after {self.readings} calls" if self.readings else "steady from the start"

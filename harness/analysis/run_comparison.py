@@ -17,12 +17,7 @@ from pydantic import Field
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryKind, scarce
 from harness.analysis.pairs import Entry, entries, log_ratios
-from harness.analysis.quality import (
-    QualityPair,
-    QualityTable,
-    finals_of,
-    paired_by_seed,
-)
+from harness.analysis.quality import QualityPair, QualityTable, finals_of, paired_by_seed
 from harness.analysis.stats import Interval, median_interval, percent
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, compare_samples, judged

@@ -37,16 +37,6 @@ class Order(NamedTuple):
     baseline: str
     speeds: Mapping[str, float]
 
-    def above(self, label: str) -> list[str]:
-        """Labels with a larger ratio, the largest first."""
-        speed = self.speeds[label]
-        larger = [it for it in self.speeds if speed and self.speeds[it] > speed]
-        return sorted(larger, key=lambda it: -self.speeds[it])
-
-    def next(self, label: str) -> str:
-        """The largest ratio but one's own."""
-        return max((it for it in self.speeds if it != label), key=self.speeds.__getitem__)
-
 
 def decimals(value: float, digits: int = DIGITS) -> int:
     """Decimal places that show `value` with so many significant digits; never negative."""
@@ -234,12 +224,15 @@ def _measured_by(yardstick: Yardstick, won: bool) -> str:
 
 def _won(order: Order, winner: str, rivals: Mapping[str, Pair | None]) -> str:
     closest = min((it for it in rivals.values() if it), key=lambda it: it.speed.estimate)
-    name = closest.baseline
+    speeds, name = order.speeds, closest.baseline
     if len(rivals) > 1:
-        name = f"{'the next' if name == order.next(winner) else 'the closest'}, {name}"
+        largest = max((it for it in speeds if it != winner), key=speeds.__getitem__)
+        name = f"{'the next' if name == largest else 'the closest'}, {name}"
     text = f"{winner} is the fastest: {ratio(closest.speed)} as fast as {name}"
-    if not (above := order.above(winner)):
+    above = [it for it in speeds if speeds[it] > speeds[winner] > 0]
+    if not above:
         return f"{text}."
+    above.sort(key=lambda it: -speeds[it])
     larger = "has a larger ratio" if len(above) == 1 else "have larger ratios"
     return f"{text}, {DIRECTLY}; {listed(above)} {larger} to {order.baseline} all the same."
 

@@ -116,13 +116,14 @@ def _speed(ours: Entry, theirs: Entry, phase: Phase) -> Interval | None:
 
 def _paired(ours: Entry, theirs: Entry, phase: Phase, *, cold: bool) -> list[_Start]:
     """The starts of the blocks that both share; a block is cold if either of the two was."""
-    our, their = _trials(ours, phase), _trials(theirs, phase)
-    return [
-        start
-        for block in sorted(our.keys() & their.keys())
-        if (our[block].record.cold or their[block].record.cold) == cold
-        and (start := _start(our[block], their[block]))
-    ]
+    our, their, starts = _trials(ours, phase), _trials(theirs, phase), []
+    for block in sorted(our.keys() & their.keys()):
+        mine, other = our[block], their[block]
+        total, their_total = mine.total, other.total
+        same = (mine.record.cold or other.record.cold) == cold
+        if same and total is not None and their_total is not None:
+            starts.append(_Start(total - their_total, their_total, other.step))
+    return starts
 
 
 class HeadStart(Frozen):
@@ -198,13 +199,6 @@ def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
         total=interval_of(totals, "trials"),
         reason="; ".join(reasons),
     )
-
-
-def _start(ours: _TimedStart, theirs: _TimedStart) -> _Start | None:
-    our, their = ours.total, theirs.total
-    if our is None or their is None:
-        return None
-    return _Start(our - their, their, theirs.step)
 
 
 def _break_even(

@@ -72,15 +72,16 @@ class Interval(Frozen):
         span: Ends | None = None,
     ) -> Interval:
         """With these ends; else with the range `span`, and the reason why there are none."""
-        low, high = ends or (None, None)
-        least, most = (None if ends else span) or (None, None)
+        if ends:
+            return cls(estimate=estimate, low=ends[0], high=ends[1], n=n, method=method)
+        least, most = span or (None, None)
         return cls(
             estimate=estimate,
-            low=low,
-            high=high,
+            low=None,
+            high=None,
             n=n,
-            method=method if ends else "none",
-            reason="" if ends else reason,
+            method="none",
+            reason=reason,
             least=least,
             most=most,
         )
@@ -149,11 +150,6 @@ class TimeToTarget(Frozen):
     reason: str = ""
     least: float | None = None
     most: float | None = None
-
-    @property
-    def endless(self) -> bool:
-        """Whether there is an interval and it reaches to infinity."""
-        return self.method != "none" and self.high is None
 
 
 def time_to_target(times: Sequence[float]) -> TimeToTarget:

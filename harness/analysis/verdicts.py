@@ -31,28 +31,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from harness.analysis.stats import (
-    LEAST_EXACT,
-    LEVEL,
-    Ends,
-    Interval,
-    Logs,
-    below_p,
-    equivalence_p,
-    exact_ends,
-    holm,
-    mean_interval,
-    percent,
-    ratio_interval,
-    reach,
-    shift_below_p,
-    shift_ends,
-    shift_equivalence_p,
-    shift_interval,
-    shift_p,
-    sign_p,
-    welch_interval,
-)
+from harness.analysis import stats
+from harness.analysis.stats import LEAST_EXACT, LEVEL, Ends, Interval, Logs
 from harness.records import Record
 from harness.tasks.spec import Frozen
 
@@ -100,7 +80,7 @@ def decide(of: Evidence, differ: float, agree: float, family: int) -> Decision:
 
     Equivalence first: a difference below δ is none, however surely it is there.
     """
-    within = f"its 90 % interval lies within {percent(of.margin)}"
+    within = f"its 90 % interval lies within {stats.percent(of.margin)}"
     not_enough = f"but over {family} rows that is not enough"
     answer: Answer = "cannot tell"
     reason = ""
@@ -115,7 +95,7 @@ def decide(of: Evidence, differ: float, agree: float, family: int) -> Decision:
     elif of.p <= LEVEL:
         reason = f"the interval excludes 1, {not_enough}"
     elif of.p_equivalent <= LEVEL and of.margin > of.most:
-        reason = f"this run cannot tell a setup from itself to {percent(of.most)}"
+        reason = f"this run cannot tell a setup from itself to {stats.percent(of.most)}"
     elif of.p_equivalent <= LEVEL:
         reason = f"{within}, {not_enough}"
     return Decision(answer, reason, family)
@@ -123,8 +103,8 @@ def decide(of: Evidence, differ: float, agree: float, family: int) -> Decision:
 
 def decide_together(rows: Sequence[Evidence]) -> list[Decision]:
     """Verdicts that hold for all rows of a table together."""
-    differ = holm([it.p for it in rows])
-    agree = holm([it.p_equivalent for it in rows])
+    differ = stats.holm([it.p for it in rows])
+    agree = stats.holm([it.p_equivalent for it in rows])
     return [decide(*row, len(rows)) for row in zip(rows, differ, agree, strict=True)]
 
 
@@ -133,7 +113,6 @@ WHERE: Mapping[Witness, str] = {
     "mean": "in the mean of all steps",
     "trainings": "in whole trainings",
 }
-_OF_MEDIAN = {"faster": "faster", "slower": "slower", "equivalent": "no different"}
 
 Verdict = Literal["faster", "slower", "equivalent", "cannot tell", "not ranked"]
 SPEED: Mapping[Answer, Verdict] = {
@@ -195,7 +174,7 @@ class Pair(Frozen):
 
     @property
     def witnesses(self) -> dict[Witness, Interval]:
-        """The other ratios of the same blocks, as far as there are any."""
+        """The other ratios of the same blocks, if any."""
         ratios: dict[Witness, Interval | None] = {"mean": self.mean, "trainings": self.trainings}
         return {name: ratio for name, ratio in ratios.items() if ratio}
 
@@ -252,15 +231,15 @@ def compare_blocks(
 ) -> Pair:
     """The pair with these logarithms of block ratios, judged by itself. Raises ValueError for
     none."""
-    speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
+    speed, cross = stats.ratio_interval(logs), stats.mean_interval([math.exp(it) for it in logs])
     pair = Pair(
         label=label,
         baseline=baseline,
         speed=speed,
         cross=cross,
         agrees=cross is None or _agree(speed, cross),
-        p=sign_p(logs),
-        p_equivalent=equivalence_p(logs, margin),
+        p=stats.sign_p(logs),
+        p_equivalent=stats.equivalence_p(logs, margin),
         margin=margin,
         family=1,
         verdict="cannot tell",
@@ -273,14 +252,14 @@ def compare_blocks(
 
 def compare_samples(label: str, before: Logs, after: Logs, margin: float) -> Shift:
     """One setup in two runs, not judged yet. Raises ValueError for a run without blocks."""
-    speed, cross = shift_interval(before, after), welch_interval(before, after)
+    speed, cross = stats.shift_interval(before, after), stats.welch_interval(before, after)
     return Shift(
         label=label,
         speed=speed,
         cross=cross,
         agrees=cross is None or speed.side() in (0, cross.side()),
-        p=shift_p(before, after),
-        p_equivalent=shift_equivalence_p(before, after, margin),
+        p=stats.shift_p(before, after),
+        p_equivalent=stats.shift_equivalence_p(before, after, margin),
         margin=margin,
         family=0,
         verdict="cannot tell",
@@ -339,7 +318,7 @@ def mean_ratio(
                 math.fsum(it[block][round_] for round_ in rounds) for it in (ours, theirs)
             )
             logs.append(math.log(others / mine))
-    return ratio_interval(logs) if logs else None
+    return stats.ratio_interval(logs) if logs else None
 
 
 def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Interval | None:
@@ -351,7 +330,7 @@ def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> 
             times = [math.fsum(epoch.seconds for epoch in it.epochs) for it in (mine, others)]
             if all(times):
                 logs.append(math.log(times[1] / times[0]))
-    return ratio_interval(logs) if logs else None
+    return stats.ratio_interval(logs) if logs else None
 
 
 def contradicts(verdict: str, speed: Interval, other: Interval, margin: float) -> bool:
@@ -372,7 +351,7 @@ def ends_of(ratio: Interval) -> Ends | None:
     """Between which bounds a ratio lies; of 3 to 5 values by their range, see `reach`."""
     if ratio.ends or ratio.least is None or ratio.most is None:
         return ratio.ends
-    ends = reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
+    ends = stats.reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
     return (math.exp(ends[0]), math.exp(ends[1])) if ends else None
 
 
@@ -381,17 +360,14 @@ def denied(verdict: str, witnesses: Mapping[Witness, Interval]) -> str:
     name, ratio = [*witnesses.items()][-1]
     low, high = ends_of(ratio) or (ratio.estimate, ratio.estimate)
     there = "slower" if high < 1 else "faster" if low > 1 else "no different"
+    here = "no different" if verdict == "equivalent" else verdict
     why = ": pauses" if "mean" in witnesses else ""
-    return f"{_OF_MEDIAN[verdict]} in the median step, {there} {WHERE[name]}{why}"
+    return f"{here} in the median step, {there} {WHERE[name]}{why}"
 
 
 def _agree(one: Interval, other: Interval) -> bool:
-    held = _holds(one, other.estimate) and _holds(other, one.estimate)
-    return held and one.side() == other.side()
-
-
-def _holds(interval: Interval, value: float) -> bool:
-    return interval.ends is None or interval.side(value) == 0
+    disjoint = one.side(other.estimate) or other.side(one.estimate)
+    return one.side() == other.side() and not disjoint
 
 
 GateOutcome = Literal["fine", "improved", "regression", "cannot tell"]
@@ -419,20 +395,20 @@ def slowdown_in_blocks(logs: Logs, threshold: float, family: int) -> Slowdown:
 
     `family` is the number of cells times that of checkpoints.
     """
-    n, ends = len(logs), exact_ends(sorted(logs), 1 - 2 * LEVEL / family)
+    n, ends = len(logs), stats.exact_ends(sorted(logs), 1 - 2 * LEVEL / family)
     growth = Interval.of(statistics.median(logs), ends, n, "order-statistic", TOO_FEW.format(n))
-    larger_p = below_p(logs, math.log1p(threshold))
-    return _slowdown(growth, sign_p(logs) / 2, larger_p, threshold, family)
+    larger_p = stats.below_p(logs, math.log1p(threshold))
+    return _slowdown(growth, stats.sign_p(logs) / 2, larger_p, threshold, family)
 
 
 def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
     """From logarithms of times in two separate runs: weaker, since other things may have
     changed."""
-    n, ends = min(len(now), len(before)), shift_ends(before, now, 1 - 2 * LEVEL / family)
+    n, ends = min(len(now), len(before)), stats.shift_ends(before, now, 1 - 2 * LEVEL / family)
     middle = statistics.median(now) - statistics.median(before)
     growth = Interval.of(middle, ends, n, "combined", TOO_FEW.format(n))
-    larger_p = shift_below_p(before, now, math.log1p(threshold))
-    return _slowdown(growth, shift_p(before, now) / 2, larger_p, threshold, family)
+    larger_p = stats.shift_below_p(before, now, math.log1p(threshold))
+    return _slowdown(growth, stats.shift_p(before, now) / 2, larger_p, threshold, family)
 
 
 def _slowdown(
