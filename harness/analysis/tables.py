@@ -72,9 +72,9 @@ class Contest:
         """The fields of a table that follow its baseline. Only a row that takes the win back can
         change who wins."""
         labels = [label for label in self.labels if label != baseline]
-        found = [pair for label in labels if (pair := self._pair(label, baseline))]
-        barred = {pair.label: pair.reason for pair in found if pair.verdict == "not ranked"}
-        pairs = judged(found, barred)
+        alone = [pair for label in labels if (pair := self._pair(label, baseline))]
+        barred = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
+        pairs = judged(alone, barred)
         rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
         back = taken_back(self._best, baseline, rows) if self._best else None
         speeds = {label: self._speed(label, baseline) for label in self._contestants}
@@ -329,10 +329,10 @@ def make_table(
         rows=tuple(rows[label] for label in labels),
         peak=peak,
         break_evens=tuple(
-            found
+            it
             for label in labels
             if label != baseline
-            for found in break_evens(timed[label], timed[baseline], phase)
+            for it in break_evens(timed[label], timed[baseline], phase)
         ),
         disturbed=contest.disturbed,
         yardsticks=yardsticks,
