@@ -103,7 +103,7 @@ def observed(
         try:
             answer = observe(task, setup, data[task.data], logs, code)
         except WorkerFailed as failed:
-            raise failure(setup, failed.status, failed.error, older=older) from None
+            raise failure(setup, failed.status, failed.error[:500], older=older) from None
         made[setup] = BaselineEntry(
             setup=setup, parity=(), numbers=answer.numbers, programs=answer.programs
         )

@@ -40,14 +40,6 @@ except ImportError:  # older code has frameworks in `impls` alone
 
 
 try:
-    from harness.privacy import clean
-except ImportError:  # older code has none; the caller of this process cleans the answer
-
-    def clean(text: str) -> str:
-        return text
-
-
-try:
     from harness.worker.messages import die_with
 except ImportError:  # older code has it there
     from harness.worker.lifeline import die_with  # type: ignore[import-not-found,no-redef]
@@ -67,7 +59,7 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         status = "unsupported" if isinstance(error, Unsupported) else "failed"
-        text = clean(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
+        text = " ".join(f"{type(error).__name__}: {error}".split())
         answer = {"answer": "failed", "status": status, "error": text}
     channel.send_bytes(json.dumps(answer).encode())
 
