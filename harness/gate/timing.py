@@ -177,15 +177,15 @@ def _anchored(timed: Timed) -> list[float]:
 
 def line(setup: Setup, phase: Phase, slowdown: Slowdown) -> Line:
     ratio = slowdown.ratio
-    low, high = ratio.ends or (None, None)
+    change = ratio.mapped(lambda times: times - 1)
     return Line(
         setup=setup,
         phase=phase,
         what="speed",
         outcome=slowdown.outcome,
-        change=ratio.estimate - 1,
-        low=None if low is None else low - 1,
-        high=None if high is None else high - 1,
+        change=change.estimate,
+        low=change.low,
+        high=change.high,
         threshold=slowdown.threshold,
         detail="; ".join(filter(None, (f"{ratio.n} blocks", ratio.reason))),
     )
