@@ -101,11 +101,11 @@ def cell_name(cell: CellBlocks) -> str:
 
 
 def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
-    entries = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
-    baseline = entries[table.baseline].steps[table.phase]
+    timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
+    baseline = timed[table.baseline].steps[table.phase]
     kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
     for row in table.rows:
-        entry = entries[row.cell.setup.label]
+        entry = timed[row.cell.setup.label]
         ratios = log_ratios(entry.steps[table.phase], baseline)
         yield CellBlocks(
             setup=entry.setup,
