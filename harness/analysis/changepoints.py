@@ -35,7 +35,9 @@ class LevelChange(Frozen):
 
 
 def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
-    """Every change of level of a series of positive values, in order (Scott & Knott 1974)."""
+    """Every change of level of a series, in order (Scott & Knott 1974); none of one with a zero."""
+    if min(values, default=0) <= 0:
+        return ()
     logs = [math.log(it) for it in values]
     places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
     levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]

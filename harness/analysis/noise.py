@@ -203,7 +203,7 @@ def block_noise(records: Sequence[Record], around: Disturbance | None = None) ->
     """The noise of one block, all its trials given; raises ValueError for any other number."""
     if len({it.block for it in records}) != 1:
         raise ValueError("the records of one block, please")
-    turns = [noise for record in records if (noise := turn_noise([record]))]
+    turns = [counted for record in records if (counted := turn_noise([record]))]
     noise = BlockNoise(
         block=records[0].block,
         score=None,
