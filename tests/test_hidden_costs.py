@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from harness.adapter import Options
-from harness.analysis.settings import own_faults
+from harness.analysis.settings import setup_faults
 from harness.runs.engines import LocalEngine
 from tests.fakes import Ledger, block, setup
 from tests.proof.examining import examined
@@ -56,7 +56,7 @@ def test_in_a_run(staged, tmp_path, mode):
     )
     (record,) = ledger.records
     assert record.status == "ok", record.error
-    faults = own_faults([record])
+    faults = setup_faults([record])
     if not IN_A_RUN[mode]:
         assert faults == ()
         assert record.usage.unsettled == 0

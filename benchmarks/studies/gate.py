@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -69,9 +70,17 @@ def one_check(
     against, this = "HEAD", ROOT
     if slow:
         against, this = str(_once(folder / "plain", 0)), _once(folder / "slower", 20)
-    checked = check(
-        plan, None, against, Thresholds(), lambda text: None, checkpoints=checkpoints, this=this
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        checked = check(
+            plan,
+            None,
+            against,
+            Thresholds(),
+            lambda text: None,
+            Path(scratch),
+            checkpoints=checkpoints,
+            this=this,
+        )
     return Run(
         number=number,
         began=began.isoformat(timespec="seconds"),

@@ -1,43 +1,34 @@
-"""Which setup to choose, scenario by scenario, as far as the tables say so.
+"""Which setup to choose, scenario by scenario, as far as the tables decide it.
 
-A rule looks at one table at a time. What holds in all tables of a scenario is the advice; where
-they differ, that is the advice. A setup is recommended alone only if it wins its table. Where a
-run could not tell, `blocks_for` and `starts_for` estimate how much more measuring would decide.
+A rule answers for one table at a time. What holds in all tables of a scenario is the advice; where
+they differ, that is the advice. A setup is recommended alone only if it wins its table. Otherwise
+`blocks_for` and `starts_for` estimate how much more measuring would decide.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
 
 from harness.analysis.cell_metrics import Amount, scarce
-from harness.analysis.pairs import Entry, pair_of
-from harness.analysis.ranking import Eligibility, closest_first, taken_back
+from harness.analysis.ranking import taken_back
 from harness.analysis.startup import EACH, HeadStart, head_start
-from harness.analysis.stats import (
-    FEWEST,
-    LEAST_EXACT,
-    half_width,
-    least_blocks_for,
-    least_exact,
-    reach,
-)
-from harness.analysis.tables import Table
-from harness.analysis.verdicts import LEAST_MARGIN, Pair, judged
+from harness.analysis.stats import FEWEST, LEAST_EXACT, half_width, least_blocks_for, least_exact
+from harness.analysis.tables import Contest, Table
+from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import THROUGHPUT
 from harness.tasks.spec import Frozen
 
 
-class Grounds(Frozen):
+class Contenders(Frozen):
     """One table's leader against all others, and its first starter against all others.
 
     Only contestants count: setups that may be ranked and are no yardstick. The leader is the
     winner, or else the first of them in the table; `rivals` are its comparisons, each judged by
-    itself. `first` starts in the shortest median time (None where no start was timed, or where some
-    began with another phase); `head_starts` are its leads. A setup that shares no block with them
-    is missing.
+    itself. `first` starts in the shortest median time, None where no start was timed, or some began
+    with another phase; `head_starts` are its leads. A setup that shares no block with them is
+    missing.
     """
 
     table: Table
@@ -52,10 +43,9 @@ class Grounds(Frozen):
         return self.table.contestants
 
 
-def grounds(table: Table, entries: Iterable[Entry], eligibility: Eligibility) -> Grounds:
-    """Those of a table; `entries` are the ones that it was made of."""
-    timed = {it.setup.label: it for it in entries}
-    ranked = table.contestants
+def contenders(table: Table, contest: Contest) -> Contenders:
+    """Those of a table; `contest` has its pairs."""
+    timed, ranked = contest.timed, table.contestants
     starts = {
         label: row.starts[0].total.estimate
         for row in table.rows
@@ -64,45 +54,19 @@ def grounds(table: Table, entries: Iterable[Entry], eligibility: Eligibility) ->
         and not row.starts[0].cold
         and row.starts[0].total
     }
-    records = (record for row in table.rows for record in timed[row.cell.setup.label].records)
+    records = (record for entry in timed.values() for record in entry.records)
     if any(it.phases and it.phases[0].phase != table.phase for it in records):
         starts = {}  # a setup that only predicts begins with that, others with their training
     leader = table.winner or next(iter(ranked), None)
     first = min(starts, key=lambda it: (starts[it], it), default=None)
-    return Grounds(
+    others = [timed[label] for label in ranked if label != first]
+    leads = [head_start(timed[first], other, table.phase) for other in others] if first else []
+    return Contenders(
         table=table,
         leader=leader,
-        rivals=_rivals(table, leader, ranked, timed, eligibility) if leader else (),
+        rivals=contest.rivals(leader) if leader else (),
         first=first,
-        head_starts=_leads(table, first, ranked, timed) if first else (),
-    )
-
-
-def _rivals(
-    table: Table,
-    leader: str,
-    ranked: Iterable[str],
-    timed: Mapping[str, Entry],
-    eligibility: Eligibility,
-) -> tuple[Pair, ...]:
-    found: list[Pair] = []
-    for label in ranked:
-        if label != leader:
-            ours, theirs = timed[leader], timed[label]
-            pair = pair_of(ours, theirs, table.phase, table.margin, table.disturbed)
-            reason = eligibility.of_pair(ours, theirs)
-            if pair:
-                found += judged([pair], {leader: reason}) if reason else [pair]
-    return closest_first(found, timed, table.phase)
-
-
-def _leads(
-    table: Table, first: str, ranked: Iterable[str], timed: Mapping[str, Entry]
-) -> tuple[HeadStart, ...]:
-    return tuple(
-        found
-        for label in ranked
-        if label != first and (found := head_start(timed[first], timed[label], table.phase))
+        head_starts=tuple(lead for lead in leads if lead),
     )
 
 
@@ -116,14 +80,14 @@ Evidence = Literal["speed", "phases", "memory"]
 class Answer(Frozen):
     """What one table says for a scenario; `table` is its place among the summary's tables.
 
-    `one`: the setup in `labels` is told apart from every other. `even`: all but those in `labels`
-    are behind the first of them, and between it and the rest of them is no difference that matters.
-    `cannot tell`: the first of `labels` looks best, but is not told apart from the rest of them.
-    `alone`: nothing else may be ranked, or nothing at all.
+    `one`: the setup in `labels` beats every other. `even`: all but those in `labels` are behind the
+    first of them, and between it and the rest of them is no difference that matters. `cannot tell`:
+    the first of `labels` seems best, but does not surely beat the rest. `alone`: at most one may be
+    ranked.
 
-    `pair` or `lead` is the comparison that was closest to not being so, or the first that decides
-    nothing. `steps` is for how many steps a short experiment holds to it, None where for ever.
-    `disturbed` says what others did in too many blocks of the table.
+    `pair` or `lead` is the comparison that was closest to another answer, or the first that decides
+    nothing. The answer holds for `steps` of a short experiment, None where for ever. `disturbed`
+    says what others did in too many blocks of the table.
     """
 
     table: int
@@ -138,9 +102,9 @@ class Answer(Frozen):
 class Advice(Frozen):
     """The advice for one scenario, and the findings that it rests on.
 
-    `setups` is recommended in every table: one setup where `kind` is `one`, several between which
-    is no difference that matters where it is `even`, else none. `differs`: the findings are not
-    the same. `steps` is for how many steps a short experiment holds to it, None where for ever.
+    `setups` is recommended in every table: one setup where `kind` is `one`, several without a
+    difference that matters where it is `even`, else none. `differs`: the findings are not the same.
+    The advice holds for `steps` of a short experiment, None where for ever.
     """
 
     scenario: ScenarioName
@@ -151,29 +115,28 @@ class Advice(Frozen):
     steps: float | None = None
 
 
-def advise(cases: Sequence[Grounds]) -> tuple[Advice, ...]:
+def advise(cases: Sequence[Contenders]) -> tuple[Advice, ...]:
     """One advice a scenario, `cases` in the order of the summary's tables; none without tables."""
     return tuple(_advice(it, cases) for it in SCENARIOS) if cases else ()
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A rule: which tables it looks at, and what it finds in one of them."""
+class Scenario(NamedTuple):
+    """A rule: to which tables it applies, and what it finds in one of them."""
 
     name: ScenarioName
     evidence: Evidence
-    looks_at: Callable[[Grounds], bool]
-    find: Callable[[int, Grounds], Answer]
+    applies: Callable[[Contenders], bool]
+    answer: Callable[[int, Contenders], Answer]
 
 
-def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
-    findings = [_found(scenario, n, it) for n, it in enumerate(cases) if scenario.looks_at(it)]
-    said = {(it.kind, frozenset(it.labels)) for it in findings}
+def _advice(scenario: Scenario, cases: Sequence[Contenders]) -> Advice:
+    findings = [_answer(scenario, n, it) for n, it in enumerate(cases) if scenario.applies(it)]
+    answers = {(it.kind, frozenset(it.labels)) for it in findings}
     kinds = {it.kind for it in findings}
     kind: Kind | Literal["differs", "not measured"] = "differs"
     if not findings:
         kind = "not measured"
-    elif len(said) == 1 or kinds in ({"cannot tell"}, {"alone"}):
+    elif len(answers) == 1 or kinds in ({"cannot tell"}, {"alone"}):
         kind = findings[0].kind
     return Advice(
         scenario=scenario.name,
@@ -185,35 +148,32 @@ def _advice(scenario: Scenario, cases: Sequence[Grounds]) -> Advice:
     )
 
 
-def _found(scenario: Scenario, number: int, case: Grounds) -> Answer:
+def _answer(scenario: Scenario, number: int, case: Contenders) -> Answer:
     """What the scenario finds; nothing in a table that others disturbed."""
-    if case.table.disturbed:
-        said = case.table.disturbed
-        return Answer(table=number, kind="cannot tell", labels=case.ranked, disturbed=said)
-    return scenario.find(number, case)
+    if reason := case.table.disturbed:
+        return Answer(table=number, kind="cannot tell", labels=case.ranked, disturbed=reason)
+    return scenario.answer(number, case)
 
 
-def fastest(number: int, case: Grounds) -> Answer:
+def fastest(number: int, case: Contenders) -> Answer:
     """By the verdicts on steady steps."""
-
-    def found(kind: Kind, labels: Iterable[str], pair: Pair | None = None) -> Answer:
-        return Answer(table=number, kind=kind, labels=tuple(labels), pair=pair)
-
     leader, ranked, rivals = case.leader, case.ranked, case.rivals
-    closest = min(rivals, key=lambda it: it.speed.estimate, default=None)
     if leader is None or len(ranked) < 2:
-        return found("alone", ranked)
+        return Answer(table=number, kind="alone", labels=ranked)
     if case.table.winner:
-        return found("one", [case.table.winner], closest)
+        closest = min(rivals, key=lambda it: it.speed.estimate, default=None)
+        return Answer(table=number, kind="one", labels=(case.table.winner,), pair=closest)
     alike = [it for it in rivals if it.verdict == "equivalent"]
     beaten = [it.baseline for it in rivals if it.verdict == "faster"]
     if alike and len(alike) + len(beaten) == len(ranked) - 1:
-        labels = [leader, *(it.baseline for it in alike)]
+        labels = (leader, *(it.baseline for it in alike))
         if not _doubted(case, beaten) and not called_slower(case.table) & set(labels):
-            return found("even", labels, max(alike, key=lambda it: it.hidden or 0))
+            widest = max(alike, key=lambda it: it.hidden or 0)
+            return Answer(table=number, kind="even", labels=labels, pair=widest)
     open_ones = [it for it in ranked if it not in (leader, *beaten)]
     undecided = next((it for it in rivals if it.baseline in open_ones), None)
-    return found("cannot tell", [leader, *open_ones], undecided)
+    labels = (leader, *open_ones)
+    return Answer(table=number, kind="cannot tell", labels=labels, pair=undecided)
 
 
 def called_slower(table: Table) -> set[str]:
@@ -222,20 +182,20 @@ def called_slower(table: Table) -> set[str]:
     return slower | {it.baseline for it in table.contest if it.verdict == "faster"}
 
 
-def _doubted(case: Grounds, beaten: Iterable[str]) -> bool:
+def _doubted(case: Contenders, beaten: Iterable[str]) -> bool:
     """Whether a row of the table takes back that the leader beats these."""
     assert case.leader is not None
     rows = [it for it in case.table.contest if {it.label, it.baseline} & set(beaten)]
     return taken_back(case.leader, case.table.baseline, rows) is not None
 
 
-def first(number: int, case: Grounds) -> Answer:
-    """By who is under way first, and for how long that is a lead."""
-    others = [it for it in case.ranked if it != case.first]
+def earliest(number: int, case: Contenders) -> Answer:
+    """By which is under way first, and for how long that is a lead."""
+    others = [label for label in case.ranked if label != case.first]
     if case.first is None or not others:
         return Answer(table=number, kind="alone", labels=case.ranked)
     sure = {it.other for it in case.head_starts if it.steps is None or it.steps >= 1}
-    doubtful = [it for it in others if it not in sure]
+    doubtful = [label for label in others if label not in sure]
     leads = sorted(case.head_starts, key=lambda it: (it.other in sure, it.seconds.estimate))
     return Answer(
         table=number,
@@ -254,59 +214,48 @@ def weighed(table: Table) -> tuple[str, dict[str, Amount]]:
     return kind, {label: it for label, it in peaks.items() if it.bytes is not None}
 
 
-def leanest(number: int, case: Grounds) -> Answer:
-    """By the peak of the memory that is short.
-
-    Peaks are told apart where no count of one reaches the other's, of enough counts each that they
-    would hardly lie so by chance.
-    """
+def leanest(number: int, case: Contenders) -> Answer:
+    """By the peak of the memory that is scarce."""
     _, peaks = weighed(case.table)
     if len(case.ranked) < 2 or len(peaks) < len(case.ranked):
         kind: Kind = "alone" if len(case.ranked) < 2 else "cannot tell"
         return Answer(table=number, kind=kind, labels=case.ranked)
     least, *others = sorted(peaks, key=lambda it: (peaks[it].bytes, it))
-    alike = [it for it in others if _alike(peaks[least], peaks[it])]
-    close = [it for it in others if it not in alike and not _less(peaks[least], peaks[it])]
+    kinds = {label: _less(peaks[least], peaks[label]) for label in others}
+    alike = [label for label, kind in kinds.items() if kind == "even"]
+    close = [label for label, kind in kinds.items() if kind == "cannot tell"]
     kind = "cannot tell" if close else "even" if alike else "one"
     return Answer(table=number, kind=kind, labels=(least, *alike, *close))
 
 
-def _less(ours: Amount, theirs: Amount) -> bool:
-    mine, others = _reach(ours), _reach(theirs)
-    return bool(mine and others and mine[1] < others[0])
-
-
-def _alike(ours: Amount, theirs: Amount) -> bool:
-    """Whether all counts of both lie within what makes no difference."""
-    mine, others = _reach(ours), _reach(theirs)
+def _less(ours: Amount, theirs: Amount) -> Kind:
+    """Whether a peak is less than another: `one` where no count of one reaches the other's, and
+    both have enough counts; `even` where all counts lie within what makes no difference."""
+    mine, others = ours.reach, theirs.reach
     if not (mine and others):
-        return False
-    return max(mine[1], others[1]) <= min(mine[0], others[0]) * (1 + LEAST_MARGIN)
+        return "cannot tell"
+    if max(mine[1], others[1]) <= min(mine[0], others[0]) * (1 + LEAST_MARGIN):
+        return "even"
+    return "one" if mine[1] < others[0] else "cannot tell"
 
 
-def _reach(amount: Amount) -> tuple[float, float] | None:
-    if amount.low is None or amount.high is None:
-        return None
-    return reach(amount.low, amount.high, amount.n)
-
-
-def _single(case: Grounds) -> bool:
+def _single(case: Contenders) -> bool:
     by_batch = case.table.phase == "predict" and case.table.task.batch == 1
     return by_batch or case.table.phase == "predict-latency"
 
 
-def _large(case: Grounds) -> bool:
+def _large(case: Contenders) -> bool:
     return case.table.phase in THROUGHPUT and case.table.task.batch >= LARGE_BATCH
 
 
-def _weighed(case: Grounds) -> bool:
+def _weighed(case: Contenders) -> bool:
     """A process that trains and predicts is weighed once, in the phase that it began with."""
     began = case.table.phase == "train" or (case.table.phase == "predict" and case.first)
     return bool(began and weighed(case.table)[1])
 
 
 SCENARIOS = (
-    Scenario("short", "phases", lambda it: it.first is not None, first),
+    Scenario("short", "phases", lambda it: it.first is not None, earliest),
     Scenario("long", "speed", lambda it: it.table.phase == "train", fastest),
     Scenario("single", "speed", _single, fastest),
     Scenario("large", "speed", _large, fastest),
@@ -317,23 +266,23 @@ SCENARIOS = (
 
 MOST_BLOCKS = 200
 """Beyond so many a quieter machine is the better way."""
-LEAST_EXACT_LEAD = least_exact(EACH)
-"""Starts from which on an exact interval of a lead exists."""
 
 
 def blocks_for(pair: Pair, table: Table) -> int | None:
     """Blocks that would probably decide a pair of the table; None where it takes too many.
 
-    The exact tests of all rows need a number of blocks. Beyond it an interval narrows as the
-    square root of their number grows, until it excludes 1 or lies within the margin.
+    Beyond the fewest that the exact tests of all rows need, an interval narrows as the square root
+    of their number grows, until it excludes 1 or lies within the margin.
     """
     least = least_blocks_for(sum(it.verdict != "not ranked" for it in table.pairs) or 1)
     half = half_width(pair.speed)
     if pair.n < least or half is None:
         return least
     distance = abs(math.log(pair.speed.estimate))
-    reach = max(distance, math.log1p(pair.margin) - distance)
-    needed = math.ceil(pair.n * (half / reach) ** 2) if half < reach * MOST_BLOCKS else MOST_BLOCKS
+    wanted = max(distance, math.log1p(pair.margin) - distance)
+    needed = MOST_BLOCKS
+    if half < wanted * MOST_BLOCKS:
+        needed = math.ceil(pair.n * (half / wanted) ** 2)
     return max(needed, pair.n + 1) if needed < MOST_BLOCKS else None
 
 
@@ -341,9 +290,9 @@ def starts_for(finding: Answer, table: Table, evidence: Evidence) -> int | None:
     """Starts of each setup that would probably decide a finding on starts or on memory; None where
     more would not."""
     if evidence == "phases":
-        found, exact = (finding.lead.n if finding.lead else 0), LEAST_EXACT_LEAD
+        done, exact = (finding.lead.n if finding.lead else 0), least_exact(EACH)
     else:
         counts = weighed(table)[1]
-        found = min((counts[it].n for it in finding.labels if it in counts), default=0)
+        done = min((counts[it].n for it in finding.labels if it in counts), default=0)
         exact = LEAST_EXACT
-    return next((it for it in (FEWEST, exact) if it > found), None)
+    return next((number for number in (FEWEST, exact) if number > done), None)

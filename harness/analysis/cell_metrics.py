@@ -1,12 +1,9 @@
 """Numbers of one cell: efficiency, latency and memory.
 
-Efficiency compares a cell with what its device can do. What no device can do was not done: it bars
-a setup from the ranking. The yardstick is never the setup's own. It is the best large product of
+Efficiency compares a cell with what its device can do. A setup that exceeds it did not do its work,
+and is not ranked. The limit never comes from the setup itself: it is the best large product of
 other frameworks and of plain NumPy in any worker of the group, and the shortest bare products of a
 step, less what their calls cost. So a step that is compiled as a whole lies within it.
-
-Latency has percentiles of each block, with intervals. Kinds of memory are never mixed; beside them
-stands the least that the mathematics needs.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis.pairs import Blocks, Entry
-from harness.analysis.stats import Interval, median_interval
+from harness.analysis.stats import Ends, Interval, interval_of, median_interval, reach
 from harness.cells import Cell, Phase, Setup
 from harness.certificates import Certificate
 from harness.records import Limits, Memory, Record
@@ -33,10 +30,10 @@ small products may need half of the time of another."""
 
 
 class Peak(Frozen):
-    """What the device of a group reaches in one large matrix product, in FLOP/s.
+    """The rate of one large matrix product on the device of a group, in FLOP/s.
 
-    Every worker multiplies in its own framework; `setup` is the one whose median over blocks is
-    the largest, `flops` is that median, and `by_block` its rates.
+    Every worker multiplies in its own framework; `setup` is the one whose median over blocks,
+    `flops`, is the largest, and `by_block` has its rates.
     """
 
     setup: Setup
@@ -47,13 +44,12 @@ class Peak(Frozen):
 class Efficiency(Frozen):
     """Shares and multiples of one cell, each with its interval over blocks.
 
-    `of_peak` is the FLOP/s that the task's matrix products came to (they alone are counted) ÷ the
-    peak of the device in the same block: 1 would be a device that never waits. `products` is the
-    time of the step's bare matrix products in the cell's own framework and mode: one program where
-    the mode compiles its step into one, else one call a product; `over_products` is the step's time
-    ÷ that. Two frameworks' do not compare: what a call costs is part of them.
-    Only blocks in which both were measured count. None where there is no such block, with the
-    reason in `reason`.
+    `of_peak` is the FLOP/s of the task's matrix products (they alone are counted) ÷ the peak of the
+    device in the same block. `products` is the time of the step's bare matrix products in the
+    cell's own framework and mode: one program where the mode compiles its step into one, else one
+    call a product; `over_products` is the step's time ÷ that. Those of two frameworks do not
+    compare: they contain the cost of a call. None without a block in which both were measured, for
+    the `reason`.
     """
 
     of_peak: Interval | None
@@ -74,26 +70,25 @@ def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
 
 def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
     """One cell against its device."""
-    measured = {} if peak is None else peak.by_block
+    rates, steps = peak.by_block if peak else {}, entry.steady[phase]
     work = flops(task, phase)
-    of_peak, over_products, bare = [], [], []
-    for block, times in entry.steps[phase].items():
-        record, step = entry.blocks[block], statistics.median(times.values())
-        if block in measured:
-            of_peak.append(work / step / measured[block])
-        if record.limits and (products := record.limits.product_seconds.get(phase)):
-            over_products.append(step / products)
-            bare.append(products)
+    products = {
+        block: seconds
+        for block in steps
+        if (limits := entry.blocks[block].limits) and (seconds := limits.product_seconds.get(phase))
+    }
+    shares = (work / step / rates[block] for block, step in steps.items() if block in rates)
+    of_peak = interval_of(shares)
     reasons = []
-    if not of_peak:
+    if of_peak is None:
         reasons.append("the peak of the device was not measured")
-    if not over_products:
+    if not products:
         reasons.append("the bare matrix products were not measured")
     return Efficiency(
-        of_peak=median_interval(of_peak) if of_peak else None,
-        over_products=median_interval(over_products) if over_products else None,
+        of_peak=of_peak,
+        over_products=interval_of(steps[block] / it for block, it in products.items()),
         reason="; ".join(reasons),
-        products=median_interval(bare) if bare else None,
+        products=interval_of(products.values()),
     )
 
 
@@ -108,13 +103,13 @@ def _peaks(blocks: Blocks) -> dict[int, float]:
 def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:
     """Which setups of one group did what its device cannot do, and what that was."""
     timed = list(entries)
-    found = {}
-    for it in timed:
-        limits = list(_of_others(it, timed))
-        told = [why for phase in it.steps if (why := _too_fast(task, phase, it, limits))]
-        if told:
-            found[it.setup] = f"impossible: {'; '.join(told)}"
-    return found
+    reasons = {}
+    for entry in timed:
+        limits = list(_of_others(entry, timed))
+        faults = [why for phase in entry.steps if (why := _too_fast(task, phase, entry, limits))]
+        if faults:
+            reasons[entry.setup] = f"impossible: {'; '.join(faults)}"
+    return reasons
 
 
 def _of_others(entry: Entry, entries: Iterable[Entry]) -> Iterator[Limits]:
@@ -152,10 +147,9 @@ PERCENTILES = (50, 95, 99)
 class Latency(Frozen):
     """Seconds of single iterations of one cell of a latency phase.
 
-    `p50`, `p95` and `p99` are medians over blocks of that block's percentile, with intervals; None
-    where no block has enough readings for it, with the reason in `reason`. `maximum` is the
-    largest reading seen in any block: it has no interval, and grows with the number of readings.
-    `readings` is the number of readings of all blocks together.
+    `p50`, `p95` and `p99` are medians over blocks of that block's percentile; None where no block
+    has enough readings, for the `reason`. `maximum` is the largest of all `readings`: it has no
+    interval, and grows with their number.
     """
 
     readings: int
@@ -172,7 +166,15 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
     per_block = [it for record in blocks.values() if (it := readings(record, phase))]
     if not per_block:
         return None
-    percentiles = {share: _over_blocks(per_block, share) for share in PERCENTILES}
+    percentiles = {
+        share: interval_of(percentile(it, share) for it in per_block if len(it) >= needed(share))
+        for share in PERCENTILES
+    }
+    missing = (
+        f"no block has the {needed(share)} readings that p{share} needs"
+        for share in PERCENTILES
+        if percentiles[share] is None
+    )
     return Latency(
         readings=sum(map(len, per_block)),
         blocks=len(per_block),
@@ -180,7 +182,7 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
         p95=percentiles[95],
         p99=percentiles[99],
         maximum=max(it[-1] for it in per_block),
-        reason="; ".join(_shortage(it) for it in PERCENTILES if percentiles[it] is None),
+        reason="; ".join(missing),
     )
 
 
@@ -191,10 +193,8 @@ def readings(record: Record, phase: Phase) -> list[float]:
 
 
 def percentile(ordered: Sequence[float], share: int) -> float:
-    """The smallest reading that at least `share` percent of them do not exceed.
-
-    A reading that was taken, never a mean of two (definition 1 of Hyndman & Fan 1996).
-    """
+    """The smallest reading that at least `share` percent of them do not exceed: never a mean of two
+    (definition 1 of Hyndman & Fan 1996)."""
     return ordered[math.ceil(share * len(ordered) / 100) - 1]
 
 
@@ -203,22 +203,13 @@ def needed(share: int) -> int:
     return math.ceil(100 / (100 - share))
 
 
-def _over_blocks(per_block: Sequence[Sequence[float]], share: int) -> Interval | None:
-    values = [percentile(it, share) for it in per_block if len(it) >= needed(share)]
-    return median_interval(values) if values else None
-
-
-def _shortage(share: int) -> str:
-    return f"no block has the {needed(share)} readings that p{share} needs"
-
-
 UNCOUNTED = "the counter reads 0, so it does not count"
 
 
 class Amount(Frozen):
-    """Bytes, as the median of `n` counts, the least and the most of them.
+    """Bytes, as the median of `n` counts, with the least and the most of them.
 
-    All are None where nothing was counted, with the reason in `reason`; never zero for that.
+    None, never zero, where nothing was counted, for the `reason`.
     """
 
     bytes: int | None
@@ -227,15 +218,20 @@ class Amount(Frozen):
     n: int = 0
     reason: str = ""
 
+    @property
+    def reach(self) -> Ends | None:
+        """Where its counts lie, see `stats.reach`; None of too few."""
+        return None if self.low is None or self.high is None else reach(self.low, self.high, self.n)
+
 
 class MemoryPeaks(Frozen):
     """Peaks of one cell, in bytes. Two kinds are never compared with one another.
 
     `incremental_rss` is the growth of resident memory over the phase's first calls and warm-up,
-    code pages included; `total_rss` is all of the process; `logical` is the framework's own
-    account of its tensors, from the proof's untimed process; `device_allocated` and
-    `device_reserved` are the framework's count of device memory. `least` is what the mathematics
-    needs: weights, slots, gradients, one batch, the activations that the gradients need.
+    code pages included; `total_rss` is all of the process; `logical` is the framework's own account
+    of its tensors, from the proof's untimed process; `device_allocated` and `device_reserved` are
+    the framework's count of device memory. `least` is what the mathematics needs: weights, slots,
+    gradients, one batch, the activations that the gradients need.
     """
 
     incremental_rss: Amount
@@ -256,11 +252,8 @@ MemoryKind = Literal["total_rss", "device_allocated"]
 
 
 def scarce(device: str, peaks: Iterable[MemoryPeaks]) -> MemoryKind:
-    """The kind of memory that setups on one device run short of.
-
-    On a GPU it is what frameworks allocate there, if all of them count it, else the resident memory
-    of the whole process: all that the machine must have.
-    """
+    """The kind of memory that is scarce: on a GPU what frameworks allocate there, if all of them
+    count it, else the resident memory of the whole process."""
     counted = device != "cpu" and all(it.device_allocated.bytes for it in peaks)
     return "device_allocated" if counted else "total_rss"
 

@@ -2,8 +2,7 @@
 
 Both are least-squares binary segmentation (Scott & Knott 1974). Runs are independent, and a level
 may come back, so the noise of a history is estimated from the differences of neighbours. Readings
-of a warm-up are correlated, and the steady state is what follows the last change. No reading is
-removed: a report only shows where the steady state begins and whether it lasts.
+of a warm-up are correlated, and the steady state is what follows the last change.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.pairs import Entry, Steps
-from harness.analysis.stats import Interval, median_interval
+from harness.analysis.stats import Interval, interval_of
 from harness.cells import Phase
 from harness.tasks.spec import Frozen
 
@@ -36,7 +35,9 @@ class LevelChange(Frozen):
 
 
 def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
-    """Every change of level of a series of positive values, in order (Scott & Knott 1974)."""
+    """Every change of level of a series, in order (Scott & Knott 1974); none of one with a zero."""
+    if min(values, default=0) <= 0:
+        return ()
     logs = [math.log(it) for it in values]
     places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
     levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]
@@ -47,14 +48,11 @@ def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
 
 
 def _places(logs: Sequence[float], first: int, variance: float) -> list[int]:
-    if len(logs) < LEAST_RUNS or not (place := split(np.asarray(logs), variance)):
+    place = split(np.asarray(logs), variance) if len(logs) >= LEAST_RUNS else None
+    if not place:
         return []
-    before, after = logs[:place], logs[place:]
-    return [
-        *_places(before, first, variance),
-        first + place,
-        *_places(after, first + place, variance),
-    ]
+    before = _places(logs[:place], first, variance)
+    return [*before, first + place, *_places(logs[place:], first + place, variance)]
 
 
 def _variance(logs: Sequence[float]) -> float:
@@ -83,15 +81,13 @@ SteadyVerdict = Literal["steady", "trend", "never steady", "cannot tell"]
 class Steadiness(Frozen):
     """How one cell comes to its steady state, and how it stays there.
 
-    In `settled` of the `blocks` whose warm-up was long enough a steady state was found;
-    `readings` of the warm-up came before it (first and second call not counted), the median over
-    those blocks, and `warmup_readings` is how many there were. `trend` is by how much a step gets
-    slower from a block's first round to its last (0.03: 3 %), the median over blocks with its
-    interval; None with fewer than three rounds.
+    Of `blocks` with a warm-up that is long enough, `settled` reached a steady state, after
+    `readings` of the `warmup_readings` (medians; first and second call not counted). `trend` is by
+    how much a step gets slower from a block's first round to its last (0.03: 3 %), the median over
+    blocks; None with fewer than three rounds.
 
-    `never steady`: the warm-ups of at least half of the blocks ended while the times still
-    changed. `trend`: the interval lies on one side of 0 and its estimate matters. All of them are
-    kept and count.
+    `never steady`: at least half of the warm-ups ended while the times still changed. `trend`: its
+    interval lies on one side of 0 and its estimate matters. All blocks are kept and count.
     """
 
     blocks: int
@@ -102,15 +98,10 @@ class Steadiness(Frozen):
     verdict: SteadyVerdict
 
     @property
-    def never(self) -> int:
-        """Blocks in which no steady state was found."""
-        return self.blocks - self.settled
-
-    @property
     def sentence(self) -> str:
         """The verdict in words."""
         if self.verdict == "never steady":
-            return f"never steady in {self.never} of {self.blocks} blocks"
+            return f"never steady in {self.blocks - self.settled} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
             return "too few readings to tell"
         start = f"steady after {self.readings} calls" if self.readings else "steady from the start"
@@ -124,16 +115,15 @@ def steadiness(entry: Entry, phase: Phase) -> Steadiness:
     """One cell over its blocks."""
     phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
     warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
-    starts = [steady_from(it) for it in warmups]
-    settled = [it for it in starts if it is not None]
+    starts = [start for it in warmups if (start := steady_from(it)) is not None]
     trend = _trend(entry.steps[phase])
     return Steadiness(
-        blocks=len(starts),
-        settled=len(settled),
-        readings=round(statistics.median(settled)) if settled else None,
+        blocks=len(warmups),
+        settled=len(starts),
+        readings=round(statistics.median(starts)) if starts else None,
         warmup_readings=round(statistics.median(map(len, warmups))) if warmups else None,
         trend=trend,
-        verdict=_verdict(len(starts), len(settled), trend),
+        verdict=_verdict(len(warmups), len(starts), trend),
     )
 
 
@@ -142,9 +132,8 @@ def steady_from(readings: Sequence[float]) -> int | None:
 
     The logarithms are summed up in at most BINS equal parts by their medians, so that single
     outliers count for nothing. While the rest of the series splits into two levels that differ,
-    what is before the split is left behind: least-squares binary segmentation (Scott & Knott
-    1974), which follows a slow warm-up step by step. The noise is estimated from what is left
-    around the two levels, and counted as correlated from bin to bin where it is.
+    what is before the split is dropped (Scott & Knott 1974), which follows a slow warm-up step by
+    step.
     """
     size = max(1, math.ceil(len(readings) / BINS))
     bins = len(readings) // size
@@ -163,7 +152,7 @@ def steady_from(readings: Sequence[float]) -> int | None:
 def split(levels: Vector, variance: float | None = None) -> int | None:
     """Where a series splits best into two levels, if they differ by what matters; else None.
 
-    The variance of its noise is estimated from what is left around the two, unless it is known.
+    Unless the variance of its noise is known, it is estimated from the rest around the two levels.
     """
     n = len(levels)
     if n < 4:
@@ -186,9 +175,8 @@ def split(levels: Vector, variance: float | None = None) -> int | None:
 def _long_run_variance(*parts: Vector) -> float:
     """Variance of correlated deviations, as it counts for the means of many.
 
-    They are those from a straight line through each part, so that a trend does not pass for noise.
-    A correlation ρ from one to the next makes the means of an AR(1) series vary (1 + ρ)/(1 − ρ)
-    times as much.
+    The deviations are from a straight line through each part: a trend is no noise. A correlation ρ
+    of neighbours makes the means of an AR(1) series vary (1 + ρ)/(1 − ρ) times as much.
     """
     rests = [_without_line(it) for it in parts]
     squares = math.fsum(float(it @ it) for it in rests)
@@ -212,30 +200,23 @@ def _without_line(values: Vector) -> Vector:
 
 
 def _trend(blocks: Steps) -> Interval | None:
-    """Over blocks, the relative change of a step from the first round to the last.
-
-    One slope a block, so that correlation from round to round cannot pass for certainty.
-    """
-    changes = [
+    """Over blocks, the relative change of a step from the first round to the last, one slope a
+    block: rounds are correlated."""
+    return interval_of(
         math.expm1(slope * (max(steps) - min(steps)))
         for steps in blocks.values()
         if len(steps) >= 3
         and (slope := theil_sen(list(steps), [math.log(it) for it in steps.values()])) is not None
-    ]
-    return median_interval(changes) if changes else None
+    )
 
 
 def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
-    """The median of the slopes between all pairs of points (Theil 1950, Sen 1968).
-
-    None where no two places differ.
-    """
-    points = list(zip(places, values, strict=True))
+    """The median slope over all pairs of points (Theil 1950, Sen 1968); None of equal places."""
+    points = zip(places, values, strict=True)
     slopes = [
-        (value - before) / (place - earlier)
-        for late, (place, value) in enumerate(points)
-        for earlier, before in points[:late]
-        if place != earlier
+        (late[1] - early[1]) / (late[0] - early[0])
+        for early, late in itertools.combinations(points, 2)
+        if late[0] != early[0]
     ]
     return statistics.median(slopes) if slopes else None
 
@@ -243,12 +224,6 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
 def _verdict(blocks: int, settled: int, trend: Interval | None) -> SteadyVerdict:
     if blocks and 2 * settled <= blocks:
         return "never steady"
-    if (
-        trend is not None
-        and trend.low is not None
-        and trend.high is not None
-        and (trend.low > 0 or trend.high < 0)
-        and abs(trend.estimate) >= MATTERS
-    ):
+    if trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
         return "trend"
     return "steady" if blocks else "cannot tell"

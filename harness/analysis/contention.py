@@ -1,16 +1,14 @@
 """Disturbed blocks: those in which others held cores that the threads of a framework needed.
 
 Turns cancel what slows all setups alike. Waiting for a core does not: of threads that wait for each
-other one is late in every step, of threads that share out their work none. So a ratio that is made
-in a disturbed block is biased, and more blocks do not help. What decides are counters that know
-nothing of ratios; the limits below are declared before any run.
+other one is late in every step, of threads that share out their work none. So ratios of a disturbed
+block are biased. The rule looks at counters, never at ratios.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from harness.records import Around, Record
 from harness.tasks.spec import Frozen
@@ -55,7 +53,7 @@ def crowding(others: float, cores: int, threads: int) -> float:
 
 
 def used_by_others(others: float, cores: int, *, past: bool = True) -> str:
-    """The one sentence that a run and the doctor say of it."""
+    """The sentence of runs, reports and the doctor."""
     return f"other processes {'used' if past else 'use'} {others:.1f} of {cores} cores"
 
 
@@ -66,84 +64,70 @@ def disturbances(records: Iterable[Record]) -> dict[int, Disturbance]:
 
 def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
     """Every block of one group in which others were counted, all its records given."""
-    blocks: dict[int, list[Record]] = defaultdict(list)
+    around: dict[int, Around] = {}
+    threads: dict[int, int] = {}
     for record in records:
-        if record.around:
-            blocks[record.block].append(record)
-    fixed = [it for own in blocks.values() for it in (own[0].around or _NOTHING).fixed]
-    shortest = min(fixed, default=None)
-    return {block: surroundings(own, shortest) for block, own in blocks.items()}
+        if record.around and record.block not in around:
+            around[record.block], threads[record.block] = record.around, record.setup.threads
+    shortest = min((time for it in around.values() for time in it.fixed), default=None)
+    return {block: _disturbance(it, threads[block], shortest) for block, it in around.items()}
 
 
-def surroundings(records: Sequence[Record], shortest: float | None) -> Disturbance:
-    """What one block's counters say, all its records given; `shortest` is the time of the fixed
-    computation that its median is compared with."""
-    around, setup = records[0].around or _NOTHING, records[0].setup
-    others = None
+def _disturbance(around: Around, threads: int, shortest: float | None) -> Disturbance:
+    """What a block's counters show; `shortest` is the time of the fixed computation that its
+    median is compared with."""
+    others = waited = stolen = slowed = None
     if around.others_seconds is not None:
         others = min(float(around.cores), around.others_seconds / around.seconds)
-    waited = None
     if around.waited_seconds is not None and around.ran_seconds + around.waited_seconds > 0:
         waited = around.waited_seconds / (around.ran_seconds + around.waited_seconds)
-    stolen = None if around.stolen_seconds is None else around.stolen_seconds / around.seconds
-    slowed = statistics.median(around.fixed) / shortest if shortest and around.fixed else None
+    if around.stolen_seconds is not None:
+        stolen = around.stolen_seconds / around.seconds
+    if shortest and around.fixed:
+        slowed = statistics.median(around.fixed) / shortest
+    there = (others or 0.0) / around.cores >= OTHERS_WARNING
     over = {
-        "others": crowding(others or 0.0, around.cores, setup.threads) / OTHERS_LIMIT,
-        "waited": (waited or 0.0) / WAIT_LIMIT
-        if (others or 0.0) / around.cores >= OTHERS_WARNING
-        else 0.0,
+        "others": crowding(others or 0.0, around.cores, threads) / OTHERS_LIMIT,
+        "waited": (waited or 0.0) / WAIT_LIMIT if there else 0.0,
         "stolen": (stolen or 0.0) / STOLEN_LIMIT,
         "slowed": (slowed or 0.0) / FIXED_LIMIT,
     }
-    # Who is seen at work is named before what follows from it.
-    cause = next((it for it, score in over.items() if score >= 1), "")
     return Disturbance(
         cores=around.cores,
         others=others,
         waited=waited,
         stolen=stolen,
         slowed=slowed,
-        cause=cause,
+        # What is seen at work is named before what follows from it.
+        cause=next((cause for cause, score in over.items() if score >= 1), ""),
     )
 
 
-def reason(blocks: Iterable[int], disturbed: Mapping[int, Disturbance]) -> str:
+def reason(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str:
     """Why a comparison over these blocks is not judged; empty where it may be."""
-    all_blocks = list(blocks)
-    bad = [it for it in all_blocks if it in disturbed]
-    return told(all_blocks, disturbed) if len(bad) > DISTURBED_SHARE * len(all_blocks) else ""
+    bad = sum(block in disturbed for block in blocks)
+    return description(blocks, disturbed) if bad > DISTURBED_SHARE * len(blocks) else ""
 
 
-def told(blocks: Iterable[int], disturbed: Mapping[int, Disturbance]) -> str:
-    """What disturbed some of these blocks, e.g. `other processes used 1.9 of 2 cores in 8 of 9
-    blocks`; empty where none was."""
-    all_blocks = list(blocks)
-    bad = [disturbed[it] for it in all_blocks if it in disturbed]
+def description(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str:
+    """What disturbed some of these blocks: `other processes used 1.9 of 2 cores in 8 of 9
+    blocks`."""
+    bad = [disturbed[block] for block in blocks if block in disturbed]
     if not bad:
         return ""
     causes = [it.cause for it in bad]
     most = max(dict.fromkeys(causes), key=causes.count)
-    middle = _middle([it for it in bad if it.cause == most])
-    many = f"{len(bad)} of {len(all_blocks)} block{'' if len(all_blocks) == 1 else 's'}"
-    return f"{why(middle)} in {many}"
+    alike = sorted((it for it in bad if it.cause == most), key=lambda it: getattr(it, most))
+    many = f"{len(bad)} of {len(blocks)} block{'' if len(blocks) == 1 else 's'}"
+    return f"{why(alike[len(alike) // 2])} in {many}"
 
 
 def why(it: Disturbance) -> str:
     """What disturbed a block; empty where nothing did."""
-    said = {
+    causes = {
         "others": used_by_others(it.others or 0.0, it.cores),
         "waited": f"{100 * (it.waited or 0):.0f} % of their time threads waited for a core",
         "stolen": f"the hypervisor took {it.stolen or 0:.2f} of a core",
         "slowed": f"a fixed computation took {it.slowed or 0:.1f} × its shortest time",
     }
-    return said.get(it.cause, "")
-
-
-def _middle(alike: Sequence[Disturbance]) -> Disturbance:
-    """The one in the middle of some with the same cause."""
-    cause = alike[0].cause
-    ordered = sorted(alike, key=lambda it: getattr(it, cause))
-    return ordered[len(ordered) // 2]
-
-
-_NOTHING = Around(seconds=1.0, cores=1)
+    return causes.get(it.cause, "")

@@ -16,10 +16,8 @@ from harness.tasks.spec import Frozen
 Counts = Literal["seconds", "examples/s", "times", "bytes"]
 
 
-class Reading(NamedTuple):
-    value: float
-    low: float | None = None
-    high: float | None = None
+Reading = tuple[float, float | None, float | None]
+"""A value and the ends of its interval."""
 
 
 class Metric(NamedTuple):
@@ -49,11 +47,11 @@ class Series(Frozen):
 
 
 def _interval(interval: Interval | None) -> Reading | None:
-    return Reading(interval.estimate, interval.low, interval.high) if interval else None
+    return (interval.estimate, interval.low, interval.high) if interval else None
 
 
 def _amount(amount: Amount) -> Reading | None:
-    return None if amount.bytes is None else Reading(amount.bytes, amount.low, amount.high)
+    return None if amount.bytes is None else (amount.bytes, amount.low, amount.high)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -75,14 +73,15 @@ METRICS: Mapping[str, Metric] = {
 
 def series(runs: Iterable[tuple[str, str | None, Summary]], metric: Metric) -> list[Series]:
     """Every cell that any of the runs measured, twins aside; a run is its name, commit, summary."""
-    found: dict[Cell, list[Point]] = {}
+    points: dict[Cell, list[Point]] = {}
     for name, commit, summary in runs:
         for row in (row for table in summary.tables for row in table.rows):
             reading = None if row.cell.setup.twin else metric.read(row)
             if reading is not None:
-                point = Point(run=name, commit=commit, **reading._asdict())
-                found.setdefault(row.cell, []).append(point)
+                value, low, high = reading
+                point = Point(run=name, commit=commit, value=value, low=low, high=high)
+                points.setdefault(row.cell, []).append(point)
     return [
-        Series(cell=cell, points=tuple(points), changes=changes([it.value for it in points]))
-        for cell, points in found.items()
+        Series(cell=cell, points=tuple(of_cell), changes=changes([it.value for it in of_cell]))
+        for cell, of_cell in points.items()
     ]

@@ -6,17 +6,17 @@ import itertools
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis import contention
 from harness.analysis.contention import Disturbance
 from harness.analysis.pairs import Entry, baseline_of, log_ratios, pair_of
-from harness.analysis.stats import Interval, half_width
+from harness.analysis.stats import Interval, half_width, median_of
 from harness.analysis.usage import SetupUsage, setup_usage
-from harness.analysis.verdicts import LEAST_MARGIN, Pair
+from harness.analysis.verdicts import LEAST_MARGIN
 from harness.cells import LANES, PHASES, Lane, Phase, Setup
-from harness.records import Record, Sample
+from harness.records import Record
 from harness.tasks.spec import Frozen
 
 STEAL_LIMIT = 0.05
@@ -43,9 +43,9 @@ class Floor(Frozen):
     """One setup against itself, in one phase: whatever differs from 1 is noise.
 
     `floor` is half the width of the ratio's interval on the logarithmic scale: the smallest effect
-    that this run could have shown. `bound` is how far the farther end lies from 1: equivalence
-    within less cannot be claimed. Both are None without an interval. `false_alarm` says that the
-    interval excludes 1.
+    that this run could have shown. `bound` is how far the farther end lies from 1: no smaller
+    difference counts. Both are None without an interval. `false_alarm` says that the interval
+    excludes 1.
     """
 
     setup: Setup
@@ -74,14 +74,11 @@ class TurnNoise(Frozen):
 class BlockNoise(Frozen):
     """The noise of one block: of each counter, the median over its workers.
 
-    A framework may crowd itself (TensorFlow's threads displace each other 300 to 800 times a second
-    on an idle machine); what comes from outside hits every worker's turns alike. `scatter` is how
-    much the same work varied from round to round, whatever its ratios: see SCATTER_LIMIT. `score`
-    is the largest of them over its limit, None where nothing was counted; above 1 the block is
-    noisy, and `reason` says by what.
-
-    Of a disturbed block the ratios are biased as well: `disturbed` says by what others did.
-    `around` is what was counted of others, in any block.
+    The median, because a framework may crowd itself; what comes from outside hits every worker.
+    `scatter` is how much the same work varied from round to round, see SCATTER_LIMIT. `score` is
+    the largest of them over its limit, None where nothing was counted; above 1 the block is noisy,
+    for the `reason`. `around` is what was counted of others; if it disturbed the block, ratios are
+    biased.
     """
 
     block: int
@@ -139,73 +136,57 @@ class GroupNoise(Frozen):
 
 
 def group_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> GroupNoise:
-    """The noise of one group, all its records and all its good ones given.
-
-    The strips show every setup against its lane's baseline, and every A/A copy against its
-    original.
-    """
+    """The noise of one group, all its records and all its good ones given."""
     blocks: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         blocks[record.block].append(record)
     setup, around = records[0].setup, contention.by_block(records)
+    turns = {entry.setup: turn_noise(entry.records) for entry in entries.values()}
+    usages = [setup_usage(entry.records) for entry in entries.values()]
     return GroupNoise(
         task=setup.task,
         digest=setup.digest,
         device=setup.device,
         threads=setup.threads,
         dtype=setup.dtype,
-        floors=floors(entries),
+        floors=tuple(_floors(entries)),
         blocks=tuple(block_noise(blocks[it], around.get(it)) for it in sorted(blocks)),
-        setups=tuple(
-            SetupNoise(setup=it.setup, turns=turns)
-            for it in entries.values()
-            if (turns := turn_noise([sample for record in it.records for sample in _of(record)]))
-        ),
+        setups=tuple(SetupNoise(setup=setup, turns=it) for setup, it in turns.items() if it),
         strips=tuple(_strips(entries)),
-        usages=tuple(found for it in entries.values() if (found := setup_usage(it.records))),
+        usages=tuple(usage for usage in usages if usage),
     )
 
 
-def floors(entries: Mapping[Setup, Entry]) -> tuple[Floor, ...]:
+def _floors(entries: Mapping[Setup, Entry]) -> Iterator[Floor]:
     """Every A/A copy and its original, in every phase that they measured together."""
-    copies = [
-        (it, original)
-        for it in entries.values()
-        if it.setup.twin and (original := entries.get(it.setup.original))
-    ]
-    return tuple(
-        _floor(original.setup, phase, pair)
-        for copy, original in copies
-        for phase in PHASES
-        if (pair := pair_of(copy, original, phase))
-    )
+    for copy in entries.values():
+        original = entries.get(copy.setup.original)
+        if original is None or not copy.setup.twin:
+            continue
+        for phase in PHASES:
+            if pair := pair_of(copy, original, phase):
+                yield Floor(
+                    setup=original.setup,
+                    phase=phase,
+                    speed=pair.speed,
+                    floor=half_width(pair.speed),
+                    bound=pair.hidden,
+                    false_alarm=pair.excludes_one,
+                )
 
 
-def margin(found: Iterable[Floor]) -> float:
-    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is more.
-
-    A run that sees 3 % between a setup and itself cannot claim that two differ by less.
-    """
-    return max([LEAST_MARGIN, *(it.bound for it in found if it.bound is not None)])
+def margin(floors: Iterable[Floor]) -> float:
+    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is
+    more."""
+    return max([LEAST_MARGIN, *(it.bound for it in floors if it.bound is not None)])
 
 
-def _floor(setup: Setup, phase: Phase, pair: Pair) -> Floor:
-    return Floor(
-        setup=setup,
-        phase=phase,
-        speed=pair.speed,
-        floor=half_width(pair.speed),
-        bound=pair.hidden,
-        false_alarm=pair.excludes_one,
-    )
-
-
-def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
-    """Sums over the turns of some samples; None for no sample."""
+def turn_noise(records: Iterable[Record]) -> TurnNoise | None:
+    """Sums over all turns of some trials; None without any."""
+    samples = [sample for record in records for it in record.phases for sample in it.samples]
     if not samples:
         return None
     seconds = sum(times := [it.seconds for it in samples])
-    loads = [it.load for it in samples if it.load is not None]
     pressure = _share([it.pressure_seconds for it in samples], times)
     return TurnNoise(
         seconds=seconds,
@@ -214,103 +195,75 @@ def turn_noise(samples: Sequence[Sample]) -> TurnNoise | None:
         pressure_share=None if pressure is None else min(1.0, pressure),
         switches_per_second=sum(it.involuntary_switches for it in samples) / seconds,
         cpu_share=sum(it.cpu_seconds for it in samples) / seconds,
-        load=statistics.median(loads) if loads else None,
+        load=median_of(it.load for it in samples),
     )
 
 
 def block_noise(records: Sequence[Record], around: Disturbance | None = None) -> BlockNoise:
-    """The noise of one block, all its trials given; raises ValueError for any other number.
-
-    `around` is what `contention.by_block` found of it.
-    """
+    """The noise of one block, all its trials given; raises ValueError for any other number."""
     if len({it.block for it in records}) != 1:
         raise ValueError("the records of one block, please")
-    turns = [it for record in records if (it := turn_noise(list(_of(record))))]
-
-    def median(count: Callable[[TurnNoise], float | None]) -> float | None:
-        counted = [value for it in turns if (value := count(it)) is not None]
-        return statistics.median(counted) if counted else None
-
-    steal, pressure = median(lambda it: it.steal_share), median(lambda it: it.pressure_share)
-    scattered = [share for record in records if (share := _scatter(record)) is not None]
-    scatter = statistics.median(scattered) if scattered else None
-    scores = [
-        share / limit
-        for share, limit in (
-            (steal, STEAL_LIMIT),
-            (pressure, PRESSURE_LIMIT),
-            (scatter, SCATTER_LIMIT),
-        )
-        if share is not None
-    ]
+    turns = [counted for record in records if (counted := turn_noise([record]))]
     noise = BlockNoise(
         block=records[0].block,
-        score=max(scores, default=None),
-        steal_share=steal,
-        pressure_share=pressure,
-        switches_per_second=median(lambda it: it.switches_per_second),
-        load=median(lambda it: it.load),
-        scatter=scatter,
+        score=None,
+        steal_share=median_of(it.steal_share for it in turns),
+        pressure_share=median_of(it.pressure_share for it in turns),
+        switches_per_second=median_of(it.switches_per_second for it in turns),
+        load=median_of(it.load for it in turns),
+        scatter=median_of(map(_scatter, records)),
         around=around,
     )
-    return noise.model_copy(update={"reason": noisy(noise)})
+    scores = [value / limit for value, limit, _ in _counters(noise)]
+    return noise.model_copy(update={"score": max(scores, default=None), "reason": noisy(noise)})
 
 
 def noisy(block: BlockNoise) -> str:
     """Why a block is noisy, by the limits declared above; empty where it is quiet."""
-    why = []
-    if block.steal_share is not None and block.steal_share > STEAL_LIMIT:
-        why.append(f"the hypervisor took {block.steal_share:.2f} of a core")
-    if block.pressure_share is not None and block.pressure_share > PRESSURE_LIMIT:
-        why.append(f"{100 * block.pressure_share:.0f} % of the time some task waited for a core")
-    if block.scatter is not None and block.scatter > SCATTER_LIMIT:
-        why.append(f"the same work varied by {100 * block.scatter:.0f} % from round to round")
-    return " and ".join(why)
+    return " and ".join(why for value, limit, why in _counters(block) if value > limit)
 
 
-def strip(ours: Entry, theirs: Entry, phase: Phase) -> Strip | None:
-    """The drift of a pair's ratio; None where they share no block."""
-    logs = log_ratios(ours.steps[phase], theirs.steps[phase])
-    if not logs:
-        return None
-    middle = statistics.median(logs.values())
-    return Strip(
-        lane=ours.setup.lane,
-        phase=phase,
-        label=ours.setup.label,
-        baseline=theirs.setup.label,
-        points=tuple((block, log - middle) for block, log in logs.items()),
-    )
+def _counters(block: BlockNoise) -> Iterator[tuple[float, float, str]]:
+    """What was counted, its limit, and what to say of it above that."""
+    if (share := block.steal_share) is not None:
+        yield share, STEAL_LIMIT, f"the hypervisor took {share:.2f} of a core"
+    if (share := block.pressure_share) is not None:
+        waited = f"{100 * share:.0f} % of the time some task waited for a core"
+        yield share, PRESSURE_LIMIT, waited
+    if (share := block.scatter) is not None:
+        varied = f"the same work varied by {100 * share:.0f} % from round to round"
+        yield share, SCATTER_LIMIT, varied
 
 
 def _strips(entries: Mapping[Setup, Entry]) -> Iterator[Strip]:
     for lane, phase in itertools.product(LANES, PHASES):
         timed = {
-            it.setup.label: it
-            for it in entries.values()
-            if it.setup.lane == lane and it.steps[phase]
+            entry.setup.label: entry
+            for entry in entries.values()
+            if entry.setup.lane == lane and entry.steps[phase]
         }
-        names = [label for label, it in timed.items() if not it.setup.twin]
+        names = [label for label, entry in timed.items() if not entry.setup.twin]
         for label, ours in sorted(timed.items()):
-            against = ours.setup.original.label if ours.setup.twin else baseline_of(names)
-            if against != label and against in timed:
-                found = strip(ours, timed[against], phase)
-                yield from [found] if found else []
+            baseline = ours.setup.original.label if ours.setup.twin else baseline_of(names)
+            if baseline != label and baseline in timed:
+                logs = log_ratios(ours.steps[phase], timed[baseline].steps[phase])
+                middle = statistics.median(logs.values()) if logs else 0.0
+                points = tuple((block, log - middle) for block, log in logs.items())
+                if points:
+                    yield Strip(
+                        lane=lane, phase=phase, label=label, baseline=baseline, points=points
+                    )
 
 
 def _scatter(record: Record) -> float | None:
     """Of one worker, the median over its phases; None with too few rounds."""
-    found = []
+    scatters = []
     for phase in record.phases:
-        times = [it.step_seconds for it in phase.samples]
+        times = [sample.step_seconds for sample in phase.samples]
         if len(times) >= FEWEST_ROUNDS:
             low, middle, high = statistics.quantiles(times, n=4, method="inclusive")
-            found.append((high - low) / middle)
-    return statistics.median(found) if found else None
-
-
-def _of(record: Record) -> Iterator[Sample]:
-    return (sample for phase in record.phases for sample in phase.samples)
+            scatters.append((high - low) / middle)
+    return median_of(scatters)
 
 
 def _share(counts: Sequence[float | None], times: Sequence[float]) -> float | None:

@@ -36,10 +36,7 @@ Of = Literal["step_seconds", "mean_seconds"]
 
 @dataclass(frozen=True)
 class Entry:
-    """All good trials of one setup, its step times read once.
-
-    `disturbed` are the disturbed blocks of the group, whichever setups took part in them.
-    """
+    """All good trials of one setup, and the disturbed blocks of its group."""
 
     setup: Setup
     blocks: Blocks
@@ -70,7 +67,7 @@ class Entry:
 def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
     """Every setup that ended a trial well, A/A copies included, in the order of the records.
 
-    Give it all records of a group: whether a block was disturbed depends on all of them.
+    `records` are all of a group: whether a block was disturbed depends on all of them.
     """
     records = list(records)
     groups: dict[object, list[Record]] = defaultdict(list)
@@ -82,10 +79,7 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
     disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
     return {
         setup: Entry(
-            setup,
-            good,
-            {phase: steps(good, phase) for phase in PHASES},
-            disturbed[setup.group],
+            setup, good, {phase: steps(good, phase) for phase in PHASES}, disturbed[setup.group]
         )
         for setup, good in blocks.items()
     }
@@ -105,8 +99,7 @@ def pair_of(
 ) -> Pair | None:
     """The speed ratio over the blocks that both finished, judged by itself; None without any.
 
-    Equivalence means within `margin`. `disturbed` says why the whole table is not judged. A pair
-    may also be disturbed by itself.
+    `disturbed` says why the whole table is not judged; a pair may also be disturbed by itself.
     """
     logs = log_ratios(ours.steps[phase], theirs.steps[phase])
     if not logs:

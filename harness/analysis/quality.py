@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from harness.analysis.pairs import baseline_of
 from harness.analysis.stats import (
     LEVEL,
     Interval,
@@ -21,7 +22,7 @@ from harness.analysis.stats import (
     sign_p,
     time_to_target,
 )
-from harness.analysis.verdicts import MOST_MARGIN, Answer, Evidence, decide_together
+from harness.analysis.verdicts import MOST_MARGIN, Answer, Decision, Evidence, decide_together
 from harness.cells import Setup
 from harness.records import NotNegative, Quality, Record
 from harness.tasks.metrics import METRICS
@@ -52,8 +53,8 @@ class Spread(Frozen):
 class Band(Frozen):
     """A setup's trainings after one epoch, counted from 1: medians over seeds, and their range.
 
-    `seconds` is the training time so far. `low` to `high` are the quartiles from QUARTILES_FROM
-    seeds on (`quartiles` says so), else the worst and the best seed's value.
+    `seconds` is the training time so far. `low` to `high` are the `quartiles` from QUARTILES_FROM
+    seeds on, else the range.
     """
 
     epoch: int
@@ -67,11 +68,10 @@ class Band(Frozen):
 class QualityRow(Frozen):
     """All trainings of one setup; medians over them, with intervals over seeds.
 
-    `seconds_to_target` is None where the median training did not reach the target: not reached
-    counts as an infinite time and is never dropped; `to_target` says so with an interval, and is
-    None where the task has no target. `diverged` lists the seeds whose training ended in NaN:
-    they have no final value and count as not reached. `curve` holds (seconds, value) after each
-    epoch that every training has, `bands` the same with its spread.
+    A training that did not reach the target counts as an infinite time. `seconds_to_target` is None
+    where the median is infinite, `to_target` where the task has no target. `diverged` are the seeds
+    whose training ended in NaN: they have no final value and count as not reached. `curve` holds
+    (seconds, value) after each epoch that every training has, `bands` the same with its spread.
     """
 
     setup: Setup
@@ -88,9 +88,9 @@ class QualityRow(Frozen):
 
 
 class QualityTable(Frozen):
-    """The trainings of one group; `spread` is None where no two setups share a seed.
+    """The trainings of one group, in pairs with `baseline` at the same seeds.
 
-    `pairs` compare each setup with `baseline` at the same seeds.
+    `spread` is None where no two setups share a seed.
     """
 
     task: Task
@@ -121,39 +121,31 @@ def training(task: Task, setup: Setup, quality: Quality) -> TrainingRow:
 
 
 def quality_table(
-    task: Task,
-    setups: Mapping[Setup, Sequence[Record]],
-    diverged: Iterable[Record] = (),
-    baseline: str | None = None,
+    task: Task, setups: Mapping[Setup, Sequence[Record]], diverged: Iterable[Record] = ()
 ) -> QualityTable | None:
-    """The trainings of one group, or None where nothing was trained.
-
-    `diverged` are the group's records of that status; `baseline` is the label to compare with,
-    where it was trained: else the first by name.
-    """
+    """The trainings of one group, of which some `diverged`; None where nothing was trained."""
     trained = {
         setup: sorted(
-            (training(task, setup, it.quality) for it in records if it.quality),
+            (training(task, setup, record.quality) for record in records if record.quality),
             key=lambda row: row.quality.seed,
         )
         for setup, records in setups.items()
     }
-    lost = _diverged_seeds(setups, diverged)
+    seeds_of_blocks = {
+        record.block: record.quality.seed
+        for records in setups.values()
+        for record in records
+        if record.quality
+    }
+    lost = _diverged_seeds(trained, seeds_of_blocks, diverged)
     rows = sorted(
-        (
-            _row(task, setup, trainings, lost.get(setup, ()))
-            for setup, trainings in trained.items()
-            if trainings
-        ),
+        (_row(task, setup, rows, lost.get(setup, ())) for setup, rows in trained.items() if rows),
         key=lambda row: row.setup.label,
     )
     if not rows:
         return None
-    setup = rows[0].setup
-    labels = [row.setup.label for row in rows]
-    first = baseline if baseline in labels else labels[0]
-    assert first is not None
-    finals = {row.setup.label: finals_of(row) for row in rows}
+    setup, finals = rows[0].setup, {row.setup.label: finals_of(row) for row in rows}
+    baseline = baseline_of(finals)
     return QualityTable(
         task=task,
         device=setup.device,
@@ -162,8 +154,8 @@ def quality_table(
         seeds=tuple(sorted({it.quality.seed for row in rows for it in row.trainings})),
         rows=tuple(rows),
         spread=spread(rows),
-        baseline=first,
-        pairs=quality_pairs(task, finals, first),
+        baseline=baseline,
+        pairs=quality_pairs(task, finals, baseline),
     )
 
 
@@ -171,8 +163,8 @@ def spread(rows: Sequence[QualityRow]) -> Spread | None:
     """The largest difference at the same seed; the same seed means the same start and batches."""
     finals: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for row in rows:
-        for it in row.trainings:
-            finals[it.quality.seed].append((it.final, row.setup.label))
+        for trained in row.trainings:
+            finals[trained.quality.seed].append((trained.final, row.setup.label))
     spreads = [
         Spread(value=abs(one[0] - other[0]), seed=seed, setups=(one[1], other[1]))
         for seed, values in finals.items()
@@ -211,25 +203,20 @@ def finals_of(row: QualityRow) -> dict[int, float | None]:
 
 
 def _diverged_seeds(
-    setups: Mapping[Setup, Sequence[Record]], diverged: Iterable[Record]
+    trained: Mapping[Setup, Sequence[TrainingRow]],
+    seeds_of_blocks: Mapping[int, int],
+    diverged: Iterable[Record],
 ) -> dict[Setup, list[int]]:
-    """Seeds of trainings that diverged.
+    """Seeds of trainings that diverged and were not trained after all.
 
-    One that did so in its first epoch has kept nothing: its seed is the one from which the others
-    of its block were trained.
+    One that diverged in its first epoch has kept nothing: its seed is that of its block.
     """
-    of_block = {
-        it.block: it.quality.seed for records in setups.values() for it in records if it.quality
-    }
-    trained = {
-        setup: {it.quality.seed for it in records if it.quality}
-        for setup, records in setups.items()
-    }
     lost: dict[Setup, set[int]] = defaultdict(set)
-    for it in diverged:
-        seed = it.quality.seed if it.quality else of_block.get(it.block)
-        if seed is not None and seed not in trained.get(it.setup, ()):
-            lost[it.setup].add(seed)
+    for record in diverged:
+        seed = record.quality.seed if record.quality else seeds_of_blocks.get(record.block)
+        seeds = {row.quality.seed for row in trained.get(record.setup, ())}
+        if seed is not None and seed not in seeds:
+            lost[record.setup].add(seed)
     return {setup: sorted(seeds) for setup, seeds in lost.items()}
 
 
@@ -283,10 +270,8 @@ class QualityPair(Frozen):
     `p` is that of the exact sign test that neither ends better. `p_equivalent` is that of the exact
     binomial test that more than 1 − SHARE of all trainings end beyond ± `margin` (where relative:
     one error is more than so much larger than the other); of the `seeds` so many are `beyond` it.
-    So a setup that fails from one seed in ten is not as good as one that never does. Neither p is
-    corrected. As with ratios of speed each question is corrected over the pairs of a table (Holm
-    1979): `equivalent` if the second is answered, else `differs` if the first is, else `cannot
-    tell`. A difference may be real and yet within the margin.
+    Neither p is corrected. Each question is corrected over the pairs of a table (Holm 1979):
+    `equivalent` if the second is answered, else `differs` if the first is, else `cannot tell`.
     """
 
     label: str
@@ -319,32 +304,15 @@ def paired_by_seed(
     tested = [label for label, it in differences.items() if it.values]
     decisions = decide_together([differences[it].evidence(len(tested)) for it in tested])
     decided = dict(zip(tested, decisions, strict=True))
-    pairs = []
-    for label, it in differences.items():
-        decision = decided.get(label)
-        pairs.append(
-            QualityPair(
-                label=label,
-                baseline=baseline,
-                seeds=it.seeds,
-                difference=it.interval(),
-                relative=it.relative,
-                margin=it.margin,
-                p=it.p if decision else None,
-                p_equivalent=it.p_equivalent if decision else None,
-                verdict=WORDS[decision.answer] if decision else "cannot tell",
-                reason=decision.reason if decision else it.reason or "every seed diverged",
-                beyond=it.beyond if decision else None,
-            )
-        )
-    return tuple(pairs)
+    return tuple(
+        difference.pair(label, baseline, decided.get(label))
+        for label, difference in differences.items()
+    )
 
 
 def seeds_for(beyond: int, family: int = 1) -> int:
-    """The fewest seeds that show equal quality with so many of them beyond the margin.
-
-    29 for one pair without any, 46 with one.
-    """
+    """The fewest seeds that show equal quality with so many of them beyond the margin: 29 of one
+    pair without any, 46 with one."""
     counts = itertools.count(beyond + 1)
     return next(n for n in counts if few_bad_p(n, beyond, 1 - SHARE) <= LEVEL / family)
 
@@ -356,19 +324,16 @@ class _Differences:
         metric = METRICS[task.metric]
         self.relative, self.margin = metric.relative, metric.margin
         self.most = MOST_MARGIN if metric.relative or metric.unit == "percent" else math.inf
-        shared = sorted(ours.keys() & theirs.keys())
-        pairs = {seed: (ours[seed], theirs[seed]) for seed in shared}
+        pairs = {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
         both = {
             seed: (our, their)
             for seed, (our, their) in pairs.items()
             if our is not None and their is not None
         }
         self.seeds = tuple(both)
-        self.one_diverged = [
-            seed for seed, (our, their) in pairs.items() if (our is None) != (their is None)
-        ]
+        self.one_diverged = [seed for seed, pair in pairs.items() if pair.count(None) == 1]
         self.values: list[float] = []
-        self.reason = "" if shared else "no seed in common"
+        self.reason = "every seed diverged" if pairs else "no seed in common"
         if not self.relative:
             self.values = [our - their for our, their in both.values()]
         elif all(our > 0 and their > 0 for our, their in both.values()):
@@ -399,15 +364,21 @@ class _Differences:
         within = f"{n - self.beyond} of {n} lie" if n > 1 else "the only one lies"
         return f"{within} within it, which shows it from {seeds_for(self.beyond, family)} seeds on"
 
-    def interval(self) -> Interval | None:
-        if not self.values:
-            return None
-        median = median_interval(self.values, of="seeds")
-        if not self.relative:
-            return median
-        ends = {it: getattr(median, it) for it in ("estimate", "low", "high", "least", "most")}
-        return median.model_copy(
-            update={name: None if end is None else _growth(end) for name, end in ends.items()}
+    def pair(self, label: str, baseline: str, decision: Decision | None) -> QualityPair:
+        """The comparison as it was decided; None where there is no difference to test."""
+        difference = median_interval(self.values, of="seeds") if decision else None
+        return QualityPair(
+            label=label,
+            baseline=baseline,
+            seeds=self.seeds,
+            difference=difference.mapped(_growth) if difference and self.relative else difference,
+            relative=self.relative,
+            margin=self.margin,
+            p=self.p if decision else None,
+            p_equivalent=self.p_equivalent if decision else None,
+            verdict=WORDS[decision.answer] if decision else "cannot tell",
+            reason=decision.reason if decision else self.reason,
+            beyond=self.beyond if decision else None,
         )
 
 

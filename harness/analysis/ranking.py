@@ -1,11 +1,11 @@
-"""Who may be ranked, and who wins."""
+"""Which setups may be ranked, and which one wins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.analysis.pairs import Entry, log_ratios
-from harness.analysis.settings import disqualified, own_faults
+from harness.analysis.settings import disqualified, setup_faults
 from harness.analysis.stats import CONFIDENCE, Interval, ratio_interval
 from harness.analysis.verdicts import Pair
 from harness.cells import Phase, Setup
@@ -19,7 +19,7 @@ class Eligibility:
         # The last one counts: a run's certificates stand in the order in which they were made.
         self._certificates = {_proved(it.setup): it for it in certificates}
         self._faults: dict[Setup, tuple[str, ...]] = {}
-        self._between: dict[tuple[Setup, Setup], str] = {}
+        self._of_pairs: dict[tuple[Setup, Setup], str] = {}
         self._impossible: dict[Setup, str] = {}
 
     def bar(self, impossible: Mapping[Setup, str]) -> None:
@@ -27,28 +27,24 @@ class Eligibility:
         self._impossible.update(impossible)
 
     def certificate(self, setup: Setup) -> Certificate | None:
-        """The setup's own; a twin has its original's."""
+        """The setup's; a twin has its original's."""
         return self._certificates.get(_proved(setup))
 
     def proof(self, setup: Setup) -> str:
         """Why a setup counts as unproven; empty where its certificate says that it is the same."""
         certificate = self.certificate(setup)
-        if certificate is None:
-            return "not proven: no certificate"
-        if certificate.proven:
+        if certificate and certificate.proven:
             return ""
-        return f"not proven: {certificate.why}"
+        return f"not proven: {certificate.why if certificate else 'no certificate'}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
         """What bars it: settings, work that was not done or cannot have been, and what it uses
-        beside its turns."""
-        if entry.setup not in self._faults:
-            impossible = self._impossible.get(entry.setup)
-            self._faults[entry.setup] = (
-                *([impossible] if impossible else ()),
-                *own_faults(entry.records),
-            )
-        return self._faults[entry.setup]
+        outside its turns."""
+        setup = entry.setup
+        if setup not in self._faults:
+            impossible = [self._impossible[setup]] if setup in self._impossible else []
+            self._faults[setup] = (*impossible, *setup_faults(entry.records))
+        return self._faults[setup]
 
     def of_setup(self, entry: Entry) -> str:
         """Why an entry is not ranked at all; empty where it may be."""
@@ -56,16 +52,15 @@ class Eligibility:
 
     def of_pair(self, ours: Entry, theirs: Entry) -> str:
         """Why two entries are not ranked against each other; empty where they may be."""
-        own = self.of_setup(ours)
-        if own:
-            return own
-        other = self.of_setup(theirs)
-        if other:
-            return f"{theirs.setup.label} is {_not_ranked(other)}"
-        key = (ours.setup, theirs.setup)
-        if key not in self._between:
-            self._between[key] = "; ".join(disqualified(ours.records, theirs.records))
-        return self._between[key]
+        if reason := self.of_setup(ours):
+            return reason
+        if other := self.of_setup(theirs):
+            barred = other if other.startswith("not proven") else f"not ranked: {other}"
+            return f"{theirs.setup.label} is {barred}"
+        pair = (ours.setup, theirs.setup)
+        if pair not in self._of_pairs:
+            self._of_pairs[pair] = "; ".join(disqualified(ours.records, theirs.records))
+        return self._of_pairs[pair]
 
 
 def _proved(setup: Setup) -> Setup:
@@ -80,14 +75,13 @@ def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> st
     """
 
     def beats(label: str, other: str) -> bool:
-        it = pair(label, other)
-        return it is not None and it.verdict == "faster"
+        compared = pair(label, other)
+        return compared is not None and compared.verdict == "faster"
 
-    if len(labels) < 2:
-        return None
-    return next(
-        (it for it in labels if all(beats(it, other) for other in labels if other != it)), None
-    )
+    for label in labels if len(labels) > 1 else ():
+        if all(beats(label, other) for other in labels if other != label):
+            return label
+    return None
 
 
 def closest_first(
@@ -120,14 +114,10 @@ def together(logs: Sequence[float], speeds: Sequence[Interval]) -> Interval:
 def taken_back(label: str, baseline: str, rows: Iterable[Pair]) -> Pair | None:
     """A row that takes back what its winner claims, where there is one.
 
-    Rows are corrected for their number and the winner is not, so that a close one may beat every
-    other and yet not be told from the baseline in its own row. No table says both.
+    Rows are corrected for their number and the winner is not: it may beat every other and yet not
+    be sure to beat the baseline in its own row. No table says both.
     """
     ranked = [it for it in rows if it.verdict != "not ranked"]
     if label == baseline:
         return next((it for it in ranked if it.verdict != "slower"), None)
     return next((it for it in ranked if it.label == label and it.verdict != "faster"), None)
-
-
-def _not_ranked(reason: str) -> str:
-    return reason if reason.startswith("not proven") else f"not ranked: {reason}"

@@ -1,4 +1,4 @@
-"""Two runs side by side: what may be compared, on what basis, and what became of it.
+"""Two runs side by side: which cells may be compared, on what basis, and how they changed.
 
 Each cell is compared with its counterpart in the other run by speed and memory, each setup by the
 quality of its trainings. A cell without a counterpart is listed with the reason.
@@ -17,13 +17,7 @@ from pydantic import Field
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryKind, scarce
 from harness.analysis.pairs import Entry, entries, log_ratios
-from harness.analysis.quality import (
-    QualityPair,
-    QualityRow,
-    QualityTable,
-    finals_of,
-    paired_by_seed,
-)
+from harness.analysis.quality import QualityPair, QualityTable, finals_of, paired_by_seed
 from harness.analysis.stats import Interval, median_interval, percent
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, compare_samples, judged
@@ -43,10 +37,8 @@ def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bo
 
 
 def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
-    """Names of the facts that tell two machines from each other.
-
-    A fact that one of them lacks tells nothing: older fingerprints have fewer.
-    """
+    """Names of the facts that distinguish two machines; not those that an older fingerprint
+    lacks."""
     both = one.keys() & other.keys()
     differing = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
     sizes = [it.get("memory_bytes") for it in (one, other)]
@@ -61,9 +53,8 @@ class CellBlocks(Frozen):
 
     `step_seconds` are medians over rounds; `ratios` say how many times as fast the cell was as
     `baseline` in the blocks that both finished, and are empty for the baseline itself. `peaks` are
-    bytes of the memory that is `scarce` there, in the phase that the process began with; empty in
-    any other. `unranked` says why the cell may not be ranked, empty where it may; `margin` is its
-    table's δ.
+    bytes of the memory that is `scarce`, empty in a phase that the process did not begin with.
+    `unranked` says why the cell may not be ranked; `margin` is its table's δ.
     """
 
     setup: Setup
@@ -85,6 +76,15 @@ class CellBlocks(Frozen):
         """What a cell of another run must share. Names of tasks do not count, digests do."""
         return (*self.table[1:], self.setup.label)
 
+    def values(self, basis: Basis) -> tuple[float, ...]:
+        """What is compared: times of steps, or ratios."""
+        return self.step_seconds if basis == "time" else self.ratios
+
+    def logs(self, basis: Basis) -> list[float]:
+        """Logarithms of speeds, or of ratios of speeds."""
+        sign = -1 if basis == "time" else 1
+        return [sign * math.log(value) for value in self.values(basis)]
+
 
 def cell_blocks(run: Run, summary: Summary) -> tuple[CellBlocks, ...]:
     """Every cell of a run's tables, one value a block."""
@@ -95,43 +95,41 @@ def cell_blocks(run: Run, summary: Summary) -> tuple[CellBlocks, ...]:
 def cell_name(cell: CellBlocks) -> str:
     """A cell in words, e.g. `digits-mlp train, pytorch:eager, identical, cpu, 2 threads`."""
     setup = cell.setup
-    threads = f"{setup.threads} thread" + ("s" if setup.threads != 1 else "")
+    threads = f"{setup.threads} thread{'s' * (setup.threads != 1)}"
     where = (setup.lane, setup.device, threads, setup.dtype)
     return ", ".join((f"{setup.task} {cell.phase}", setup.label, *where))
 
 
 def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
-    of_label = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
-    baseline = of_label[table.baseline]
+    timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
+    baseline = timed[table.baseline].steps[table.phase]
     kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
     for row in table.rows:
-        setup = row.cell.setup
-        timed = of_label[setup.label].steps[table.phase]
-        ratios = (
-            {} if setup.label == table.baseline else log_ratios(timed, baseline.steps[table.phase])
-        )
+        entry = timed[row.cell.setup.label]
+        ratios = log_ratios(entry.steps[table.phase], baseline)
         yield CellBlocks(
-            setup=setup,
+            setup=entry.setup,
             phase=table.phase,
-            step_seconds=tuple(of_label[setup.label].steady[table.phase].values()),
+            step_seconds=tuple(entry.steady[table.phase].values()),
             baseline=table.baseline,
-            ratios=tuple(map(math.exp, ratios.values())),
+            ratios=()
+            if entry.setup.label == table.baseline
+            else tuple(map(math.exp, ratios.values())),
             margin=table.margin,
             unranked=row.unranked,
             scarce=kind,
-            peaks=tuple(_peaks(of_label[setup.label], table.phase, kind)),
+            peaks=tuple(_peaks(entry, table.phase, kind)),
         )
 
 
 def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> Iterator[int]:
     for record in entry.records:
-        began = next(iter(record.phases), None)  # none where it was only trained
-        if began and began.phase == phase and began.memory:
-            count = {
-                "total_rss": began.memory.total_peak_rss,
-                "device_allocated": began.memory.device_peak_allocated,
-            }[kind]
-            yield from [count] if count else []
+        first = next(iter(record.phases), None)  # none where it was only trained
+        memory = first.memory if first and first.phase == phase else None
+        if memory:
+            total, allocated = memory.total_peak_rss, memory.device_peak_allocated
+            if count := total if kind == "total_rss" else allocated:
+                yield count
 
 
 Basis = Literal["time", "ratio"]
@@ -160,8 +158,8 @@ class Change(Frozen):
     """How many times as fast a setup is in the second run as in the first.
 
     `before` and `after` are seconds per step, or ratios to the baseline, by the comparison's basis,
-    and `shift` is judged by the same. Where times are compared, `relative` is the shift of the
-    ratio to the baseline, in which cancels what the machine did to both; None of the baseline.
+    as is `shift`. Where times are compared, `relative` is the shift of the ratio to the baseline,
+    without what the machine did to both; None of the baseline.
     """
 
     label: str
@@ -203,9 +201,8 @@ MEMORY: Mapping[Verdict, MemoryVerdict] = {
 class MemoryChange(Frozen):
     """How many times as much memory a setup takes at its peak in the second run.
 
-    `before` and `after` are median peaks in bytes, of the `kind` that is scarce there. `times` has
-    the exact interval of two independent samples, and the verdict is that of the exact tests behind
-    it, corrected over the table, by the rule of speeds.
+    `before` and `after` are median peaks in bytes, of the `kind` that is scarce. `times` and the
+    verdict come from the rule of speeds: two independent samples, corrected over the table.
     """
 
     label: str
@@ -266,7 +263,7 @@ def compare_runs(
     """
     basis: Basis = "time" if same_machine(a.machine, b.machine) else "ratio"
     there = {it.key: it for it in theirs}
-    apart = [*missing("a", ours, theirs), *missing("b", theirs, ours)]
+    unmatched = [*missing("a", ours, theirs), *missing("b", theirs, ours)]
     pairs: dict[tuple[object, ...], list[Both]] = defaultdict(list)
     for mine in ours:
         other = there.get(mine.key)
@@ -274,7 +271,7 @@ def compare_runs(
             continue
         if basis == "ratio" and mine.baseline != other.baseline:
             why = f"its ratios are to {mine.baseline} in one run, to {other.baseline} in the other"
-            apart.append(Unmatched(side="a", cell=cell_name(mine), reason=why))
+            unmatched.append(Unmatched(side="a", cell=cell_name(mine), reason=why))
         elif basis == "time" or (mine.ratios and other.ratios):
             pairs[mine.table].append((mine, other))
     tables = tuple(_table(it, basis) for it in pairs.values())
@@ -286,7 +283,7 @@ def compare_runs(
         notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
         tables=tables,
         qualities=tuple(quality_changes(*trainings)),
-        apart=tuple(apart),
+        apart=tuple(unmatched),
     )
 
 
@@ -296,8 +293,14 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
     barred = {
         mine.setup.label: why for mine, other in pairs if (why := mine.unranked or other.unranked)
     }
-    times = _shifts(pairs, "time", margin, barred)
-    ratios = _shifts([it for it in pairs if _same_baseline(*it)], "ratio", margin, barred)
+    related = [
+        (mine, other)
+        for mine, other in pairs
+        if mine.baseline == other.baseline and mine.ratios and other.ratios
+    ]
+    shifts = ratios = _shifts(related, "ratio", margin, barred)
+    if basis == "time":
+        shifts = _shifts(pairs, "time", margin, barred)
     return ChangeTable(
         task=first.setup.task,
         digest=first.setup.digest,
@@ -308,42 +311,28 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
         dtype=first.setup.dtype,
         baseline=first.baseline,
         margin=margin,
-        changes=tuple(_change(pair, basis, times, ratios) for pair in pairs),
+        changes=tuple(
+            Change(
+                label=mine.setup.label,
+                before=median_interval(mine.values(basis)),
+                after=median_interval(other.values(basis)),
+                shift=shifts[mine.setup.label],
+                relative=ratios.get(mine.setup.label) if basis == "time" else None,
+            )
+            for mine, other in pairs
+        ),
         memory=memory_changes(pairs) if basis == "time" else (),
     )
-
-
-def _change(pair: Both, basis: Basis, times: dict[str, Shift], ratios: dict[str, Shift]) -> Change:
-    label = pair[0].setup.label
-    shown = [median_interval(it.step_seconds if basis == "time" else it.ratios) for it in pair]
-    return Change(
-        label=label,
-        before=shown[0],
-        after=shown[1],
-        shift=times[label] if basis == "time" else ratios[label],
-        relative=ratios.get(label) if basis == "time" else None,
-    )
-
-
-def _same_baseline(mine: CellBlocks, other: CellBlocks) -> bool:
-    return mine.baseline == other.baseline and bool(mine.ratios and other.ratios)
 
 
 def _shifts(
     pairs: Iterable[Both], basis: Basis, margin: float, barred: Mapping[str, str]
 ) -> dict[str, Shift]:
     shifts = [
-        compare_samples(mine.setup.label, _logs(mine, basis), _logs(other, basis), margin)
+        compare_samples(mine.setup.label, mine.logs(basis), other.logs(basis), margin)
         for mine, other in pairs
     ]
     return {it.label: it for it in judged(shifts, barred)}
-
-
-def _logs(cell: CellBlocks, basis: Basis) -> list[float]:
-    """Logarithms of speeds."""
-    if basis == "time":
-        return [-math.log(it) for it in cell.step_seconds]
-    return [math.log(it) for it in cell.ratios]
 
 
 def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
@@ -363,25 +352,24 @@ def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
 
 def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
     """Of one table's cells those whose peaks both runs counted, and counted alike."""
-    counted = {
-        a.setup.label: (a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce
-    }
+    counted = [(a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce]
     shifts = [
-        compare_samples(label, [*map(math.log, a.peaks)], [*map(math.log, b.peaks)], LEAST_MARGIN)
-        for label, (a, b) in counted.items()
+        compare_samples(
+            a.setup.label, [*map(math.log, a.peaks)], [*map(math.log, b.peaks)], LEAST_MARGIN
+        )
+        for a, b in counted
     ]
     return tuple(
         MemoryChange(
-            label=it.label,
+            label=shift.label,
             kind=before.scarce,
             before=round(statistics.median(before.peaks)),
             after=round(statistics.median(after.peaks)),
-            times=it.speed,
-            verdict=MEMORY[it.verdict],
-            reason=it.reason,
+            times=shift.speed,
+            verdict=MEMORY[shift.verdict],
+            reason=shift.reason,
         )
-        for it in judged(shifts)
-        for before, after in [counted[it.label]]
+        for shift, (before, after) in zip(judged(shifts), counted, strict=True)
     )
 
 
@@ -389,9 +377,13 @@ def quality_changes(
     before: Iterable[QualityTable], after: Iterable[QualityTable]
 ) -> Iterator[QualityChanges]:
     """Every group in which both runs trained one setup at least."""
-    there = {_group_of(it): it for it in after}
+
+    def group(table: QualityTable) -> tuple[object, ...]:
+        return (table.task.digest, table.device, table.threads, table.dtype)
+
+    there = {group(table): table for table in after}
     for mine in before:
-        other = there.get(_group_of(mine))
+        other = there.get(group(mine))
         if other is not None and (changes := tuple(_changes(mine, other))):
             yield QualityChanges(
                 task=mine.task.name,
@@ -404,12 +396,10 @@ def quality_changes(
             )
 
 
-def _group_of(table: QualityTable) -> tuple[object, ...]:
-    return (table.task.digest, table.device, table.threads, table.dtype)
-
-
 def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]:
-    ours, theirs = _by_setup(mine.rows), _by_setup(other.rows)
+    ours, theirs = (
+        {(row.setup.lane, row.setup.label): row for row in table.rows} for table in (mine, other)
+    )
     names = {it: " ".join(it) for it in ours if it in theirs}
     sides = {name: (finals_of(theirs[it]), finals_of(ours[it])) for it, name in names.items()}
     for (lane, label), pair in zip(names, paired_by_seed(mine.task, sides, "before"), strict=True):
@@ -422,24 +412,20 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
         )
 
 
-def _by_setup(rows: Sequence[QualityRow]) -> dict[tuple[Lane, str], QualityRow]:
-    return {(it.setup.lane, it.setup.label): it for it in rows}
-
-
 def missing(
     side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
 ) -> Iterator[Unmatched]:
     there = {it.key for it in theirs}
-    lacking = [it for it in ours if it.key not in there]
-    if not lacking:
-        return
     near: dict[tuple[str, ...], list[Setup]] = defaultdict(list)
-    for it in theirs:
-        for key in _near(it):
-            near[key].append(it.setup)
-    for it in lacking:
-        others = [setup for key in _near(it) for setup in near.get(key, ())]
-        yield Unmatched(side=side, cell=cell_name(it), reason=_why_missing(it.setup, others))
+    for cell in theirs:
+        for key in _near(cell):
+            near[key].append(cell.setup)
+    for cell in ours:
+        if cell.key not in there:
+            others = [setup for key in _near(cell) for setup in near.get(key, ())]
+            differences = [_differing(cell.setup, other) for other in others]
+            closest = min(differences, key=len, default=["the other run has no such cell"])
+            yield Unmatched(side=side, cell=cell_name(cell), reason=closest[0])
 
 
 def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
@@ -451,22 +437,12 @@ def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _why_missing(setup: Setup, others: Iterable[Setup]) -> str:
-    """By the counterpart that comes nearest."""
-    return min(
-        (_differing(setup, it) for it in others),
-        key=len,
-        default=["the other run has no such cell"],
-    )[0]
-
-
 def _differing(one: Setup, other: Setup) -> list[str]:
     if one.digest != other.digest:
         return [f"the task is another one there: its digest is {other.digest}, not {one.digest}"]
-    names = ("lane", "dtype", "threads", "device")
     return [
         f"the other run has it with {name} {getattr(other, name)} only"
-        for name in names
+        for name in ("lane", "dtype", "threads", "device")
         if getattr(one, name) != getattr(other, name)
     ]
 

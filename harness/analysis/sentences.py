@@ -1,4 +1,4 @@
-"""What a comparison says, in words; the numbers in them are written here once for every reader."""
+"""Comparisons in words; the numbers in them are formatted here for every reader."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ UNKNOWN = "not known"
 LARGEST_PART = 2.0
 """From this ratio of the reference on, more than half of a framework's time is overhead."""
 DIRECTLY = "compared directly, in the same blocks"
-"""Said where two setups do not stand to each other as their ratios to the baseline do."""
+"""Where two setups do not stand to each other as their ratios to the baseline do."""
 
 
 class Yardstick(NamedTuple):
-    """The title of a reference beside frameworks, and its pair with the leader, if they share a
-    block and the leader exists."""
+    """The title of a reference beside frameworks, and its pair with the leader, if there is one."""
 
     title: str
     pair: Pair | None
@@ -37,16 +36,6 @@ class Order(NamedTuple):
     first: str
     baseline: str
     speeds: Mapping[str, float]
-
-    def above(self, label: str) -> list[str]:
-        """Labels with a larger ratio, the largest first."""
-        own = self.speeds[label]
-        found = [it for it, speed in self.speeds.items() if own and speed > own]
-        return sorted(found, key=lambda it: -self.speeds[it])
-
-    def next(self, label: str) -> str:
-        """The largest ratio but one's own."""
-        return max((it for it in self.speeds if it != label), key=self.speeds.__getitem__)
 
 
 def decimals(value: float, digits: int = DIGITS) -> int:
@@ -81,9 +70,8 @@ def ratio(speed: Interval) -> str:
 
 
 def bracket(it: Interval, low: str | None, high: str | None) -> str:
-    """Its ends in brackets, e.g. `(1.28–1.34)`; with too few values for an interval their range,
-    `(range of 3: 1.28–1.34)`; of one value nothing. A minus is no hyphen: it would look like the
-    dash between the ends."""
+    """Its ends in brackets: `(1.28–1.34)`, or `(range of 3: 1.28–1.34)` with too few values for an
+    interval, or nothing of one value. A minus is no hyphen, which would look like the dash."""
     if low is None or high is None:
         return ""
     ends = "–".join(f"−{end[1:]}" if end.startswith("-") else end for end in (low, high))
@@ -92,7 +80,7 @@ def bracket(it: Interval, low: str | None, high: str | None) -> str:
 
 def unknown(it: Interval) -> bool:
     """Whether an interval is so wide that its bounds are not shown."""
-    return it.low is not None and it.high is not None and too_wide(it.low, it.high)
+    return it.ends is not None and too_wide(*it.ends)
 
 
 def width(half_width: float) -> str:
@@ -106,25 +94,16 @@ def listed(names: Sequence[str]) -> str:
 
 
 def pair_sentence(pair: Pair) -> str:
-    """What may be said of one pair, e.g. `a:x is 1.31 × (1.28–1.34) as fast as b:y`."""
-    who = f"{pair.label} and {pair.baseline}"
+    """One pair in words, e.g. `a:x is 1.31 × (1.28–1.34) as fast as b:y`."""
+    names = f"{pair.label} and {pair.baseline}"
     if pair.verdict == "not ranked":
-        return f"{who} are not ranked: {pair.reason}"
+        return f"{names} are not ranked: {pair.reason}"
     if pair.verdict == "equivalent":
-        return f"{who}: {verdict_words(pair)}"
+        why = f" ({pair.reason})" if pair.reason else ""
+        return f"{names}: no difference larger than {percent(pair.margin)}{why}"
     if pair.verdict == "cannot tell":
         return f"cannot tell {pair.label} from {pair.baseline}: {doubt(pair)}"
     return f"{pair.label} is {ratio(pair.speed)} as fast as {pair.baseline}"
-
-
-def verdict_words(pair: Pair) -> str:
-    """A verdict with what bounds it, e.g. `no difference larger than 2 %`."""
-    if pair.verdict == "equivalent":
-        why = f" ({pair.reason})" if pair.reason else ""
-        return f"no difference larger than {percent(pair.margin)}{why}"
-    if pair.verdict == "cannot tell":
-        return f"cannot tell: {doubt(pair)}"
-    return f"{pair.verdict}: {pair.reason}" if pair.reason else pair.verdict
 
 
 def doubt(pair: Pair) -> str:
@@ -137,10 +116,7 @@ def doubt(pair: Pair) -> str:
 
 
 def imprecise(pairs: Sequence[Pair], precision: float) -> str:
-    """The ratios that are sure in their direction only; empty where all are known to ±precision.
-
-    A ratio that says "faster" with an interval from 1.1 to 1.4 answers which, and not by how much.
-    """
+    """The ratios that are sure in their direction only; empty where all are known to ±precision."""
     wide = [
         (it, half)
         for it in pairs
@@ -154,16 +130,14 @@ def imprecise(pairs: Sequence[Pair], precision: float) -> str:
         known = f"{width(least)} to {width(most)}" if most < WIDEST else f"{width(least)} or worse"
         known = known if least < WIDEST else UNKNOWN
         return f"{len(wide)} of {len(pairs)} ratios: {missed} ({known})."
-    found = [f"{it.label}: {ratio(it.speed)} ({missed}: {width(half)})" for it, half in wide]
-    return f"{'; '.join(found)}." if found else ""
+    texts = [f"{it.label}: {ratio(it.speed)} ({missed}: {width(half)})" for it, half in wide]
+    return f"{'; '.join(texts)}." if texts else ""
 
 
 def precision_sentence(standing: Standing) -> str:
     """How many blocks a group took, and how well its headline ratios are known."""
-    blocks, widest = (
-        f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}",
-        standing.widest,
-    )
+    blocks = f"{standing.blocks} block{'' if standing.blocks == 1 else 's'}"
+    widest = standing.widest
     if widest is None:
         return blocks
     name = f"{widest.label} ÷ {widest.baseline} ({widest.phase})"
@@ -201,16 +175,15 @@ def ranking(
     back: Pair | None,
     others: int,
     disturbed: str = "",
-    told: str = "",
+    disturbances: str = "",
     yardstick: Yardstick | None = None,
 ) -> str:
     """Which contestant of a table is the fastest, or why none is.
 
-    `leader` is the winner, or else the first contestant, None where there is none; `rivals` are the
-    other contestants, each with the pair in which the leader is compared with it, None where the
-    two share no block. `back` is the row that takes the win back; `others` is the number of
-    setups that are not ranked. `disturbed` is why nothing may be told apart, and `told` what others
-    did in any of the blocks.
+    `leader` is the winner, or else the first contestant, if any; `rivals` are the others, with the
+    leader's pair with each, None where the two share no block. `back` is the row that takes the win
+    back; `others` is the number of setups that are not ranked. `disturbed` is why there may be no
+    verdict, and `disturbances` what others did in any of the blocks.
     """
     left_out = ""
     if others and leader:
@@ -220,8 +193,8 @@ def ranking(
         return f"No winner: {what} may be ranked."
     if disturbed:
         return f"No winner, cannot tell: {disturbed}.{left_out}"
-    if told:
-        left_out += f" Disturbed, yet few enough to count: {told}."
+    if disturbances:
+        left_out += f" Disturbed, yet few enough to count: {disturbances}."
     if back:
         return _taken_back(leader, back) + left_out
     if won:
@@ -236,7 +209,7 @@ def ranking(
 
 
 def _measured_by(yardstick: Yardstick, won: bool) -> str:
-    """How much time the reference needs, as far as that was told apart from the leader's."""
+    """How much time the reference needs, if its verdict against the leader is sure."""
     title, pair = yardstick
     if pair is None or pair.verdict not in ("faster", "slower"):
         return ""
@@ -251,15 +224,17 @@ def _measured_by(yardstick: Yardstick, won: bool) -> str:
 
 def _won(order: Order, winner: str, rivals: Mapping[str, Pair | None]) -> str:
     closest = min((it for it in rivals.values() if it), key=lambda it: it.speed.estimate)
-    other = closest.baseline
-    name = other
+    speeds, name = order.speeds, closest.baseline
     if len(rivals) > 1:
-        name = f"the next, {other}" if other == order.next(winner) else f"the closest, {other}"
-    said = f"{winner} is the fastest: {ratio(closest.speed)} as fast as {name}"
-    if not (above := order.above(winner)):
-        return f"{said}."
+        largest = max((it for it in speeds if it != winner), key=speeds.__getitem__)
+        name = f"{'the next' if name == largest else 'the closest'}, {name}"
+    text = f"{winner} is the fastest: {ratio(closest.speed)} as fast as {name}"
+    above = [it for it in speeds if speeds[it] > speeds[winner] > 0]
+    if not above:
+        return f"{text}."
+    above.sort(key=lambda it: -speeds[it])
     larger = "has a larger ratio" if len(above) == 1 else "have larger ratios"
-    return f"{said}, {DIRECTLY}; {listed(above)} {larger} to {order.baseline} all the same."
+    return f"{text}, {DIRECTLY}; {listed(above)} {larger} to {order.baseline} all the same."
 
 
 def _taken_back(winner: str, row: Pair) -> str:
@@ -279,9 +254,9 @@ def _not_won(order: Order, leader: str, rivals: Mapping[str, Pair | None], other
     if strangers:
         return f"No winner: {leader} shares no block with {listed(strangers)}."
     pairs = [it for it in rivals.values() if it]
-    apart = [it for it in pairs if it.verdict == "not ranked"]
-    if apart:
-        return f"No winner: {pair_sentence(apart[0])}."
+    unranked = [it for it in pairs if it.verdict == "not ranked"]
+    if unranked:
+        return f"No winner: {pair_sentence(unranked[0])}."
     if all(it.speed.low is None for it in pairs):
         return "No winner: one block says nothing of the spread, so there is no interval."
     contrary = [it for it in pairs if it.verdict == "slower"]
@@ -294,27 +269,24 @@ def _not_won(order: Order, leader: str, rivals: Mapping[str, Pair | None], other
 
 
 def _tied(leader: str, tied: Sequence[Pair]) -> str:
-    if denied := [it for it in tied if it.denied_by]:
-        it = denied[0]
-        other = it.trainings if it.denied_by == "trainings" else it.mean
-        assert other
+    if denied := next((it for it in tied if it.denied_by), None):
+        witness = denied.witnesses[denied.denied_by]
         return (
-            f"No winner: {leader} against {it.baseline} is {it.reason} "
-            f"({ratio(it.speed)} as fast in the median, {ratio(other)} {WHERE[it.denied_by]})."
+            f"No winner: {leader} against {denied.baseline} is {denied.reason} "
+            f"({ratio(denied.speed)} as fast in the median, {ratio(witness)} "
+            f"{WHERE[denied.denied_by]})."
         )
     names = listed([it.baseline for it in tied])
     if all(it.verdict == "equivalent" for it in tied):
-        # Of the others nothing is said: they may well differ from one another.
+        # The others may well differ from one another.
         within = percent(max(it.margin for it in tied))
         return f"No winner: between {leader} and {names} is no difference larger than {within}."
     blocks = f"{min(it.n for it in tied)} blocks"
-    closest = min(
-        (it for it in tied if it.verdict != "equivalent"), key=lambda it: it.speed.estimate
-    )
+    doubted = [it for it in tied if it.verdict != "equivalent"]
+    closest = min(doubted, key=lambda it: it.speed.estimate)
     near = f"the first is {ratio(closest.speed)} as fast"
     if len(tied) > 1:
         near = f"it is {ratio(closest.speed)} as fast as {closest.baseline}"
     if closest.speed.estimate < 1:
         near += f", {DIRECTLY}"
-    why = doubt(closest)
-    return f"No winner: {blocks} cannot tell {leader} from {names}; {near}, and {why}."
+    return f"No winner: {blocks} cannot tell {leader} from {names}; {near}, and {doubt(closest)}."

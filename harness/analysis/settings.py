@@ -1,7 +1,4 @@
-"""Effective settings: whether cells ran as they were asked and alike, from their records alone.
-
-Records of stores that kept no settings are silent: they disqualify nobody.
-"""
+"""Effective settings: whether cells ran as they were asked and alike, from their records alone."""
 
 from __future__ import annotations
 
@@ -31,8 +28,7 @@ Values = Mapping[str, tuple[Setting, ...]]
 class SettingRow(Frozen):
     """One setting in several cells, by label; None where a cell does not have it.
 
-    `differs` compares the cells that have it. Where it `must_agree`, they are not ranked against
-    each other if it differs.
+    `differs` compares the cells that have it. If it `must_agree`, cells that differ are not ranked.
     """
 
     name: str
@@ -42,37 +38,33 @@ class SettingRow(Frozen):
     must_agree: bool
 
 
-def own_faults(records: Iterable[Record]) -> tuple[str, ...]:
+def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     """Why a setup may not be ranked at all, a sentence each; empty where it may.
 
-    It ran otherwise than asked, a setting changed while it was timed, what it was timed doing was
-    not the work that was asked for, or it used more than its turns show.
+    It ran otherwise than asked, a setting changed while it was timed, it did not do the work that
+    was asked for, or it used more than its turns show.
     """
     records = list(records)
-    told = dict.fromkeys(text for record in records for _, text in _faults(record))
+    faults = dict.fromkeys(text for record in records for _, text in _faults(record))
     unmet: dict[str, str] = {}
-    for record in records:
-        for it in record.checks:
-            if not it.ok:  # its numbers differ from block to block: the first ones do
-                unmet.setdefault(it.check, f"{it.check}: {it.detail}")
-    return (*told, *unmet.values(), *usage_faults(records))
+    for check in (check for record in records for check in record.checks):
+        if not check.ok:  # its numbers differ from block to block: the first ones do
+            unmet.setdefault(check.check, f"{check.check}: {check.detail}")
+    return (*faults, *unmet.values(), *usage_faults(records))
 
 
 def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
-    """Why two setups may not be ranked against each other, a sentence each; empty where they may.
-
-    That is either's own faults, and settings in which all ranked cells must agree.
-    """
-    own = [own_faults(ours), own_faults(theirs)]
-    told = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
+    """Why two setups may not be ranked against each other: the faults of either, and settings in
+    which all ranked cells must agree; a sentence each, empty where they may."""
+    at_fault = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
     one, other = _values(ours), _values(theirs)
-    between = tuple(
+    differences = (
         f"{name}: {_text(one[name])} in {ours[0].setup.label}, "
         f"{_text(other[name])} in {theirs[0].setup.label}"
         for name in MUST_AGREE
-        if name not in told and name in one and name in other and one[name] != other[name]
+        if name not in at_fault and name in one and name in other and one[name] != other[name]
     )
-    return (*own[0], *own[1], *between)
+    return (*setup_faults(ours), *setup_faults(theirs), *differences)
 
 
 def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, ...]:
@@ -80,15 +72,15 @@ def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, .
 
     Values that changed from block to block stand together, as `1 / 2`.
     """
-    found = {label: _values(of_label) for label, of_label in records.items()}
-    names = dict.fromkeys(name for values in found.values() for name in values)
+    by_label = {label: _values(of_label) for label, of_label in records.items()}
+    names = dict.fromkeys(name for values in by_label.values() for name in values)
     shared = [name for name in SETTINGS if name in names]
     rest = [name for name in names if name not in SETTINGS]
-    return tuple(_row(name, found) for name in (*shared, *rest))
+    return tuple(_row(name, by_label) for name in (*shared, *rest))
 
 
 def effective(record: Record) -> dict[str, Setting]:
-    """What a record's worker ran with: what its framework told and what was measured."""
+    """What a record's worker ran with: what its framework reported and what was measured."""
     settings = dict(record.settings)
     if record.limits and record.limits.matmul_error is not None:
         settings[PRECISION] = precision_class(record.limits.matmul_error)
@@ -131,7 +123,7 @@ def _coarser(precision: Setting, asked: str) -> bool:
 
 
 def _values(records: Iterable[Record]) -> Values:
-    """Empty values are left out; one that only differs from block to block has several."""
+    """Empty values are left out; one that differs from block to block has several."""
     values: dict[str, dict[Setting, None]] = {}
     for record in records:
         for name, value in effective(record).items():
@@ -140,23 +132,21 @@ def _values(records: Iterable[Record]) -> Values:
     return {name: tuple(sorted(them, key=str)) for name, them in values.items()}
 
 
-def _row(name: str, found: Mapping[str, Values]) -> SettingRow:
+def _row(name: str, by_label: Mapping[str, Values]) -> SettingRow:
     known = SETTINGS.get(name)
-    given = {label: values[name] for label, values in found.items() if name in values}
+    given = {label: values[name] for label, values in by_label.items() if name in values}
     return SettingRow(
         name=name,
         meaning=known.line if known else "",
-        values={label: _one(given.get(label, ())) for label in found},
+        values={label: _one(given.get(label, (None,))) for label in by_label},
         differs=len(set(given.values())) > 1,
         must_agree=bool(known and known.must_agree),
     )
 
 
 def _one(values: tuple[Setting, ...]) -> Setting:
-    if not values:
-        return None
     return values[0] if len(values) == 1 else _text(values)
 
 
 def _text(values: Iterable[Setting]) -> str:
-    return " / ".join("–" if it is None else str(it) for it in values)
+    return " / ".join("–" if value is None else str(value) for value in values)

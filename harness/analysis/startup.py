@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.pairs import Entry, log_ratios
-from harness.analysis.stats import CONFIDENCE, Interval, median_interval, ratio_interval, reach
+from harness.analysis.stats import (
+    CONFIDENCE,
+    Interval,
+    interval_of,
+    median_interval,
+    ratio_interval,
+    reach,
+)
 from harness.cells import Phase
 from harness.records import PhaseRecord, Record
 from harness.tasks.spec import Frozen
@@ -27,8 +34,7 @@ class Startup(Frozen):
     never mixed. `first_call` includes tracing and compiling, `second_call` what is left of it.
     `step` is a steady step in those same trials. `total` is what starting costs beyond the steps
     that it makes: import, build and both calls, less two steady steps. It is None in a phase whose
-    first call was not its process's first (`reason`): what both share is compiled already. One
-    trial has no interval, and each says so.
+    first call was not its process's first (`reason`): what both share is compiled already.
     """
 
     cold: bool
@@ -48,9 +54,9 @@ class BreakEven(Frozen):
     `overtakes`: `label` has the faster step and the slower start, and is ahead from `steps` on,
     `seconds` after the start; a low of 0 means that it may be ahead all along. `is overtaken`: the
     other way round, `label` is ahead until then. `from the first step`: it starts no later and
-    steps faster. `never`: neither. `cannot tell`: the step ratio's interval covers 1, so there may
-    be no such point at all. `steps` and `seconds` are medians over `n` blocks in which both
-    started alone; their intervals also carry that of the step ratio, from all blocks.
+    steps faster. `never`: neither. `cannot tell`: the step ratio's interval covers 1. `steps` and
+    `seconds` are medians over `n` blocks in which both started alone; their intervals include that
+    of the step ratio, from all blocks.
     """
 
     label: str
@@ -71,7 +77,7 @@ def startups(entry: Entry, phase: Phase) -> tuple[Startup, ...]:
 
 
 def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ...]:
-    """The pair with warm caches, then with a cold one; empty where the phase has no own start."""
+    """The pair with warm caches, then with a cold one; empty without starts in this phase."""
     speed = _speed(ours, theirs, phase)
     if speed is None:
         return ()
@@ -81,22 +87,19 @@ def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ..
 
 
 def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
-    """Whether the first is under way first, and for how long that keeps it ahead.
-
-    None where the two have no start of their own in a block that they share.
-    """
+    """Whether the first is under way first, and for how long that keeps it ahead; None where the
+    two did not both start alone in a block that they share."""
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None
     lead = median_interval([-it.delay for it in starts], EACH)
     ahead: float | None = 0.0
-    sure = lead.low
+    bounds = lead.ends
     if lead.least is not None and lead.most is not None:
-        wide = reach(lead.least, lead.most, lead.n)
-        sure = wide[0] if wide else None
-    if sure is not None and sure > 0 and speed.low is not None:
+        bounds = reach(lead.least, lead.most, lead.n)
+    if bounds and bounds[0] > 0 and speed.low is not None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
-        ahead = sure / lost if lost > 0 else None
+        ahead = bounds[0] / lost if lost > 0 else None
     return HeadStart(
         label=ours.setup.label,
         other=theirs.setup.label,
@@ -113,22 +116,22 @@ def _speed(ours: Entry, theirs: Entry, phase: Phase) -> Interval | None:
 
 def _paired(ours: Entry, theirs: Entry, phase: Phase, *, cold: bool) -> list[_Start]:
     """The starts of the blocks that both share; a block is cold if either of the two was."""
-    our, their = _trials(ours, phase), _trials(theirs, phase)
-    return [
-        start
-        for block in sorted(our.keys() & their.keys())
-        if (our[block].record.cold or their[block].record.cold) == cold
-        and (start := _start(our[block], their[block]))
-    ]
+    our, their, starts = _trials(ours, phase), _trials(theirs, phase), []
+    for block in sorted(our.keys() & their.keys()):
+        mine, other = our[block], their[block]
+        total, their_total = mine.total, other.total
+        same = (mine.record.cold or other.record.cold) == cold
+        if same and total is not None and their_total is not None:
+            starts.append(_Start(total - their_total, their_total, other.step))
+    return starts
 
 
 class HeadStart(Frozen):
     """How much earlier one setup is under way than another, both with warm caches.
 
     `seconds` is by how much `label` starts earlier, below 0 later: the median over `n` blocks in
-    which both started alone. `steps` is for how many steps it is surely ahead, at the worse end of
-    its interval and of that of the step ratio: None where nothing ever takes its lead, 0 where it
-    is not sure to have one.
+    which both started alone. It is surely ahead for `steps`, by the worse ends of that and of the
+    step ratio: None where nothing ever takes its lead, 0 where it is not sure to have one.
     """
 
     label: str
@@ -188,67 +191,41 @@ def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
     return Startup(
         cold=cold,
         n=len(trials),
-        import_seconds=_time([it.record.import_seconds for it in trials]),
-        build_seconds=_time([it.record.build_seconds for it in trials]),
-        first_call=_time([it.calls.first_call for it in trials]),
-        second_call=_time([it.calls.second_call for it in trials]),
-        step=_time([it.step for it in trials]),
-        total=_interval(totals),
+        import_seconds=interval_of((it.record.import_seconds for it in trials), "trials"),
+        build_seconds=interval_of((it.record.build_seconds for it in trials), "trials"),
+        first_call=interval_of((it.calls.first_call for it in trials), "trials"),
+        second_call=interval_of((it.calls.second_call for it in trials), "trials"),
+        step=interval_of((it.step for it in trials), "trials"),
+        total=interval_of(totals, "trials"),
         reason="; ".join(reasons),
     )
-
-
-def _time(values: Sequence[float | None]) -> Interval | None:
-    """The interval of positive times, which never reaches below 0."""
-    counted = [it for it in values if it is not None]
-    if any(it <= 0 for it in counted):  # a build takes no time at all on a coarse clock
-        return _interval(counted)
-    return median_interval(counted) if counted else None
-
-
-def _interval(values: Sequence[float | None]) -> Interval | None:
-    counted = [it for it in values if it is not None]
-    # A start's total may come out below 0.
-    return median_interval(counted, of="trials") if counted else None
-
-
-def _start(ours: _TimedStart, theirs: _TimedStart) -> _Start | None:
-    our, their = ours.total, theirs.total
-    if our is None or their is None:
-        return None
-    return _Start(our - their, their, theirs.step)
 
 
 def _break_even(
     label: str, baseline: str, cold: bool, starts: Sequence[_Start], speed: Interval
 ) -> BreakEven:
-    def found(verdict: BreakEvenVerdict, reason: str) -> BreakEven:
-        return BreakEven(
-            label=label,
-            baseline=baseline,
-            cold=cold,
-            n=len(starts),
-            verdict=verdict,
-            reason=reason,
-        )
-
-    if speed.low is None or speed.high is None:
-        return found("cannot tell", speed.reason)
-    if speed.low <= 1 <= speed.high:
-        return found("cannot tell", "their steps cannot be told apart")
-    faster = speed.low > 1
-    delay = median_interval([it.delay for it in starts], EACH)
-    earliest = delay.estimate if delay.low is None else delay.low
-    latest = delay.estimate if delay.high is None else delay.high
-    if faster and latest <= 0:
-        return found("from the first step", delay.reason)
-    if not faster and earliest >= 0:
-        return found("never", delay.reason)
-    return found("overtakes" if faster else "is overtaken", delay.reason).model_copy(
-        update={
-            "steps": _over(starts, speed, _steps_until),
-            "seconds": _over(starts, speed, _seconds_until),
-        }
+    side, delay = speed.side(), median_interval([it.delay for it in starts], EACH)
+    earliest, latest = delay.ends or (delay.estimate, delay.estimate)
+    crossing = False
+    verdict: BreakEvenVerdict = "cannot tell"
+    reason = delay.reason
+    if side == 0:
+        reason = "their steps cannot be told apart" if speed.ends else speed.reason
+    elif side > 0 and latest <= 0:
+        verdict = "from the first step"
+    elif side < 0 and earliest >= 0:
+        verdict = "never"
+    else:
+        crossing, verdict = True, "overtakes" if side > 0 else "is overtaken"
+    return BreakEven(
+        label=label,
+        baseline=baseline,
+        cold=cold,
+        n=len(starts),
+        verdict=verdict,
+        steps=_over(starts, speed, _steps_until) if crossing else None,
+        seconds=_over(starts, speed, _seconds_until) if crossing else None,
+        reason=reason,
     )
 
 
@@ -270,18 +247,15 @@ def _over(
     """
     middle = statistics.median([value(it, speed.estimate) for it in starts])
     ends = [
-        median_interval([value(it, bound) for it in starts], EACH)
-        for bound in (speed.low, speed.high)
-        if bound is not None
+        median_interval([value(it, bound) for it in starts], EACH) for bound in speed.ends or ()
     ]
-    lows = [it.low for it in ends if it.low is not None]
-    highs = [it.high for it in ends if it.high is not None]
-    if not lows or not highs:
+    bounds = [it.ends for it in ends if it.ends]
+    if not bounds:
         return ends[0].model_copy(update={"estimate": middle})
     return Interval(
         estimate=middle,
-        low=max(0.0, min(lows)),
-        high=max(highs),
+        low=max(0.0, min(low for low, _ in bounds)),
+        high=max(high for _, high in bounds),
         n=len(starts),
         method="combined",
         reason="from the intervals of the starts and of the step ratio",

@@ -1,8 +1,8 @@
-"""Intervals, exact tests and corrections. Values in, numbers out; `verdicts` decides what they say.
+"""Intervals, exact tests and corrections: values in, numbers out. `verdicts` interprets them.
 
 The block is the unit of statistics, never the sample. One sample of values has the exact
-order-statistic interval of its median, and exact sign tests. Every interval and test here is
-simulated in `tests/analysis/test_rates.py`.
+order-statistic interval of its median, and exact sign tests. `tests/analysis/test_rates.py`
+simulates every interval and test.
 
 Two runs are two independent samples: nothing is paired, their spreads may differ, and blocks may
 resemble the ones before them where the machine drifts. A rank-sum test assumes one shape and
@@ -11,8 +11,7 @@ interval, widened by what its blocks have in common with their neighbours (`depe
 combined as those of a mean over tasks (Zou & Donner 2008): with medians a in (la, ua) and b in
 (lb, ub) the shift b − a reaches down by √((b − lb)² + (ua − a)²), and up likewise. The p values are
 the levels from which on the interval excludes what is tested. All of it is taken on logarithms,
-where a shift is a ratio. It takes 6 blocks in each run. Welch's t on the same logarithms is the
-cross-check. If a whole run was made on a slower machine, no interval shows it.
+where a shift is a ratio. Welch's t on the same logarithms is the cross-check.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import functools
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.tasks.spec import Frozen
@@ -42,6 +41,9 @@ may be twice as large as its middle, or half of it. Reports then give no bounds.
 
 Method = Literal["order-statistic", "rank-sum", "student-t", "combined", "none"]
 
+Ends = tuple[float, float]
+"""The lower and the upper end of an interval or of a range."""
+
 
 class Interval(Frozen):
     """A median over `n` blocks with its confidence interval.
@@ -59,62 +61,84 @@ class Interval(Frozen):
     least: float | None = None
     most: float | None = None
 
-    def scaled(self, factor: float) -> Interval:
-        """The interval of the quantity times a positive factor."""
-        ends = (self.low, self.high, self.least, self.most)
-        return self._with(
-            self.estimate * factor, *(None if it is None else it * factor for it in ends)
+    @classmethod
+    def of(
+        cls,
+        estimate: float,
+        ends: Ends | None,
+        n: int,
+        method: Method,
+        reason: str = "",
+        span: Ends | None = None,
+    ) -> Interval:
+        """With these ends; else with the range `span`, and the reason why there are none."""
+        if ends:
+            return cls(estimate=estimate, low=ends[0], high=ends[1], n=n, method=method)
+        least, most = span or (None, None)
+        return cls(
+            estimate=estimate,
+            low=None,
+            high=None,
+            n=n,
+            method="none",
+            reason=reason,
+            least=least,
+            most=most,
         )
+
+    @property
+    def ends(self) -> Ends | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def side(self, value: float = 1.0) -> int:
+        """1 if the interval lies above the value, −1 if below it; 0 if neither is sure."""
+        low, high = self.ends or (value, value)
+        return (low > value) - (high < value)
+
+    def mapped(self, function: Callable[[float], float], *, falls: bool = False) -> Interval:
+        """The interval of a monotonic function of the quantity; `falls` if it decreases."""
+        names = ("low", "high", "least", "most")
+        sources = ("high", "low", "most", "least") if falls else names
+        bounds = [getattr(self, source) for source in sources]
+        mapped = [None if bound is None else function(bound) for bound in bounds]
+        changes = dict(zip(names, mapped, strict=True))
+        return self.model_copy(update={"estimate": function(self.estimate), **changes})
 
     def inverted(self, factor: float = 1.0) -> Interval:
         """The interval of `factor` ÷ the (positive) quantity: a time becomes a throughput."""
-        ends = (self.high, self.low, self.most, self.least)
-        return self._with(
-            factor / self.estimate, *(None if it is None else factor / it for it in ends)
-        )
-
-    def _with(self, estimate: float, *ends: float | None) -> Interval:
-        low, high, least, most = ends
-        return self.model_copy(
-            update={"estimate": estimate, "low": low, "high": high, "least": least, "most": most}
-        )
+        return self.mapped(lambda value: factor / value, falls=True)
 
 
 def median_interval(
     values: Sequence[float], confidence: float = CONFIDENCE, of: str = "blocks"
 ) -> Interval:
-    """The median of any finite numbers with its interval; `of` names what they are one for each.
+    """The median of any finite numbers, one for each `of` these, with its interval.
 
     The exact order-statistic interval (Hahn & Meeker 1991, section 5.2): the narrowest pair of
-    ordered values whose binomial coverage is at least `confidence`. Where no such pair exists, of
-    2 to 5 values at 95 %, there is the range. Raises ValueError for no values.
+    ordered values whose binomial coverage is at least `confidence`. Without such a pair, of 2 to 5
+    values at 95 %, there is the range. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("no values")
     ordered = sorted(values)
     n, middle = len(ordered), statistics.median(ordered)
-    if ends := exact_ends(ordered, confidence):
-        low, high = ends
-        return Interval(estimate=middle, low=low, high=high, n=n, method="order-statistic")
-    return Interval(
-        estimate=middle,
-        low=None,
-        high=None,
-        n=n,
-        method="none",
-        reason=too_few(n, confidence, of),
-        least=ordered[0] if n > 1 else None,
-        most=ordered[-1] if n > 1 else None,
-    )
+    ends, span = exact_ends(ordered, confidence), (ordered[0], ordered[-1])
+    reason = too_few(n, confidence, of)
+    return Interval.of(middle, ends, n, "order-statistic", reason, span if n > 1 else None)
+
+
+def interval_of(values: Iterable[float | None], of: str = "blocks") -> Interval | None:
+    """`median_interval` of what was counted; None where nothing was."""
+    counted = [value for value in values if value is not None]
+    return median_interval(counted, of=of) if counted else None
 
 
 class TimeToTarget(Frozen):
     """Seconds of training until the target was first met: the median over `n` seeds.
 
-    Not reached is ∞ and counts. `estimate` is None where the median is ∞; so are `low` and `high`
-    where `method` names an interval: `high` None is then an interval without end. With method
-    `none` there is no interval, for the `reason`, but `least` and `most`, the range: `most` is None
-    where a training did not arrive. `reached` of the n trainings met the target.
+    A training that did not reach it counts as ∞; `reached` of the n did. What is ∞ is None:
+    `estimate`, and where `method` names an interval `low` and `high`. With method `none` there is
+    no interval, for the `reason`, but `least` and `most`, the range.
     """
 
     estimate: float | None
@@ -126,11 +150,6 @@ class TimeToTarget(Frozen):
     reason: str = ""
     least: float | None = None
     most: float | None = None
-
-    @property
-    def endless(self) -> bool:
-        """Whether there is an interval and it reaches to infinity."""
-        return self.method != "none" and self.high is None
 
 
 def time_to_target(times: Sequence[float]) -> TimeToTarget:
@@ -162,26 +181,23 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def exact_ends(
-    ordered: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
+def exact_ends(ordered: Sequence[float], confidence: float = CONFIDENCE) -> Ends | None:
     """The two of the ordered values that hold their median; None of too few."""
     place = rank(len(ordered), confidence)
     return (ordered[place - 1], ordered[-place]) if place else None
 
 
-def reach(low: float, high: float, n: int, exact: int = LEAST_EXACT) -> tuple[float, float] | None:
-    """Where counts with this range lie, to tell on which side of another; None of too few.
+def reach(low: float, high: float, n: int) -> Ends | None:
+    """Where counts with this range lie, to decide on which side of another; None of too few.
 
-    Of `exact` counts the range is enough, whatever the distribution. Of FEWEST it is made three
+    Of LEAST_EXACT counts the range is enough, whatever the distribution. Of fewer it is made three
     times as wide. All of LEAST_EXACT counts below all of another's have a chance of 0.2 % if the
-    two are the same; of three 10 %, and where wide ranges stay apart at most 0.6 % (simulated for
-    normal, lognormal, uniform and Cauchy counts). Three differences of equals lie to one
-    side of zero this way with a chance of 4 %.
+    two are the same; wide ranges of three lie apart with at most 0.6 % (simulated for normal,
+    lognormal, uniform and Cauchy counts), and to one side of zero with 4 %.
     """
     if n < FEWEST:
         return None
-    slack = 0 if n >= exact else high - low
+    slack = 0 if n >= LEAST_EXACT else high - low
     return low - slack, high + slack
 
 
@@ -195,8 +211,8 @@ def too_few(n: int, confidence: float = CONFIDENCE, of: str = "blocks") -> str:
 def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The same of ratios that are given by their logarithms.
 
-    The middle of an even number is the geometric mean of two. So a ratio and its inverse agree,
-    whichever of the two setups is the baseline; arithmetic means could both exceed 1.
+    The middle of an even number is the geometric mean of two, so that a ratio and its inverse
+    agree.
     """
     interval = median_interval([math.exp(it) for it in logs], confidence)
     return interval.model_copy(update={"estimate": math.exp(statistics.median(logs))})
@@ -204,34 +220,28 @@ def ratio_interval(logs: Sequence[float], confidence: float = CONFIDENCE) -> Int
 
 @functools.lru_cache(maxsize=4096)
 def quantile(freedom: float, probability: float) -> float:
-    """The quantile of Student's t with so many degrees of freedom.
-
-    Even the smallest part of SciPy takes a third of a second to import. Charts need none of it.
-    """
+    """The quantile of Student's t. SciPy is imported here: it takes a third of a second."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The geometric mean of positive values with Student's t on their logarithms.
-
-    It assumes what the exact interval does not, normal logarithms, and so serves as its check;
-    None where there is nothing to check.
-    """
+    """The geometric mean of positive values with Student's t on their logarithms: the check of the
+    exact interval, under the assumption of normal logarithms; None without that."""
     n = len(values)
     if rank(n, confidence) is None:
         return None
     logs = [math.log(value) for value in values]
     mean = math.fsum(logs) / n
     half = quantile(n - 1, (1 + confidence) / 2) * math.sqrt(variance(logs) / n)
-    return Interval(
-        estimate=exp(mean),
-        low=exp(mean - half),
-        high=exp(mean + half),
-        n=n,
-        method="student-t",
-    )
+    return Interval.of(exp(mean), (exp(mean - half), exp(mean + half)), n, "student-t")
+
+
+def median_of(values: Iterable[float | None]) -> float | None:
+    """The median of what was counted; None where nothing was."""
+    counted = [value for value in values if value is not None]
+    return statistics.median(counted) if counted else None
 
 
 def exp(log: float) -> float:
@@ -247,9 +257,10 @@ def variance(values: Sequence[float]) -> float:
 
 def half_width(interval: Interval) -> float | None:
     """Half the width of a ratio's interval on the logarithmic scale: 0.02 is ±2 %."""
-    if interval.low is None or interval.high is None:
+    if interval.ends is None:
         return None
-    return (math.log(interval.high) - math.log(interval.low)) / 2
+    low, high = map(math.log, interval.ends)
+    return (high - low) / 2
 
 
 def too_wide(low: float, high: float) -> bool:
@@ -350,49 +361,45 @@ STRONGEST = 0.9
 
 
 def shift_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) -> Interval:
-    """How many times as fast the second sample is, with its interval.
+    """How many times as fast the second sample is; `n` is the smaller number of blocks.
 
-    `n` is the smaller number of blocks. Raises ValueError for an empty sample.
+    Raises ValueError for an empty sample.
     """
     if not before or not after:
         raise ValueError("no blocks")
     middle = exp(statistics.median(after) - statistics.median(before))
     n, ends = min(len(before), len(after)), shift_ends(before, after, confidence)
-    if ends is None:
-        few = "one block says nothing of the spread"
-        reason = few if n == 1 else "too few blocks for an interval"
-        return Interval(estimate=middle, low=None, high=None, n=n, method="none", reason=reason)
-    low, high = map(exp, ends)
-    return Interval(estimate=middle, low=low, high=high, n=n, method="combined")
+    reason = too_few(n) if n == 1 else "too few blocks for an interval"
+    return Interval.of(middle, ends and (exp(ends[0]), exp(ends[1])), n, "combined", reason)
 
 
-def shift_ends(before: Logs, after: Logs, confidence: float) -> tuple[float, float] | None:
+def shift_ends(before: Logs, after: Logs, confidence: float) -> Ends | None:
     """The ends of the interval of the second median less the first; None of too few values."""
-    early, late = _reach(before, confidence), _reach(after, confidence)
-    if early is None or late is None:
+    early, late = _ordered(tuple(before)), _ordered(tuple(after))
+    first, second = early.reach(confidence), late.reach(confidence)
+    if first is None or second is None:
         return None
-    gap = _ordered(tuple(after)).median - _ordered(tuple(before)).median
-    return gap - math.hypot(late[0], early[1]), gap + math.hypot(late[1], early[0])
-
-
-def _reach(values: Logs, confidence: float) -> tuple[float, float] | None:
-    """How far the true median may lie below and above that of the sample."""
-    sample = _ordered(tuple(values))
-    ends = exact_ends(sample.values, confidence)
-    if ends is None:
-        return None
-    return sample.wider * (sample.median - ends[0]), sample.wider * (ends[1] - sample.median)
+    gap = late.median - early.median
+    return gap - math.hypot(second[0], first[1]), gap + math.hypot(second[1], first[0])
 
 
 class _Ordered(NamedTuple):
+    """What the ends at every level are made of."""
+
     values: tuple[float, ...]
     median: float
     wider: float
 
+    def reach(self, confidence: float) -> Ends | None:
+        """How far the true median may lie below and above that of the sample."""
+        ends = exact_ends(self.values, confidence)
+        if ends is None:
+            return None
+        return self.wider * (self.median - ends[0]), self.wider * (ends[1] - self.median)
+
 
 @functools.lru_cache(maxsize=256)
 def _ordered(values: tuple[float, ...]) -> _Ordered:
-    """What the ends at every level are made of."""
     return _Ordered(tuple(sorted(values)), statistics.median(values), dependence(values))
 
 
@@ -427,13 +434,8 @@ def welch_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
         parts = zip(errors, (before, after), strict=True)
         freedom = total**2 / sum(error**2 / (len(it) - 1) for error, it in parts)
         half = quantile(freedom, (1 + confidence) / 2) * math.sqrt(total)
-    return Interval(
-        estimate=exp(gap),
-        low=exp(gap - half),
-        high=exp(gap + half),
-        n=min(len(before), len(after)),
-        method="student-t",
-    )
+    ends = exp(gap - half), exp(gap + half)
+    return Interval.of(exp(gap), ends, min(len(before), len(after)), "student-t")
 
 
 def shift_p(before: Logs, after: Logs) -> float:

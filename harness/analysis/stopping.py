@@ -1,19 +1,16 @@
 """When the ratios of a run are known well enough: the early stop, decided from records alone.
 
-A run that stops as soon as its intervals happen to be narrow stops too often when they are
-narrow by chance: with a target of 0.35 standard deviations an interval that promises 95 % held
-92.8 % (simulated; normal log ratios). So a ratio counts as known only if its interval was within
-the target after each of the last two blocks: 94.9 % in the same simulation, at a tenth more blocks.
-`tests/analysis/test_simulated.py` repeats it for every kind of noise.
-
-A disturbed block is no evidence: no ratio counts as known on its strength.
+A run that stops as soon as its intervals are narrow stops too often when they are narrow by chance:
+with a target of 0.35 standard deviations a 95 % interval held 92.8 % (simulated; normal log
+ratios). So a ratio counts as known only if its interval was within the target after each of the
+last two blocks that are not disturbed: 94.9 % in the same simulation, at a tenth more blocks.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.analysis.pairs import Entry, baseline_of, entries, log_ratios
 from harness.analysis.stats import least_blocks_for, log_half_width
@@ -25,9 +22,9 @@ from harness.tasks.spec import Frozen
 class Width(Frozen):
     """How well one headline ratio is known after `n` blocks.
 
-    `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), None
-    where there is no interval yet; `known` says that it met the target, twice in a row, in those
-    of its blocks that are not `disturbed`.
+    `half_width` is half the width of its interval on the logarithmic scale (0.02 is ±2 %), if it
+    has one; it is `known` if it met the target, twice in a row, in its blocks that are not
+    `disturbed`.
     """
 
     lane: Lane
@@ -44,12 +41,17 @@ class Width(Frozen):
         """Blocks that count towards the target."""
         return self.n - self.disturbed
 
+    @property
+    def breadth(self) -> float:
+        """Its half-width; infinite without an interval."""
+        return math.inf if self.half_width is None else self.half_width
+
 
 class Standing(Frozen):
     """Where one group stands: every headline ratio, the widest of them, and whether to stop.
 
-    `precision` is the target, None where the number of blocks is fixed; `blocks` are those that
-    any setup finished; `widest` is None where there is no ratio.
+    `precision` is the target, None where the number of blocks is fixed; `blocks` are those that any
+    setup finished.
     """
 
     precision: float | None
@@ -62,15 +64,15 @@ class Standing(Frozen):
     @property
     def breadth(self) -> float:
         """The half-width of the widest ratio; infinite without an interval, 0 without a ratio."""
-        return 0.0 if self.widest is None else _breadth(self.widest)
+        return 0.0 if self.widest is None else self.widest.breadth
 
 
 def standing(records: Sequence[Record], *, precision: float | None, least_blocks: int) -> Standing:
     """Where the records of one group stand: each setup against its lane's baseline, each phase.
 
-    A/A copies take no part, nor do trials that did not end well. Give it the records of setups that
-    may be ranked: no run waits for the ratio of another. `least_blocks` is raised to
-    the number that the verdicts of so many rows need. A setup without a rival is known at once.
+    `records` are those of setups that may be ranked: no run waits for the ratio of another. A/A
+    copies and failed trials take no part. `least_blocks` is raised to the number that the verdicts
+    of so many rows need. A setup without a rival is known at once.
     """
     return standing_of(entries(records).values(), precision=precision, least_blocks=least_blocks)
 
@@ -79,26 +81,27 @@ def standing_of(
     candidates: Iterable[Entry], *, precision: float | None, least_blocks: int
 ) -> Standing:
     """The same of entries."""
-    good = [it for it in candidates if not it.setup.twin]
+    good = [entry for entry in candidates if not entry.setup.twin]
     lanes: dict[Lane, dict[str, Entry]] = defaultdict(dict)
-    for it in good:
-        lanes[it.setup.lane][it.setup.label] = it
+    for entry in good:
+        lanes[entry.setup.lane][entry.setup.label] = entry
     widths: list[Width] = []
     least = least_blocks
     for lane, setups in lanes.items():
         for phase in PHASES:
-            found = _widths(lane, phase, setups, precision, least_blocks)
-            least = max(least, least_blocks_for(len(found)))
-            widths += found
-    blocks = len({block for it in good for block in it.blocks})
+            of_table = list(_widths(lane, phase, setups, precision, least_blocks))
+            least = max(least, least_blocks_for(len(of_table)))
+            widths += of_table
+    blocks = {block for entry in good for block in entry.blocks}
+    disturbed = {block for entry in good for block in entry.blocks if block in entry.disturbed}
     return Standing(
         precision=precision,
         least_blocks=least,
-        blocks=blocks,
+        blocks=len(blocks),
         widths=tuple(widths),
-        widest=max(widths, key=_breadth, default=None),
+        widest=max(widths, key=lambda it: it.breadth, default=None),
         reached=precision is not None
-        and blocks - _disturbed(good) >= least
+        and len(blocks) - len(disturbed) >= least
         and all(it.known and it.calm >= least for it in widths),
     )
 
@@ -117,37 +120,22 @@ def _widths(
     setups: Mapping[str, Entry],
     precision: float | None,
     least_blocks: int,
-) -> list[Width]:
+) -> Iterator[Width]:
     timed = {label: it.steps[phase] for label, it in setups.items() if it.steps[phase]}
-    labels = sorted(timed)
-    if len(labels) < 2:
-        return []
-    baseline = baseline_of(labels)
-    found = []
-    for label in labels:
-        if label == baseline:
-            continue
+    if len(timed) < 2:
+        return
+    baseline = baseline_of(timed)
+    for label in sorted(timed.keys() - {baseline}):
         by_block = log_ratios(timed[label], timed[baseline])
         logs, disturbed = list(by_block.values()), setups[label].disturbed
         calm = [log for block, log in by_block.items() if block not in disturbed]
-        found.append(
-            Width(
-                lane=lane,
-                phase=phase,
-                label=label,
-                baseline=baseline,
-                n=len(logs),
-                half_width=log_half_width(logs),
-                known=precision is not None and known(calm, precision, least_blocks),
-                disturbed=len(logs) - len(calm),
-            )
+        yield Width(
+            lane=lane,
+            phase=phase,
+            label=label,
+            baseline=baseline,
+            n=len(logs),
+            half_width=log_half_width(logs),
+            known=precision is not None and known(calm, precision, least_blocks),
+            disturbed=len(logs) - len(calm),
         )
-    return found
-
-
-def _disturbed(candidates: Iterable[Entry]) -> int:
-    return len({block for it in candidates for block in it.blocks if block in it.disturbed})
-
-
-def _breadth(width: Width) -> float:
-    return math.inf if width.half_width is None else width.half_width

@@ -1,13 +1,9 @@
 """Everything the report shows, computed once: one `Summary` of a run's records.
 
-It holds the tables, the same tables against every other baseline, what the idiomatic lane gains
-over the identical one, and geometric means over tasks.
-
-The tasks were measured in blocks of their own, so that their ratios err independently. The mean of
-the logarithms gets its interval from theirs by the method of variance estimates recovery (Zou &
-Donner 2008, Statistics in Medicine 27, 1693): with estimates xₜ in (lₜ, uₜ) over T tasks, it
-reaches from x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. `tests/analysis/test_simulated.py` shows
-its coverage. The tasks are those of the run, not a sample of all tasks.
+Tasks were measured in different blocks, so their ratios err independently. The mean of their
+logarithms gets its interval from theirs by the method of variance estimates recovery (Zou & Donner
+2008, Statistics in Medicine 27, 1693): with estimates xₜ in (lₜ, uₜ) over T tasks, it reaches from
+x̄ − √Σ(xₜ − lₜ)² ÷ T to x̄ + √Σ(uₜ − xₜ)² ÷ T. The tasks are those of the run, not a sample of all.
 """
 
 from __future__ import annotations
@@ -17,16 +13,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.adapter import FrameworkFacts
-from harness.analysis.advice import Advice, advise, grounds
+from harness.analysis.advice import Advice, advise, contenders
 from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import GroupNoise, group_noise, margin
-from harness.analysis.pairs import BASELINE, Entry, baseline_of, entries, pair_of
-from harness.analysis.quality import QualityTable, TrainingRow, quality_table
+from harness.analysis.pairs import Entry, entries, pair_of
+from harness.analysis.quality import QualityTable, quality_table
 from harness.analysis.ranking import Eligibility
 from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
 from harness.analysis.tables import CellRow, Contest, Table, make_table
-from harness.analysis.verdicts import LEAST_MARGIN, Pair, judged
+from harness.analysis.verdicts import Pair, judged
 from harness.cells import LANES, PHASES, Lane, Phase, Setup, is_training
 from harness.certificates import Certificate
 from harness.records import Record, Run
@@ -38,36 +34,33 @@ def rebased(
 ) -> tuple[tuple[Table, ...], ...]:
     """For each table the same one against each of its rows that is not its baseline, in order.
 
-    `records` and `certificates` are those that the tables were made of. Their break-evens stay
-    those of the first baseline, which they name.
+    The tables were made of `records` and `certificates`. Break-evens stay those of the first
+    baseline.
     """
     timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
     for group, task in {it.rows[0].cell.setup.group: it.task for it in tables}.items():
         alike = [it for it in timed.values() if it.setup.group == group and not it.setup.twin]
         eligibility.bar(impossible(task, alike))
-    return tuple(_others(it, timed, eligibility) for it in tables)
+    return tuple(_others(table, timed, eligibility) for table in tables)
 
 
 def _others(
     table: Table, timed: Mapping[Setup, Entry], eligibility: Eligibility
 ) -> tuple[Table, ...]:
-    own = {it.cell.setup.label: timed[it.cell.setup] for it in table.rows}
-    ranked = [it.cell.setup.label for it in table.rows if not it.unranked]
+    rows = {row.cell.setup.label: timed[row.cell.setup] for row in table.rows}
+    ranked = [row.cell.setup.label for row in table.rows if not row.unranked]
     contest = Contest(
-        own, ranked, table.baseline, table.phase, table.margin, eligibility, table.yardsticks
+        rows, ranked, table.baseline, table.phase, table.margin, eligibility, table.yardsticks
     )
     return tuple(
-        table.model_copy(update=dict(contest.against(label)))
-        for label in own
-        if label != table.baseline
+        table.model_copy(update=contest.against(label)) for label in rows if label != table.baseline
     )
 
 
 class Gain(Frozen):
     """An idiomatic mode against the default mode of its framework's identical lane.
 
-    `pair` holds the two labels, which may be the same word in both lanes; its verdict is corrected
-    over the gains of the same phase and group.
+    The verdict of the `pair` is corrected over the gains of the same phase and group.
     """
 
     phase: Phase
@@ -81,42 +74,31 @@ def gains(
     entries: Iterable[Entry],
     eligibility: Eligibility,
     defaults: Mapping[str, str],
-    margin: float = LEAST_MARGIN,
+    margin: float,
 ) -> tuple[Gain, ...]:
-    """Every idiomatic mode of a group that shares a block with a plain one of its framework.
-
-    `defaults` maps a framework to its default mode; where that was not measured, it is compared
-    with the first mode by name that was.
-    """
-    timed = [it for it in entries if it.steps[phase]]
-    found: list[tuple[Entry, Entry, Pair]] = []
-    for ours in (it for it in timed if it.setup.lane == "idiomatic"):
-        theirs = _plain(
-            [it for it in timed if it.setup.lane != "idiomatic"],
-            ours.setup.name,
-            defaults.get(ours.setup.framework),
-        )
-        pair = pair_of(ours, theirs, phase, margin) if theirs else None
-        if theirs and pair:
-            found.append((ours, theirs, pair))
-    barred = {
-        ours.setup.label: reason
-        for ours, theirs, _ in found
-        if (reason := eligibility.of_pair(ours, theirs))
-    }
-    pairs = judged([pair for *_, pair in found], barred)
+    """Every idiomatic mode of a group that shares a block with a plain one of its framework: its
+    default mode by `defaults`, or else the first by name that was measured."""
+    timed = [entry for entry in entries if entry.steps[phase]]
+    plains = [entry for entry in timed if entry.setup.lane != "idiomatic"]
+    sides: list[tuple[Setup, Setup]] = []
+    pairs: list[Pair] = []
+    barred: dict[str, str] = {}
+    for ours in (entry for entry in timed if entry.setup.lane == "idiomatic"):
+        modes = {it.setup.mode: it for it in plains if it.setup.name == ours.setup.name}
+        default = defaults.get(ours.setup.framework, "")
+        theirs = modes[default if default in modes else min(modes)] if modes else None
+        if theirs and (pair := pair_of(ours, theirs, phase, margin)):
+            sides.append((ours.setup, theirs.setup))
+            pairs.append(pair)
+            if reason := eligibility.of_pair(ours, theirs):
+                barred[ours.setup.label] = reason
     return tuple(
-        Gain(phase=phase, idiom=ours.setup, plain=theirs.setup, pair=pair)
-        for (ours, theirs, _), pair in zip(found, pairs, strict=True)
+        Gain(phase=phase, idiom=idiom, plain=plain, pair=pair)
+        for (idiom, plain), pair in zip(sides, judged(pairs, barred), strict=True)
     )
 
 
-def _plain(entries: Sequence[Entry], name: str, default: str | None) -> Entry | None:
-    modes = {it.setup.mode: it for it in entries if it.setup.name == name}
-    if not modes:
-        return None
-    return modes.get(default or "", modes[min(modes)])
-
+__all__ = ["CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
 LEAST_TASKS = 2
 
@@ -125,8 +107,7 @@ class Aggregate(Frozen):
     """The geometric mean of a setup's speed ratios over `tasks`, in one phase and lane.
 
     `missing` are tasks in which the two are not ranked against each other, or pauses deny their
-    ratio: over them nothing is claimed, and a mean over other tasks is no rival of this one.
-    `speed.n` is the smallest number of blocks of any task.
+    ratio. `speed.n` is the smallest number of blocks of any task.
     """
 
     phase: Phase
@@ -144,43 +125,36 @@ class Aggregate(Frozen):
 def aggregates(tables: Iterable[Table]) -> tuple[Aggregate, ...]:
     """Every setup that is ranked against the same baseline in at least two tasks."""
     groups: dict[tuple[Phase, Lane, str, int, str], list[Table]] = defaultdict(list)
-    for it in tables:
-        groups[it.phase, it.lane, it.device, it.threads, it.dtype].append(it)
-    return tuple(found for group in groups.values() for found in _group(group))
+    for table in tables:
+        groups[table.phase, table.lane, table.device, table.threads, table.dtype].append(table)
+    return tuple(aggregate for group in groups.values() for aggregate in _aggregates(group))
 
 
 def geometric_mean(speeds: Sequence[Interval]) -> Interval:
-    """The geometric mean of independent ratios, each with its interval.
+    """The geometric mean of independent ratios; without bounds where one of them has none.
 
-    Without bounds where one of them has none. Raises ValueError for no ratio.
+    Raises ValueError for no ratio.
     """
     if not speeds:
         raise ValueError("no ratios")
-    logs = [math.log(it.estimate) for it in speeds]
-    mean, n = math.fsum(logs) / len(logs), min(it.n for it in speeds)
+    logs = [math.log(speed.estimate) for speed in speeds]
+    n, mean = len(logs), math.fsum(logs) / len(logs)
     below = [log - math.log(it.low) for it, log in zip(speeds, logs, strict=True) if it.low]
     above = [math.log(it.high) - log for it, log in zip(speeds, logs, strict=True) if it.high]
-    if len(below) < len(speeds) or len(above) < len(speeds):
-        reason = "a task has no interval"
-        return Interval(
-            estimate=math.exp(mean), low=None, high=None, n=n, method="none", reason=reason
-        )
-    return Interval(
-        estimate=math.exp(mean),
-        low=exp(mean - math.hypot(*below) / len(speeds)),
-        high=exp(mean + math.hypot(*above) / len(speeds)),
-        n=n,
-        method="combined",
-    )
+    ends = None
+    if len(below) == len(above) == n:
+        ends = exp(mean - math.hypot(*below) / n), exp(mean + math.hypot(*above) / n)
+    least = min(speed.n for speed in speeds)
+    return Interval.of(math.exp(mean), ends, least, "combined", "a task has no interval")
 
 
-def _group(tables: Sequence[Table]) -> list[Aggregate]:
+def _aggregates(tables: Sequence[Table]) -> list[Aggregate]:
     pairs: dict[tuple[str, str], dict[str, Pair]] = defaultdict(dict)
     for table in tables:
-        for it in table.pairs:
-            if it.verdict != "not ranked" and not it.denied_by:
-                pairs[it.label, it.baseline][table.task.name] = it
-    first, names = tables[0], [it.task.name for it in tables]
+        for pair in table.pairs:
+            if pair.verdict != "not ranked" and not pair.denied_by:
+                pairs[pair.label, pair.baseline][table.task.name] = pair
+    first, names = tables[0], [table.task.name for table in tables]
     return [
         Aggregate(
             phase=first.phase,
@@ -190,16 +164,14 @@ def _group(tables: Sequence[Table]) -> list[Aggregate]:
             dtype=first.dtype,
             label=label,
             baseline=baseline,
-            speed=geometric_mean([it.speed for it in by_task.values()]),
+            speed=geometric_mean([pair.speed for pair in by_task.values()]),
             tasks=tuple(by_task),
-            missing=tuple(it for it in names if it not in by_task),
+            missing=tuple(name for name in names if name not in by_task),
         )
         for (label, baseline), by_task in pairs.items()
         if len(by_task) >= LEAST_TASKS
     ]
 
-
-__all__ = ["BASELINE", "CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
 NO_FACTS = FrameworkFacts()
 Group = tuple[str, str, str, int, str]
@@ -221,8 +193,8 @@ class Summary(Frozen):
 
     `idioms` is what the idiomatic lane gains over the identical one, `aggregates` are geometric
     means over tasks; `noise` and `standings` have one entry a group, in the same order. `advice`
-    has one entry a scenario, or none where there is no table. `only_predict` are setups that do not
-    train, in groups in which others do.
+    has one entry a scenario. `only_predict` are setups that do not train, in groups in which others
+    do.
     """
 
     tables: tuple[Table, ...]
@@ -234,11 +206,6 @@ class Summary(Frozen):
     standings: tuple[Standing, ...] = ()
     advice: tuple[Advice, ...] = ()
     only_predict: tuple[Setup, ...] = ()
-
-    @property
-    def trainings(self) -> tuple[TrainingRow, ...]:
-        """Every training of every setup."""
-        return tuple(it for table in self.qualities for row in table.rows for it in row.trainings)
 
 
 def summarise(
@@ -252,9 +219,9 @@ def summarise(
 ) -> Summary:
     """All rows of a report. Tables stand in the order of tasks, their rows fastest first.
 
-    Only setups with a passing certificate are ranked. `facts` say what idiomatic modes are compared
-    with, and which frameworks are a yardstick. `precision` and `least_blocks` are those of the
-    run's early stop, if it had one.
+    Only setups with a passing certificate are ranked. `facts` have the default modes of frameworks
+    and the yardsticks. `precision` and `least_blocks` are those of the run's early stop, if it had
+    one.
     """
     # By name too: a user's copy of a task has the same digest under another name.
     known = {(task.name, task.digest): task for task in tasks}
@@ -279,7 +246,7 @@ def summarise(
             standing_of(part.rankable, precision=precision, least_blocks=least_blocks)
             for part in parts
         ),
-        advice=advise([it for part in parts for it in part.grounds]),
+        advice=advise([it for part in parts for it in part.contenders]),
         only_predict=tuple(it for part in parts for it in part.only_predict),
     )
 
@@ -309,62 +276,49 @@ class _Part:
         precision: float | None,
     ) -> None:
         good = entries(records)
-        entered = [it for it in good.values() if not it.setup.twin]
-        lanes: list[list[Entry]] = [
-            own for lane in LANES if (own := [it for it in entered if it.setup.lane == lane])
-        ]
+        entered = [entry for entry in good.values() if not entry.setup.twin]
+        lanes = [[it for it in entered if it.setup.lane == lane] for lane in LANES]
         eligibility.bar(impossible(task, entered))
         self.only_predict = _only_predict(entered)
-        self.rankable = [it for it in entered if not eligibility.of_setup(it)]
+        self.rankable = [entry for entry in entered if not eligibility.of_setup(entry)]
         self.noise = group_noise(records, good)
-        floors = {it: self.noise.floors_of(it) for it in PHASES}
+        floors = {phase: self.noise.floors_of(phase) for phase in PHASES}
         made = [
-            (table, lane)
+            make_table(task, phase, lane, eligibility, floors[phase], precision, facts.references)
             for lane in lanes
             for phase in PHASES
-            if (
-                table := make_table(
-                    task, phase, lane, eligibility, floors[phase], precision, facts.references
-                )
-            )
         ]
-        self.tables = [table for table, _ in made]
-        self.grounds = [grounds(table, lane, eligibility) for table, lane in made]
+        self.tables = [it[0] for it in made if it]
+        self.contenders = [contenders(*it) for it in made if it]
         self.idioms = [
             gain
             for phase in PHASES
             for gain in gains(phase, entered, eligibility, facts.defaults, margin(floors[phase]))
         ]
-        self.qualities = [
-            trained
+        diverged = [record for record in records if record.status == "diverged"]
+        trained = [
+            quality_table(task, {entry.setup: entry.records for entry in lane}, diverged)
             for lane in lanes
-            if (
-                trained := quality_table(
-                    task,
-                    {own.setup: own.records for own in lane},
-                    [it for it in records if it.status == "diverged"],
-                    baseline_of([own.setup.label for own in lane]),
-                )
-            )
         ]
+        self.qualities = [table for table in trained if table]
 
 
 def _only_predict(entered: Sequence[Entry]) -> list[Setup]:
     """By their records alone: a store outlives the frameworks that are declared here."""
 
-    def training(it: Entry) -> bool:
-        phases = (phase.phase for record in it.records for phase in record.phases)
-        return any(map(is_training, phases)) or any(record.quality for record in it.records)
+    def trains(entry: Entry) -> bool:
+        phases = (phase.phase for record in entry.records for phase in record.phases)
+        return any(map(is_training, phases)) or any(record.quality for record in entry.records)
 
-    trained = {it.setup: training(it) for it in entered}
-    return [it for it, trains in trained.items() if not trains] if any(trained.values()) else []
+    others = [entry.setup for entry in entered if not trains(entry)]
+    return others if len(others) < len(entered) else []
 
 
 def _failures(records: Sequence[Record]) -> list[Failure]:
     reasons: dict[tuple[Setup, str, str], list[Record]] = defaultdict(list)
-    for it in records:
-        if it.status != "ok":
-            reasons[it.setup, it.status, it.error or ""].append(it)
+    for record in records:
+        if record.status != "ok":
+            reasons[record.setup, record.status, record.error or ""].append(record)
     return [
         Failure(
             setup=setup,

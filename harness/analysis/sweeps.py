@@ -31,16 +31,13 @@ class Sweep(Frozen):
 def sweeps(tables: Sequence[Table]) -> tuple[Sweep, ...]:
     """Every sweep among the tables of the throughput phases."""
     groups: dict[tuple[object, ...], list[tuple[dict[str, int], int]]] = {}
-    firsts: dict[tuple[object, ...], tuple[str, Table]] = {}
     for number, table in enumerate(tables):
         if table.phase in THROUGHPUT:
             task, values = _numbers(table)
             key = (task, *values, table.phase, table.lane, table.device, table.dtype)
             groups.setdefault(key, []).append((values, number))
-            firsts.setdefault(key, (task, table))
-    return tuple(
-        found for key, own in groups.items() if (found := _sweep(*firsts[key], own)) is not None
-    )
+    made = (_sweep(group, tables[group[0][1]]) for group in groups.values())
+    return tuple(sweep for sweep in made if sweep)
 
 
 def _numbers(table: Table) -> tuple[str, dict[str, int]]:
@@ -53,18 +50,18 @@ def _numbers(table: Table) -> tuple[str, dict[str, int]]:
     return f"{base}[{rest}]" if rest else base, numbers | {THREADS: table.threads}
 
 
-def _sweep(task: str, first: Table, own: Sequence[tuple[dict[str, int], int]]) -> Sweep | None:
-    values = {name: sorted({point[name] for point, _ in own}) for name in own[0][0]}
-    names = [name for name, it in values.items() if len(it) > 1]
+def _sweep(group: Sequence[tuple[dict[str, int], int]], first: Table) -> Sweep | None:
+    values = {name: sorted({point[name] for point, _ in group}) for name in group[0][0]}
+    names = [name for name, numbers in values.items() if len(numbers) > 1]
     names.sort(key=lambda name: -len(values[name]))
     if not names:
         return None
     return Sweep(
-        task=task,
+        task=_numbers(first)[0],
         phase=first.phase,
         lane=first.lane,
         device=first.device,
         dtype=first.dtype,
         axes=tuple((name, tuple(values[name])) for name in names),
-        points=tuple((tuple(point[name] for name in names), number) for point, number in own),
+        points=tuple((tuple(point[name] for name in names), number) for point, number in group),
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -26,33 +25,20 @@ from harness.analysis.noise import Floor, margin
 from harness.analysis.pairs import Entry, baseline_of, pair_of, step_times
 from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
 from harness.analysis.startup import BreakEven, Startup, break_evens, startups
-from harness.analysis.stats import Interval, median_interval
+from harness.analysis.stats import Interval, median_interval, median_of
 from harness.analysis.verdicts import USUAL_PRECISION, Pair, judged
 from harness.cells import Cell, Lane, Phase
-from harness.certificates import Certificate
 from harness.records import Memory, PhaseRecord, Record
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
 
 
-class Outcome(Frozen):
-    """The ratios of a table to one of its rows, corrected over its rows, and who wins."""
-
-    baseline: str
-    pairs: tuple[Pair, ...]
-    winner: str | None
-    sentence: str
-
-
 class Contest:
     """The entries of one table by label; `ranked` are those that may be.
 
-    The winner is sought among the contestants: those that are ranked and no yardstick. A yardstick
-    has its rows and verdicts like any other.
-
-    `labels` stand in the order of the table's rows: by their ratio to `baseline`, which is the
-    ratio that the table shows, those that are not ranked after all others. `disturbed` says what
-    others did in too many blocks for any verdict; it is empty where they did not.
+    The winner is sought among the contestants: those that are ranked and no yardstick. `labels`
+    stand in the order of the table's rows: by their ratio to `baseline`, those that are not ranked
+    last. `disturbed` says what others did in too many blocks for any verdict.
     """
 
     def __init__(
@@ -65,61 +51,55 @@ class Contest:
         eligibility: Eligibility,
         yardsticks: Mapping[str, str],
     ) -> None:
-        self._timed, self._first = timed, baseline
+        self.timed, self._first = timed, baseline
         self._phase, self._margin, self._eligibility = phase, margin, eligibility
         self._pairs: dict[tuple[str, str], Pair | None] = {}
-        self.disturbed = self._told = ""
+        self.disturbed = self._disturbances = ""
         if len(ranked) > 1:
-            of_ranked = [timed[it] for it in ranked]
-            numbers = sorted({block for it in of_ranked for block in it.steps[phase]})
-            self.disturbed = contention.reason(numbers, of_ranked[0].disturbed)
-            self._told = contention.told(numbers, of_ranked[0].disturbed)
-        speeds = {it: self._speed(it, baseline) for it in timed}
+            entries = [timed[label] for label in ranked]
+            blocks = sorted({block for entry in entries for block in entry.steps[phase]})
+            self.disturbed = contention.reason(blocks, entries[0].disturbed)
+            self._disturbances = contention.description(blocks, entries[0].disturbed)
+        speeds = {label: self._speed(label, baseline) for label in timed}
         self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
-        self._ranked = [it for it in self.labels if it in ranked]
+        self._ranked = [label for label in self.labels if label in ranked]
         self._yardsticks = yardsticks
-        self._contestants = [it for it in self._ranked if it not in yardsticks]
+        self._contestants = [label for label in self._ranked if label not in yardsticks]
         self._best = winner(self._contestants, self._pair)
         self._leader = self._best or next(iter(self._contestants), None)
 
-    def against(self, baseline: str) -> Outcome:
-        """The table's outcome with its ratios taken to `baseline`.
-
-        Only a row that takes the win back can change who wins.
-        """
-        found = [
-            it for label in self.labels if label != baseline and (it := self._pair(label, baseline))
-        ]
-        barred = {it.label: it.reason for it in found if it.verdict == "not ranked"}
-        pairs = judged(found, barred)
+    def against(self, baseline: str) -> dict[str, Any]:
+        """The fields of a table that follow its baseline. Only a row that takes the win back can
+        change who wins."""
+        labels = [label for label in self.labels if label != baseline]
+        alone = [pair for label in labels if (pair := self._pair(label, baseline))]
+        barred = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
+        pairs = judged(alone, barred)
         rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
         back = taken_back(self._best, baseline, rows) if self._best else None
-        leader = self._leader
-        rivals = (
-            {it: self._pair(leader, it) for it in self._contestants if it != leader}
-            if leader
-            else {}
+        speeds = {label: self._speed(label, baseline) for label in self._contestants}
+        rivals: dict[str, Pair | None] = {}
+        if self._leader:
+            rivals |= dict.fromkeys(it for it in self._contestants if it != self._leader)
+            rivals |= {pair.baseline: pair for pair in self.rivals(self._leader)}
+        sentence = sentences.ranking(
+            sentences.Order(self._first, baseline, speeds),
+            self._leader,
+            rivals,
+            won=self._best is not None,
+            back=back,
+            others=len(self.labels) - len(self._ranked),
+            disturbed=self.disturbed,
+            disturbances=self._disturbances,
+            yardstick=self._yardstick(),
         )
-        pairs_of = closest_first(filter(None, rivals.values()), self._timed, self._phase)
-        rivals |= {it.baseline: it for it in pairs_of}
-        others = len(self.labels) - len(self._ranked)
-        speeds = {it: self._speed(it, baseline) for it in self._contestants}
-        return Outcome(
-            baseline=baseline,
-            pairs=pairs,
-            winner=None if back else self._best,
-            sentence=sentences.ranking(
-                sentences.Order(self._first, baseline, speeds),
-                leader,
-                rivals,
-                won=self._best is not None,
-                back=back,
-                others=others,
-                disturbed=self.disturbed,
-                told=self._told,
-                yardstick=self._yardstick(),
-            ),
-        )
+        best = None if back else self._best
+        return {"baseline": baseline, "pairs": pairs, "winner": best, "sentence": sentence}
+
+    def rivals(self, leader: str) -> tuple[Pair, ...]:
+        """A contestant's pairs with the others, each judged by itself; see `closest_first`."""
+        pairs = (self._pair(leader, it) for it in self._contestants if it != leader)
+        return closest_first(filter(None, pairs), self.timed, self._phase)
 
     def _yardstick(self) -> sentences.Yardstick | None:
         """The title of the fastest yardstick, and its ratio to the leading contestant."""
@@ -139,12 +119,12 @@ class Contest:
     def _pair(self, label: str, other: str) -> Pair | None:
         """Of two setups, judged by itself."""
         if (label, other) not in self._pairs:
-            ours, theirs = self._timed[label], self._timed[other]
-            found = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
+            ours, theirs = self.timed[label], self.timed[other]
+            pair = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
             reason = self._eligibility.of_pair(ours, theirs)
-            if found and reason:
-                (found,) = judged([found], {label: reason})
-            self._pairs[label, other] = found
+            if pair and reason:
+                (pair,) = judged([pair], {label: reason})
+            self._pairs[label, other] = pair
         return self._pairs[label, other]
 
 
@@ -157,27 +137,25 @@ class BlockSamples(NamedTuple):
 
 def samples(records: Iterable[Record]) -> dict[Cell, dict[int, BlockSamples]]:
     """By cell and block, of every trial that ended well."""
-    found: dict[Cell, dict[int, BlockSamples]] = defaultdict(dict)
+    by_cell: dict[Cell, dict[int, BlockSamples]] = defaultdict(dict)
     for record in sorted(records, key=lambda it: it.block):
         for phase in record.phases if record.status == "ok" else ():
             times = tuple(step_times(record, phase.phase).values())
             if times:
                 cell = Cell(setup=record.setup, phase=phase.phase)
-                found[cell][record.block] = BlockSamples(times, statistics.median(times))
-    return found
+                by_cell[cell][record.block] = BlockSamples(times, statistics.median(times))
+    return by_cell
 
 
 class CellRow(Frozen):
     """One cell over all its blocks. Times in seconds, memory in bytes, medians over blocks.
 
-    `step` is the median step of a block and `mean_step` its mean, pauses included; throughput
-    (`examples_per_second`, `gflops`) is that of the mean step.
-    `cpu_share` is CPU time ÷ wall time, all threads together: 2 means two busy cores. None means
-    that nothing was counted; imports and builds count only where a worker started alone, and so do
-    first calls, unless none did. `starts` has them with intervals, warm and cold caches apart;
-    `peaks` has every kind of memory beside the least possible; `latency` is None but in the latency
-    phases. `proof` says why the setup counts as unproven, empty where it is
-    proven; `faults` are settings of its own that bar it from the ranking.
+    `step` is the median step of a block and `mean_step` its mean, pauses included, from which
+    throughput (`examples_per_second`, `gflops`) is computed. `cpu_share` is CPU time ÷ wall time,
+    all threads together. None means that nothing was counted; imports, builds and first calls count
+    only where a worker started alone, but first calls of all if none did. `starts` has them with
+    intervals, by warm and cold caches; `peaks` has every kind of memory. `proof` says why the setup
+    is unproven, `faults` what else bars it from the ranking.
     """
 
     cell: Cell
@@ -206,36 +184,27 @@ class CellRow(Frozen):
         return self.proof or "; ".join(self.faults)
 
 
-def cell_row(
-    task: Task,
-    entry: Entry,
-    phase: Phase,
-    *,
-    peak: Peak | None = None,
-    certificate: Certificate | None = None,
-    proof: str = "",
-    faults: tuple[str, ...] = (),
+def _cell_row(
+    task: Task, entry: Entry, phase: Phase, peak: Peak | None, eligibility: Eligibility
 ) -> CellRow:
     """The row of an entry that has step times in the phase; `peak` is what its device reaches."""
     cell = Cell(setup=entry.setup, phase=phase)
-    timed = entry.steps[phase]
-    records = [entry.blocks[block] for block in timed]
-    alone = [it for it in records if it.alone]
+    records = [entry.blocks[block] for block in entry.steps[phase]]
+    alone = [record for record in records if record.alone]
     phases = [it for record in records if (it := record.phase(phase))]
     firsts = [it for record in alone or records if (it := record.phase(phase))]
-    step = median_interval([*entry.steady[phase].values()])
-    mean_step = median_interval(
-        [statistics.fmean(it.values()) for it in entry.means[phase].values()]
-    )
+    means = [statistics.fmean(times.values()) for times in entry.means[phase].values()]
+    mean_step = median_interval(means)
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
+    certificate = eligibility.certificate(entry.setup)
     return CellRow(
         cell=cell,
-        step=step,
+        step=median_interval([*entry.steady[phase].values()]),
         examples_per_second=mean_step.inverted(rows_of(task, phase)),
         gflops=flops(task, phase) / mean_step.estimate / 1e9,
-        import_seconds=_median(it.import_seconds for it in alone),
-        build_seconds=_median(it.build_seconds for it in alone),
+        import_seconds=median_of(it.import_seconds for it in alone),
+        build_seconds=median_of(it.build_seconds for it in alone),
         first_call=statistics.median(it.first_call for it in firsts),
         second_call=statistics.median(it.second_call for it in firsts),
         cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
@@ -246,44 +215,34 @@ def cell_row(
         steadiness=steadiness(entry, phase),
         latency=latency(entry.blocks, phase),
         efficiency=efficiency(task, phase, entry, peak),
-        proof=proof,
-        faults=faults,
+        proof=eligibility.proof(entry.setup),
+        faults=eligibility.faults(entry),
         mean_step=mean_step,
     )
 
 
-def _median(values: Iterable[float | None]) -> float | None:
-    """The median of what was counted, or None."""
-    counted = [it for it in values if it is not None]
-    return statistics.median(counted) if counted else None
-
-
 def _memory(phases: Sequence[PhaseRecord]) -> Memory:
-    def median(count: Callable[[Memory], int | None]) -> int | None:
-        peak = _median(count(it.memory) for it in phases if it.memory)
-        return None if peak is None else int(peak)
-
-    return Memory(
-        incremental_peak_rss=median(lambda it: it.incremental_peak_rss),
-        total_peak_rss=median(lambda it: it.total_peak_rss),
-        device_peak_allocated=median(lambda it: it.device_peak_allocated),
-        device_peak_reserved=median(lambda it: it.device_peak_reserved),
+    counted = [it.memory for it in phases if it.memory]
+    names = Memory.model_fields
+    medians = {name: median_of(getattr(it, name) for it in counted) for name in names}
+    return Memory.model_validate(
+        {name: peak if peak is None else int(peak) for name, peak in medians.items()}
     )
 
 
 class Table(Frozen):
-    """One phase of one lane of one group: the cells that may be compared, and who wins.
+    """One phase of one lane of one group: the cells that may be compared, and which one wins.
 
     Rows stand fastest first, by their ratio to the baseline; those that share no block with it come
-    last, and those that are not ranked after all others. `pairs` are the ratios to
-    the baseline, their verdicts corrected over the table's rows; a difference within `margin` (δ)
-    is none, and one that is known no better than to ±`precision` is told in its direction only.
-    `peak` is what the device reaches in a large product; `break_evens` say after how many steps a
-    row overtakes the baseline, or is overtaken. `floors` are the A/A pairs of the group in this
-    phase. `winner` is the label of the setup that is faster than every other one that is ranked,
-    or None; `sentence` says the same in words. `disturbed` says what others did in too many blocks
-    for any verdict; it is empty where they did not. `yardsticks` are the rows of a reference beside
-    rows of frameworks, by label, with its title: they are ranked, and never the winner.
+    last, and those that are not ranked after all others. `pairs` are the ratios to the baseline,
+    their verdicts corrected over the table's rows; a difference within `margin` (δ) is none, and
+    one that is known no better than to ±`precision` has a direction only. `peak` is the rate of a
+    large product on the device; `break_evens` say after how many steps a row overtakes the
+    baseline, or is overtaken. `floors` are the A/A pairs of the group in this phase. `winner` is
+    faster than every other contestant, if there is one; `sentence` says the same in words.
+    `disturbed` says what others did in too many blocks for any verdict. `yardsticks` are the rows
+    of a reference beside rows of frameworks, by label, with its title: they are ranked, and never
+    the winner.
     """
 
     task: Task
@@ -330,65 +289,53 @@ def make_table(
     phase: Phase,
     entries: Iterable[Entry],
     eligibility: Eligibility,
-    floors: tuple[Floor, ...] = (),
-    precision: float | None = None,
-    references: Mapping[str, str] = MappingProxyType({}),
-) -> Table | None:
-    """The table of one phase and lane; None where nothing was timed in it.
+    floors: tuple[Floor, ...],
+    precision: float | None,
+    references: Mapping[str, str],
+) -> tuple[Table, Contest] | None:
+    """The table of one phase and lane with its contest; None where nothing was timed in it.
 
     `precision` is what the run asked for, if it did. `references` are the frameworks that are a
     yardstick beside others, with their titles.
     """
-    timed = {it.setup.label: it for it in entries if it.steps[phase]}
+    timed = {entry.setup.label: entry for entry in entries if entry.steps[phase]}
     if not timed:
         return None
     peak = device_peak({it.setup: it.blocks for it in timed.values()})
     rows = {
-        label: cell_row(
-            task,
-            it,
-            phase,
-            peak=peak,
-            certificate=eligibility.certificate(it.setup),
-            proof=eligibility.proof(it.setup),
-            faults=eligibility.faults(it),
-        )
-        for label, it in timed.items()
+        label: _cell_row(task, entry, phase, peak, eligibility) for label, entry in timed.items()
     }
-    ranked = [label for label, it in rows.items() if not it.unranked]
+    ranked = [label for label, row in rows.items() if not row.unranked]
     delta, baseline = margin(floors), baseline_of(ranked or rows)
     yardsticks = {
-        label: references[it.setup.framework]
-        for label, it in timed.items()
-        if it.setup.framework in references
+        label: references[entry.setup.framework]
+        for label, entry in timed.items()
+        if entry.setup.framework in references
     }
     if len(yardsticks) == len(timed):  # nothing else to choose
         yardsticks = {}
     contest = Contest(timed, ranked, baseline, phase, delta, eligibility, yardsticks)
-    outcome, labels = contest.against(baseline), contest.labels
-    setup = timed[labels[0]].setup
-    return Table(
+    labels, setup = contest.labels, timed[contest.labels[0]].setup
+    table = Table(
         task=task,
         phase=phase,
         lane=setup.lane,
         device=setup.device,
         threads=setup.threads,
         dtype=setup.dtype,
-        baseline=baseline,
         margin=delta,
         precision=precision or USUAL_PRECISION,
         floors=floors,
         rows=tuple(rows[label] for label in labels),
-        pairs=outcome.pairs,
         peak=peak,
         break_evens=tuple(
-            found
+            it
             for label in labels
             if label != baseline
-            for found in break_evens(timed[label], timed[baseline], phase)
+            for it in break_evens(timed[label], timed[baseline], phase)
         ),
-        winner=outcome.winner,
-        sentence=outcome.sentence,
         disturbed=contest.disturbed,
         yardsticks=yardsticks,
+        **contest.against(baseline),
     )
+    return table, contest

@@ -1,4 +1,4 @@
-"""What may be said of a comparison: one rule for pairs in a run, two runs, seeds and the gate.
+"""The verdict of a comparison: one rule for pairs in a run, two runs, seeds and the gate.
 
 Two questions are asked of every comparison, each at 5 %. *Is there a difference?* The two-sided
 sign test, of which the order-statistic interval is the dual: it rejects if and only if the interval
@@ -6,34 +6,20 @@ excludes 1. *Is there none larger than δ?* Two one-sided sign tests, against 1/
 1+δ: both reject if and only if the exact 90 % interval lies between them (Schuirmann 1987). Each
 question is corrected over the rows of a table by Holm's method (Holm 1979), which holds the
 chance of any false answer in the table at 5 % whatever the rows have in common. `decide` turns the
-answers into a verdict. Beyond a margin of 10 % nothing is called equivalent.
+answers into a verdict. With n blocks no p is below 2/2ⁿ; see `least_blocks_for`.
 
-An exact test of few blocks has few levels: with n blocks its p is never below 2/2ⁿ, all blocks on
-one side. Six blocks can decide one row (p = 0.031) but never two (0.025 is needed). Nine decide up
-to twelve rows if all agree (0.0039), but if one block disagrees only a row that stands alone
-(0.039); two rows then take ten (0.021). A 3 % difference, at a standard deviation of 1.45 % between
-blocks, is found in 98 % of runs of one row and nine blocks, in 83 % of those of two rows, and in
-98 % of those of two rows and ten blocks.
+The median over rounds does not see a pause of the framework at every fiftieth step. So there are
+two witnesses: the ratio of mean times over the same rounds, and the ratio of the times of full
+trainings in the same blocks. If one of them contradicts a verdict, the verdict is withdrawn.
 
-The test of a ratio is that of the median over rounds, which stands what a busy machine does to a
-few of them. It also stands a pause of the framework itself at every fiftieth step. So there are two
-witnesses: the ratio of mean times over the same rounds, and the ratio of the times of full
-trainings in the same blocks. Where one of them contradicts a verdict, there is none.
-
-The gate asks whether code has become slower, at a threshold T that a user chose. Where a slowdown
-of T is excluded, it is *fine*, or *improved* if it is surely faster. Else, where no slowdown at all
-is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up to the
-last checkpoint. To ask for the whole interval beyond T would find a slowdown of just that size in
-one of forty checks; to ask only that it excludes zero would make an alarm of every half percent,
-once there are blocks enough. Here a regression has its middle beyond T/2, whatever its width.
-
-Each end of the gate's interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by
-the sign test, whatever the noise is like, if blocks are independent. So a check of unchanged code
-raises a false alarm in at most 1 of 20 runs, however many cells and checkpoints it has, and one
-with a cell that is slower by T passes as fine in at most 1 of 20. With a standard deviation of
-2.5 % between blocks a slowdown of 5 % is found at the first checkpoint in 19 of 20 checks of two
-cells. Against stored times the samples are not paired. The promise then holds only if a step took
-the same share of its bare products in both runs, aside from a drift within each run.
+The gate asks whether code has become slower, at a threshold T that a user chose. If a slowdown of T
+is excluded, the outcome is *fine*, or *improved* if the code is surely faster. Else, if no slowdown
+at all is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up
+to the last checkpoint. So a regression has its middle beyond T/2, whatever its width. Each end of
+the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by the sign test, if
+blocks are independent. So a check of unchanged code raises a false alarm in at most 1 of 20 runs.
+Stored times are not paired: for them this holds only if a step took the same share of its bare
+products in both runs, apart from a drift within each run.
 """
 
 from __future__ import annotations
@@ -45,28 +31,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from harness.analysis.stats import (
-    LEAST_EXACT,
-    LEVEL,
-    Interval,
-    Logs,
-    Method,
-    below_p,
-    equivalence_p,
-    exact_ends,
-    holm,
-    mean_interval,
-    percent,
-    ratio_interval,
-    reach,
-    shift_below_p,
-    shift_ends,
-    shift_equivalence_p,
-    shift_interval,
-    shift_p,
-    sign_p,
-    welch_interval,
-)
+from harness.analysis import stats
+from harness.analysis.stats import LEAST_EXACT, LEVEL, Ends, Interval, Logs
 from harness.records import Record
 from harness.tasks.spec import Frozen
 
@@ -109,42 +75,36 @@ class Decision(NamedTuple):
     family: int
 
 
-def decide(evidence: Evidence, differ: float, agree: float, family: int) -> Decision:
+def decide(of: Evidence, differ: float, agree: float, family: int) -> Decision:
     """By the adjusted p values `differ` and `agree`; the plain ones only say why not.
 
     Equivalence first: a difference below δ is none, however surely it is there.
     """
-    answer, reason = _decide(evidence, differ, agree, family)
-    return Decision(answer, reason, family)
-
-
-def _decide(of: Evidence, differ: float, agree: float, family: int) -> tuple[Answer, str]:
-    if of.bar:
-        return "cannot tell", of.bar
-    if agree <= LEVEL and of.margin <= of.most:
-        return "equivalent", _within(of.margin) if of.wide else ""
-    if differ <= LEVEL:
-        return ("above" if of.above else "below"), ""
-    if of.doubt:
-        return "cannot tell", of.doubt
+    within = f"its 90 % interval lies within {stats.percent(of.margin)}"
     not_enough = f"but over {family} rows that is not enough"
-    if of.p <= LEVEL:
-        return "cannot tell", f"the interval excludes 1, {not_enough}"
-    if of.p_equivalent <= LEVEL and of.margin > of.most:
-        return "cannot tell", f"this run cannot tell a setup from itself to {percent(of.most)}"
-    if of.p_equivalent <= LEVEL:
-        return "cannot tell", f"{_within(of.margin)}, {not_enough}"
-    return "cannot tell", ""
-
-
-def _within(margin: float) -> str:
-    return f"its 90 % interval lies within {percent(margin)}"
+    answer: Answer = "cannot tell"
+    reason = ""
+    if of.bar:
+        reason = of.bar
+    elif agree <= LEVEL and of.margin <= of.most:
+        answer, reason = "equivalent", within if of.wide else ""
+    elif differ <= LEVEL:
+        answer = "above" if of.above else "below"
+    elif of.doubt:
+        reason = of.doubt
+    elif of.p <= LEVEL:
+        reason = f"the interval excludes 1, {not_enough}"
+    elif of.p_equivalent <= LEVEL and of.margin > of.most:
+        reason = f"this run cannot tell a setup from itself to {stats.percent(of.most)}"
+    elif of.p_equivalent <= LEVEL:
+        reason = f"{within}, {not_enough}"
+    return Decision(answer, reason, family)
 
 
 def decide_together(rows: Sequence[Evidence]) -> list[Decision]:
     """Verdicts that hold for all rows of a table together."""
-    differ = holm([it.p for it in rows])
-    agree = holm([it.p_equivalent for it in rows])
+    differ = stats.holm([it.p for it in rows])
+    agree = stats.holm([it.p_equivalent for it in rows])
     return [decide(*row, len(rows)) for row in zip(rows, differ, agree, strict=True)]
 
 
@@ -153,7 +113,6 @@ WHERE: Mapping[Witness, str] = {
     "mean": "in the mean of all steps",
     "trainings": "in whole trainings",
 }
-_OF_MEDIAN = {"faster": "faster", "slower": "slower", "equivalent": "no different"}
 
 Verdict = Literal["faster", "slower", "equivalent", "cannot tell", "not ranked"]
 SPEED: Mapping[Answer, Verdict] = {
@@ -168,15 +127,15 @@ class Pair(Frozen):
     """How many times as fast one setup is as another; above 1 it is faster.
 
     `speed` is the median over blocks with its exact interval, `cross` the geometric mean with
-    Student's; `agrees` is False where one of them excludes 1 and the other does not, or where the
-    estimate of one lies outside the other. `p` is that of the exact two-sided sign test,
-    `p_equivalent` that of equivalence within `margin` (δ), neither of them corrected. `verdict`
-    is corrected over `family` rows; `reason` says why it is not what the interval suggests.
-    `disturbed` says what others did in too many of its blocks: then no verdict is given.
+    Student's; `agrees` is False where only one of them excludes 1, or where one does not hold the
+    other's estimate. `p` is that of the exact two-sided sign test, `p_equivalent` that of
+    equivalence within `margin` (δ), neither of them corrected. `verdict` is corrected over `family`
+    rows; `reason` says why it is not what the interval suggests. If others `disturbed` too many of
+    its blocks, there is no verdict.
 
     `mean` is the ratio of mean times over the same rounds, pauses included, and `trainings` that of
-    full trainings in the same blocks, None where there is none; `denied_by` names the one that
-    contradicts what the median says: then there is no verdict, with `reason`.
+    full trainings in the same blocks, if any; `denied_by` names the one that contradicts the
+    median: then there is no verdict.
     """
 
     label: str
@@ -203,14 +162,21 @@ class Pair(Frozen):
     @property
     def excludes_one(self) -> bool:
         """Whether the interval lies on one side of 1, the bounds themselves excluded."""
-        return _side(self.speed) != 0
+        return self.speed.side() != 0
 
     @property
     def hidden(self) -> float | None:
         """The largest difference that the interval does not exclude: 0.04 is 4 %."""
-        if self.speed.low is None or self.speed.high is None:
+        if self.speed.ends is None:
             return None
-        return max(self.speed.high, 1 / self.speed.low) - 1
+        low, high = self.speed.ends
+        return max(high, 1 / low) - 1
+
+    @property
+    def witnesses(self) -> dict[Witness, Interval]:
+        """The other ratios of the same blocks, if any."""
+        ratios: dict[Witness, Interval | None] = {"mean": self.mean, "trainings": self.trainings}
+        return {name: ratio for name, ratio in ratios.items() if ratio}
 
     @property
     def too_few(self) -> str:
@@ -235,8 +201,8 @@ class Pair(Frozen):
 class Shift(Pair):
     """How many times as fast a setup is in the second of two runs. Its table names both sides.
 
-    `speed` has the interval of two independent samples, `cross` is Welch's, which knows of no
-    drift; `agrees` is False where the first excludes 1 and the other does not. The p values are not
+    `speed` has the interval of two independent samples, `cross` is Welch's, which ignores drift;
+    `agrees` is False where the first excludes 1 and the other does not. The p values are not
     corrected, `verdict` is, over `family` rows; `reason` says why it is not what the interval
     suggests.
     """
@@ -263,19 +229,17 @@ def compare_blocks(
     mean: Interval | None = None,
     trainings: Interval | None = None,
 ) -> Pair:
-    """The pair with these logarithms of block ratios, judged by itself.
-
-    Raises ValueError where there is no block.
-    """
-    speed, cross = ratio_interval(logs), mean_interval([math.exp(it) for it in logs])
+    """The pair with these logarithms of block ratios, judged by itself. Raises ValueError for
+    none."""
+    speed, cross = stats.ratio_interval(logs), stats.mean_interval([math.exp(it) for it in logs])
     pair = Pair(
         label=label,
         baseline=baseline,
         speed=speed,
         cross=cross,
         agrees=cross is None or _agree(speed, cross),
-        p=sign_p(logs),
-        p_equivalent=equivalence_p(logs, margin),
+        p=stats.sign_p(logs),
+        p_equivalent=stats.equivalence_p(logs, margin),
         margin=margin,
         family=1,
         verdict="cannot tell",
@@ -288,14 +252,14 @@ def compare_blocks(
 
 def compare_samples(label: str, before: Logs, after: Logs, margin: float) -> Shift:
     """One setup in two runs, not judged yet. Raises ValueError for a run without blocks."""
-    speed, cross = shift_interval(before, after), welch_interval(before, after)
+    speed, cross = stats.shift_interval(before, after), stats.welch_interval(before, after)
     return Shift(
         label=label,
         speed=speed,
         cross=cross,
-        agrees=cross is None or _side(speed) in (0, _side(cross)),
-        p=shift_p(before, after),
-        p_equivalent=shift_equivalence_p(before, after, margin),
+        agrees=cross is None or speed.side() in (0, cross.side()),
+        p=stats.shift_p(before, after),
+        p_equivalent=stats.shift_equivalence_p(before, after, margin),
         margin=margin,
         family=0,
         verdict="cannot tell",
@@ -326,18 +290,14 @@ def judged(
 def _verdict(pair: Pair, decision: Decision) -> dict[str, object]:
     """What a decision changes in a pair, unless a witness contradicts it."""
     verdict, reason = SPEED[decision.answer], decision.reason
-    witnesses: tuple[tuple[Witness, Interval | None], ...] = (
-        ("mean", pair.mean),
-        ("trainings", pair.trainings),
-    )
-    against = [
-        (name, it)
-        for name, it in witnesses
-        if it and contradicts(verdict, pair.speed, it, pair.margin)
-    ]
+    against = {
+        name: ratio
+        for name, ratio in pair.witnesses.items()
+        if contradicts(verdict, pair.speed, ratio, pair.margin)
+    }
     denied_by: Witness = ""
     if against:
-        denied_by, reason, verdict = against[-1][0], denied(verdict, against), "cannot tell"
+        denied_by, verdict, reason = [*against][-1], "cannot tell", denied(verdict, against)
     return {
         "verdict": verdict,
         "reason": reason,
@@ -358,36 +318,25 @@ def mean_ratio(
                 math.fsum(it[block][round_] for round_ in rounds) for it in (ours, theirs)
             )
             logs.append(math.log(others / mine))
-    return ratio_interval(logs) if logs else None
+    return stats.ratio_interval(logs) if logs else None
 
 
 def training_ratio(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Interval | None:
     """Their time of a full training ÷ ours, block by block; None where no two are alike."""
-    logs = [
-        math.log(their / our)
-        for block in sorted(ours.keys() & theirs.keys())
-        if (our := _trained(ours[block])) and (their := _trained(theirs[block]))
-        if _epochs(ours[block]) == _epochs(theirs[block])
-    ]
-    return ratio_interval(logs) if logs else None
+    logs = []
+    for block in sorted(ours.keys() & theirs.keys()):
+        mine, others = ours[block].quality, theirs[block].quality
+        if mine and others and len(mine.epochs) == len(others.epochs):
+            times = [math.fsum(epoch.seconds for epoch in it.epochs) for it in (mine, others)]
+            if all(times):
+                logs.append(math.log(times[1] / times[0]))
+    return stats.ratio_interval(logs) if logs else None
 
 
-def _epochs(record: Record) -> int:
-    return len(record.quality.epochs) if record.quality else 0
-
-
-def _trained(record: Record) -> float:
-    """Seconds of the full training; 0 where there was none."""
-    return math.fsum(it.seconds for it in record.quality.epochs) if record.quality else 0.0
-
-
-def contradicts(verdict: str, speed: Interval, other: Interval | None, margin: float) -> bool:
-    """Whether a witness denies a verdict beyond both intervals.
-
-    An overlap denies nothing: the interval of a mean is the wider one. Nor does a witness that
-    comes to the same verdict with another size.
-    """
-    ends, of_median = ends_of(other) if other else None, ends_of(speed)
+def contradicts(verdict: str, speed: Interval, other: Interval, margin: float) -> bool:
+    """Whether a witness denies a verdict beyond both intervals: the interval of a mean is the wider
+    one. The same verdict with another size is no denial."""
+    ends, of_median = ends_of(other), ends_of(speed)
     if not ends or not of_median:
         return False
     low, high = ends
@@ -398,39 +347,27 @@ def contradicts(verdict: str, speed: Interval, other: Interval | None, margin: f
     return verdict == "equivalent" and (high < 1 / (1 + margin) or low > 1 + margin)
 
 
-def ends_of(ratio: Interval) -> tuple[float, float] | None:
+def ends_of(ratio: Interval) -> Ends | None:
     """Between which bounds a ratio lies; of 3 to 5 values by their range, see `reach`."""
-    if ratio.low is not None and ratio.high is not None:
-        return ratio.low, ratio.high
-    if ratio.least is None or ratio.most is None:
-        return None
-    ends = reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
+    if ratio.ends or ratio.least is None or ratio.most is None:
+        return ratio.ends
+    ends = stats.reach(math.log(ratio.least), math.log(ratio.most), ratio.n)
     return (math.exp(ends[0]), math.exp(ends[1])) if ends else None
 
 
-def denied(verdict: str, witnesses: Sequence[tuple[Witness, Interval]]) -> str:
-    """What to say of a verdict and those that contradict it, the last of them for all."""
-    name, ratio = witnesses[-1]
-    ends = ends_of(ratio) or (ratio.estimate, ratio.estimate)
-    there = "slower" if ends[1] < 1 else "faster" if ends[0] > 1 else "no different"
-    why = ": pauses" if any(it == "mean" for it, _ in witnesses) else ""
-    return f"{_OF_MEDIAN[verdict]} in the median step, {there} {WHERE[name]}{why}"
+def denied(verdict: str, witnesses: Mapping[Witness, Interval]) -> str:
+    """A verdict and what contradicts it, in words: the last witness speaks for all."""
+    name, ratio = [*witnesses.items()][-1]
+    low, high = ends_of(ratio) or (ratio.estimate, ratio.estimate)
+    there = "slower" if high < 1 else "faster" if low > 1 else "no different"
+    here = "no different" if verdict == "equivalent" else verdict
+    why = ": pauses" if "mean" in witnesses else ""
+    return f"{here} in the median step, {there} {WHERE[name]}{why}"
 
 
 def _agree(one: Interval, other: Interval) -> bool:
-    return (
-        _side(one) == _side(other) and _holds(one, other.estimate) and _holds(other, one.estimate)
-    )
-
-
-def _holds(interval: Interval, value: float) -> bool:
-    return interval.low is None or interval.high is None or interval.low <= value <= interval.high
-
-
-def _side(interval: Interval) -> int:
-    if interval.low is None or interval.high is None:
-        return 0
-    return (interval.low > 1) - (interval.high < 1)
+    disjoint = one.side(other.estimate) or other.side(one.estimate)
+    return one.side() == other.side() and not disjoint
 
 
 GateOutcome = Literal["fine", "improved", "regression", "cannot tell"]
@@ -440,6 +377,7 @@ GATE: Mapping[Answer, GateOutcome] = {
     "equivalent": "fine",
     "cannot tell": "cannot tell",
 }
+TOO_FEW = "{} blocks are too few for so many cells and checkpoints"
 CHECKPOINTS = (12, 24, 48)
 """After so many blocks the gate evaluates its evidence; an open question gets more of them."""
 
@@ -452,58 +390,36 @@ class Slowdown(Frozen):
     threshold: float
 
 
-def slowdown_in_blocks(logs: Sequence[float], threshold: float, family: int) -> Slowdown:
+def slowdown_in_blocks(logs: Logs, threshold: float, family: int) -> Slowdown:
     """From log(time now ÷ time before) by block, in which both took turns.
 
     `family` is the number of cells times that of checkpoints.
     """
-    ends = exact_ends(sorted(logs), 1 - 2 * LEVEL / family)
-    evidence = Evidence(
-        above=(middle := statistics.median(logs)) > 0,
-        p=sign_p(logs) / 2,
-        p_equivalent=below_p(logs, math.log1p(threshold)),
-        margin=threshold,
-        most=math.inf,
-    )
-    ratio = _gate_interval(middle, ends, len(logs), "order-statistic")
-    return _slowdown(ratio, evidence, family)
+    n, ends = len(logs), stats.exact_ends(sorted(logs), 1 - 2 * LEVEL / family)
+    growth = Interval.of(statistics.median(logs), ends, n, "order-statistic", TOO_FEW.format(n))
+    larger_p = stats.below_p(logs, math.log1p(threshold))
+    return _slowdown(growth, stats.sign_p(logs) / 2, larger_p, threshold, family)
 
 
 def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
-    """From logarithms of times in two separate runs.
+    """From logarithms of times in two separate runs: weaker, since other things may have
+    changed."""
+    n, ends = min(len(now), len(before)), stats.shift_ends(before, now, 1 - 2 * LEVEL / family)
+    middle = statistics.median(now) - statistics.median(before)
+    growth = Interval.of(middle, ends, n, "combined", TOO_FEW.format(n))
+    larger_p = stats.shift_below_p(before, now, math.log1p(threshold))
+    return _slowdown(growth, stats.shift_p(before, now) / 2, larger_p, threshold, family)
 
-    It cannot know what else changed between the runs: it is weaker than `slowdown_in_blocks`.
+
+def _slowdown(
+    growth: Interval, p: float, larger_p: float, threshold: float, family: int
+) -> Slowdown:
+    """By the logarithm of the ratio, and the p values of no growth and of one beyond the threshold.
+
+    Each end may be wrong with a chance of LEVEL ÷ `family` (Bonferroni).
     """
-    ends = shift_ends(before, now, 1 - 2 * LEVEL / family)
-    evidence = Evidence(
-        above=(middle := statistics.median(now) - statistics.median(before)) > 0,
-        p=shift_p(before, now) / 2,
-        p_equivalent=shift_below_p(before, now, math.log1p(threshold)),
-        margin=threshold,
-        most=math.inf,
-    )
-    ratio = _gate_interval(middle, ends, min(len(now), len(before)), "combined")
-    return _slowdown(ratio, evidence, family)
-
-
-def _slowdown(ratio: Interval, evidence: Evidence, family: int) -> Slowdown:
-    """Each end may be wrong with a chance of LEVEL ÷ `family` (Bonferroni)."""
-    differ, agree = family * evidence.p, family * evidence.p_equivalent
-    outcome = GATE[decide(evidence, differ, agree, family).answer]
-    if outcome == "fine" and differ <= LEVEL and not evidence.above:
+    evidence = Evidence(growth.estimate > 0, p, larger_p, threshold, most=math.inf)
+    outcome = GATE[decide(evidence, family * p, family * larger_p, family).answer]
+    if outcome == "fine" and family * p <= LEVEL and not evidence.above:
         outcome = "improved"
-    return Slowdown(ratio=ratio, outcome=outcome, threshold=evidence.margin)
-
-
-def _gate_interval(
-    middle: float, ends: tuple[float, float] | None, n: int, method: Method
-) -> Interval:
-    low, high = map(math.exp, ends) if ends else (None, None)
-    return Interval(
-        estimate=math.exp(middle),
-        low=low,
-        high=high,
-        n=n,
-        method=method if ends else "none",
-        reason="" if ends else f"{n} blocks are too few for so many cells and checkpoints",
-    )
+    return Slowdown(ratio=growth.mapped(math.exp), outcome=outcome, threshold=threshold)

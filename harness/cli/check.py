@@ -30,7 +30,7 @@ from harness.gate import check as gate
 from harness.gate.baseline import new_path, read, write
 from harness.gate.check import DEFAULTS, plan_of_check, refuse_absent
 from harness.gate.judging import limits_of
-from harness.gate.older_code import refuse_unknown, unresolved
+from harness.gate.older_code import located, unresolved
 from harness.report import check as report
 from harness.runs import RESULTS
 from harness.runs.config import config_of, given, resolve
@@ -132,7 +132,7 @@ def check(
         raise UsageError("check with what? give --baseline NAME, or --against REV, or both")
     limits = limits_of(fail_on or [])
     if against is not None:
-        refuse_unknown(against)
+        located(against)
     kept = read(baseline, output) if baseline is not None else None
     plan = plan_of_check(kept, flags)
     console = Console(stderr=True)

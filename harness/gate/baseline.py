@@ -1,4 +1,4 @@
-"""A baseline: what was found of some setups, kept as one JSON file to be compared with later."""
+"""A baseline: what was computed and measured of some setups, as one JSON file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from harness.adapter import Setting
 from harness.cells import Dtype, Phase, Setup
+from harness.certificates import Certificate
 from harness.errors import NoBaseline, NotComparable, StoreError, UsageError, first_problem
 from harness.runs.files import within
 from harness.tasks.spec import Frozen, Task
 from harness.whole_files import write_whole
 
-SCHEMA_VERSION = 1
 FOLDER = "baselines"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_BYTES = 16 * 2**20
@@ -70,6 +70,16 @@ class Parity(Frozen):
     worst: float | None = None
     detail: str = ""
 
+    @classmethod
+    def of(cls, certificate: Certificate) -> Parity:
+        return cls(
+            dtype=certificate.setup.dtype,
+            proven=certificate.proven,
+            steps=certificate.steps,
+            worst=certificate.worst,
+            detail=certificate.why,
+        )
+
 
 class Timed(Frozen):
     """One phase by blocks, in seconds: a step, and its bare matrix products in the same worker."""
@@ -119,14 +129,9 @@ def new_path(name: str, output: Path) -> Path:
     return within(output, FOLDER, path_of(name, output).name)
 
 
-def names(output: Path) -> list[str]:
-    return sorted(it.stem for it in (output / FOLDER).glob("*.json"))
-
-
 def write(baseline: Baseline, output: Path) -> Path:
     """All of it or nothing. Raises StoreError where it cannot be written."""
-    path = new_path(baseline.name, output)
-    content = baseline.model_dump_json(indent=1) + "\n"
+    path, content = new_path(baseline.name, output), baseline.model_dump_json(indent=1) + "\n"
     try:
         return write_whole(path, content.encode("utf-8"), lasting=True)
     except OSError as error:
@@ -140,7 +145,7 @@ def read(name: str, output: Path) -> Baseline:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        known = ", ".join(names(output))
+        known = ", ".join(sorted(it.stem for it in path.parent.glob("*.json")))
         way = f"there is: {known}" if known else f"make one: python -m harness baseline save {name}"
         raise NoBaseline(f"no baseline {name!r} in {path.parent}; {way}") from None
     except OSError as error:
@@ -152,8 +157,8 @@ def read(name: str, output: Path) -> Baseline:
     except (ValidationError, RecursionError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else "nested too deep"
         raise NotComparable(f"{path}: not a baseline that this version reads: {problem}") from None
-    known_tasks = {(it.name, it.digest) for it in baseline.tasks}
-    for entry in baseline.entries:
-        if (entry.setup.task, entry.setup.digest) not in known_tasks:
-            raise NotComparable(f"{path}: {entry.setup.id} has no task in it; it was edited")
+    tasks = {(task.name, task.digest) for task in baseline.tasks}
+    for setup in (entry.setup for entry in baseline.entries):
+        if (setup.task, setup.digest) not in tasks:
+            raise NotComparable(f"{path}: {setup.id} has no task in it; it was edited")
     return baseline

@@ -27,23 +27,18 @@ from harness.errors import (
 )
 from harness.frameworks import absence, frameworks, matches, modes_of, undeclared
 from harness.gate import timing
-from harness.gate.baseline import Baseline, BaselineEntry
+from harness.gate.baseline import Baseline, BaselineEntry, Parity
 from harness.gate.judging import (
     Line,
+    TaskSetup,
     Thresholds,
     deterministic,
     entries,
-    logical_peaks,
-    memory,
-    numbers,
     observed,
-    parities,
-    parity,
-    programs,
-    proofs,
+    older_entries,
 )
 from harness.gate.older_code import Sides, revision, sides, unresolved
-from harness.gate.timing import Pair, Told, timed, timed_of
+from harness.gate.timing import Report, timed, timed_of
 from harness.privacy import clean
 from harness.proof.certificates import claim
 from harness.records import Run
@@ -85,7 +80,7 @@ def plan_of_check(baseline: Baseline | None, flags: Mapping[str, Any]) -> Plan:
         raise UsageError("--set is for saving; of a baseline name the variant itself with -t")
     general = {it: flags[it] for it in ("data_dir", "task_file", "phases") if it in flags}
     plan = make_plan(resolve(None, DEFAULTS | general))
-    tasks = {it.name: it for it in baseline.tasks}
+    tasks = {task.name: task for task in baseline.tasks}
     file = plan.config.task_file
     refuse_other_tasks(tasks, Path(file) if file else None)
     setups = _fitting(baseline, flags)
@@ -132,12 +127,10 @@ def refuse_other_tasks(tasks: Mapping[str, Task], file: Path | None) -> None:
 def _refuse_lost_frameworks(setups: Sequence[Setup]) -> None:
     known = frameworks()
     for name, setup in {it.name: it for it in setups}.items():
-        framework = known.get(setup.framework)
-        why = (
-            absence(framework, venv_of(setup))
-            if framework
-            else undeclared().get(setup.framework, "not known here")
-        )
+        if framework := known.get(setup.framework):
+            why = absence(framework, venv_of(setup))
+        else:
+            why = undeclared().get(setup.framework, "not known here")
         if why:
             raise NotComparable(f"{name}: {why}; choose what else the baseline has with -f")
     for setup in setups:
@@ -146,16 +139,10 @@ def _refuse_lost_frameworks(setups: Sequence[Setup]) -> None:
 
 
 def refuse_absent(plan: Plan, flags: Mapping[str, Any]) -> None:
-    """Raises UsageError for a named task or framework that is not available here.
-
-    A check must not leave out silently what it was asked for.
-    """
-    named = ("frameworks", "tasks")
-    if plan.unavailable and any(it in flags for it in named):
+    """Raises UsageError for a named task or framework that is not available here."""
+    if plan.unavailable and flags.keys() & {"frameworks", "tasks"}:
         raise UsageError(f"{plan.unavailable[0].what}: {plan.unavailable[0].reason}")
 
-
-SCHEMA_VERSION = 1
 
 Speed = Literal["turns", "stored", "none"]
 Outcome = Literal[
@@ -175,9 +162,9 @@ ENDS: Mapping[Outcome, type[HarnessError] | None] = {
 class Checked(Frozen):
     """The result of one check, which `--json` prints.
 
-    `speed` says how speed was compared: in `turns` with older code, with `stored` figures, or not
-    at all; `note` says more of it, or why, or what failed and ended the check. `revision` is this
-    code's, `against` the older code's.
+    `speed` was compared in `turns` with older code, with `stored` figures, or not at all; `note`
+    says more of it, or why, or what failed and ended the check. `revision` is this code's,
+    `against` the older code's.
     """
 
     schema_version: Literal[1] = 1
@@ -202,7 +189,7 @@ def check(
     baseline: Baseline | None,
     against: str | None,
     limits: Thresholds,
-    told: Told,
+    report: Report,
     folder: Path,
     *,
     clocked: bool = True,
@@ -211,18 +198,18 @@ def check(
 ) -> Checked:
     """Compare the plan's setups with a baseline that has them all, with older code, or both.
 
-    What is only needed meanwhile is written to `folder`.
-    Without `clocked` nothing is timed. What takes turns with older code is the code in the folder
-    `this`. Where a setup fails nothing more is compared; what was found before that is told.
+    Temporary files are written to `folder`. Without `clocked` nothing is timed. What takes turns
+    with older code is the code in the folder `this`. Where a setup fails nothing more is compared;
+    the lines before that are kept.
     """
     code = against
     if code is None and baseline is not None and clocked:
-        code = _obtainable(baseline)
+        code = revision(baseline.revision) if baseline.revision else None
     lines: list[Line] = []
     ended: HarnessError | None = None
     try:
         with staged_data(plan, folder / "data") as data:
-            bench = _Bench(plan, data, folder, limits, told, clocked, checkpoints)
+            bench = _Bench(plan, data, folder, limits, report, clocked, checkpoints)
             speed, note = bench.compare(baseline, code, this, lines)
     except (CellsFailed, NotComparable) as error:
         ended, speed, note = error, "none", str(error)
@@ -260,134 +247,112 @@ class _Bench:
     data: Mapping[Data, Path]
     folder: Path
     limits: Thresholds
-    told: Told
+    report: Report
     clocked: bool
     checkpoints: Sequence[int]
 
     @property
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> list[TaskSetup]:
         return pairs_of(self.plan)
 
     def compare(
         self, baseline: Baseline | None, code: str | None, this: Path, lines: list[Line]
     ) -> tuple[Speed, str]:
-        """Add to `lines` what comes of it, one by one; how speed was compared, and why so."""
+        """Add to `lines` one by one; how speed was compared, and why so."""
         if baseline is not None:
-            lines += self.held_to(baseline)
+            lines += self.exact_lines(baseline.entries)
         if code is not None:
-            with sides(code, self.folder, this) as both:
-                if baseline is None:
-                    lines += self.side_by_side(both)
-                if self.clocked:
-                    lines += self.in_turns(both)
-                    return "turns", f"in turns with {(revision(code) or code)[:40]}"
+            both = sides(code, self.folder, this)
+            if baseline is None:
+                before = older_entries(self.pairs, self.data, self.folder, both.before)
+                lines += self.exact_lines(before, both.now)
+            if self.clocked:
+                lines += self.in_turns(both)
+                return "turns", f"in turns with {(revision(code) or code)[:40]}"
         elif baseline is not None and self.clocked:
-            why_not = _why_not_stored(baseline)
-            if why_not:
+            if why_not := _why_not_stored(baseline):
                 return "none", why_not
             lines += self.stored(baseline)
             why = unresolved(baseline.revision) if baseline.revision else ""
             return "stored", f"{WEAKER} ({why})" if why else WEAKER
         return "none", "nothing was timed, as asked"
 
-    def held_to(self, baseline: Baseline) -> Iterator[Line]:
-        """What no clock decides, beside what is kept of it."""
-        self.told(f"numbers and proofs of {len(self.pairs)} setup(s)")
-        known = {it.setup: it for it in baseline.entries}
-        for now in entries(self.pairs, self.data, self.folder):
+    def exact_lines(self, before: Sequence[BaselineEntry], code: Path = ROOT) -> Iterator[Line]:
+        """What no clock decides, beside what it was before."""
+        self.report(f"numbers and proofs of {len(self.pairs)} setup(s)")
+        known = {entry.setup: entry for entry in before}
+        for now in entries(self.pairs, self.data, self.folder, code):
             yield from deterministic(now, known[now.setup], self.limits)
-
-    def side_by_side(self, both: Sides) -> Iterator[Line]:
-        """The same beside the older code, here and now; it proves nothing but its memory."""
-        self.told(f"numbers of both codes and proofs of {len(self.pairs)} setup(s)")
-        pairs, data, logs = self.pairs, self.data, self.folder / "logs"
-        theirs = observed(pairs, data, logs, both.before, older=True)
-        mine = observed(pairs, data, logs, both.now)
-        proved = parities(pairs, data, self.folder)
-        peaks = logical_peaks(pairs, data, self.folder, both.before)
-        for _, setup in pairs:
-            parity, peak = proved[setup]
-            yield from proofs(setup, tuple(parity))
-            yield from numbers(setup, mine[setup][0], theirs[setup][0])
-            yield from programs(setup, mine[setup][1], theirs[setup][1], self.limits)
-            yield from memory(setup, peak, peaks[setup], self.limits)
 
     def in_turns(self, both: Sides) -> Iterator[Line]:
         code = {setup: both.now for _, setup in self.pairs}
         code |= {timing.older(setup): both.before for _, setup in self.pairs}
-        engine = LocalEngine(self.folder / "logs", self.folder / "caches", code)
         return timing.compared(
             self.pairs,
             self.plan.config,
-            engine,
+            LocalEngine(self.folder / "logs", self.folder / "caches", code),
             self.data,
             self.limits.speed,
-            self.told,
+            self.report,
             self.checkpoints,
         )
 
     def stored(self, baseline: Baseline) -> Iterator[Line]:
         engine = LocalEngine(self.folder / "logs", self.folder / "caches")
-        now = timing.timed(self.pairs, self.plan.config, engine, self.data, self.told)
-        before = {it.setup: it.timed for it in baseline.entries}
+        now = timing.timed(self.pairs, self.plan.config, engine, self.data, self.report)
+        before = {entry.setup: entry.timed for entry in baseline.entries}
         return timing.stored(now, before, self.limits.speed)
 
 
-def pairs_of(plan: Plan) -> list[Pair]:
+def pairs_of(plan: Plan) -> list[TaskSetup]:
     return [(group.task, setup) for group in plan.groups for setup in group.setups]
-
-
-def _obtainable(baseline: Baseline) -> str | None:
-    return revision(baseline.revision) if baseline.revision else None
 
 
 def _why_not_stored(baseline: Baseline) -> str:
     """Why stored times cannot be compared; empty where they can."""
-    here = machine.fingerprint()
-    if other := differing_facts(here, baseline.machine):
-        was = ", ".join(f"{it} {baseline.machine[it]} there, {here[it]} here" for it in other)
-        return f"times of another machine say nothing here: {was}"
-    if not any(it.timed for it in baseline.entries):
-        return "the baseline has no times"
-    return ""
+    here, there = machine.fingerprint(), baseline.machine
+    if names := differing_facts(here, there):
+        facts = ", ".join(f"{it} {there[it]} there, {here[it]} here" for it in names)
+        return f"times of another machine say nothing here: {facts}"
+    return "" if any(it.timed for it in baseline.entries) else "the baseline has no times"
 
 
 def concluded(lines: Sequence[Line], *, comparable: bool, failed: bool = False) -> Outcome:
-    """The gravest of what the lines say. Nothing compared is nothing shown."""
-    found = {it.outcome for it in lines}
+    """The gravest outcome of the lines. Nothing compared is nothing shown."""
+    outcomes = {it.outcome for it in lines}
     applies: dict[Outcome, bool] = {
         "cells failed": failed,
-        "parity failed": "not proven" in found,
-        "regression": "regression" in found,
+        "parity failed": "not proven" in outcomes,
+        "regression": "regression" in outcomes,
         "not comparable": not comparable,
-        "cannot tell": "cannot tell" in found or not found,
+        "cannot tell": "cannot tell" in outcomes or not outcomes,
         "fine": True,
     }
     return next(it for it in ENDS if applies[it])
 
 
-def save(plan: Plan, name: str, told: Told, folder: Path, *, clocked: bool = True) -> Baseline:
+def save(plan: Plan, name: str, report: Report, folder: Path, *, clocked: bool = True) -> Baseline:
     """Observe, prove and time every setup of a plan. Raises NotProven, CellsFailed."""
     with staged_data(plan, folder / "data") as data:
-        told("numbers and proofs")
+        report("numbers and proofs")
         made = entries(pairs_of(plan), data, folder)
         _refuse_unproven(made)
         if clocked:
             engine = LocalEngine(folder / "logs", folder / "caches")
-            times = timed(pairs_of(plan), plan.config, engine, data, told)
+            times = timed(pairs_of(plan), plan.config, engine, data, report)
             made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
     return _baseline(plan, name, made)
 
 
-def save_from(plan: Plan, run: Run, name: str, told: Told, folder: Path) -> Baseline:
+def save_from(plan: Plan, run: Run, name: str, report: Report, folder: Path) -> Baseline:
     """The times, proofs and peaks of a stored run; numbers and programs are observed now.
 
-    `plan` has the run's setups. Raises NotComparable where this is not the code or the machine of
-    the run: what is observed now would not belong to what was measured then.
+    `plan` has the run's setups. Raises NotComparable where this is not the code or machine of the
+    run.
     """
     _refuse_other(run)
     with staged_data(plan, folder / "data") as data:
-        told("numbers")
+        report("numbers")
         made = _from_run(plan, run, data, folder)
     _refuse_unproven(made)
     return _baseline(plan, name, made)
@@ -414,15 +379,14 @@ def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> 
         raise NotProven(f"{run.info.name}: no trial of any setup")
     if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
         raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
-    found = observed(pairs, data, folder / "logs")
+    made = observed(pairs, data, folder / "logs")
     return [
-        BaselineEntry(
-            setup=setup,
-            parity=(parity(certificates[setup]),),
-            numbers=found[setup][0],
-            programs=found[setup][1],
-            logical_peak=certificates[setup].logical_peak,
-            timed=timed_of(measured[setup].blocks, plan.config.phases),
+        made[setup].model_copy(
+            update={
+                "parity": (Parity.of(certificates[setup]),),
+                "logical_peak": certificates[setup].logical_peak,
+                "timed": timed_of(measured[setup].blocks, plan.config.phases),
+            }
         )
         for _, setup in pairs
     ]
@@ -443,11 +407,10 @@ def _refuse_other(run: Run) -> None:
 
 
 def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
-    """Nobody is to be held to what was wrong from the start."""
     for entry in made:
-        for it in entry.parity:
-            if not it.proven:
-                raise NotProven(f"{entry.setup.id}, {it.dtype}: {it.detail}")
+        for parity in entry.parity:
+            if not parity.proven:
+                raise NotProven(f"{entry.setup.id}, {parity.dtype}: {parity.detail}")
 
 
 def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:

@@ -1,6 +1,6 @@
 """What no clock decides: numbers and programs by the observer, parity by the provers.
 
-Each quantity is compared with what it was; the comparison has one line per quantity.
+Each quantity is compared with what it was, in one line.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, TypeAdapter
 
 from harness.cells import DTYPES, Phase, Setup
-from harness.certificates import Certificate
-from harness.errors import CellsFailed, NotComparable, UsageError, unknown
+from harness.errors import CellsFailed, HarnessError, NotComparable, UsageError, unknown
 from harness.gate.baseline import BaselineEntry, Numbers, Parity, Program, Sketch
 from harness.proof.certificates import claim, needs, prove
 from harness.proof.pool import Prover, prove_all
@@ -27,6 +26,7 @@ from harness.runs.store import create
 from harness.tasks.spec import Data, Frozen, Task
 from harness.worker.messages import Failed
 
+TaskSetup = tuple[Task, Setup]
 STEPS, SEED = 20, 0
 LIMIT = 300.0
 """Seconds for one setup; an adapter may compile."""
@@ -44,16 +44,10 @@ class Observe(Frozen):
     data: str
 
 
-class _Numbers(Frozen):
-    losses: tuple[str, ...]
-    sketches: dict[str, dict[str, Sketch]]
-    digest: str
-
-
 class Observed(Frozen):
     answer: Literal["observed"] = "observed"
     code: str
-    numbers: _Numbers
+    numbers: Numbers
     programs: dict[Phase, Program]
 
 
@@ -64,10 +58,15 @@ class ObserverProcess(WorkerProcess):
     replies = TypeAdapter(Annotated[Observed | Failed, Field(discriminator="answer")])
 
 
-Found = tuple[Numbers, dict[Phase, Program]]
+def failure(setup: Setup, status: str, error: str | None, *, older: bool) -> HarnessError:
+    """What a setup that failed ends a check with: older code is not judged."""
+    text = f"{setup.original.id}: {status}: {error}"
+    if older:
+        return NotComparable(f"the older code cannot do it: {text}")
+    return CellsFailed(text)
 
 
-def observe(task: Task, setup: Setup, data: Path, logs: Path, code: Path = ROOT) -> Found:
+def observe(task: Task, setup: Setup, data: Path, logs: Path, code: Path = ROOT) -> Observed:
     """Numbers and programs of a setup. Raises WorkerFailed."""
     logs.mkdir(parents=True, exist_ok=True)
     log = next(it for n in itertools.count() if not (it := logs / f"observer-{n}.log").exists())
@@ -81,102 +80,80 @@ def observe(task: Task, setup: Setup, data: Path, logs: Path, code: Path = ROOT)
     )
     observer = ObserverProcess(setup, log, None, code)
     try:
-        told = cast("Observed", observer.request(cast("Any", request), LIMIT))
+        answer = cast("Observed", observer.request(cast("Any", request), LIMIT))
     finally:
         observer.close()
-    if Path(told.code).resolve() != code.resolve():
-        raise WorkerFailed("failed", f"it ran the code of {told.code}, not that of {code}")
-    kept = Numbers.model_validate({**told.numbers.model_dump(), "seed": SEED, "rows": request.rows})
-    return kept, told.programs
+    if Path(answer.code).resolve() != code.resolve():
+        raise WorkerFailed("failed", f"it ran the code of {answer.code}, not that of {code}")
+    return answer
 
 
 def observed(
-    setups: Iterable[tuple[Task, Setup]],
+    pairs: Iterable[TaskSetup],
     data: Mapping[Data, Path],
     logs: Path,
     code: Path = ROOT,
     *,
     older: bool = False,
-) -> dict[Setup, Found]:
-    """Of every setup. Raises CellsFailed where one fails, NotComparable if it is `older` code."""
-    found = {}
-    for task, setup in setups:
+) -> dict[Setup, BaselineEntry]:
+    """Numbers and programs of every setup, without proofs. Raises CellsFailed; NotComparable for
+    `older` code that fails."""
+    made = {}
+    for task, setup in pairs:
         try:
-            found[setup] = observe(task, setup, data[task.data], logs, code)
-        except WorkerFailed as failure:
-            said = f"{setup.id}: {failure.status}: {failure.error}"
-            if older:
-                raise NotComparable(f"the older code cannot do it: {said}") from None
-            raise CellsFailed(said) from None
-    return found
+            answer = observe(task, setup, data[task.data], logs, code)
+        except WorkerFailed as failed:
+            raise failure(setup, failed.status, failed.error[:500], older=older) from None
+        made[setup] = BaselineEntry(
+            setup=setup, parity=(), numbers=answer.numbers, programs=answer.programs
+        )
+    return made
 
 
-def parities(
-    setups: Sequence[tuple[Task, Setup]], data: Mapping[Data, Path], folder: Path
-) -> dict[Setup, tuple[list[Parity], dict[Phase, int | None]]]:
-    """Fresh proofs of every setup in each dtype; and the logical peaks in the setup's own."""
-    wanted = [
-        (task, setup.model_copy(update={"dtype": dtype}))
-        for task, setup in setups
-        for dtype in DTYPES
-    ]
+def entries(
+    pairs: Sequence[TaskSetup], data: Mapping[Data, Path], folder: Path, code: Path = ROOT
+) -> list[BaselineEntry]:
+    """Everything of this code that no clock decides; `code` is the folder that holds it."""
+    made = observed(pairs, data, folder / "logs", code)
+    wanted = [(task, it) for task, setup in pairs for it in _in_each_dtype(setup)]
     with create(folder / "proofs") as store:
         lacking = needs(wanted, None, quick=False)
-        logs, caches = folder / "logs", folder / "caches"
-        made = {it.setup: it for it in prove(lacking, store, data, logs, caches)}
-    return {
-        setup: (
-            [parity(made[setup.model_copy(update={"dtype": dtype})]) for dtype in DTYPES],
-            dict(made[setup].logical_peak),
+        proved = prove(lacking, store, data, folder / "logs", folder / "caches")
+        certificates = {it.setup: it for it in proved}
+    return [
+        entry.model_copy(
+            update={
+                "parity": tuple(Parity.of(certificates[it]) for it in _in_each_dtype(setup)),
+                "logical_peak": certificates[setup].logical_peak,
+            }
         )
-        for _, setup in setups
-    }
+        for setup, entry in made.items()
+    ]
 
 
-def logical_peaks(
-    pairs: Sequence[tuple[Task, Setup]], data: Mapping[Data, Path], folder: Path, code: Path
-) -> dict[Setup, dict[Phase, int | None]]:
-    """What the provers of the code in a folder count; empty where they count nothing."""
+def _in_each_dtype(setup: Setup) -> list[Setup]:
+    return [setup.model_copy(update={"dtype": dtype}) for dtype in DTYPES]
+
+
+def older_entries(
+    pairs: Sequence[TaskSetup], data: Mapping[Data, Path], folder: Path, code: Path
+) -> list[BaselineEntry]:
+    """The same of the older code in a folder. Its proofs show nothing but its memory."""
+    made = observed(pairs, data, folder / "logs", code, older=True)
     count = itertools.count()
-    logs = folder / "logs"
 
     def launch(setup: Setup) -> Prover:
-        return Prover(setup, logs / f"older-{next(count)}.log", folder / "caches", code)
+        log = folder / "logs" / f"older-{next(count)}.log"
+        return Prover(setup, log, folder / "caches", code)
 
     asked = {
         claim(task, setup, quick=True).request(data[task.data], LIMIT): setup
         for task, setup in pairs
     }
-    proved = prove_all(list(asked), launch, cores())
-    return {asked[request]: dict(it.logical_peak) for request, it in proved}
-
-
-def parity(certificate: Certificate) -> Parity:
-    return Parity(
-        dtype=certificate.setup.dtype,
-        proven=certificate.proven,
-        steps=certificate.steps,
-        worst=certificate.worst,
-        detail=certificate.why,
-    )
-
-
-def entries(
-    setups: Sequence[tuple[Task, Setup]], data: Mapping[Data, Path], folder: Path
-) -> list[BaselineEntry]:
-    """Everything of this code that no clock decides."""
-    found = observed(setups, data, folder / "logs")
-    proved = parities(setups, data, folder)
-    return [
-        BaselineEntry(
-            setup=setup,
-            parity=tuple(proved[setup][0]),
-            numbers=found[setup][0],
-            programs=found[setup][1],
-            logical_peak=proved[setup][1],
-        )
-        for _, setup in setups
-    ]
+    for request, proved in prove_all(list(asked), launch, cores()):
+        setup = asked[request]
+        made[setup] = made[setup].model_copy(update={"logical_peak": proved.logical_peak})
+    return list(made.values())
 
 
 Outcome = Literal["fine", "improved", "changed", "regression", "cannot tell", "not proven"]
@@ -226,17 +203,30 @@ class Line(Frozen):
     detail: str = ""
 
 
-def proofs(setup: Setup, parity: tuple[Parity, ...]) -> Iterator[Line]:
+def proofs(setup: Setup, parities: Iterable[Parity]) -> Iterator[Line]:
     """One for every dtype."""
-    for it in parity:
-        worst = "" if it.worst is None else f"at most {it.worst:.1e} from the float64 reference"
+    for parity in parities:
+        worst = ""
+        if parity.worst is not None:
+            worst = f"at most {parity.worst:.1e} from the float64 reference"
         yield Line(
             setup=setup,
             phase=None,
-            what=f"parity, {it.dtype}",
-            outcome="fine" if it.proven else "not proven",
-            detail=it.detail or f"{worst}, {it.steps} steps",
+            what=f"parity, {parity.dtype}",
+            outcome="fine" if parity.proven else "not proven",
+            detail=parity.detail or f"{worst}, {parity.steps} steps",
         )
+
+
+class NumericChange(NamedTuple):
+    """The relative change of a number, and where it is."""
+
+    change: float
+    limit: float
+    where: str
+
+    def excess(self) -> float:
+        return self.change / self.limit
 
 
 def numbers(setup: Setup, now: Numbers, before: Numbers) -> Iterator[Line]:
@@ -249,77 +239,64 @@ def numbers(setup: Setup, now: Numbers, before: Numbers) -> Iterator[Line]:
         yield _numeric(setup, place, _tensors(mine, theirs, place), exact)
 
 
-def _numeric(setup: Setup, what: str, found: tuple[float, float, str], exact: bool) -> Line:
-    """Of the change that is largest beside its limit: change, limit, where."""
-    change, limit, where = found
-    fine = change <= limit
+def _numeric(setup: Setup, what: str, largest: NumericChange, exact: bool) -> Line:
+    """Of the change that is largest relative to its limit."""
+    change, limit, where = largest
+    finite = math.isfinite(change)
     detail = "to the bit" if exact and not change else f"{where}: {change:.1e} of its size"
     return Line(
         setup=setup,
         phase=None,
         what=what,
-        outcome="fine" if fine else "regression",
-        change=change if math.isfinite(change) else None,
+        outcome="fine" if change <= limit else "regression",
+        change=change if finite else None,
         threshold=limit,
-        detail=detail if math.isfinite(change) else where,
+        detail=detail if finite else where,
     )
 
 
-def _losses(now: Numbers, before: Numbers) -> tuple[float, float, str]:
+def _losses(now: Numbers, before: Numbers) -> NumericChange:
     if (len(now.losses), now.rows, now.seed) != (len(before.losses), before.rows, before.seed):
-        return math.inf, TRAJECTORY, "other steps, rows or start"
-    return max(
-        (
-            (_apart(one, other, abs(other)), limit, f"step {step}")
-            for step, (one, other) in enumerate(zip(now.losses, before.losses, strict=True), 1)
-            for limit in [ONE_STEP if step == 1 else TRAJECTORY]
-        ),
-        key=_excess,
-    )
+        return NumericChange(math.inf, TRAJECTORY, "other steps, rows or start")
+    differences = [
+        NumericChange(_relative(one, other, abs(other)), TRAJECTORY, f"step {step}")
+        for step, (one, other) in enumerate(zip(now.losses, before.losses, strict=True), 1)
+    ]
+    differences[0] = differences[0]._replace(limit=ONE_STEP)
+    return max(differences, key=NumericChange.excess)
 
 
-def _tensors(
-    now: Mapping[str, Sketch], before: Mapping[str, Sketch], place: str
-) -> tuple[float, float, str]:
+def _tensors(now: Mapping[str, Sketch], before: Mapping[str, Sketch], place: str) -> NumericChange:
     """Relative to a tensor's norm, beside which the rounding of its sums stays small."""
     limit = ONE_STEP if place in EARLY else TRAJECTORY
     if strange := now.keys() ^ before.keys():
-        return math.inf, limit, f"{min(strange)}: in one of the two only"
+        return NumericChange(math.inf, limit, f"{min(strange)}: in one of the two only")
     largest = max((it[0] for it in before.values()), default=0.0)
-    return max(
-        (
-            (_apart(one, other, before[name][0] or largest), limit, name)
-            for name, sketch in now.items()
-            for one, other in zip(sketch, before[name], strict=True)
-        ),
-        key=_excess,
+    differences = (
+        NumericChange(_relative(one, other, before[name][0] or largest), limit, name)
+        for name, sketch in now.items()
+        for one, other in zip(sketch, before[name], strict=True)
     )
+    return max(differences, key=NumericChange.excess)
 
 
-def _excess(found: tuple[float, float, str]) -> float:
-    return found[0] / found[1]
-
-
-def _apart(one: float, other: float, scale: float) -> float:
+def _relative(one: float, other: float, scale: float) -> float:
     if one == other:
         return 0.0
     return abs(one - other) / scale if scale else math.inf
 
 
+COUNTS = ("instructions", "flops", "buffers", "arena_bytes", "fed_bytes", "unshared_bytes")
+
+
 def programs(
     setup: Setup, now: Mapping[Phase, Program], before: Mapping[Phase, Program], limits: Thresholds
 ) -> Iterator[Line]:
-    """Counts of the captured step, of the phases that both tell."""
+    """Counts of the captured step, of the phases that both report."""
     for phase in [it for it in before if it in now]:
         mine, theirs = now[phase], before[phase]
-        for what, limit in (
-            ("instructions", limits.program),
-            ("flops", limits.program),
-            ("buffers", limits.program),
-            ("arena_bytes", limits.memory),
-            ("fed_bytes", limits.memory),
-            ("unshared_bytes", limits.memory),
-        ):
+        for what in COUNTS:
+            limit = limits.memory if what.endswith("_bytes") else limits.program
             yield _count(setup, phase, what, getattr(mine, what), getattr(theirs, what), limit)
         if others := _differing(mine.operations, theirs.operations):
             yield Line(
@@ -345,7 +322,6 @@ def _count(setup: Setup, phase: Phase, what: str, now: int, before: int, thresho
         outcome = "regression"
     elif change < -threshold:
         outcome = "improved"
-    said = f"{now:,}" if now == before else f"{before:,} → {now:,}"
     return Line(
         setup=setup,
         phase=phase,
@@ -353,7 +329,7 @@ def _count(setup: Setup, phase: Phase, what: str, now: int, before: int, thresho
         outcome=outcome,
         change=change,
         threshold=threshold,
-        detail=said,
+        detail=f"{now:,}" if now == before else f"{before:,} → {now:,}",
     )
 
 

@@ -40,14 +40,6 @@ except ImportError:  # older code has frameworks in `impls` alone
 
 
 try:
-    from harness.privacy import clean
-except ImportError:  # older code has none; the caller of this process cleans what it is told
-
-    def clean(text: str) -> str:
-        return text
-
-
-try:
     from harness.worker.messages import die_with
 except ImportError:  # older code has it there
     from harness.worker.lifeline import die_with  # type: ignore[import-not-found,no-redef]
@@ -67,8 +59,8 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         status = "unsupported" if isinstance(error, Unsupported) else "failed"
-        said = clean(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
-        answer = {"answer": "failed", "status": status, "error": said}
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        answer = {"answer": "failed", "status": status, "error": text}
     channel.send_bytes(json.dumps(answer).encode())
 
 
@@ -78,30 +70,27 @@ def observe(request: Mapping[str, Any]) -> Content:
     start, arrays = make_start(task, request["seed"]), open_staged(Path(request["data"]))
     kind = {"identical": "adapter", "idiomatic": "idiom"}[setup["lane"]]
     module = module_of(setup["framework"], kind)
-    made = module.Adapter if kind == "adapter" else module.Idiom
-    adapter = made(
-        task, start, Options(setup["mode"], setup["device"], setup["threads"], "float64")
-    )
-    chosen = rows(start, arrays, request["rows"])
+    options = Options(setup["mode"], setup["device"], setup["threads"], "float64")
+    adapter = getattr(module, kind.capitalize())(task, start, options)
     declared = module_of(setup["framework"]).FRAMEWORK
     trains = "train" in getattr(declared, "phases", ("train",))  # older code does not say
-    some = itertools.islice(chosen, request["steps"])
-    numbers = _numbers(adapter, start, some) if trains else _predictions(adapter, some)
+    some = itertools.islice(batches(start, arrays, request["rows"]), request["steps"])
+    computed = _numbers(adapter, start, some) if trains else _predictions(adapter, some)
     captured = adapter.settings().get("compile")
     explained = f"{module_of(setup['framework']).__name__}.explain"
-    tells = captured and importlib.util.find_spec(explained) is not None
+    explains = captured and importlib.util.find_spec(explained) is not None
     return {
         "answer": "observed",
         "code": str(Path(harness.__file__).parents[1]),
-        "numbers": numbers,
+        "numbers": {"seed": request["seed"], "rows": request["rows"], **computed},
         "programs": {
             phase: _program(importlib.import_module(explained), task, phase, setup["dtype"])
-            for phase in (("train", "predict") if tells else ())
+            for phase in (("train", "predict") if explains else ())
         },
     }
 
 
-def rows(start: Start, arrays: Arrays, size: int) -> Iterator[tuple[Any, Any]]:
+def batches(start: Start, arrays: Arrays, size: int) -> Iterator[tuple[Any, Any]]:
     """The first `size` rows of every batch, epoch after epoch."""
     for epoch in itertools.count():
         for chosen in start.epoch_order(epoch)[:, :size]:
@@ -166,15 +155,16 @@ def sketch(values: Any) -> tuple[float, float, float]:
 
 
 def _program(explaining: Any, task: Task, phase: str, dtype: str) -> Content:
-    told = explaining.explain(task, phase=phase, dtype=dtype)
+    program = explaining.explain(task, phase=phase, dtype=dtype)
+    operations = collections.Counter(it.operation for it in program.rows)
     return {
-        "instructions": len(told.rows),
-        "operations": dict(sorted(collections.Counter(it.operation for it in told.rows).items())),
-        "flops": told.flops,
-        "buffers": len({it.buffer for it in told.rows if it.buffer is not None}),
-        "arena_bytes": told.arena_bytes,
-        "fed_bytes": told.fed_bytes,
-        "unshared_bytes": told.unshared_bytes,
+        "instructions": len(program.rows),
+        "operations": dict(sorted(operations.items())),
+        "flops": program.flops,
+        "buffers": len({it.buffer for it in program.rows if it.buffer is not None}),
+        "arena_bytes": program.arena_bytes,
+        "fed_bytes": program.fed_bytes,
+        "unshared_bytes": program.unshared_bytes,
     }
 
 

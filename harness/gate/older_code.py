@@ -1,13 +1,12 @@
-"""Older code, where processes of its own can import it."""
+"""Older code, in a folder from which processes can import it."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import UsageError
 from harness.runs.machine import GitFailed, git
@@ -16,79 +15,64 @@ from harness.runs.process import ROOT
 ROOMS = ("harness", "impls")
 
 
-@dataclass(frozen=True)
-class Sides:
-    """Folders from which the two sides import. Both are of one length: by how much a path shifts
-    the memory of a process must not be what is measured."""
+class Sides(NamedTuple):
+    """Folders from which the two sides import, with paths of one length: it shifts a process's
+    memory."""
 
     now: Path
     before: Path
 
 
-@contextlib.contextmanager
-def sides(against: str, folder: Path, this: Path = ROOT) -> Iterator[Sides]:
-    """This code and the older one: a git revision, or a folder that holds an installed version.
-
-    A revision is unpacked below `folder`; the repository is only read. Raises UsageError for what
-    is neither.
-    """
+def sides(against: str, folder: Path, this: Path = ROOT) -> Sides:
+    """This code and the older one, which is unpacked below `folder`; see `located`."""
     now, before = folder / "new", folder / "old"
     now.symlink_to(this, target_is_directory=True)
-    if (place := _installed(against)) is not None:
+    place = located(against)
+    if isinstance(place, Path):
         before.symlink_to(place, target_is_directory=True)
     else:
-        _unpack(_resolved(against), before)
-    yield Sides(now, before)
+        _unpack(place, before)
+    return Sides(now, before)
 
 
-def revision(against: str) -> str | None:
-    """The commit that a revision names in the checkout of this code; None where there is none."""
-    try:
-        return _commit(against)
-    except GitFailed:
-        return None
+def located(against: str) -> Path | str:
+    """A folder that holds an installed version, or the commit that a git revision names.
 
-
-def unresolved(against: str) -> str:
-    """Why a revision names no commit in the checkout of this code, and the way out; empty where it
-    names one."""
-    try:
-        _commit(against)
-    except GitFailed as error:
-        with contextlib.suppress(GitFailed):
-            if git(ROOT, "rev-parse", "--is-shallow-repository").strip() == b"true":
-                return f"{error}; the clone is shallow, get all of it with: git fetch --unshallow"
-        return str(error)
-    return ""
-
-
-def _commit(against: str) -> str:
-    # A word that begins with a dash would be an option.
-    word = f"{against}^{{commit}}"
-    return git(ROOT, "rev-parse", "--verify", "--end-of-options", word).decode().strip()
-
-
-def refuse_unknown(against: str) -> None:
-    """Raises UsageError for what is neither a revision nor a folder, before anything is done."""
-    if _installed(against) is None:
-        _resolved(against)
-
-
-def _resolved(against: str) -> str:
-    commit = revision(against)
+    Raises UsageError for what is neither.
+    """
+    place = Path(against)
+    if against and all((place / room / "__init__.py").is_file() for room in ROOMS):
+        return place.resolve()
+    commit, why_not = _resolved(against)
     if commit is None:
         raise UsageError(
             f"--against {against!r}: no git revision of {ROOT}, and no folder that holds an "
-            f"installed version (harness/ and impls/): {unresolved(against)}"
+            f"installed version (harness/ and impls/): {why_not}"
         )
     return commit
 
 
-def _installed(against: str) -> Path | None:
-    place = Path(against)
-    if against and all((place / it / "__init__.py").is_file() for it in ROOMS):
-        return place.resolve()
-    return None
+def revision(against: str) -> str | None:
+    """The commit that a revision names in the checkout of this code; None where there is none."""
+    return _resolved(against)[0]
+
+
+def unresolved(against: str) -> str:
+    """Why a revision names no commit, and the way out; empty where it names one."""
+    return _resolved(against)[1]
+
+
+def _resolved(against: str) -> tuple[str | None, str]:
+    # A word that begins with a dash would be an option.
+    word = f"{against}^{{commit}}"
+    try:
+        return git(ROOT, "rev-parse", "--verify", "--end-of-options", word).decode().strip(), ""
+    except GitFailed as error:
+        way_out = ""
+        with contextlib.suppress(GitFailed):
+            if git(ROOT, "rev-parse", "--is-shallow-repository").strip() == b"true":
+                way_out = "; the clone is shallow, get all of it with: git fetch --unshallow"
+        return None, f"{error}{way_out}"
 
 
 def _unpack(commit: str, place: Path) -> None:

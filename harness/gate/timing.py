@@ -17,25 +17,26 @@ from harness.analysis.verdicts import (
     slowdown_in_blocks,
 )
 from harness.cells import Phase, Setup
-from harness.errors import CellsFailed, NotComparable
 from harness.frameworks import phases_of
 from harness.gate.baseline import Timed
-from harness.gate.judging import Line
+from harness.gate.judging import Line, TaskSetup, failure
 from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.config import RunConfig
 from harness.runs.engines import Engine
 from harness.tasks.spec import Data, Task
 
-Told = Callable[[str], None]
-"""Is told between blocks what goes on."""
-Pair = tuple[Task, Setup]
+Report = Callable[[str], None]
+"""Shows between blocks what goes on."""
 
 
 @dataclass
 class SideKeeper:
     """An observer of blocks that keeps the records of each setup."""
 
+    config: RunConfig
+    engine: Engine
+    data: Mapping[Data, Path]
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
     failed: list[Record] = field(default_factory=list)
 
@@ -48,55 +49,69 @@ class SideKeeper:
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
 
-    def run(self, engine: Engine, block: Block) -> None:
-        """Raises CellsFailed; NotComparable where only the older code failed."""
-        engine.run(block, self)
+    def run(self, task: Task, setups: tuple[Setup, ...], number: int) -> None:
+        """One block. Raises CellsFailed; NotComparable where only the older code failed."""
+        block = Block(
+            name=f"gate/b{number:03}",
+            number=number,
+            attempt=1,
+            task=task,
+            setups=setups,
+            phases=self.config.phases,
+            rounds=self.config.rounds,
+            seed=number,
+            trains=False,
+            alone=len(setups) == 1,
+            data=str(self.data[task.data]),
+            sample_seconds=self.config.sample_seconds,
+            warmup_seconds=self.config.warmup_seconds,
+        )
+        self.engine.run(block, self)
         if self.failed:
             record = min(self.failed, key=lambda it: it.setup.twin)
-            said = f"{record.setup.original.id}: {record.status}: {record.error}"
-            if record.setup.twin:
-                raise NotComparable(f"the older code cannot do it: {said}")
-            raise CellsFailed(said)
+            raise failure(record.setup, record.status, record.error, older=record.setup.twin)
 
 
 def older(setup: Setup) -> Setup:
-    """The same setup with the older code: in a block it is the twin, and the engine knows where
-    its code lies."""
+    """The same setup with the older code: in a block it is the twin."""
     return setup.model_copy(update={"twin": True})
 
 
 def compared(
-    pairs: Sequence[Pair],
+    pairs: Sequence[TaskSetup],
     config: RunConfig,
     engine: Engine,
     data: Mapping[Data, Path],
     threshold: float,
-    told: Told,
+    report: Report,
     checkpoints: Sequence[int] = CHECKPOINTS,
 ) -> Iterator[Line]:
     """Blocks of both codes until every question is answered, or the last checkpoint is reached."""
-    keeper, family = SideKeeper(), len(pairs) * len(config.phases) * len(checkpoints)
-    open_, done = list(pairs), 0
+    keeper = SideKeeper(config, engine, data)
+    family = len(pairs) * len(config.phases) * len(checkpoints)
+    undecided, done = list(pairs), 0
     slowdowns: dict[Setup, dict[Phase, Slowdown]] = {}
     for checkpoint in checkpoints:
         for number in range(done, checkpoint):
-            told(f"block {number + 1} of {checkpoint}, both codes, {len(open_)} setup(s)")
-            for task, setup in open_:
-                both = (setup, older(setup))
-                block = _block(task, both, number, config, data, alone=False)
-                keeper.run(engine, block)
+            report(f"block {number + 1} of {checkpoint}, both codes, {len(undecided)} setup(s)")
+            for task, setup in undecided:
+                keeper.run(task, (setup, older(setup)), number)
         done = checkpoint
-        for _, setup in open_:
+        for _, setup in undecided:
             now, before = keeper.blocks[setup], keeper.blocks[older(setup)]
             slowdowns[setup] = {
                 phase: slowdown_in_blocks(_growth(now, before, phase), threshold, family)
                 for phase in phases_of(setup.framework, config.phases)
             }
-        open_ = [it for it in open_ if _open(slowdowns[it[1]])]
-        if not open_:
+        undecided = [
+            (task, setup)
+            for task, setup in undecided
+            if any(it.outcome == "cannot tell" for it in slowdowns[setup].values())
+        ]
+        if not undecided:
             break
-    for setup, by in slowdowns.items():
-        for phase, slowdown in by.items():
+    for setup, by_phase in slowdowns.items():
+        for phase, slowdown in by_phase.items():
             yield line(setup, phase, slowdown)
 
 
@@ -105,23 +120,19 @@ def _growth(now: Blocks, before: Blocks, phase: Phase) -> list[float]:
     return [-it for it in log_ratios(steps(now, phase), steps(before, phase)).values()]
 
 
-def _open(by_phase: Mapping[Phase, Slowdown]) -> bool:
-    return any(it.outcome == "cannot tell" for it in by_phase.values())
-
-
 def timed(
-    pairs: Sequence[Pair],
+    pairs: Sequence[TaskSetup],
     config: RunConfig,
     engine: Engine,
     data: Mapping[Data, Path],
-    told: Told,
+    report: Report,
 ) -> dict[Setup, dict[Phase, Timed]]:
     """This code alone, each block with the bare matrix products that are its anchor."""
-    keeper = SideKeeper()
+    keeper = SideKeeper(config, engine, data)
     for number in range(config.blocks):
-        told(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
+        report(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
-            keeper.run(engine, _block(task, (setup,), number, config, data, alone=True))
+            keeper.run(task, (setup,), number)
     return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}
 
 
@@ -147,8 +158,7 @@ def stored(
     before: Mapping[Setup, Mapping[Phase, Timed]],
     threshold: float,
 ) -> Iterator[Line]:
-    """Stored figures: a step beside its bare products, now and then. What a machine does to both
-    alike cancels; what it does to one of them does not."""
+    """Stored figures: a step relative to its bare products. What a machine does to both cancels."""
     shared = [
         (setup, phase)
         for setup, phases in now.items()
@@ -167,41 +177,15 @@ def _anchored(timed: Timed) -> list[float]:
 
 def line(setup: Setup, phase: Phase, slowdown: Slowdown) -> Line:
     ratio = slowdown.ratio
-    said = f"{ratio.n} blocks"
+    change = ratio.mapped(lambda times: times - 1)
     return Line(
         setup=setup,
         phase=phase,
         what="speed",
         outcome=slowdown.outcome,
-        change=ratio.estimate - 1,
-        low=None if ratio.low is None else ratio.low - 1,
-        high=None if ratio.high is None else ratio.high - 1,
+        change=change.estimate,
+        low=change.low,
+        high=change.high,
         threshold=slowdown.threshold,
-        detail=f"{said}; {ratio.reason}" if ratio.reason else said,
-    )
-
-
-def _block(
-    task: Task,
-    setups: tuple[Setup, ...],
-    number: int,
-    config: RunConfig,
-    data: Mapping[Data, Path],
-    *,
-    alone: bool,
-) -> Block:
-    return Block(
-        name=f"gate/b{number:03}",
-        number=number,
-        attempt=1,
-        task=task,
-        setups=setups,
-        phases=config.phases,
-        rounds=config.rounds,
-        seed=number,
-        trains=False,
-        alone=alone,
-        data=str(data[task.data]),
-        sample_seconds=config.sample_seconds,
-        warmup_seconds=config.warmup_seconds,
+        detail="; ".join(filter(None, (f"{ratio.n} blocks", ratio.reason))),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import impls
-from harness.analysis.settings import own_faults
+from harness.analysis.settings import setup_faults
 from harness.analysis.usage import usage_faults
 from harness.cells import DTYPES, LANES, THROUGHPUT, Dtype, Lane, Setup
 from harness.certificates import SUPPORTED, Finding
@@ -117,7 +117,7 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
             detail=record.error or "",
         ),
         # What was set wrong comes before what is wrong because of it.
-        *(Finding(check="settings", ok=False, detail=why) for why in own_faults([bare])),
+        *(Finding(check="settings", ok=False, detail=why) for why in setup_faults([bare])),
         *record.checks,
         *(Finding(check="usage", ok=False, detail=why) for why in usage_faults([record])),
     ]

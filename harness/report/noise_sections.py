@@ -12,7 +12,7 @@ from harness.analysis.contention import (
     OTHERS_WARNING,
     STOLEN_LIMIT,
     WAIT_LIMIT,
-    told,
+    description,
 )
 from harness.analysis.noise import BlockNoise, Floor, GroupNoise, Strip
 from harness.analysis.sentences import listed, width
@@ -125,7 +125,7 @@ def disturbed(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
     lines = []
     for noise in noises:
         blocks = {it.block: it.around for it in noise.blocks if it.around and it.disturbed}
-        lines.append(told((it.block for it in noise.blocks), blocks))
+        lines.append(description([it.block for it in noise.blocks], blocks))
     return tuple(dict.fromkeys(filter(None, lines)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.advice import Grounds, advise, called_slower, fastest
+from harness.analysis.advice import Contenders, advise, called_slower, fastest
 from harness.analysis.ranking import taken_back, winner
 from harness.analysis.summary import summarise
 from harness.analysis.verdicts import compare_blocks
@@ -72,7 +72,7 @@ def cases(draw):
     )
     leader = best or next(iter(ranked), None)
     rivals = tuple(of(leader, it) for it in ranked if it != leader)
-    return Grounds(table=table, leader=leader, rivals=rivals, first=None, head_starts=())
+    return Contenders(table=table, leader=leader, rivals=rivals, first=None, head_starts=())
 
 
 @settings(max_examples=150)
@@ -119,7 +119,7 @@ def test_whom_a_row_takes_back_is_not_left_behind(row, kind):
         }
     )
     rivals = (pair(a, b, "equivalent"), pair(a, c, "faster"))
-    case = Grounds(table=table, leader=a, rivals=rivals, first=None, head_starts=())
+    case = Contenders(table=table, leader=a, rivals=rivals, first=None, head_starts=())
     assert fastest(0, case).kind == kind
 
 

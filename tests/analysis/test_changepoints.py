@@ -95,7 +95,7 @@ def test_a_drift_over_the_rounds_of_every_block_is_a_trend():
 def test_never_steady_is_said_and_kept():
     changing = noisy([0.0] * 90 + [0.8] * 10, 3)
     found = steadiness(entry_of({it: made(it, changing, [1e-3] * 5) for it in range(4)}), "train")
-    assert (found.verdict, found.never, found.blocks) == ("never steady", 4, 4)
+    assert (found.verdict, found.settled, found.blocks) == ("never steady", 0, 4)
     assert found.sentence == "never steady in 4 of 4 blocks"
 
 

@@ -38,6 +38,10 @@ def test_few_points_say_nothing():
     assert changes([1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]) == ()
 
 
+def test_a_growth_of_zero_has_no_factor():
+    assert changes([0.0] * 8 + [5.0] * 8) == changes([]) == ()
+
+
 def test_every_cell_has_its_own_series():
     setup, twin = make_setup(), make_setup(twin=True)
 

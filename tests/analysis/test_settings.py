@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.settings import disqualified, effective, own_faults, side_by_side
+from harness.analysis.settings import disqualified, effective, setup_faults, side_by_side
 from harness.certificates import Finding
 from harness.records import Limits
 from tests.builders import make_failure, make_record, make_setup
@@ -49,13 +49,13 @@ def test_work_that_was_not_done_bars_a_setup_once_for_each_check():
         it.model_copy(update={"checks": (found, Finding(check="train", ok=True))})
         for it, found in zip(OURS, wrong, strict=True)
     ]
-    assert own_faults(ours) == ("predict: call 1, outputs differ",)
-    assert own_faults(ours)[0] in disqualified(THEIRS, ours)
+    assert setup_faults(ours) == ("predict: call 1, outputs differ",)
+    assert setup_faults(ours)[0] in disqualified(THEIRS, ours)
 
 
 def test_frameworks_as_they_are_may_be_ranked():
     for one, other in ((OURS, THEIRS), (THEIRS, REFERENCE), (REFERENCE, OURS), (OURS, OURS)):
-        assert own_faults(one) == ()
+        assert setup_faults(one) == ()
         assert disqualified(one, other) == ()
 
 
@@ -70,7 +70,7 @@ def test_frameworks_as_they_are_may_be_ranked():
     ],
 )
 def test_what_was_not_asked_for(settings, words):
-    (fault,) = own_faults(records(**settings))
+    (fault,) = setup_faults(records(**settings))
     for each in ("pytorch:eager", *words):
         assert each in fault
     # It is told once, not once more as a difference between the two.
@@ -79,7 +79,7 @@ def test_what_was_not_asked_for(settings, words):
 
 
 def test_one_bad_block_is_enough():
-    assert len(own_faults([*records(), *records(threads=2, blocks=1)])) == 1
+    assert len(setup_faults([*records(), *records(threads=2, blocks=1)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_one_bad_block_is_enough():
 )
 def test_measured_precision(error, dtype, fine):
     found = records(limits=Limits(matmul_error=error), setup={"dtype": dtype}, dtype=dtype)
-    faults = own_faults(found)
+    faults = setup_faults(found)
     assert len(faults) == (0 if fine else 1)
     if not fine:
         assert f"{error:.1e}" in faults[0]
@@ -108,7 +108,7 @@ def test_less_precision_is_a_choice_in_the_idiomatic_lane_but_must_be_shared():
     ours = records(limits=coarse, setup=lane)
     same = records("tensorflow:fit", limits=coarse, setup=lane)
     exact = records("tensorflow:fit", setup=lane)
-    assert own_faults(ours) == ()
+    assert setup_faults(ours) == ()
     assert disqualified(ours, same) == ()
     (reason,) = disqualified(ours, exact)
     for words in ("matmul_precision", "tf32-like in pytorch:eager", "float32 in tensorflow:fit"):
@@ -135,22 +135,24 @@ def test_cores_must_agree():
 @pytest.mark.parametrize("name", ["train_traces", "predict_traces", "graphs", "threads", "onednn"])
 def test_what_changes_while_timed(name):
     changed = records("tensorflow:graph", **{name: 1}, before={name: 3})
-    (fault,) = own_faults(changed)
+    (fault,) = setup_faults(changed)
     for words in ("tensorflow:graph", name, "3 before", "1 after"):
         assert words in fault
 
 
 def test_what_may_change():
-    assert own_faults(records(blas="openblas, 2 threads", before={"blas": "mkl"})) == ()
-    assert own_faults(records(predict_32_arena_bytes=7, before={"predict_32_arena_bytes": 5})) == ()
+    assert setup_faults(records(blas="openblas, 2 threads", before={"blas": "mkl"})) == ()
+    assert (
+        setup_faults(records(predict_32_arena_bytes=7, before={"predict_32_arena_bytes": 5})) == ()
+    )
     appeared = records(train_traces=1)
     appeared = [it.model_copy(update={"settings_before": {}}) for it in appeared]
-    assert own_faults(appeared) == ()
+    assert setup_faults(appeared) == ()
 
 
 def test_old_stores_and_failures_are_silent():
     old = [make_record(make_setup(), block) for block in range(2)]
-    assert own_faults(old) == ()
+    assert setup_faults(old) == ()
     assert disqualified(old, records(threads=1)) == ()
     assert disqualified(old, records("tensorflow:graph", threads=2))  # its own fault
     failed = [make_failure(make_setup())]

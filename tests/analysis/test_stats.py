@@ -68,10 +68,10 @@ def test_no_values_are_refused():
 
 def test_scaling_and_inverting_keep_the_order_of_the_bounds():
     interval = median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    assert interval.scaled(2).high == 12
+    assert interval.mapped(lambda value: 2 * value).high == 12
     throughput = interval.inverted(32)
     assert (throughput.low, throughput.estimate, throughput.high) == (32 / 6, 32 / 3.5, 32)
     assert (throughput.n, throughput.method) == (interval.n, interval.method)
     alone = median_interval([4.0])
-    assert alone.inverted().low is alone.scaled(3).high is None
+    assert alone.inverted().low is alone.inverted().high is None
     assert alone.inverted(2).estimate == 0.5

@@ -240,4 +240,4 @@ def test_failures_are_counted_by_reason_and_left_out_of_tables():
 
 def test_nothing_measured_is_an_empty_summary():
     summary = summarise([TASK], [])
-    assert (summary.tables, summary.qualities, summary.trainings) == ((), (), ())
+    assert (summary.tables, summary.qualities) == ((), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.settings import own_faults
+from harness.analysis.settings import setup_faults
 from harness.analysis.summary import summarise
 from harness.analysis.usage import grown, setup_usage
 from harness.records import Growth, Usage
@@ -41,8 +41,8 @@ def records(blocks: int = 3, cpu: float = 1.0, **usage: object):
 
 
 def test_who_rests_and_holds_no_more_has_no_fault():
-    assert own_faults(records()) == ()
-    assert own_faults([it.model_copy(update={"usage": None}) for it in records()]) == ()
+    assert setup_faults(records()) == ()
+    assert setup_faults([it.model_copy(update={"usage": None}) for it in records()]) == ()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_who_rests_and_holds_no_more_has_no_fault():
     ],
 )
 def test_what_is_hidden_bars_the_ranking_and_is_told(usage, told):
-    (fault,) = own_faults(records(**usage))
+    (fault,) = setup_faults(records(**usage))
     assert fault.startswith(told)
 
 
@@ -74,7 +74,7 @@ def test_a_few_turns_without_rest_are_told_and_do_not_bar():
 
 def test_one_block_of_many_does_not_bar():
     odd = records(between_cpu_seconds=19.0, growth={"train": Growth(resident=(2e5,) * 16)})[:1]
-    assert own_faults([*odd, *records()]) == ()
+    assert setup_faults([*odd, *records()]) == ()
 
 
 def test_cores_beside_a_device_are_no_threads():

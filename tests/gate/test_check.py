@@ -26,7 +26,7 @@ REPLAY = {"tasks": ["digits-mlp"], "frameworks": ["reference:replay"], "phases":
 def now(monkeypatch):
     """Stands for this code: the entry that is observed, and its times beside its products."""
     found = {"entry": make_entry(), "timed": make_timed()}
-    monkeypatch.setattr(checking, "entries", lambda pairs, data, folder: [found["entry"]])
+    monkeypatch.setattr(checking, "entries", lambda pairs, data, folder, code: [found["entry"]])
     monkeypatch.setattr(
         checking.timing,
         "timed",

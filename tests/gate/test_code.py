@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.gate import older_code
 from harness.gate.check import DEFAULTS, check
 from harness.gate.judging import Thresholds
-from harness.gate.older_code import refuse_unknown, revision, sides
+from harness.gate.older_code import located, revision, sides
 from harness.gate.timing import older
 from harness.runs.config import resolve
 from harness.runs.engines import LocalEngine
@@ -48,11 +48,11 @@ def repository(tmp_path, monkeypatch):
 
 def test_a_revision_is_unpacked_and_the_checkout_left_alone(repository, tmp_path):
     (tmp_path / "folder").mkdir()
-    with sides("HEAD", tmp_path / "folder", repository) as both:
-        assert (both.before / "harness" / "__init__.py").read_text() == "old = True\n"
-        assert (both.now / "harness" / "__init__.py").read_text() == "old = False\n"
-        assert len(str(both.now)) == len(str(both.before))
-        assert not (both.before / "unrelated.txt").exists()
+    both = sides("HEAD", tmp_path / "folder", repository)
+    assert (both.before / "harness" / "__init__.py").read_text() == "old = True\n"
+    assert (both.now / "harness" / "__init__.py").read_text() == "old = False\n"
+    assert len(str(both.now)) == len(str(both.before))
+    assert not (both.before / "unrelated.txt").exists()
     told = subprocess.run(
         ["git", "-C", str(repository), "worktree", "list"], capture_output=True, text=True
     )
@@ -61,15 +61,14 @@ def test_a_revision_is_unpacked_and_the_checkout_left_alone(repository, tmp_path
 
 def test_a_folder_with_an_installed_version_will_do(repository, tmp_path):
     (tmp_path / "folder").mkdir()
-    with sides(str(repository), tmp_path / "folder") as both:
-        assert both.before.resolve() == repository
+    assert sides(str(repository), tmp_path / "folder").before.resolve() == repository
 
 
 @pytest.mark.parametrize("word", ["never", "--output=x", "HEAD~1", ""])
 def test_what_is_neither_is_refused(repository, tmp_path, word):
     assert revision(word) is None
-    with pytest.raises(UsageError, match="no git revision"), sides(word, tmp_path):
-        pass
+    with pytest.raises(UsageError, match="no git revision"):
+        sides(word, tmp_path)
 
 
 def shallow(repository, monkeypatch):
@@ -96,7 +95,7 @@ REASONS = {
 def test_why_there_is_no_revision_is_said_in_the_words_of_git(repository, monkeypatch, said):
     REASONS[said](repository, monkeypatch)
     with pytest.raises(UsageError, match="no git revision") as told:
-        refuse_unknown("HEAD~1")
+        located("HEAD~1")
     assert said in str(told.value)
     assert revision("HEAD~1") is None
 

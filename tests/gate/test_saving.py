@@ -18,7 +18,7 @@ from harness.runs import machine
 from harness.runs.config import config_of, resolve
 from harness.runs.plan import make_plan
 from tests.builders import make_certificate, make_info, make_record, make_run
-from tests.gate.making import SETUP, TASK, make_numbers, make_program
+from tests.gate.making import SETUP, TASK, make_entry
 
 LIMITS = Limits(product_seconds={"train": 5e-5})
 TWIN = SETUP.model_copy(update={"twin": True})
@@ -28,7 +28,7 @@ TWIN = SETUP.model_copy(update={"twin": True})
 def observed(monkeypatch):
     """Stands for what is observed now."""
     monkeypatch.setattr(machine, "commit", lambda measured: "0123abcd")
-    found = make_numbers(), {"train": make_program()}
+    found = make_entry(parity=(), timed={})
     monkeypatch.setattr(
         check, "observed", lambda pairs, data, logs: dict.fromkeys((it[1] for it in pairs), found)
     )
