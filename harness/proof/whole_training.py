@@ -1,4 +1,4 @@
-"""The long proof: a training of the task in float64, beside the reference, as a run trains.
+"""The long proof: a training of the task in float64, compared with the reference's.
 
 The losses are compared at every step, weights and slots at the ends of some epochs, and at the end
 the outputs for the test rows, in the chunks in which a run asks for them.
@@ -7,10 +7,10 @@ How far two correct programs may drift apart over thousands of steps is derived,
 float64 both round to 2⁻⁵³. Over the whole trainings of the catalogue (up to 9,375 steps) references
 whose first weights differ by that much stay within 1e-11 of each other, so the limit of a short
 trajectory holds for most trainings. Where a difference is above that limit, the reference is
-trained again beside *shadows*. Their first weights differ by as much as the roundings of all steps
-may add up to: √(n·k)·2⁻⁵³ for sums of n products and k steps. An adapter may differ by twice as
-much as the shadows do by then. Where shadows differ by more than LOST, the training is chaotic even
-in float64: from there on nothing is compared, and the proof says so.
+trained again together with *shadows*. Their first weights differ by as much as the roundings of all
+steps may add up to: √(n·k)·2⁻⁵³ for sums of n products and k steps. An adapter may differ by twice
+as much as the shadows do by then. Where shadows differ by more than LOST, the training is chaotic
+even in float64: from there on nothing is compared, and the proof says so.
 """
 
 from __future__ import annotations
@@ -26,10 +26,17 @@ from numpy.typing import NDArray
 
 from harness.adapter import Adapter, Array, Idiom, Options
 from harness.cells import Lane
-from harness.certificates import Finding, LongProof, Tolerance
-from harness.differences import FLOAT64_ROUNDING, QUICK_STEPS, compare, limits
-from harness.proof.lockstep import FEWEST_ROWS, Truth, in_float64, one_thread
-from harness.proof.rounding import MARGIN, shadows
+from harness.certificates import Finding, LongProof
+from harness.differences import (
+    FLOAT64_ROUNDING,
+    LIMITS,
+    MARGIN,
+    QUICK_STEPS,
+    Difference,
+    compare,
+    shadows,
+)
+from harness.proof.lockstep import FEWEST_ROWS, Truth, another, one_thread
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
@@ -44,7 +51,7 @@ MOST_STATES = 20
 SHADOWS = 4
 """A unit at its kink takes the other side in half of them; in float64 hardly any ever is."""
 LOST = 1e-3
-"""Of a tensor's scale: what shadows differ by where float64 has no answer any more."""
+"""The difference of shadows, of a tensor's scale, from which on float64 has no answer."""
 
 
 class Length(NamedTuple):
@@ -66,7 +73,7 @@ class Reach:
 
         None where that is no further than every proof goes.
         """
-        whole, of_row = task.epochs * task.steps_per_epoch, train_flops(task) / task.batch
+        whole, of_row = planned_steps(task), train_flops(task) / task.batch
         steps = min(whole, self.steps)
         rows = min(task.batch, max(FEWEST_ROWS, int(self.flops / (steps * of_row))))
         steps = min(steps, int(self.flops / (rows * of_row)))
@@ -79,8 +86,12 @@ QUICK = Reach(1_000, 2e10)
 """Beyond the steps of a sample, and the whole training of a small task."""
 
 
+def planned_steps(task: Task) -> int:
+    return task.epochs * task.steps_per_epoch
+
+
 class Drift(NamedTuple):
-    """From the reference after a step, in one quantity."""
+    """The difference from the reference after a step, in one quantity."""
 
     step: int
     quantity: str
@@ -89,27 +100,29 @@ class Drift(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """Rows of the batches of some steps, `first` counted from 1. `checked` says whether weights
-    and slots are compared after the last."""
+    """The rows of the batches of some steps, from step `first` (counted from 1) to step `last`.
+
+    With `checked` weights and slots are compared after the last.
+    """
 
     first: int
+    last: int
     order: NDArray[np.int64]
     checked: bool
-
-    @property
-    def last(self) -> int:
-        return self.first + len(self.order) - 1
 
 
 @dataclass
 class LongTraining:
     """What is trained: the same for the adapter, the reference and its shadows."""
 
-    task: Task
     start: Start
     arrays: Arrays
     length: Length
     lane: Lane
+
+    @property
+    def task(self) -> Task:
+        return self.start.task
 
     def portions(self) -> Iterator[Portion]:
         """The loop of the lane: a few batches at a time are staged, or an epoch is one call."""
@@ -119,15 +132,15 @@ class LongTraining:
         size = loops.batches_at_once(self.task) if self.lane == "identical" else steps
         for epoch in range(epochs):
             order = self.start.epoch_order(epoch)[: self.length.steps - step, : self.length.rows]
+            ends = step + len(order)
+            checked = epoch + 1 == epochs or (epoch + 1) % every == 0
             for first in range(0, len(order), size):
-                some = order[first : first + size]
-                ends = first + len(some) == len(order)
-                checked = ends and (epoch + 1 == epochs or (epoch + 1) % every == 0)
-                yield Portion(step + first + 1, some, checked)
-            step += len(order)
+                rows = order[first : first + size]
+                begin, step = step + 1, step + len(rows)
+                yield Portion(begin, step, rows, checked and step == ends)
 
-    def losses(self, truth: Truth, portion: Portion) -> list[float]:
-        """Those of the reference's steps."""
+    def reference_losses(self, truth: Truth, portion: Portion) -> list[float]:
+        """Train the reference, or a shadow; the losses of its steps."""
         with one_thread():
             return [
                 float(truth.to_numpy(truth.train_step(batch)))
@@ -135,188 +148,170 @@ class LongTraining:
                 for batch in loops.staged(truth, self.arrays, rows[None])
             ]
 
-    def trained(self, adapter: Adapter, portion: Portion) -> list[float]:
-        """The same of the examined adapter; none of a loop of its own, which may report a mean."""
+    def losses(self, adapter: Adapter, portion: Portion) -> list[float]:
+        """Train the examined adapter; a loop of the framework's own returns no losses, since it
+        may report a mean."""
         if self.lane == "idiomatic":
             idiom = cast(Idiom, adapter)
             loader = idiom.loader(self.arrays.x_train, self.arrays.y_train, portion.order)
             idiom.fit(loader, len(portion.order))
             return []
-        handles = [
-            adapter.train_step(batch) for batch in loops.staged(adapter, self.arrays, portion.order)
-        ]
+        batches = loops.staged(adapter, self.arrays, portion.order)
+        handles = [adapter.train_step(batch) for batch in batches]
         adapter.synchronize()
         return [float(adapter.to_numpy(it)) for it in handles]
 
-    def outputs(self, adapter: Adapter) -> Array:
-        """For all test rows, as a run asks for them."""
-        return np.concatenate(
-            [
-                adapter.to_numpy(adapter.predict(batch))
-                for batch in loops.held_out_batches(adapter, self.arrays)
-            ]
-        )
 
-    def quality(self, outputs: Array) -> float:
-        return METRICS[self.task.metric].function(outputs, self.arrays.y_test)
+def loss_drifts(seen: Sequence[float], true: Sequence[float], first: int) -> list[Drift]:
+    """Relative to the loss, or to SMALL_LOSS where it is less: rounding is that of the logits."""
+    sizes = [
+        abs(one - other) / max(abs(other), SMALL_LOSS)
+        for one, other in zip(seen, true, strict=True)
+    ]
+    return [
+        Drift(step, "loss", size if math.isfinite(size) else math.inf)
+        for step, size in enumerate(sizes, first)
+    ]
+
+
+def state_drifts(adapter: Adapter, truth: Truth, step: int) -> list[Drift]:
+    seen, true = adapter.state(), truth.state()
+    drifts = [_drift(step, "weights", compare(seen.weights, true.weights, "float64"))]
+    if seen.slots or true.slots:
+        drifts.append(_drift(step, "slots", compare(seen.slots, true.slots, "float64")))
+    return drifts
+
+
+def output_drift(seen: Array, true: Array, step: int) -> Drift:
+    return _drift(step, "outputs", compare({"outputs": seen}, {"outputs": true}, "float64"))
+
+
+def _drift(step: int, quantity: str, difference: Difference) -> Drift:
+    return Drift(step, quantity, difference.size, str(difference))
 
 
 @dataclass
-class Shadows:
-    """How far shadows of the reference are from it; trained only as far as it is asked for."""
+class Band:
+    """How far shadows are from the reference; they are trained only as far as it is asked for."""
 
     course: LongTraining
     truth: Truth
     options: Options
-    made: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
     _shadows: list[Truth] = field(default_factory=list)
     _portions: Iterator[Portion] = field(default_factory=lambda: iter(()))
     _step: int = 0
 
     def up_to(self, step: int) -> None:
-        """Train on, and keep in `made` the largest difference so far of every quantity."""
+        """Train on, and keep the largest difference so far of every quantity in `sizes`."""
         if not self._shadows:
-            roundings = math.sqrt(self.course.length.steps) * FLOAT64_ROUNDING
-            kind = type(self.truth)
-            drawn = shadows(kind, self.course.start, self.options, roundings)
+            rounding = math.sqrt(self.course.length.steps) * FLOAT64_ROUNDING
+            drawn = shadows(self._built, self.course.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
             self.truth.reset()
             self._portions = self.course.portions()
         while self._step < step:
             portion = next(self._portions)
-            true = self.course.losses(self.truth, portion)
+            true = self.course.reference_losses(self.truth, portion)
             for shadow in self._shadows:
-                seen = self.course.losses(shadow, portion)
-                self._keep(of_losses(seen, true, portion))
-                self._keep(of_state(shadow, self.truth, portion.last))
+                seen = self.course.reference_losses(shadow, portion)
+                keep_largest(self.sizes, loss_drifts(seen, true, portion.first))
+                keep_largest(self.sizes, state_drifts(shadow, self.truth, portion.last))
             self._step = portion.last
 
     def with_outputs(self) -> None:
         with one_thread():
-            true = self.course.outputs(self.truth)
-            for shadow in self._shadows:
-                self._keep([of_outputs(self.course.outputs(shadow), true, self._step)])
+            true, *others = (
+                loops.held_out(it, self.course.arrays) for it in (self.truth, *self._shadows)
+            )
+        keep_largest(self.sizes, [output_drift(it, true, self._step) for it in others])
 
-    def _keep(self, found: Sequence[Drift]) -> None:
-        for it in found:
-            self.made[it.quantity] = max(self.made.get(it.quantity, 0.0), it.size)
-
-
-def of_losses(seen: Sequence[float], true: Sequence[float], portion: Portion) -> list[Drift]:
-    """Relative to the loss, or to SMALL_LOSS where it is less: rounding is that of the logits."""
-    return [
-        Drift(step, "loss", size if math.isfinite(size := _relative(*pair)) else math.inf)
-        for step, pair in enumerate(zip(seen, true, strict=True), portion.first)
-    ]
+    def _built(self, start: Start) -> Truth:
+        return another(self.truth, start, self.options)
 
 
-def _relative(seen: float, true: float) -> float:
-    return abs(seen - true) / max(abs(true), SMALL_LOSS)
-
-
-def of_state(adapter: Adapter, truth: Truth, step: int) -> list[Drift]:
-    mine, theirs = adapter.state(), truth.state()
-    found = {"weights": compare(mine.weights, theirs.weights, "float64")}
-    if mine.slots or theirs.slots:
-        found["slots"] = compare(mine.slots, theirs.slots, "float64")
-    return [Drift(step, name, it.size, str(it)) for name, it in found.items()]
-
-
-def of_outputs(seen: Array, true: Array, step: int) -> Drift:
-    found = compare({"outputs": seen}, {"outputs": true}, "float64")
-    return Drift(step, "outputs", found.size, str(found))
-
-
-def train_beside(
-    adapter: Adapter,
-    truth: Truth,
-    course: LongTraining,
-    options: Options,
-    tolerance: Tolerance,
-) -> tuple[Finding, LongProof]:
-    """Train both, and stop at the first difference that is more than two correct programs have."""
-    judged = Judged(Shadows(course, _again(truth, course.start, options), options), tolerance)
-    planned = course.task.epochs * course.task.steps_per_epoch
-    why, step = "", 0
-    adapter.reset()
-    for portion in course.portions():
-        true = course.losses(truth, portion)
-        if not all(map(math.isfinite, true)):
-            why = f"the loss diverges in the reference too, before step {portion.last}"
-            break
-        # A loop of its own tells no losses.
-        found = of_losses(seen, true, portion) if (seen := course.trained(adapter, portion)) else []
-        if portion.checked:
-            found += of_state(adapter, truth, portion.last)
-        if why := judged.lost(found, portion.last):
-            break
-        if judged.failed:
-            break
-        step = portion.last
-    proof = LongProof(steps=step, planned=planned, rows=course.length.rows, why=why)
-    if not (why or judged.failed):
-        proof = _with_outputs(proof, judged, adapter, truth, course)
-    proof = proof.model_copy(update={"worst": judged.finite})
-    return _finding(proof, judged), proof
-
-
-def _again(truth: Truth, start: Start, options: Options) -> Truth:
-    return type(truth)(start.task, start, in_float64(options))
+def keep_largest(sizes: dict[str, float], drifts: Sequence[Drift]) -> None:
+    for drift in drifts:
+        sizes[drift.quantity] = max(sizes.get(drift.quantity, 0.0), drift.size)
 
 
 @dataclass
 class Judged:
     """Differences held to the limit, and above it to the band."""
 
-    band: Shadows
-    tolerance: Tolerance
+    band: Band
     worst: dict[str, float] = field(default_factory=dict)
     failed: Drift | None = None
     bound: float = 0.0
 
-    def lost(self, found: Sequence[Drift], step: int) -> str:
-        """Judge what was found up to a step; why float64 has no answer there, if it has none."""
-        limit = limits(self.tolerance, "float64").trajectory
-        excess = [it for it in found if it.size > limit]
+    def lost(self, drifts: Sequence[Drift], step: int) -> str:
+        """Judge the differences up to a step; why float64 has no answer there, if it has none."""
+        limit = LIMITS["float64"].trajectory
+        excess = [it for it in drifts if it.size > limit]
         if excess:
             self.band.up_to(step)
             if excess[0].quantity == "outputs":
                 self.band.with_outputs()
-            if max(self.band.made.values()) > LOST:
+            if max(self.band.sizes.values()) > LOST:
                 return f"float64 itself has no answer: roundings grow above {LOST:g} by step {step}"
-        for it in excess:
-            bound = max(limit, MARGIN * self.band.made.get(it.quantity, 0.0))
-            if it.size > bound:
-                self.failed, self.bound = it, bound
+        for drift in excess:
+            bound = max(limit, MARGIN * self.band.sizes.get(drift.quantity, 0.0))
+            if drift.size > bound:
+                self.failed, self.bound = drift, bound
                 break
-        for it in found:
-            self.worst[it.quantity] = max(self.worst.get(it.quantity, 0.0), it.size)
+        keep_largest(self.worst, drifts)
         return ""
 
-    @property
-    def finite(self) -> dict[str, float]:
-        return {name: it for name, it in self.worst.items() if math.isfinite(it)}
+
+def compare_trainings(
+    adapter: Adapter, truth: Truth, course: LongTraining, options: Options
+) -> tuple[Finding, LongProof]:
+    """Train both, and stop at the first difference that is more than two correct programs have."""
+    judged = Judged(Band(course, another(truth, course.start, options), options))
+    why, step = "", 0
+    adapter.reset()
+    for portion in course.portions():
+        true = course.reference_losses(truth, portion)
+        if not all(map(math.isfinite, true)):
+            why = f"the loss diverges in the reference too, before step {portion.last}"
+            break
+        seen = course.losses(adapter, portion)
+        drifts = loss_drifts(seen, true, portion.first) if seen else []
+        if portion.checked:
+            drifts += state_drifts(adapter, truth, portion.last)
+        why = judged.lost(drifts, portion.last)
+        if why or judged.failed:
+            break
+        step = portion.last
+    quality: dict[str, float] = {}
+    if not (why or judged.failed):
+        outputs = loops.held_out(adapter, course.arrays)
+        with one_thread():
+            expected = loops.held_out(truth, course.arrays)
+        why = judged.lost([output_drift(outputs, expected, step)], step)
+        if not (why or judged.failed):
+            metric = METRICS[course.task.metric].function
+            quality["quality"] = metric(outputs, course.arrays.y_test)
+            quality["expected"] = metric(expected, course.arrays.y_test)
+    proof = LongProof(
+        steps=step,
+        planned=planned_steps(course.task),
+        rows=course.length.rows,
+        worst=_finite(judged.worst),
+        why=why,
+        **_finite(quality),
+    )
+    return _finding(proof, judged), proof
 
 
-def _with_outputs(
-    proof: LongProof, judged: Judged, adapter: Adapter, truth: Truth, course: LongTraining
-) -> LongProof:
-    """With the outputs for the test rows compared, and the quality that they have."""
-    outputs = course.outputs(adapter)
-    with one_thread():
-        true = course.outputs(truth)
-    why = judged.lost([of_outputs(outputs, true, proof.steps)], proof.steps)
-    if why or judged.failed:
-        return proof.model_copy(update={"why": why})
-    quality = {"quality": course.quality(outputs), "expected": course.quality(true)}
-    finite = {name: it for name, it in quality.items() if math.isfinite(it)}
-    return proof.model_copy(update=finite)
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: it for name, it in values.items() if math.isfinite(it)}
 
 
 def _finding(proof: LongProof, judged: Judged) -> Finding:
-    if it := judged.failed:
-        where = f"{it.quantity} at step {it.step} of {proof.planned}"
-        by = f"{it.size:.1e}" + (f" ({it.detail})" if it.detail else "")
+    if drift := judged.failed:
+        where = f"{drift.quantity} at step {drift.step} of {proof.planned}"
+        by = f"{drift.size:.1e}" + (f" ({drift.detail})" if drift.detail else "")
         detail = f"in float64 the {where} differs by {by}, more than {judged.bound:.0e}"
         return Finding(check=CHECK, ok=False, detail=detail)
     sizes = ", ".join(f"{name} {size:.1e}" for name, size in proof.worst.items())

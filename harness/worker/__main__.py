@@ -21,9 +21,9 @@ from harness.worker.messages import (
     Failed,
     Finish,
     Finished,
+    ForkReply,
     Load,
     Reply,
-    StemReply,
     connected,
 )
 from harness.worker.session import NotImported, Session, lacking
@@ -80,7 +80,7 @@ def serve(channel: Connection) -> None:
         reply = session.answer(request)
 
 
-def send(channel: Connection, reply: Reply | StemReply) -> None:
+def send(channel: Connection, reply: Reply | ForkReply) -> None:
     channel.send_bytes(reply.model_dump_json().encode())
 
 
