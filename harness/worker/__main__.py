@@ -13,7 +13,6 @@ from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
-from harness.records import Status
 from harness.worker.measure import Diverged, OtherWork
 from harness.worker.messages import (
     MAX_BYTES,
@@ -43,12 +42,12 @@ def main() -> None:
 
 
 def work(channel: Connection) -> int:
-    """A worker's whole life; returns its exit code."""
+    """Serve until the end; returns the exit code."""
     try:
         serve(channel)
     except BaseException as error:
         full, limit = exhausted(), lift_limit()
-        with contextlib.suppress(OSError):  # where its output goes the disk may be full
+        with contextlib.suppress(OSError):  # the disk of its log may be full
             traceback.print_exc()
         send(channel, failed(error, full, limit))
         return 1
@@ -71,7 +70,7 @@ def serve(channel: Connection) -> None:
     while True:
         count.turn_ended(count.settle())
         if isinstance(reply, Finished):
-            reply = reply.model_copy(update={"usage": session.with_growth(count.found())})
+            reply = reply.model_copy(update={"usage": session.with_growth(count.usage)})
         send(channel, reply)
         if isinstance(request, Finish):
             return
@@ -85,25 +84,18 @@ def send(channel: Connection, reply: Reply | ForkReply) -> None:
 
 
 def failed(error: BaseException, full: bool = False, limit: int | None = None) -> Failed:
-    """What a worker tells of its end; `full` where its memory, `limit` at most, ran out."""
-    status, line = _status(error, full), _one_line(error)
-    if status == "out-of-memory" and limit is not None:
+    """The reply of a worker that ends; `full` where its memory, `limit` at most, ran out."""
+    known = isinstance(error, Unsupported | Diverged | OtherWork | NotImported)
+    line = in_one_line(error, named=not known)
+    if isinstance(error, Unsupported):
+        return Failed(status="unsupported", error=line)
+    if isinstance(error, Diverged):
+        return Failed(status="diverged", error=line)
+    if not (full or ran_out(error)):
+        return Failed(status="failed", error=line)
+    if limit is not None:
         line += f" (it may have {limit / 1e9:.3g} GB)"
-    return Failed(status=status, error=line)
-
-
-def _status(error: BaseException, full: bool) -> Status:
-    match error:
-        case Unsupported():
-            return "unsupported"
-        case Diverged():
-            return "diverged"
-    return "out-of-memory" if full or ran_out(error) else "failed"
-
-
-def _one_line(error: BaseException) -> str:
-    ours = isinstance(error, Unsupported | Diverged | OtherWork | NotImported)
-    return in_one_line(error, named=not ours)
+    return Failed(status="out-of-memory", error=line)
 
 
 if __name__ == "__main__":

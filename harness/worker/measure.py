@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 from harness.adapter import Adapter, Array, DeviceMemory, Idiom
 from harness.cells import Lane, Phase
+from harness.differences import LIMITS
 from harness.records import Epoch, Growth, Memory, PhaseRecord, Sample
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
@@ -32,12 +33,9 @@ FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
 """A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
 the pauses that come at every fiftieth."""
 LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
-ROUNDING = {"float32": 1e-5, "float64": 1e-9}
-"""By how much losses of the same steps may differ: what the proof of sameness allows over its
-first steps."""
 STEPS_TO_DOUBLE = 40
-"""How fast such a difference may grow: in a thousand steps of the networks measured it grew by a
-factor of a million, which is a doubling every 45 to 50 steps."""
+"""How fast a difference of rounding may grow: in a thousand steps of the networks measured it grew
+by a factor of a million, which is a doubling every 45 to 50 steps."""
 SMALL_LOSS = 0.1
 """The scale of the difference of smaller losses: rounding is that of the logits."""
 
@@ -220,30 +218,20 @@ class PhaseRun:
         self._earlier = None if anew else self._adapter.device_memory()
 
     def _keep(self, **fields: object) -> None:
-        device, earlier = self._device_peak(), self.record.memory
-        total = self._peak.total()
+        peaks = {"total_peak_rss": self._peak.total()}
+        device, earlier = self._adapter.device_memory(), self._earlier
+        # A larger peak from before `_open` hides that of now.
+        if device and not (earlier and device.peak_allocated <= earlier.peak_allocated):
+            peaks["device_peak_allocated"] = device.peak_allocated
+            peaks["device_peak_reserved"] = device.peak_reserved
         self._peak.close()
-        memory = Memory(
-            incremental_peak_rss=self._peak.incremental(),
-            total_peak_rss=total,
-            device_peak_allocated=device.peak_allocated if device else None,
-            device_peak_reserved=device.peak_reserved if device else None,
-        )
-        if earlier:
-            memory = memory.model_copy(
-                update={
-                    name: _largest(getattr(memory, name), getattr(earlier, name))
-                    for name in ("total_peak_rss", "device_peak_allocated", "device_peak_reserved")
-                }
-            )
-        self.record = self.record.model_copy(update={**fields, "memory": memory})
-
-    def _device_peak(self) -> DeviceMemory | None:
-        """The peak since `_open`; None where an earlier one hides it."""
-        device = self._adapter.device_memory()
-        if device and self._earlier and device.peak_allocated <= self._earlier.peak_allocated:
-            return None
-        return device
+        before = self.record.memory or Memory(incremental_peak_rss=None, total_peak_rss=None)
+        memory: dict[str, int | None] = {"incremental_peak_rss": self._peak.incremental()}
+        for name, peak in peaks.items():
+            counts = [it for it in (peak, getattr(before, name)) if it is not None]
+            memory[name] = max(counts, default=None)
+        fields["memory"] = before.model_copy(update=memory)
+        self.record = self.record.model_copy(update=fields)
 
 
 def finite_loss(adapter: Adapter, handle: object) -> float:
@@ -260,16 +248,12 @@ def allowed(one: float, other: float, steps: int, dtype: str) -> float:
     Sums of floating-point numbers may be added in another order each time; from there on the
     difference grows with every step, until such a comparison says nothing any more.
     """
-    return ROUNDING[dtype] * growth(steps) * max(abs(one), abs(other), SMALL_LOSS)
+    return LIMITS[dtype].trajectory * growth(steps) * max(abs(one), abs(other), SMALL_LOSS)
 
 
 def growth(steps: int) -> float:
     """How many times a difference of rounding may have grown after so many steps."""
     return math.exp2(min(steps / STEPS_TO_DOUBLE, 60))
-
-
-def _largest(*counts: int | None) -> int | None:
-    return max((it for it in counts if it is not None), default=None)
 
 
 def settle(most: float | None = None) -> bool:

@@ -102,7 +102,7 @@ def resident() -> int | None:
 
 
 def resident_of_descendants() -> int:
-    """Resident memory of all processes that this one started, in bytes; shared pages count again."""
+    """Resident memory of all descendants in bytes; pages that they share count again."""
     return sum(_resident(it) or 0 for it in descendants())
 
 
