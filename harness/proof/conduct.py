@@ -22,18 +22,7 @@ from harness.certificates import Finding
 from harness.differences import LIMITS, Difference, compare
 from harness.errors import in_one_line
 from harness.proof import lockstep
-from harness.proof.lockstep import (
-    Driver,
-    LockStep,
-    Place,
-    Rows,
-    Truth,
-    another,
-    at_the_start,
-    copied,
-    scalar,
-    true_step,
-)
+from harness.proof.lockstep import Driver, LockStep, Place, Rows, Truth
 from harness.proof.rounding import unexcused
 from harness.tasks.costs import ITEM_BYTES, predict_flops
 from harness.tasks.datasets import Arrays
@@ -213,8 +202,8 @@ class Bench:
 
     def output_deviation(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:
         """How outputs differ from the truth's at the weights of a start."""
-        truth = another(self.truth, start, self.options)
-        expected = true_step(truth, rows, trains=False)["logits"]
+        truth = lockstep.another(self.truth, start, self.options)
+        expected = lockstep.true_step(truth, rows, trains=False)["logits"]
         difference = compare({"outputs": outputs}, expected, self.dtype)
         excess = {(1, "logits"): difference} if difference.size > self.limit else {}
         excused = not unexcused(truth, start, self.options, [rows], excess, trains=False)
@@ -228,7 +217,7 @@ def reset(bench: Bench) -> str:
     """
     bench.adapter.reset()
     bench.truth.reset()
-    begun = at_the_start(bench.adapter, bench.truth, bench.start, bench.dtype)
+    begun = lockstep.at_the_start(bench.adapter, bench.truth, bench.start, bench.dtype)
     if begun.size:
         return f"after a reset: {begun}"
     again = min(AGAIN, len(bench.batches))
@@ -247,7 +236,7 @@ def unwatched(bench: Bench) -> str:
     state = bench.state_deviation(len(handles), "unwatched steps")
     losses: dict[Place, Difference] = {}
     for step, (handle, watched) in enumerate(zip(handles, bench.lock.losses, strict=False), 1):
-        loss = scalar(bench.adapter.to_numpy(handle))
+        loss = lockstep.scalar(bench.adapter.to_numpy(handle))
         losses[step, "loss"] = compare({"loss": loss}, {"loss": watched}, None)
     return bench.deviation(losses, "losses read after the last step") or state
 
@@ -342,7 +331,7 @@ def copies(bench: Bench) -> str:
         "gradients": adapter.gradients(single) if bench.trains else {},
         **{name: {name: adapter.to_numpy(it)} for name, it in handles.items()},
     }
-    before = {name: copied(values) for name, values in given.items()}
+    before = {name: lockstep.copied(values) for name, values in given.items()}
     if bench.trains:
         drive.train(other, 1)
     adapter.to_numpy(drive.predict(other, 1))

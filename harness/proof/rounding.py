@@ -28,17 +28,8 @@ from dataclasses import replace
 
 from harness.adapter import Options
 from harness.differences import MARGIN, Bounds, Difference, shadows
-from harness.proof.lockstep import (
-    LockStep,
-    Place,
-    Rows,
-    Truth,
-    above,
-    another,
-    differences,
-    one_thread,
-    true_step,
-)
+from harness.proof import lockstep
+from harness.proof.lockstep import LockStep, Place, Rows, Truth
 from harness.tasks.start import Start
 
 LOST = 0.5
@@ -68,18 +59,18 @@ def excuses(
     sizes = {place: it.size for place, it in excess.items() if not it.reason}
     last = max((step for step, _ in sizes), default=0)
     true = None
-    drawn = shadows(lambda nudged: another(truth, nudged, options), start)
+    drawn = shadows(lambda nudged: lockstep.another(truth, nudged, options), start)
     while any(made[place] < size for place, size in sizes.items()):
         if (shadow := next(drawn, None)) is None:
             break
         if last > 1 or true is None:  # one step of a large batch is good for all shadows
             truth.reset()
         for step, batch in enumerate(batches[:last], 1):
-            with one_thread():
-                seen = true_step(shadow, batch, trains)
+            with lockstep.one_thread():
+                seen = lockstep.true_step(shadow, batch, trains)
                 if last > 1 or true is None:
-                    true = true_step(truth, batch, trains)
-                of_shadow = differences(seen, true, "float64")
+                    true = lockstep.true_step(truth, batch, trains)
+                of_shadow = lockstep.differences(seen, true, "float64")
             for quantity, difference in of_shadow.items():
                 if (step, quantity) in sizes and not difference.reason:
                     made[step, quantity] = max(made[step, quantity], difference.size)
@@ -104,7 +95,7 @@ def sought(lock: LockStep, bounds: Bounds) -> dict[Place, Difference]:
     """What rounding would have to excuse: differences above their limit, of the examined adapter
     and, with the margin, of the float32 reference."""
     excess = {place: it for place, it in lock.excess(bounds).items() if not it.reason}
-    for place, difference in above(lock.rounded, bounds).items():
+    for place, difference in lockstep.above(lock.rounded, bounds).items():
         widened = replace(difference, size=MARGIN * difference.size)
         excess[place] = max(widened, excess.get(place, widened), key=lambda it: it.size)
     return excess
@@ -112,7 +103,7 @@ def sought(lock: LockStep, bounds: Bounds) -> dict[Place, Difference]:
 
 def lost(lock: LockStep, bounds: Bounds, excused: Mapping[Place, float]) -> Place | None:
     """The first place at which float32 has no answer: not even the reference agrees with itself."""
-    for place, difference in above(lock.rounded, bounds).items():
+    for place, difference in lockstep.above(lock.rounded, bounds).items():
         if difference.size >= LOST or MARGIN * difference.size > excused[place]:
             return place
     return None

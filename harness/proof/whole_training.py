@@ -24,18 +24,11 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import differences
 from harness.adapter import Adapter, Array, Idiom, Options
 from harness.cells import Lane
 from harness.certificates import Finding, LongProof
-from harness.differences import (
-    FLOAT64_ROUNDING,
-    LIMITS,
-    MARGIN,
-    QUICK_STEPS,
-    Difference,
-    compare,
-    shadows,
-)
+from harness.differences import LIMITS, Difference, compare
 from harness.proof.lockstep import FEWEST_ROWS, Truth, another, one_thread
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
@@ -77,7 +70,7 @@ class Reach:
         steps = min(whole, self.steps)
         rows = min(task.batch, max(FEWEST_ROWS, int(self.flops / (steps * of_row))))
         steps = min(steps, int(self.flops / (rows * of_row)))
-        return Length(steps, rows) if steps > QUICK_STEPS or steps == whole else None
+        return Length(steps, rows) if steps > differences.QUICK_STEPS or steps == whole else None
 
 
 WHOLE = Reach(10_000, 4e11)
@@ -205,8 +198,8 @@ class Band:
     def up_to(self, step: int) -> None:
         """Train on, and keep the largest difference so far of every quantity in `sizes`."""
         if not self._shadows:
-            rounding = math.sqrt(self.course.length.steps) * FLOAT64_ROUNDING
-            drawn = shadows(self._built, self.course.start, rounding)
+            rounding = math.sqrt(self.course.length.steps) * differences.FLOAT64_ROUNDING
+            drawn = differences.shadows(self._built, self.course.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
             self.truth.reset()
             self._portions = self.course.portions()
@@ -255,7 +248,7 @@ class Judged:
             if max(self.band.sizes.values()) > LOST:
                 return f"float64 itself has no answer: roundings grow above {LOST:g} by step {step}"
         for drift in excess:
-            bound = max(limit, MARGIN * self.band.sizes.get(drift.quantity, 0.0))
+            bound = max(limit, differences.MARGIN * self.band.sizes.get(drift.quantity, 0.0))
             if drift.size > bound:
                 self.failed, self.bound = drift, bound
                 break

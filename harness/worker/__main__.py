@@ -13,32 +13,15 @@ from multiprocessing.connection import Connection
 
 from harness.adapter import Unsupported
 from harness.errors import in_one_line
+from harness.worker import messages, system
 from harness.worker.measure import Diverged, OtherWork
-from harness.worker.messages import (
-    MAX_BYTES,
-    REQUEST,
-    Failed,
-    Finish,
-    Finished,
-    ForkReply,
-    Load,
-    Reply,
-    connected,
-)
+from harness.worker.messages import Failed, Finished, Load
 from harness.worker.session import NotImported, Session, lacking
-from harness.worker.system import (
-    adopt_orphans,
-    end_escaped,
-    exhausted,
-    lift_limit,
-    limit_memory,
-    ran_out,
-)
 from harness.worker.usage import UsageCount
 
 
 def main() -> None:
-    sys.exit(work(connected()))
+    sys.exit(work(messages.connected()))
 
 
 def work(channel: Connection) -> int:
@@ -46,40 +29,40 @@ def work(channel: Connection) -> int:
     try:
         serve(channel)
     except BaseException as error:
-        full, limit = exhausted(), lift_limit()
+        full, limit = system.exhausted(), system.lift_limit()
         with contextlib.suppress(OSError):  # the disk of its log may be full
             traceback.print_exc()
         send(channel, failed(error, full, limit))
         return 1
     finally:
-        end_escaped()
+        system.end_escaped()
     return 0
 
 
 def serve(channel: Connection) -> None:
-    request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+    request = messages.REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
     if not isinstance(request, Load):
         raise ValueError("a worker must be loaded first")
     if request.memory_limit is not None:
-        limit_memory(request.memory_limit)
-    adopt_orphans()
+        system.limit_memory(request.memory_limit)
+    system.adopt_orphans()
     count = UsageCount()
     with lacking(request.setup):
         session = Session(request)
-    reply: Reply = session.loaded
+    reply: messages.Reply = session.loaded
     while True:
         count.turn_ended(count.settle())
         if isinstance(reply, Finished):
             reply = reply.model_copy(update={"usage": session.with_growth(count.usage)})
         send(channel, reply)
-        if isinstance(request, Finish):
+        if isinstance(request, messages.Finish):
             return
-        request = REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+        request = messages.REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
         count.turn_begun()
         reply = session.answer(request)
 
 
-def send(channel: Connection, reply: Reply | ForkReply) -> None:
+def send(channel: Connection, reply: messages.Reply | messages.ForkReply) -> None:
     channel.send_bytes(reply.model_dump_json().encode())
 
 
@@ -91,7 +74,7 @@ def failed(error: BaseException, full: bool = False, limit: int | None = None) -
         return Failed(status="unsupported", error=line)
     if isinstance(error, Diverged):
         return Failed(status="diverged", error=line)
-    if not (full or ran_out(error)):
+    if not (full or system.ran_out(error)):
         return Failed(status="failed", error=line)
     if limit is not None:
         line += f" (it may have {limit / 1e9:.3g} GB)"

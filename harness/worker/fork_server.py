@@ -24,19 +24,8 @@ import threadpoolctl
 
 from harness.cells import Setup
 from harness.frameworks import declaration
+from harness.worker import messages
 from harness.worker.__main__ import failed, send, work
-from harness.worker.messages import (
-    FORK_REQUEST,
-    MAX_BYTES,
-    Fork,
-    Forked,
-    Import,
-    Imported,
-    Reap,
-    Reaped,
-    connected,
-    die_with,
-)
 from harness.worker.session import implementation, refuse_other_version
 from harness.worker.system import adopt_orphans, hide_from, still_running
 
@@ -77,28 +66,28 @@ def _name(thread: Path) -> str:
 
 
 def main() -> None:
-    channel = connected()
+    channel = messages.connected()
     adopt_orphans()
     forked = False
     while True:
         try:
-            request = FORK_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+            request = messages.FORK_REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
         except EOFError:
             return
         match request:
-            case Import(setups=setups):
+            case messages.Import(setups=setups):
                 try:
                     _import(setups, forked)
                 except Exception as error:
                     traceback.print_exc()
                     send(channel, failed(error))
                     return
-                send(channel, Imported())
-            case Fork(environment=environment):
+                send(channel, messages.Imported())
+            case messages.Fork(environment=environment):
                 forked = True
-                send(channel, Forked(pid=_fork(channel, environment)))
-            case Reap(pid=pid):
-                send(channel, Reaped(code=_reap(pid)))
+                send(channel, messages.Forked(pid=_fork(channel, environment)))
+            case messages.Reap(pid=pid):
+                send(channel, messages.Reaped(code=_reap(pid)))
 
 
 def _import(setups: tuple[Setup, ...], forked: bool) -> None:
@@ -133,7 +122,7 @@ def _fork(channel: Connection, environment: dict[str, str]) -> int:
         return pid
     code = 1
     try:
-        die_with(parent)
+        messages.die_with(parent)
         os.setpgid(0, 0)
         channel.close()
         os.dup2(log, 1)

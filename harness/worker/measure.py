@@ -16,17 +16,8 @@ from harness.records import Epoch, Growth, Memory, PhaseRecord, Sample
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
 from harness.tasks.start import Start
-from harness.worker import loops
+from harness.worker import loops, system
 from harness.worker.loops import Loop, Ran, set_of
-from harness.worker.system import (
-    Counters,
-    PeakRSS,
-    SampleCounters,
-    allocated,
-    load,
-    others_work,
-    resident,
-)
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
@@ -53,7 +44,7 @@ class Turn(NamedTuple):
 
     ran: Ran
     seconds: float
-    spent: Counters
+    spent: system.Counters
     growth: dict[str, float]
 
 
@@ -71,7 +62,7 @@ def take_turn(
     # After the first steps, which take again what a reset gave back. Both times a handle is held.
     before = held_bytes(adapter)
     del woken
-    watch = SampleCounters()
+    watch = system.SampleCounters()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)
     adapter.synchronize()
@@ -88,8 +79,8 @@ def held_bytes(adapter: Adapter) -> dict[str, float]:
     """
     device = adapter.device_memory()
     counts = {
-        "resident": resident(),
-        "allocated": allocated(),
+        "resident": system.resident(),
+        "allocated": system.allocated(),
         "device": device.allocated if device else None,
     }
     return {name: it for name, it in counts.items() if it is not None}
@@ -115,7 +106,7 @@ class PhaseRun:
         self._adapter = adapter
         self.loop = loop
         self._dtype = dtype
-        self._peak = PeakRSS()
+        self._peak = system.PeakRSS()
         self._earlier: DeviceMemory | None = None
         self.set = 0
         self.losses: dict[int, float] = {}
@@ -183,7 +174,7 @@ class PhaseRun:
             turn=turn,
             iterations=iterations,
             seconds=taken.seconds,
-            load=load(),
+            load=system.load(),
             loss=self._checked(ran.handle) if train else None,
             readings=ran.readings,
             **taken.spent._asdict(),
@@ -266,7 +257,7 @@ def settle(most: float | None = None) -> bool:
     limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
         time.sleep(LOOK_SECONDS)
-        if not others_work():
+        if not system.others_work():
             return True
         if time.perf_counter() > limit:
             return False

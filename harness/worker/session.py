@@ -17,23 +17,10 @@ from harness.frameworks import declaration, module_of, version
 from harness.records import CORES, Limits, Usage
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker import messages
 from harness.worker.checks import Checks
 from harness.worker.loops import make_loops
 from harness.worker.measure import PhaseRun, Training
-from harness.worker.messages import (
-    Finish,
-    Finished,
-    Load,
-    Loaded,
-    Prepare,
-    Prepared,
-    Reply,
-    Request,
-    Sampled,
-    TakeSample,
-    Trained,
-    TrainEpoch,
-)
 from harness.worker.probe import measure_limits
 from harness.worker.system import allowed_cores, hide_from
 
@@ -45,7 +32,7 @@ class NotImported(Exception):
 class Session:
     """Answers requests, one at a time, with one adapter. Raises whatever the adapter raises."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: messages.Load) -> None:
         start, arrays = make_start(load.task, load.seed), open_staged(Path(load.data))
         setup = load.setup
         self._task, self._setup = load.task, setup
@@ -71,29 +58,29 @@ class Session:
         self._training = Training(self._adapter, setup.lane, start, arrays)
         self._checks = Checks(self._adapter, load, start, arrays, self._runs, self._training)
         self._settings: dict[str, Setting] | None = None
-        self.loaded = Loaded(
+        self.loaded = messages.Loaded(
             import_seconds=imported - begin,
             build_seconds=built - imported,
             phases=tuple(run.record for run in self._runs.values()),
         )
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: messages.Request) -> messages.Reply:
         match request:
-            case Prepare():
+            case messages.Prepare():
                 return self._prepare(request)
-            case TakeSample(phase=phase, round=round_, turn=turn):
-                return Sampled(sample=self._runs[phase].sample(round_, turn))
-            case TrainEpoch(epoch=epoch):
+            case messages.TakeSample(phase=phase, round=round_, turn=turn):
+                return messages.Sampled(sample=self._runs[phase].sample(round_, turn))
+            case messages.TrainEpoch(epoch=epoch):
                 # Before the outputs for test rows, which may compile for shapes of their own.
                 self._settings = self._settings or self._read_settings()
-                return Trained(epoch=self._training.epoch(epoch))
-            case Finish():
-                return Finished(
+                return messages.Trained(epoch=self._training.epoch(epoch))
+            case messages.Finish():
+                return messages.Finished(
                     settings=self._settings or self._read_settings(),
                     limits=self._limits() if request.limits else None,
                     checks=self._checks.findings(request.thorough) if request.checks else (),
                 )
-            case Load():
+            case messages.Load():
                 raise ValueError("a worker is loaded once")
 
     def with_growth(self, usage: Usage) -> Usage:
@@ -101,11 +88,11 @@ class Session:
         growth = {phase: run.growth for phase, run in self._runs.items()}
         return usage.model_copy(update={"growth": growth})
 
-    def _prepare(self, request: Prepare) -> Prepared:
+    def _prepare(self, request: messages.Prepare) -> messages.Prepared:
         for run in self._runs.values():
             run.warm_up(request.sample_seconds, request.warmup_seconds)
         _freeze()
-        return Prepared(
+        return messages.Prepared(
             phases=tuple(run.record for run in self._runs.values()),
             settings=self._read_settings(),
         )

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.records import Usage
+from harness.worker import system
 from harness.worker.measure import SETTLE_LIMIT, settle
-from harness.worker.system import (
-    PROC,
-    cpu_of_descendants,
-    descendants,
-    queues,
-    resident_of_descendants,
-    still_running,
-    thread_works,
-)
 
 SELF = Path("/proc/self")
 WINDOWS = (0.1, 0.2, 0.4)
@@ -34,7 +26,7 @@ RESTLESS = 0.25
 
 
 class Asked(NamedTuple):
-    """The demand of all threads, descendants included: `cpu_seconds` is what they got of a core,
+    """The demand of all threads, system.descendants included: `cpu_seconds` is what they got of a core,
     `seconds` also what they waited for one."""
 
     cpu_seconds: float
@@ -45,7 +37,7 @@ class Demand:
     """Counts from its making on, without what the counting takes."""
 
     def __init__(self) -> None:
-        self._asked, self._started = _asked(), cpu_of_descendants()
+        self._asked, self._started = _asked(), system.cpu_of_descendants()
         self._cpu = time.process_time()
 
     def since(self, passed: float) -> Asked:
@@ -55,13 +47,13 @@ class Demand:
         than the time that has passed.
         """
         cpu = time.process_time() - self._cpu
-        cpu += max(0.0, cpu_of_descendants() - self._started)
+        cpu += max(0.0, system.cpu_of_descendants() - self._started)
         asked = (it - self._asked.get(thread, 0.0) for thread, it in _asked().items())
         return Asked(cpu, max(cpu, sum(min(it, passed) for it in asked)))
 
 
 def restless(*, sure: bool) -> str:
-    """Why threads of this process or its descendants work although nothing is asked of them; empty
+    """Why threads of this process or its system.descendants work although nothing is asked of them; empty
     where they rest.
 
     A thread that works at all times shows at once; one that works now and then shows only after a
@@ -97,18 +89,18 @@ def _threads_at_work(seconds: float) -> float:
 
 def _asked() -> dict[str, float]:
     """Of every thread that lives, so far; without those that the kernel does not count."""
-    return {it.thread: it.ran + it.waited for folder in _folders() for it in queues(folder)}
+    return {it.thread: it.ran + it.waited for folder in _folders() for it in system.queues(folder)}
 
 
 def _waiting() -> Iterator[str]:
     for folder in _folders():
-        yield from (it.name for it in folder.glob("task/*") if thread_works(it))
+        yield from (it.name for it in folder.glob("task/*") if system.thread_works(it))
 
 
 def _folders() -> Iterator[Path]:
     yield SELF
-    for pid in descendants():
-        yield PROC / str(pid)
+    for pid in system.descendants():
+        yield system.PROC / str(pid)
 
 
 PATIENT_TURNS = 5
@@ -139,8 +131,8 @@ class UsageCount:
                 "unsettled": usage.unsettled + (not quiet),
                 "turn_seconds": usage.turn_seconds + seconds,
                 "turn_cpu_seconds": usage.turn_cpu_seconds + cpu,
-                "processes": max(usage.processes, still_running()),
-                "memory": max(usage.memory, resident_of_descendants()),
+                "processes": max(usage.processes, system.still_running()),
+                "memory": max(usage.memory, system.resident_of_descendants()),
             }
         )
 
@@ -161,4 +153,4 @@ class UsageCount:
         return seconds, max(0.0, cpu)  # an ended process may take its time along
 
     def _now(self) -> tuple[float, float]:
-        return time.perf_counter(), time.process_time() + cpu_of_descendants()
+        return time.perf_counter(), time.process_time() + system.cpu_of_descendants()

@@ -1,4 +1,4 @@
-"""Faults in what an adapter hands over: tensors, handles, and settings that are not so."""
+"""Faults in the values that an adapter returns: tensors, handles, and wrong settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from harness.adapter import Array, Setting, State
-from harness.proof.faults.fault import DIGITS, Planted, fault
+from harness.proof.faults.fault import Planted, fault
 
 # Tensors.
 
 
-@fault("gradient-nan", "one gradient holds a NaN", DIGITS, "gradients")
+@fault("gradient-nan", "one gradient holds a NaN", "gradients")
 class GradientNaN(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)
@@ -21,19 +21,19 @@ class GradientNaN(Planted):
         return gradients
 
 
-@fault("tensor-missing", "one gradient is left out", DIGITS, "gradients")
+@fault("tensor-missing", "one gradient is left out", "gradients")
 class TensorMissing(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         return {name: it for name, it in super().gradients(batch).items() if name != "layer2.bias"}
 
 
-@fault("tensors-none", "no gradients at all", DIGITS, "gradients")
+@fault("tensors-none", "no gradients at all", "gradients")
 class TensorsNone(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         return {}
 
 
-@fault("tensor-extra", "one weight more than the task has", DIGITS, "start")
+@fault("tensor-extra", "one weight more than the task has", "start")
 class TensorExtra(Planted):
     def state(self) -> State:
         state = super().state()
@@ -42,25 +42,25 @@ class TensorExtra(Planted):
         )
 
 
-@fault("slots-none", "no slots are shown", DIGITS, "start")
+@fault("slots-none", "no slots are shown", "start")
 class SlotsNone(Planted):
     def state(self) -> State:
         return State(super().state().weights, {})
 
 
-@fault("gradients-zero", "all gradients are zero", DIGITS, "gradients")
+@fault("gradients-zero", "all gradients are zero", "gradients")
 class GradientsZero(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         return {name: np.zeros_like(it) for name, it in super().gradients(batch).items()}
 
 
-@fault("gradients-float16", "gradients handed over in float16", DIGITS, "gradients")
+@fault("gradients-float16", "gradients handed over in float16", "gradients")
 class GradientsFloat16(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         return {name: it.astype(np.float16) for name, it in super().gradients(batch).items()}
 
 
-@fault("slots-swapped", "one slot under the name of the other", DIGITS, "slots")
+@fault("slots-swapped", "one slot under the name of the other", "slots")
 class SlotsSwapped(Planted):
     def state(self) -> State:
         state = super().state()
@@ -70,21 +70,21 @@ class SlotsSwapped(Planted):
         return State(state.weights, dict(zip(turned, state.slots.values(), strict=True)))
 
 
-@fault("shape-broadcasts", "a bias of shape (1, n), which would broadcast", DIGITS, "gradients")
+@fault("shape-broadcasts", "a bias of shape (1, n), which would broadcast", "gradients")
 class ShapeBroadcasts(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)
         return gradients | {"layer1.bias": gradients["layer1.bias"][None, :]}
 
 
-@fault("gradient-transposed", "a square gradient, transposed", DIGITS, "gradients")
+@fault("gradient-transposed", "a square gradient, transposed", "gradients")
 class GradientTransposed(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)
         return gradients | {"layer1.weight": gradients["layer1.weight"].T}
 
 
-@fault("state-stale", "the state that is shown was kept from the first look", DIGITS, "slots")
+@fault("state-stale", "the state that is shown was kept from the first look", "slots")
 class StateStale(Planted):
     _shown: State | None = None
 
@@ -93,7 +93,7 @@ class StateStale(Planted):
         return self._shown
 
 
-@fault("state-views", "the state is the weights' own memory", DIGITS, "copies")
+@fault("state-views", "the state is the weights' own memory", "copies")
 class StateViews(Planted):
     def state(self) -> State:
         return State(
@@ -106,7 +106,7 @@ class StateViews(Planted):
         )
 
 
-@fault("outputs-reused", "the next predict writes over outputs", DIGITS, "copies")
+@fault("outputs-reused", "the next predict writes over outputs", "copies")
 class OutputsReused(Planted):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -119,7 +119,7 @@ class OutputsReused(Planted):
         return kept
 
 
-@fault("gradients-step", "asking for gradients moves the weights", DIGITS, "loss")
+@fault("gradients-step", "asking for gradients moves the weights", "loss")
 class GradientsStep(Planted):
     def gradients(self, batch: Any) -> dict[str, Array]:
         gradients = super().gradients(batch)
@@ -130,24 +130,14 @@ class GradientsStep(Planted):
 # Handles.
 
 
-@fault("loss-stale", "train_step returns the loss of the step before", DIGITS, "loss")
-class LossStale(Planted):
-    _last: Any = None
-
-    def train_step(self, batch: Any) -> Any:
-        loss = super().train_step(batch)
-        self._last, shown = loss, loss if self._last is None else self._last
-        return shown
-
-
-@fault("loss-after", "train_step returns the loss after its update", DIGITS, "loss")
+@fault("loss-after", "train_step returns the loss after its update", "loss")
 class LossAfter(Planted):
     def train_step(self, batch: Any) -> Any:
         super().train_step(batch)
         return self.loss(batch)
 
 
-@fault("predict-previous", "predict returns its previous answer", DIGITS, "logits")
+@fault("predict-previous", "predict returns its previous answer", "logits")
 class PredictPrevious(Planted):
     _last: Any = None
 
@@ -157,29 +147,16 @@ class PredictPrevious(Planted):
         return shown
 
 
-@fault("predict-softmax", "predict returns probabilities for logits", DIGITS, "logits")
+@fault("predict-softmax", "predict returns probabilities for logits", "logits")
 class PredictSoftmax(Planted):
     def predict(self, batch: Any) -> Any:
         e = np.exp(super().predict(batch))
         return e / e.sum(axis=1, keepdims=True)
 
 
-@fault("predict-cached", "predict remembers what it answered for a batch", DIGITS, "predict-fresh")
-class PredictCached(Planted):
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._answers: dict[int, tuple[Any, Any]] = {}
-
-    def predict(self, batch: Any) -> Any:
-        # The batch is kept with its answer, lest another one gets its identity.
-        known = self._answers.setdefault(id(batch), (batch, super().predict(batch)))
-        return known[1]
-
-
 @fault(
     "last-chunk",
     "predict repeats the first rows of a chunk for those of an incomplete last one",
-    DIGITS,
     "last-chunk",
 )
 class LastChunk(Planted):
@@ -195,7 +172,7 @@ class LastChunk(Planted):
         return outputs
 
 
-@fault("raises", "an exception in the seventh step", DIGITS, "ended")
+@fault("raises", "an exception in the seventh step", "ended")
 class Raises(Planted):
     def train_step(self, batch: Any) -> Any:
         if self._steps == 6:
@@ -203,7 +180,7 @@ class Raises(Planted):
         return super().train_step(batch)
 
 
-@fault("dies", "its process dies in the seventh step", DIGITS, "ended")
+@fault("dies", "its process dies in the seventh step", "ended")
 class Dies(Planted):
     def train_step(self, batch: Any) -> Any:
         if self._steps == 6:
@@ -214,19 +191,19 @@ class Dies(Planted):
 # Settings.
 
 
-@fault("dtype-lie", "says another dtype than was asked for", DIGITS, "settings")
+@fault("dtype-lie", "says another dtype than was asked for", "settings")
 class DtypeLie(Planted):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"dtype": "float16"}
 
 
-@fault("device-lie", "runs on another device than was asked for", DIGITS, "settings")
+@fault("device-lie", "runs on another device than was asked for", "settings")
 class DeviceLie(Planted):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"device": "gpu:0"}
 
 
-@fault("settings-none", "reads nothing back", DIGITS, "settings")
+@fault("settings-none", "reads nothing back", "settings")
 class SettingsNone(Planted):
     def settings(self) -> dict[str, Setting]:
         return {}
