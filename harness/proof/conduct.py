@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from harness.adapter import Adapter, Array, Options, PhaseKind, Unsupported, Work
+from harness.adapter import Adapter, Array, PhaseKind, Unsupported, Work
 from harness.cells import Lane, Phase
 from harness.certificates import Finding
-from harness.differences import LIMITS, Difference, compare
+from harness.differences import LIMITS, Bounds, Difference, compare
 from harness.errors import in_one_line
 from harness.proof import lockstep
-from harness.proof.lockstep import Driver, LockStep, Place, Rows, Truth
+from harness.proof.lockstep import Driver, LockStep, Place, Rows, Yardstick
 from harness.proof.rounding import unexcused
 from harness.tasks.costs import ITEM_BYTES, predict_flops
 from harness.tasks.datasets import Arrays
@@ -153,61 +153,65 @@ TEST_FLOPS = 5e10
 
 @dataclass(frozen=True)
 class Bench:
-    """An adapter after its lock step with `truth` over `batches`.
+    """An adapter after its lock step with the reference over `batches`.
 
     `lock` kept its states after step AGAIN and the last. Of an adapter that does not train only
     outputs are checked.
     """
 
     adapter: Adapter
-    truth: Truth
+    yardstick: Yardstick
     lane: Lane
-    start: Start
-    options: Options
     batches: Sequence[Rows]
     arrays: Arrays
     lock: LockStep
-    trains: bool = True
 
     @property
     def drive(self) -> Driver:
         return Driver(self.adapter, self.lane)
 
     @property
-    def dtype(self) -> str:
-        return self.options.dtype
+    def trains(self) -> bool:
+        return self.yardstick.trains
 
     @property
-    def limit(self) -> float:
-        """Whatever its formula, an adapter repeats itself to within this."""
-        return LIMITS[self.dtype].trajectory
+    def start(self) -> Start:
+        return self.yardstick.start
+
+    @property
+    def bounds(self) -> Bounds:
+        """Whatever its formula, an adapter repeats itself to within these."""
+        return LIMITS[self.yardstick.dtype]
 
     def outputs(self, rows: Rows) -> Array:
         return self.adapter.to_numpy(self.adapter.predict(self.adapter.stage(*rows)))
 
     def deviation(self, places: Mapping[Place, Difference], what: str) -> str:
         """The first place that is above its limit and above what rounding makes, in words."""
-        excess = {place: it for place, it in places.items() if it.size > self.limit}
-        found = unexcused(self.truth, self.start, self.options, self.batches, excess)
-        return f"{what}: step {found[0][0]}, {found[1]}" if found else ""
+        limit = self.bounds.trajectory
+        excess = {place: it for place, it in places.items() if it.size > limit}
+        first = unexcused(self.yardstick, self.batches, excess)
+        return f"{what}: step {first[0][0]}, {first[1]}" if first else ""
 
     def state_deviation(self, step: int, what: str) -> str:
         """How weights and slots differ from those that the lock step had after a step."""
         state, expected = self.adapter.state(), self.lock.states[step]
+        dtype = self.yardstick.dtype
         places: dict[Place, Difference] = {}
         if expected.slots or state.slots:
-            places[step, "slots"] = compare(state.slots, expected.slots, self.dtype)
-        places[step, "weights"] = compare(state.weights, expected.weights, self.dtype)
+            places[step, "slots"] = compare(state.slots, expected.slots, dtype)
+        places[step, "weights"] = compare(state.weights, expected.weights, dtype)
         return self.deviation(places, what)
 
     def output_deviation(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:
         """How outputs differ from the truth's at the weights of a start."""
-        truth = lockstep.another(self.truth, start, self.options)
+        truth = self.yardstick.another(start)
         expected = lockstep.true_step(truth, rows, trains=False)["logits"]
-        difference = compare({"outputs": outputs}, expected, self.dtype)
-        excess = {(1, "logits"): difference} if difference.size > self.limit else {}
-        excused = not unexcused(truth, start, self.options, [rows], excess, trains=False)
-        return "" if excused else f"{what}: {difference}"
+        difference = compare({"outputs": outputs}, expected, self.yardstick.dtype)
+        above = difference.size > self.bounds.trajectory
+        excess = {(1, "logits"): difference} if above else {}
+        there = replace(self.yardstick, truth=truth, start=start, trains=False)
+        return f"{what}: {difference}" if unexcused(there, [rows], excess) else ""
 
 
 def reset(bench: Bench) -> str:
@@ -216,8 +220,8 @@ def reset(bench: Bench) -> str:
     As in the lock step, values are read back after every step.
     """
     bench.adapter.reset()
-    bench.truth.reset()
-    begun = lockstep.at_the_start(bench.adapter, bench.truth, bench.start, bench.dtype)
+    bench.yardstick.truth.reset()
+    begun = lockstep.at_the_start(bench.adapter, bench.yardstick)
     if begun.size:
         return f"after a reset: {begun}"
     again = min(AGAIN, len(bench.batches))
@@ -290,14 +294,13 @@ def full_batch(bench: Bench) -> str:
     bench.adapter.reset()
     if not bench.trains:
         return bench.output_deviation(bench.outputs(rows), rows, bench.start, f"{len(chosen)} rows")
-    bench.truth.reset()
-    lock = lockstep.run(bench.adapter, bench.truth, bench.lane, bench.dtype, [rows])
-    bounds = LIMITS[bench.dtype]
-    found = unexcused(bench.truth, bench.start, bench.options, [rows], lock.excess(bounds))
-    if found is None:
+    bench.yardstick.truth.reset()
+    lock = lockstep.run(bench.adapter, bench.yardstick, bench.lane, [rows])
+    first = unexcused(bench.yardstick, [rows], lock.excess(bench.bounds))
+    if first is None:
         return ""
-    (_, quantity), difference = found
-    return f"{len(chosen)} rows: {quantity}, {difference}, more than {bounds.one_step:.0e}"
+    (_, quantity), difference = first
+    return f"{len(chosen)} rows: {quantity}, {difference}, more than {bench.bounds.one_step:.0e}"
 
 
 def last_chunk(bench: Bench) -> str:
@@ -371,7 +374,7 @@ def other_weights(bench: Bench) -> str:
         if name.endswith(".bias")
     }
     other = replace(bench.start, weights=weights)
-    adapter = type(bench.adapter)(other.task, other, bench.options)
+    adapter = type(bench.adapter)(other.task, other, bench.yardstick.options)
     rows = bench.batches[0]
     outputs = replace(bench, adapter=adapter).outputs(rows)
     return bench.output_deviation(outputs, rows, other, "built from other weights")
@@ -381,7 +384,7 @@ def settings(bench: Bench) -> str:
     """The adapter reads back what it was asked for."""
     effective = bench.adapter.settings()
     for name in ("dtype", "device", "threads"):
-        asked = getattr(bench.options, name)
+        asked = getattr(bench.yardstick.options, name)
         if name not in effective:
             return f"{name} is not read back"
         if effective[name] != asked:
@@ -423,7 +426,7 @@ def timing(bench: Bench) -> dict[str, str]:
     (drive.train if bench.trains else drive.predict)(staged, 1)
     restless = usage.restless(sure=True)
     late = (f"{name}: {why}" for name, it in taken.items() if (why := ends_late(it)))
-    many = (too_many_threads(it, bench.options.threads) for it in taken.values())
+    many = (too_many_threads(it, bench.yardstick.options.threads) for it in taken.values())
     return {
         "synchronize": next(late, ""),
         "threads": restless or next(filter(None, many), ""),

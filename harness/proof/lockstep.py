@@ -78,10 +78,27 @@ class Truth(Adapter, Protocol):
         """The tensors in a flat vector, by the names of the weights."""
 
 
-def another(truth: Truth, start: Start, options: Options, dtype: str = "float64") -> Truth:
-    """One more adapter with the formulas of a truth."""
-    eager = replace(options, mode="eager", device="cpu", dtype=dtype)
-    return type(truth)(start.task, start, eager)
+@dataclass(frozen=True)
+class Yardstick:
+    """The reference in float64, at the shared start, for an adapter with these options.
+
+    For an adapter that does not train, only outputs are compared.
+    """
+
+    truth: Truth
+    start: Start
+    options: Options
+    trains: bool = True
+
+    @property
+    def dtype(self) -> str:
+        """That of the adapter."""
+        return self.options.dtype
+
+    def another(self, start: Start, dtype: str = "float64") -> Truth:
+        """One more reference with the same formulas."""
+        eager = replace(self.options, mode="eager", device="cpu", dtype=dtype)
+        return type(self.truth)(start.task, start, eager)
 
 
 @functools.cache
@@ -177,7 +194,7 @@ class LockStep:
     """The differences at every place; of the examined adapter the losses, and its `states` after
     the steps that were asked for.
 
-    `rounded` are the differences of the reference itself where it computes in the adapter's dtype.
+    `rounded` are the differences of the reference itself where it computes in float32 too.
     """
 
     divergence: list[Divergence] = field(default_factory=list)
@@ -208,27 +225,25 @@ def limit_at(place: Place, bounds: Bounds) -> float:
 
 def run(
     adapter: Adapter,
-    truth: Truth,
+    yardstick: Yardstick,
     lane: Lane,
-    dtype: str,
     batches: Sequence[Rows],
     keep: Collection[int] = (),
-    rounded: Truth | None = None,
-    *,
-    trains: bool = True,
 ) -> LockStep:
     """Take both through the batches; stop early only where nothing can be compared any more.
 
-    `keep` names the steps after which the examined adapter's state is kept. `rounded` is the
-    reference in that dtype. Where nothing is trained, only outputs are compared.
+    `keep` names the steps after which the examined adapter's state is kept.
     """
-    lock = LockStep()
+    lock, dtype, trains = LockStep(), yardstick.dtype, yardstick.trains
+    rounded = None
+    if trains and dtype == "float32":
+        rounded = yardstick.another(yardstick.start, dtype)
     for step, batch in enumerate(batches, 1):
         seen = watched_step(adapter, lane, batch, trains)
         with one_thread():
-            true = true_step(truth, batch, trains)
+            true = true_step(yardstick.truth, batch, trains)
             if rounded:
-                of_reference = differences(true_step(rounded, batch, trains), true, dtype)
+                of_reference = differences(true_step(rounded, batch), true, dtype)
                 lock.rounded |= {(step, quantity): it for quantity, it in of_reference.items()}
         here = differences(seen, true, dtype)
         lock.differences |= {(step, quantity): it for quantity, it in here.items()}
@@ -243,12 +258,12 @@ def run(
     return lock
 
 
-def at_the_start(adapter: Adapter, truth: Adapter, start: Start, dtype: str) -> Difference:
+def at_the_start(adapter: Adapter, yardstick: Yardstick) -> Difference:
     """Weights must be the shared start's, rounded to the dtype, and slots zero: to the bit."""
-    state = adapter.state()
-    expected = {name: it.astype(dtype) for name, it in start.weights.items()}
+    state, dtype = adapter.state(), yardstick.dtype
+    expected = {name: it.astype(dtype) for name, it in yardstick.start.weights.items()}
     worst = compare(state.weights, expected, dtype)
-    zeros = {name: np.zeros_like(it) for name, it in truth.state().slots.items()}
+    zeros = {name: np.zeros_like(it) for name, it in yardstick.truth.state().slots.items()}
     if zeros or state.slots:
         worst = max(worst, compare(state.slots, zeros, dtype), key=lambda it: it.size)
     return worst

@@ -32,7 +32,7 @@ from harness.differences import LIMITS, truth_of
 from harness.errors import in_one_line
 from harness.frameworks import declaration, phases_of, trains
 from harness.proof import conduct, lockstep, rounding
-from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, another
+from harness.proof.lockstep import FEWEST_ROWS, Rows, Yardstick
 from harness.proof.pool import IMPORT_SECONDS, PROVE, ChildFailed, Prove, Proved, in_child
 from harness.proof.whole_training import Length, LongTraining, compare_trainings
 from harness.tasks.costs import only_predicting
@@ -53,36 +53,25 @@ FEWEST_STEPS = 10
 
 
 def examine(
-    adapter: Adapter,
-    truth: Truth,
-    start: Start,
-    arrays: Arrays,
-    options: Options,
-    *,
-    steps: int,
-    lane: Lane = "identical",
-    trains: bool = True,
+    adapter: Adapter, yardstick: Yardstick, arrays: Arrays, lane: Lane = "identical", *, steps: int
 ) -> Proved:
-    """Compare `adapter`, just built with `options`, with `truth` over so many steps.
+    """Compare `adapter`, just built, with the reference over so many steps.
 
-    `truth` is the reference's adapter, just built: mode eager, float64, on the CPU. In the
-    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train
-    outputs are compared, and its task has no slots. Raises what the adapter raises while numbers
-    are compared; later an exception is the failure of one check.
+    The truth of `yardstick` is just built too: mode eager, float64, on the CPU. In the idiomatic
+    lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train outputs
+    are compared, and its task has no slots. Raises what the adapter raises while numbers are
+    compared; later an exception is the failure of one check.
     """
-    dtype, rows = options.dtype, rows_compared(start.task)
-    work = list(itertools.islice(batches(start, arrays, rows), steps))
+    rows = rows_compared(yardstick.start.task)
+    work = list(itertools.islice(batches(yardstick.start, arrays, rows), steps))
     fewest = rounding.fewest_compared(len(work))
-    begun = lockstep.at_the_start(adapter, truth, start, dtype)
-    keep = {conduct.AGAIN, fewest, len(work)}
-    rounded = another(truth, start, options, dtype) if trains and dtype == "float32" else None
-    lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded, trains=trains)
-    bounds = LIMITS[dtype]
-    if not trains:
+    begun = lockstep.at_the_start(adapter, yardstick)
+    lock = lockstep.run(adapter, yardstick, lane, work, {conduct.AGAIN, fewest, len(work)})
+    bounds = LIMITS[yardstick.dtype]
+    if not yardstick.trains:
         bounds = replace(bounds, trajectory=bounds.one_step)  # none moves the weights
     settings = adapter.settings()  # later checks ask for batches of other sizes
-    excess = rounding.sought(lock, bounds)
-    excused = rounding.excuses(truth, start, options, work, excess, trains=trains)
+    excused = rounding.excuses(yardstick, work, rounding.sought(lock, bounds))
     lost = rounding.lost(lock, bounds, excused)
     compared = lock.up_to(lost[0] - 1) if lost else lock
     findings = [
@@ -96,9 +85,8 @@ def examine(
     elif all(it.ok for it in findings):
         if lost:
             work = work[:fewest]
-        findings += conduct.conduct(
-            conduct.Bench(adapter, truth, lane, start, options, work, arrays, lock, trains)
-        )
+        bench = conduct.Bench(adapter, yardstick, lane, work, arrays, lock)
+        findings += conduct.conduct(bench)
     return Proved(
         findings=tuple(findings),
         divergence=tuple(compared.divergence),
@@ -214,15 +202,15 @@ def _examined(request: Prove) -> str:
     adapter, options = _built(request, start)
     exact = Options("eager", "cpu", setup.threads, "float64")
     reference = importlib.import_module(truth_of(setup, request.tolerance))
-    truth: Truth = reference.Adapter(start.task, start, exact)
+    truth = reference.Adapter(start.task, start, exact)
+    yardstick = Yardstick(truth, start, options, trained)
     if request.rows is not None:
-        course = LongTraining(start, arrays, Length(request.steps, request.rows), setup.lane)
-        finding, whole = compare_trainings(adapter, truth, course, options)
+        length = Length(request.steps, request.rows)
+        finding, whole = compare_trainings(
+            adapter, LongTraining(yardstick, arrays, length, setup.lane)
+        )
         return Proved(findings=(finding,), whole=whole).model_dump_json()
-    proved = examine(
-        adapter, truth, start, arrays, options, steps=request.steps, lane=setup.lane, trains=trained
-    )
-    return proved.model_dump_json()
+    return examine(adapter, yardstick, arrays, setup.lane, steps=request.steps).model_dump_json()
 
 
 def _with_peaks(request: Prove, proved: Proved) -> Proved:

@@ -26,11 +26,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.adapter import Options
 from harness.differences import MARGIN, Bounds, Difference, shadows
 from harness.proof import lockstep
-from harness.proof.lockstep import LockStep, Place, Rows, Truth
-from harness.tasks.start import Start
+from harness.proof.lockstep import LockStep, Place, Rows, Yardstick
 
 LOST = 0.5
 """Of a tensor's scale."""
@@ -39,27 +37,20 @@ FEWEST_SHARE = 0.8
 
 
 def excuses(
-    truth: Truth,
-    start: Start,
-    options: Options,
-    batches: Sequence[Rows],
-    excess: Mapping[Place, Difference],
-    *,
-    trains: bool = True,
+    yardstick: Yardstick, batches: Sequence[Rows], excess: Mapping[Place, Difference]
 ) -> dict[Place, float]:
     """The largest difference that a shadow made, at every place of the excess; 0 in float64.
 
-    Shadows are drawn one after the other, no more than it takes. `truth` begins anew. Where nothing
-    is trained, outputs are compared at the weights of the start.
+    Shadows are drawn one after the other, no more than it takes. The truth begins anew.
     """
     made = dict.fromkeys(excess, 0.0)
-    if options.dtype != "float32":
+    if yardstick.dtype != "float32":
         return made
     # Nothing excuses what cannot be compared.
     sizes = {place: it.size for place, it in excess.items() if not it.reason}
     last = max((step for step, _ in sizes), default=0)
-    true = None
-    drawn = shadows(lambda nudged: lockstep.another(truth, nudged, options), start)
+    truth, trains, true = yardstick.truth, yardstick.trains, None
+    drawn = shadows(yardstick.another, yardstick.start)
     while any(made[place] < size for place, size in sizes.items()):
         if (shadow := next(drawn, None)) is None:
             break
@@ -78,16 +69,10 @@ def excuses(
 
 
 def unexcused(
-    truth: Truth,
-    start: Start,
-    options: Options,
-    batches: Sequence[Rows],
-    excess: Mapping[Place, Difference],
-    *,
-    trains: bool = True,
+    yardstick: Yardstick, batches: Sequence[Rows], excess: Mapping[Place, Difference]
 ) -> tuple[Place, Difference] | None:
     """The first difference of the excess that is larger than rounding alone makes."""
-    made = excuses(truth, start, options, batches, excess, trains=trains)
+    made = excuses(yardstick, batches, excess)
     return next(((place, it) for place, it in excess.items() if it.size > made[place]), None)
 
 

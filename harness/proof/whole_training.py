@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import differences
-from harness.adapter import Adapter, Array, Idiom, Options
+from harness.adapter import Adapter, Array, Idiom
 from harness.cells import Lane
 from harness.certificates import Finding, LongProof
 from harness.differences import LIMITS, Difference, compare
-from harness.proof.lockstep import FEWEST_ROWS, Truth, another, one_thread
+from harness.proof.lockstep import FEWEST_ROWS, Truth, Yardstick, one_thread
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
@@ -108,10 +108,14 @@ class Portion(NamedTuple):
 class LongTraining:
     """What is trained: the same for the adapter, the reference and its shadows."""
 
-    start: Start
+    yardstick: Yardstick
     arrays: Arrays
     length: Length
     lane: Lane
+
+    @property
+    def start(self) -> Start:
+        return self.yardstick.start
 
     @property
     def task(self) -> Task:
@@ -189,7 +193,6 @@ class Band:
 
     course: LongTraining
     truth: Truth
-    options: Options
     sizes: dict[str, float] = field(default_factory=dict)
     _shadows: list[Truth] = field(default_factory=list)
     _portions: Iterator[Portion] = field(default_factory=lambda: iter(()))
@@ -199,9 +202,9 @@ class Band:
         """Train on, and keep the largest difference so far of every quantity in `sizes`."""
         if not self._shadows:
             rounding = math.sqrt(self.course.length.steps) * differences.FLOAT64_ROUNDING
-            drawn = differences.shadows(self._built, self.course.start, rounding)
+            another = self.course.yardstick.another
+            drawn = differences.shadows(another, self.course.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
-            self.truth.reset()
             self._portions = self.course.portions()
         while self._step < step:
             portion = next(self._portions)
@@ -218,9 +221,6 @@ class Band:
                 loops.held_out(it, self.course.arrays) for it in (self.truth, *self._shadows)
             )
         keep_largest(self.sizes, [output_drift(it, true, self._step) for it in others])
-
-    def _built(self, start: Start) -> Truth:
-        return another(self.truth, start, self.options)
 
 
 def keep_largest(sizes: dict[str, float], drifts: Sequence[Drift]) -> None:
@@ -256,11 +256,10 @@ class Judged:
         return ""
 
 
-def compare_trainings(
-    adapter: Adapter, truth: Truth, course: LongTraining, options: Options
-) -> tuple[Finding, LongProof]:
+def compare_trainings(adapter: Adapter, course: LongTraining) -> tuple[Finding, LongProof]:
     """Train both, and stop at the first difference that is more than two correct programs have."""
-    judged = Judged(Band(course, another(truth, course.start, options), options))
+    truth = course.yardstick.truth
+    judged = Judged(Band(course, course.yardstick.another(course.start)))
     why, step = "", 0
     adapter.reset()
     for portion in course.portions():

@@ -26,7 +26,7 @@ RESTLESS = 0.25
 
 
 class Asked(NamedTuple):
-    """The demand of all threads, system.descendants included: `cpu_seconds` is what they got of a core,
+    """The demand of all threads, descendants included: `cpu_seconds` is what they got of a core,
     `seconds` also what they waited for one."""
 
     cpu_seconds: float
@@ -53,7 +53,7 @@ class Demand:
 
 
 def restless(*, sure: bool) -> str:
-    """Why threads of this process or its system.descendants work although nothing is asked of them; empty
+    """Why threads of this process or its descendants work although nothing is asked of them; empty
     where they rest.
 
     A thread that works at all times shows at once; one that works now and then shows only after a
