@@ -197,11 +197,7 @@ class Bench:
         """How weights and slots differ from those that the lock step had after a step."""
         state, expected = self.adapter.state(), self.lock.states[step]
         dtype = self.yardstick.dtype
-        places: dict[Place, Difference] = {}
-        if expected.slots or state.slots:
-            places[step, "slots"] = compare(state.slots, expected.slots, dtype)
-        places[step, "weights"] = compare(state.weights, expected.weights, dtype)
-        return self.deviation(places, what)
+        return self.deviation(lockstep.state_differences(state, expected, step, dtype), what)
 
     def output_deviation(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:
         """How outputs differ from the truth's at the weights of a start."""

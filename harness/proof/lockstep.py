@@ -189,6 +189,17 @@ Place = tuple[int, str]
 """A step, counted from 1, and a quantity."""
 
 
+def state_differences(
+    state: State, expected: State, step: int, dtype: str
+) -> dict[Place, Difference]:
+    """Of weights and slots after a step."""
+    places: dict[Place, Difference] = {}
+    if expected.slots or state.slots:
+        places[step, "slots"] = compare(state.slots, expected.slots, dtype)
+    places[step, "weights"] = compare(state.weights, expected.weights, dtype)
+    return places
+
+
 @dataclass
 class LockStep:
     """The differences at every place; of the examined adapter the losses, and its `states` after

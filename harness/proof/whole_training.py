@@ -16,7 +16,7 @@ even in float64: from there on nothing is compared, and the proof says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, cast
@@ -29,7 +29,8 @@ from harness.adapter import Adapter, Array, Idiom
 from harness.cells import Lane
 from harness.certificates import Finding, LongProof
 from harness.differences import LIMITS, Difference, compare
-from harness.proof.lockstep import FEWEST_ROWS, Truth, Yardstick, one_thread
+from harness.proof import lockstep
+from harness.proof.lockstep import FEWEST_ROWS, Place, Truth, Yardstick, one_thread
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
@@ -81,15 +82,6 @@ QUICK = Reach(1_000, 2e10)
 
 def planned_steps(task: Task) -> int:
     return task.epochs * task.steps_per_epoch
-
-
-class Drift(NamedTuple):
-    """The difference from the reference after a step, in one quantity."""
-
-    step: int
-    quantity: str
-    size: float
-    detail: str = ""
 
 
 class Portion(NamedTuple):
@@ -159,107 +151,96 @@ class LongTraining:
         return [float(adapter.to_numpy(it)) for it in handles]
 
 
-def loss_drifts(seen: Sequence[float], true: Sequence[float], first: int) -> list[Drift]:
+def loss_differences(
+    seen: Sequence[float], true: Sequence[float], first: int
+) -> dict[Place, Difference]:
     """Relative to the loss, or to SMALL_LOSS where it is less: rounding is that of the logits."""
-    sizes = [
-        abs(one - other) / max(abs(other), SMALL_LOSS)
-        for one, other in zip(seen, true, strict=True)
-    ]
-    return [
-        Drift(step, "loss", size if math.isfinite(size) else math.inf)
-        for step, size in enumerate(sizes, first)
-    ]
+    places: dict[Place, Difference] = {}
+    for step, (one, other) in enumerate(zip(seen, true, strict=True), first):
+        size = abs(one - other) / max(abs(other), SMALL_LOSS)
+        places[step, "loss"] = Difference(size if math.isfinite(size) else math.inf, "loss")
+    return places
 
 
-def state_drifts(adapter: Adapter, truth: Truth, step: int) -> list[Drift]:
-    seen, true = adapter.state(), truth.state()
-    drifts = [_drift(step, "weights", compare(seen.weights, true.weights, "float64"))]
-    if seen.slots or true.slots:
-        drifts.append(_drift(step, "slots", compare(seen.slots, true.slots, "float64")))
-    return drifts
-
-
-def output_drift(seen: Array, true: Array, step: int) -> Drift:
-    return _drift(step, "outputs", compare({"outputs": seen}, {"outputs": true}, "float64"))
-
-
-def _drift(step: int, quantity: str, difference: Difference) -> Drift:
-    return Drift(step, quantity, difference.size, str(difference))
+def output_differences(seen: Array, true: Array, step: int) -> dict[Place, Difference]:
+    return {(step, "outputs"): compare({"outputs": seen}, {"outputs": true}, "float64")}
 
 
 @dataclass
-class Band:
-    """How far shadows are from the reference; they are trained only as far as it is asked for."""
+class Drift:
+    """The differences of a training from the reference's.
+
+    They are held to the limit, and above it to the differences of shadows, which are trained only
+    as far as that is needed. `truth` is a reference of their own.
+    """
 
     course: LongTraining
     truth: Truth
-    sizes: dict[str, float] = field(default_factory=dict)
+    worst: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
+    _of_shadows: dict[str, float] = field(default_factory=dict)
     _shadows: list[Truth] = field(default_factory=list)
     _portions: Iterator[Portion] = field(default_factory=lambda: iter(()))
     _step: int = 0
 
-    def up_to(self, step: int) -> None:
-        """Train on, and keep the largest difference so far of every quantity in `sizes`."""
+    def lost(self, places: Mapping[Place, Difference], step: int) -> str:
+        """Judge the differences up to a step; why float64 has no answer there, if it has none."""
+        limit, sizes = LIMITS["float64"].trajectory, self._of_shadows
+        excess = {place: it for place, it in places.items() if it.size > limit}
+        if excess:
+            self._train_shadows(step)
+            if (step, "outputs") in excess:
+                self._predict_with_shadows()
+            if max(sizes.values()) > LOST:
+                return f"float64 itself has no answer: roundings grow above {LOST:g} by step {step}"
+        for (at, quantity), difference in excess.items():
+            bound = max(limit, differences.MARGIN * sizes.get(quantity, 0.0))
+            if difference.size > bound:
+                where = f"{quantity} at step {at} of {planned_steps(self.course.task)}"
+                by = f"{difference.size:.1e} ({difference}), more than {bound:.0e}"
+                self.failed = f"in float64 the {where} differs by {by}"
+                break
+        keep_largest(self.worst, places)
+        return ""
+
+    def _train_shadows(self, step: int) -> None:
+        """Up to a step; keep their largest difference so far of every quantity."""
+        course, truth = self.course, self.truth
         if not self._shadows:
-            rounding = math.sqrt(self.course.length.steps) * differences.FLOAT64_ROUNDING
-            another = self.course.yardstick.another
-            drawn = differences.shadows(another, self.course.start, rounding)
+            rounding = math.sqrt(course.length.steps) * differences.FLOAT64_ROUNDING
+            drawn = differences.shadows(course.yardstick.another, course.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
-            self._portions = self.course.portions()
+            self._portions = course.portions()
         while self._step < step:
             portion = next(self._portions)
-            true = self.course.reference_losses(self.truth, portion)
+            true = course.reference_losses(truth, portion)
             for shadow in self._shadows:
-                seen = self.course.reference_losses(shadow, portion)
-                keep_largest(self.sizes, loss_drifts(seen, true, portion.first))
-                keep_largest(self.sizes, state_drifts(shadow, self.truth, portion.last))
+                seen = course.reference_losses(shadow, portion)
+                keep_largest(self._of_shadows, loss_differences(seen, true, portion.first))
+                states = lockstep.state_differences(
+                    shadow.state(), truth.state(), portion.last, "float64"
+                )
+                keep_largest(self._of_shadows, states)
             self._step = portion.last
 
-    def with_outputs(self) -> None:
+    def _predict_with_shadows(self) -> None:
         with one_thread():
-            true, *others = (
-                loops.held_out(it, self.course.arrays) for it in (self.truth, *self._shadows)
-            )
-        keep_largest(self.sizes, [output_drift(it, true, self._step) for it in others])
+            true = loops.held_out(self.truth, self.course.arrays)
+            for shadow in self._shadows:
+                outputs = loops.held_out(shadow, self.course.arrays)
+                keep_largest(self._of_shadows, output_differences(outputs, true, self._step))
 
 
-def keep_largest(sizes: dict[str, float], drifts: Sequence[Drift]) -> None:
-    for drift in drifts:
-        sizes[drift.quantity] = max(sizes.get(drift.quantity, 0.0), drift.size)
-
-
-@dataclass
-class Judged:
-    """Differences held to the limit, and above it to the band."""
-
-    band: Band
-    worst: dict[str, float] = field(default_factory=dict)
-    failed: Drift | None = None
-    bound: float = 0.0
-
-    def lost(self, drifts: Sequence[Drift], step: int) -> str:
-        """Judge the differences up to a step; why float64 has no answer there, if it has none."""
-        limit = LIMITS["float64"].trajectory
-        excess = [it for it in drifts if it.size > limit]
-        if excess:
-            self.band.up_to(step)
-            if excess[0].quantity == "outputs":
-                self.band.with_outputs()
-            if max(self.band.sizes.values()) > LOST:
-                return f"float64 itself has no answer: roundings grow above {LOST:g} by step {step}"
-        for drift in excess:
-            bound = max(limit, differences.MARGIN * self.band.sizes.get(drift.quantity, 0.0))
-            if drift.size > bound:
-                self.failed, self.bound = drift, bound
-                break
-        keep_largest(self.worst, drifts)
-        return ""
+def keep_largest(sizes: dict[str, float], places: Mapping[Place, Difference]) -> None:
+    """By quantity."""
+    for (_, quantity), difference in places.items():
+        sizes[quantity] = max(sizes.get(quantity, 0.0), difference.size)
 
 
 def compare_trainings(adapter: Adapter, course: LongTraining) -> tuple[Finding, LongProof]:
     """Train both, and stop at the first difference that is more than two correct programs have."""
     truth = course.yardstick.truth
-    judged = Judged(Band(course, course.yardstick.another(course.start)))
+    drift = Drift(course, course.yardstick.another(course.start))
     why, step = "", 0
     adapter.reset()
     for portion in course.portions():
@@ -268,44 +249,37 @@ def compare_trainings(adapter: Adapter, course: LongTraining) -> tuple[Finding, 
             why = f"the loss diverges in the reference too, before step {portion.last}"
             break
         seen = course.losses(adapter, portion)
-        drifts = loss_drifts(seen, true, portion.first) if seen else []
+        places = loss_differences(seen, true, portion.first) if seen else {}
         if portion.checked:
-            drifts += state_drifts(adapter, truth, portion.last)
-        why = judged.lost(drifts, portion.last)
-        if why or judged.failed:
+            state, expected = adapter.state(), truth.state()
+            places |= lockstep.state_differences(state, expected, portion.last, "float64")
+        why = drift.lost(places, portion.last)
+        if why or drift.failed:
             break
         step = portion.last
     quality: dict[str, float] = {}
-    if not (why or judged.failed):
+    if not (why or drift.failed):
         outputs = loops.held_out(adapter, course.arrays)
         with one_thread():
-            expected = loops.held_out(truth, course.arrays)
-        why = judged.lost([output_drift(outputs, expected, step)], step)
-        if not (why or judged.failed):
+            true_outputs = loops.held_out(truth, course.arrays)
+        why = drift.lost(output_differences(outputs, true_outputs, step), step)
+        if not (why or drift.failed):
             metric = METRICS[course.task.metric].function
             quality["quality"] = metric(outputs, course.arrays.y_test)
-            quality["expected"] = metric(expected, course.arrays.y_test)
+            quality["expected"] = metric(true_outputs, course.arrays.y_test)
     proof = LongProof(
         steps=step,
         planned=planned_steps(course.task),
         rows=course.length.rows,
-        worst=_finite(judged.worst),
+        worst=_finite(drift.worst),
         why=why,
         **_finite(quality),
     )
-    return _finding(proof, judged), proof
+    sizes = ", ".join(f"{name} {size:.1e}" for name, size in proof.worst.items())
+    passed = f"{proof.described}: {sizes or 'nothing compared'}"
+    finding = Finding(check=CHECK, ok=not drift.failed, detail=drift.failed or passed)
+    return finding, proof
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:
     return {name: it for name, it in values.items() if math.isfinite(it)}
-
-
-def _finding(proof: LongProof, judged: Judged) -> Finding:
-    if drift := judged.failed:
-        where = f"{drift.quantity} at step {drift.step} of {proof.planned}"
-        by = f"{drift.size:.1e}" + (f" ({drift.detail})" if drift.detail else "")
-        detail = f"in float64 the {where} differs by {by}, more than {judged.bound:.0e}"
-        return Finding(check=CHECK, ok=False, detail=detail)
-    sizes = ", ".join(f"{name} {size:.1e}" for name, size in proof.worst.items())
-    detail = f"{proof.described}: {sizes or 'nothing compared'}"
-    return Finding(check=CHECK, ok=True, detail=detail)

@@ -132,7 +132,7 @@ class LoaderShuffles(Planted):
 @fault("infer-repeats", "infer repeats its first batch", "infer", idiomatic=True)
 class InferRepeats(Planted):
     def infer(self, loader: Any, steps: int) -> Any:
-        return super().infer(loader[:1], steps)
+        return super().infer(loader._replace(order=loader.order[:1]), steps)
 
 
 HONEST_RESETS = 6

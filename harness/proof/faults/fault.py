@@ -5,11 +5,10 @@ The tasks are small, and none needs a download.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import cycle, islice
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -18,7 +17,7 @@ from harness.adapter import Array, Idiom, Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import AdamW, Known, Model, RMSprop, Task, Teacher
 from harness.tasks.start import Start
-from impls.reference import adapter as reference
+from impls.reference.idiom import Idiom as Reference
 from impls.reference.losses import LOSSES
 from impls.reference.network import Network, update
 from impls.reference.optim import UpdateRule
@@ -165,7 +164,7 @@ def criterion(name: str, line: str, task: Task = DIGITS) -> Callable[[Part], Par
     return enter
 
 
-class Planted(reference.Adapter):
+class Planted(Reference):
     """The reference in mode `eager`, with parts to exchange; by itself it has no fault."""
 
     def __init__(
@@ -212,21 +211,6 @@ class Planted(reference.Adapter):
         """The memory of a weight."""
         view: Array = self._network.split(self._state["weights"])[name]
         return view
-
-    # As an idiom it keeps its batches and loops over them.
-
-    def loader(self, inputs: Array, targets: Array, order: Array) -> Sequence[Any]:
-        return [self.stage(inputs[rows], targets[rows]) for rows in order]
-
-    def fit(self, loader: Sequence[Any], steps: int) -> Any:
-        for batch in islice(cycle(loader), steps):
-            loss = self.train_step(batch)
-        return loss
-
-    def infer(self, loader: Sequence[Any], steps: int) -> Any:
-        for batch in islice(cycle(loader), steps):
-            outputs = self.predict(batch)
-        return outputs
 
 
 class Faulty:
