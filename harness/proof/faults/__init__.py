@@ -6,7 +6,7 @@ frameworks `planted_<name>`. The folders of these frameworks lie inside this one
 `impls` by the self-test only, so they go through the same processes and checks as any framework.
 """
 
-from harness.proof.faults import answers, arithmetic, conduct, real, training
+from harness.proof.faults import arithmetic, conduct, real
 from harness.proof.faults.fault import FAULTS, REAL
 
-__all__ = ["FAULTS", "REAL", "answers", "arithmetic", "conduct", "real", "training"]
+__all__ = ["FAULTS", "REAL", "arithmetic", "conduct", "real"]
