@@ -66,27 +66,27 @@ def adopt_orphans() -> None:
 
 
 def descendants(of: int | None = None) -> list[int]:
-    """The processes that a process (this one if none is given) started, and those that they
-    started; ended ones that nothing waited for are among them."""
+    """The processes that a process (this one if none is given) started, and theirs; with those that
+    have ended and that nothing waited for."""
     if of in (None, os.getpid()) and not _has_children():
         return []
     parents = [of or os.getpid()]
     if not _lists_children():
         with contextlib.suppress(psutil.Error):
             return [it.pid for it in psutil.Process(parents[0]).children(recursive=True)]
-    found: list[int] = []
+    pids: list[int] = []
     while parents:
         for thread in (PROC / str(parents.pop()) / "task").glob("*"):
             children = [int(it) for it in text_of(thread / "children").split()]
-            found += children
+            pids += children
             parents += children
-    return found
+    return pids
 
 
 def still_running() -> int:
     """How many descendants have not ended."""
-    states = (text_of(PROC / str(it) / "stat").rpartition(")")[2].split() for it in descendants())
-    return sum(it[:1] not in ([], ["Z"]) for it in states)
+    states = (_stat(PROC / str(it))[:1] for it in descendants())
+    return sum(it not in ([], ["Z"]) for it in states)
 
 
 def cpu_of_descendants() -> float:
@@ -97,8 +97,8 @@ def cpu_of_descendants() -> float:
 
 def resident() -> int | None:
     """Resident memory of this process and its descendants in bytes; None if it is unknown."""
-    own = _resident(os.getpid())
-    return None if own is None else own + resident_of_descendants()
+    alone = _resident(os.getpid())
+    return None if alone is None else alone + resident_of_descendants()
 
 
 def resident_of_descendants() -> int:
@@ -115,8 +115,12 @@ def any_works() -> bool:
 
 def thread_works(thread: Path) -> bool:
     """Whether the thread with this folder in /proc runs or wants to."""
-    # The name before it, in brackets, may hold anything.
-    return text_of(thread / "stat").rpartition(")")[2].split()[:1] == ["R"]
+    return _stat(thread)[:1] == ["R"]
+
+
+def _stat(folder: Path) -> list[str]:
+    """The fields of its `stat` that follow the name, which may hold anything; none if it ended."""
+    return text_of(folder / "stat").rpartition(")")[2].split()
 
 
 def end_descendants(of: int | None = None) -> None:
@@ -164,16 +168,16 @@ def _lists_children() -> bool:
 
 def _cpu_of(pid: int) -> float:
     """CPU time of a process and of its own ended children; 0 where it has just ended."""
-    fields = text_of(PROC / str(pid) / "stat").rpartition(")")[2].split()
+    fields = _stat(PROC / str(pid))
     if len(fields) < 15:
         return 0.0
     ticks = os.sysconf("SC_CLK_TCK")
     try:
         # The clock of another process (clock_getcpuclockid): finer than ticks.
-        own = time.clock_gettime(~pid << 3 | 2)
+        seconds = time.clock_gettime(~pid << 3 | 2)
     except OSError:
-        own = (int(fields[11]) + int(fields[12])) / ticks
-    return own + (int(fields[13]) + int(fields[14])) / ticks
+        seconds = (int(fields[11]) + int(fields[12])) / ticks
+    return seconds + (int(fields[13]) + int(fields[14])) / ticks
 
 
 def _resident(pid: int) -> int | None:
@@ -230,10 +234,9 @@ class SampleCounters:
 
 def load() -> float | None:
     """Processes that run or wait to, averaged over a minute; None if it is unknown."""
-    try:
+    with contextlib.suppress(OSError):
         return os.getloadavg()[0]
-    except OSError:
-        return None
+    return None
 
 
 def allowed_cores() -> str | None:
@@ -244,11 +247,11 @@ def allowed_cores() -> str | None:
     if not hasattr(os, "sched_getaffinity"):
         return None
     threads = [int(it.name) for it in (PROC / "self" / "task").glob("*")] or [0]
-    found = set()
+    sets = set()
     for thread in threads:
         with contextlib.suppress(OSError):  # it has ended
-            found.add(tuple(sorted(os.sched_getaffinity(thread))))
-    return "; ".join(_ranges(it) for it in sorted(found))
+            sets.add(tuple(sorted(os.sched_getaffinity(thread))))
+    return "; ".join(_ranges(it) for it in sorted(sets))
 
 
 def _ranges(numbers: Iterable[int]) -> str:
