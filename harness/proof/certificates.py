@@ -202,9 +202,9 @@ def versions_of(framework: Framework) -> dict[str, str]:
     for name in (*framework.distributions, *framework.tuning.beneath):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             needs = importlib.metadata.requires(name) or []
-            for it in (name, *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs)):
+            for need in (name, *(re.split(r"[^\w.-]", it, maxsplit=1)[0] for it in needs)):
                 with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                    versions[it] = importlib.metadata.version(it)
+                    versions[need] = importlib.metadata.version(need)
     return versions
 
 
@@ -332,10 +332,10 @@ def proved_claims(
     """The outcome of every claim, as they come. A long proof that several ask for is made once."""
     waiting: dict[Prove, list[Name]] = defaultdict(list)
     parts: dict[Name, list[Prove]] = {}
-    for name, it in claims.items():
-        place = data[it.task.data]
-        long = it.long_request(place, limit)
-        parts[name] = [it.request(place, limit), *([long] if long else [])]
+    for name, asked in claims.items():
+        place = data[asked.task.data]
+        long = asked.long_request(place, limit)
+        parts[name] = [asked.request(place, limit), *([long] if long else [])]
         for request in parts[name]:
             waiting[request].append(name)
     done: dict[Prove, Proved] = {}

@@ -76,7 +76,7 @@ With a pool of n threads for operations, one inside them and a caller, 2n + 1 ma
 
 
 class Burst(NamedTuple):
-    """`late` is the time that only the first look at the result took, `seconds` that of all.
+    """`late` is the time that only the first reading of the result took, `seconds` that of all.
 
     `cpu_seconds` is what all threads together got of a core, `asked_seconds` what they asked for.
     """
@@ -98,21 +98,21 @@ class Burst(NamedTuple):
 
 
 def bursts(
-    adapter: Adapter, work: Callable[[int], Any], look: Callable[[Any], Any]
+    adapter: Adapter, work: Callable[[int], Any], read: Callable[[Any], Any]
 ) -> tuple[Burst, ...]:
-    """Several bursts of `work(iterations)`, long enough to be timed; `look` fetches its result."""
+    """Several bursts of `work(iterations)`, long enough to be timed; `read` fetches its result."""
 
     def burst(iterations: int) -> Burst:
         demand, begin = Demand(), time.perf_counter()
         handle = work(iterations)
         adapter.synchronize()
         done = time.perf_counter()
-        look(handle)
-        looked = time.perf_counter()
-        spent = demand.since(looked - begin)
-        look(handle)
+        read(handle)
+        first_read = time.perf_counter()
+        spent = demand.since(first_read - begin)
+        read(handle)
         again = time.perf_counter()
-        return Burst(looked - begin, *spent, (looked - done) - (again - looked))
+        return Burst(first_read - begin, *spent, (first_read - done) - (again - first_read))
 
     work(1), work(1)  # the first calls may build what later ones use
     iterations = 1
@@ -127,7 +127,7 @@ def bursts(
 
 def ends_late(taken: tuple[Burst, ...]) -> str:
     """Why `synchronize` does not wait for the end; empty where it does. The least of several
-    counts: a busy machine delays a look now and then, an unfinished device always."""
+    counts: a busy machine delays a reading now and then, an unfinished device always."""
     least = min(burst.late_share for burst in taken)
     if least <= LATE_SHARE:
         return ""
@@ -409,14 +409,14 @@ def timing(bench: Bench) -> dict[str, str]:
     settle()  # the truth's threads may still be spinning
     single = adapter.stage(*bench.batches[0])
 
-    def look(handle: Any) -> None:
+    def read(handle: Any) -> None:
         # Outputs wait for the last update too, and are less to fetch than the weights.
         adapter.to_numpy(handle)
         adapter.to_numpy(adapter.predict(single))
 
     taken: dict[str, tuple[Burst, ...]] = {}
     if bench.trains:
-        taken["train"] = bursts(adapter, lambda steps: drive.train(staged, steps), look)
+        taken["train"] = bursts(adapter, lambda steps: drive.train(staged, steps), read)
     taken["predict"] = bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
     # What works in the background may stop where it ends.
     (drive.train if bench.trains else drive.predict)(staged, 1)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -74,8 +74,8 @@ def adapters(name: str, kind: str) -> Callable[[Task, Start, Options], Any]:
         part = REAL[options.mode].part
         if not isinstance(part, type):
             return honest_kind(part(task), start, honest)
-        seams = module_of(f"planted_{name}")
-        return part(honest_kind(task, start, part.options(honest)), seams)
+        faulty, seams = cast("type[Faulty]", part), module_of(f"planted_{name}")
+        return faulty(honest_kind(task, start, faulty.options(honest)), seams)
 
     return build
 
