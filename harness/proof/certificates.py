@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
-import itertools
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +26,7 @@ from harness.differences import LIMITS, QUICK_STEPS, tolerance_of
 from harness.environment import only_known
 from harness.frameworks import folder_of, frameworks, trains, version_of
 from harness.privacy import clean, cleaned
-from harness.proof.pool import Launch, Prove, Proved, Prover, prove_all
+from harness.proof.pool import Launch, Prove, Proved, launcher, prove_all
 from harness.proof.prover import rows_compared, steps_compared
 from harness.proof.rounding import fewest_compared
 from harness.proof.whole_training import CHECK, QUICK, WHOLE, Length, Reach, planned_steps
@@ -310,13 +308,8 @@ def prove(
     `data` are staged; provers write to `logs`, frameworks what they compile to `caches`.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    numbers = itertools.count()
-
-    def launch(setup: Setup) -> Prover:
-        return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
-
     claims = {it.key: it.claim for it in lacking}
-    for key, proved in proved_claims(claims, data, LIMIT, launch, cores()):
+    for key, proved in proved_claims(claims, data, LIMIT, launcher(logs, caches), cores()):
         certificate = claims[key].certificate(key, proved)
         store.add_certificate(certificate)
         yield certificate

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -108,6 +109,19 @@ class Prover(WorkerProcess):
         children = 3
         limit = IMPORT_SECONDS + children * request.limit + SLACK_SECONDS
         return cast(Proved, self.request(request, limit))
+
+
+Launch = Callable[[Setup], Prover]
+
+
+def launcher(logs: Path, caches: Path) -> Launch:
+    """What starts provers, each with a log of its own."""
+    numbers = itertools.count()
+
+    def launch(setup: Setup) -> Prover:
+        return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
+
+    return launch
 
 
 def gone(failure: WorkerFailed) -> Proved:
@@ -211,7 +225,6 @@ Group = tuple[str, str, str, int]
 prover process can serve."""
 
 
-Launch = Callable[[Setup], Prover]
 Done = tuple[Prove, Proved]
 
 

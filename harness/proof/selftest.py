@@ -6,7 +6,6 @@ Each case is tried by provers and workers, as in a run.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from harness.proof.faults import FAULTS, REAL
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.real import MODES, planted_in
-from harness.proof.pool import Prover
+from harness.proof.pool import launcher
 from harness.proof.whole_training import CHECK, QUICK, Reach
 from harness.records import Record
 from harness.runs.block import Block, Observer
@@ -65,15 +64,11 @@ def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
 def _proved(
     cases: Sequence[Case], data: Mapping[Data, Path], folder: Path, provers: int
 ) -> Iterator[Judgement]:
-    logs = itertools.count()
-
-    def launch(setup: Setup) -> Prover:
-        return Prover(setup, folder / f"prover{next(logs)}.log", folder / "caches")
-
     claims = {
         number: claim(it.task, it.setup, quick=False, seed=it.seed, reach=_reach(it))
         for number, it in enumerate(cases)
     }
+    launch = launcher(folder, folder / "caches")
     for number, proved in proved_claims(claims, data, LIMIT, launch, provers):
         yield judge(cases[number], proved.findings)
 
