@@ -27,7 +27,7 @@ from harness.proof.faults.real import MODES, planted_in
 from harness.proof.pool import launcher
 from harness.proof.whole_training import CHECK, QUICK, Reach
 from harness.records import Record
-from harness.runs.block import Block, Observer
+from harness.runs.block import Block, Step
 from harness.runs.engines import LocalEngine
 from harness.runs.files import temporary_files
 from harness.tasks.datasets import load, write_staged
@@ -118,11 +118,15 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
     ]
 
 
-class RecordKeeper(Observer):
+class RecordKeeper:
     """Keeps the records of a block."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+
+    def started(self, trial: str, block: Block, setup: Setup) -> None: ...
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
 
     def ended(self, record: Record) -> None:
         self.records.append(record)
