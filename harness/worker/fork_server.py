@@ -27,9 +27,8 @@ from harness.frameworks import declaration
 from harness.worker import messages
 from harness.worker.__main__ import failed, send, work
 from harness.worker.session import implementation, refuse_other_version
-from harness.worker.system import adopt_orphans, hide_from, still_running
+from harness.worker.system import adopt_orphans, hide_from, still_running, threads_of
 
-TASKS = Path("/proc/self/task")
 RESTARTED = "jemalloc"
 """How the names of threads begin that end before a fork and start again after it."""
 
@@ -42,7 +41,7 @@ def lost_threads() -> int:
     libraries = threadpoolctl.threadpool_info()
     blas: list[int] = [it["num_threads"] for it in libraries if it["internal_api"] == "openblas"]
     kept = 1 + sum(it - 1 for it in blas)
-    lasting = sum(not _name(it).startswith(RESTARTED) for it in TASKS.glob("*"))
+    lasting = sum(not _name(it).startswith(RESTARTED) for it in threads_of("self"))
     return max(threading.active_count() - 1, lasting - kept)
 
 

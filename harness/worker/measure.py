@@ -217,7 +217,7 @@ class PhaseRun:
             peaks["device_peak_reserved"] = device.peak_reserved
         self._peak.close()
         before = self.record.memory or Memory(incremental_peak_rss=None, total_peak_rss=None)
-        memory: dict[str, int | None] = {"incremental_peak_rss": self._peak.incremental()}
+        memory: dict[str, int | None] = {"incremental_peak_rss": self._peak.incremental}
         for name, peak in peaks.items():
             counts = [it for it in (peak, getattr(before, name)) if it is not None]
             memory[name] = max(counts, default=None)

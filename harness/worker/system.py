@@ -54,6 +54,11 @@ def queues(folder: Path) -> Iterator[Queue]:
             yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
 
 
+def threads_of(pid: int | str) -> list[Path]:
+    """The folders in /proc of the threads of a process."""
+    return list((PROC / str(pid) / "task").glob("*"))
+
+
 def process_control(option: int, value: int) -> None:
     """See prctl(2); does nothing where there is none."""
     if sys.platform == "linux":
@@ -76,7 +81,7 @@ def descendants(of: int | None = None) -> list[int]:
             return [it.pid for it in psutil.Process(parents[0]).children(recursive=True)]
     pids: list[int] = []
     while parents:
-        for thread in (PROC / str(parents.pop()) / "task").glob("*"):
+        for thread in threads_of(parents.pop()):
             children = [int(it) for it in text_of(thread / "children").split()]
             pids += children
             parents += children
@@ -108,9 +113,7 @@ def resident_of_descendants() -> int:
 
 def any_works() -> bool:
     """Whether a thread of a descendant runs or wants to."""
-    return any(
-        thread_works(it) for pid in descendants() for it in (PROC / str(pid) / "task").glob("*")
-    )
+    return any(thread_works(it) for pid in descendants() for it in threads_of(pid))
 
 
 def thread_works(thread: Path) -> bool:
@@ -246,7 +249,7 @@ def allowed_cores() -> str | None:
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
-    threads = [int(it.name) for it in (PROC / "self" / "task").glob("*")] or [0]
+    threads = [int(it.name) for it in threads_of("self")] or [0]
     sets = set()
     for thread in threads:
         with contextlib.suppress(OSError):  # it has ended
@@ -271,7 +274,7 @@ def others_work() -> bool:
     CPU time shows less and later: Linux adds to it once a tick, every 1 to 10 ms. It is read, while
     the calling thread sleeps, where the states of threads are unknown.
     """
-    threads, caller = list((PROC / "self" / "task").glob("*")), str(threading.get_native_id())
+    threads, caller = threads_of("self"), str(threading.get_native_id())
     if threads:
         return any(thread_works(it) for it in threads if it.name != caller) or any_works()
     before = time.process_time()
@@ -301,38 +304,33 @@ def _pressure_seconds() -> float | None:
 class PeakRSS:
     """High-water mark of resident memory while it is open, from the kernel's VmHWM.
 
-    Descendants count too. It may be opened again: what was allocated before and stayed counts on.
-    `ru_maxrss` would not do: it is inherited through fork and exec, so that a small child of a
-    large parent reports the parent's size.
+    `incremental` are bytes above the size when it was first opened; None where the mark cannot be
+    reset. Descendants count too. It may be opened again: what was allocated before and stayed
+    counts on. `ru_maxrss` would not do: it is inherited through fork and exec, so that a small
+    child of a large parent reports the parent's size.
     """
 
     def __init__(self) -> None:
+        self.incremental: int | None = 0
         self._base: int | None = None
         self._kept = 0
-        self._incremental: int | None = 0
 
     def open(self) -> None:
         self._base = None
         _give_back_free_memory()
-        try:
+        with contextlib.suppress(OSError):  # not resettable here
             for pid in ("self", *descendants()):
                 (PROC / str(pid) / "clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            return  # not resettable here: the incremental peak is unknown, never 0
-        self._base = resident()
+            self._base = resident()
 
     def close(self) -> None:
         peak, base = self.total(), self._base
-        if peak is None or base is None or self._incremental is None:
-            self._incremental = None
+        if peak is None or base is None or self.incremental is None:
+            self.incremental = None
             return
-        self._incremental = max(self._incremental, self._kept + peak - base)
+        self.incremental = max(self.incremental, self._kept + peak - base)
         _give_back_free_memory()
         self._kept += max(0, (resident() or 0) - base)
-
-    def incremental(self) -> int | None:
-        """Bytes above the size when first opened; None where the mark could not be reset."""
-        return self._incremental
 
     def total(self) -> int | None:
         """The marks themselves, since they were last reset."""

@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 from harness.records import Usage
 from harness.worker import system
 from harness.worker.measure import SETTLE_LIMIT, settle
 
-SELF = Path("/proc/self")
 WINDOWS = (0.1, 0.2, 0.4)
 """Seconds in which nothing is asked. The least counts: on a busy machine a thread that is about to
 sleep may wait for a core first."""
 RESTLESS = 0.25
 """Cores that are asked for although nothing is to be done, from which on threads do not rest."""
-
-
-class Asked(NamedTuple):
-    """The demand of all threads, descendants included: `cpu_seconds` is what they got of a core,
-    `seconds` also what they waited for one."""
-
-    cpu_seconds: float
-    seconds: float
 
 
 class Demand:
@@ -40,8 +28,8 @@ class Demand:
         self._asked, self._started = _asked(), system.cpu_of_descendants()
         self._cpu = time.process_time()
 
-    def since(self, passed: float) -> Asked:
-        """CPU time, and with it the waiting, of those threads that still live.
+    def since(self, passed: float) -> tuple[float, float]:
+        """What all threads, descendants included, got of a core; and with it what they waited for.
 
         The kernel counts a wait when it ends, however long ago it began: no thread counts for more
         than the time that has passed.
@@ -49,7 +37,7 @@ class Demand:
         cpu = time.process_time() - self._cpu
         cpu += max(0.0, system.cpu_of_descendants() - self._started)
         asked = (it - self._asked.get(thread, 0.0) for thread, it in _asked().items())
-        return Asked(cpu, max(cpu, sum(min(it, passed) for it in asked)))
+        return cpu, max(cpu, sum(min(it, passed) for it in asked))
 
 
 def restless(*, sure: bool) -> str:
@@ -73,11 +61,11 @@ def restless(*, sure: bool) -> str:
 def _threads_at_work(seconds: float) -> float:
     """How many cores all threads but this one ask for while this one sleeps."""
     caller = str(threading.get_native_id())
-    before, waiting = _asked(), set(_waiting())
+    before, waiting = _asked(), _waiting()
     begin = time.perf_counter()
     time.sleep(seconds)
     passed = time.perf_counter() - begin
-    after, waiting = _asked(), waiting & set(_waiting())
+    after, waiting = _asked(), waiting & _waiting()
     total = 0.0
     for thread, asked in after.items():
         grown = asked - before.get(thread, 0.0)
@@ -89,18 +77,13 @@ def _threads_at_work(seconds: float) -> float:
 
 def _asked() -> dict[str, float]:
     """Of every thread that lives, so far; without those that the kernel does not count."""
-    return {it.thread: it.ran + it.waited for folder in _folders() for it in system.queues(folder)}
+    folders = [system.PROC / str(pid) for pid in ("self", *system.descendants())]
+    return {it.thread: it.ran + it.waited for folder in folders for it in system.queues(folder)}
 
 
-def _waiting() -> Iterator[str]:
-    for folder in _folders():
-        yield from (it.name for it in folder.glob("task/*") if system.thread_works(it))
-
-
-def _folders() -> Iterator[Path]:
-    yield SELF
-    for pid in system.descendants():
-        yield system.PROC / str(pid)
+def _waiting() -> set[str]:
+    pids = ("self", *system.descendants())
+    return {it.name for pid in pids for it in system.threads_of(pid) if system.thread_works(it)}
 
 
 PATIENT_TURNS = 5
