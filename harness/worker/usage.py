@@ -82,7 +82,7 @@ def _asked() -> dict[str, float]:
 
 
 def _waiting() -> set[str]:
-    pids = ("self", *system.descendants())
+    pids: list[int | str] = ["self", *system.descendants()]
     return {it.name for pid in pids for it in system.threads_of(pid) if system.thread_works(it)}
 
 
