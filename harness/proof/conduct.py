@@ -22,7 +22,7 @@ from harness.certificates import Finding
 from harness.differences import LIMITS, Bounds, Difference, compare
 from harness.errors import in_one_line
 from harness.proof import lockstep
-from harness.proof.lockstep import Driver, LockStep, Place, Rows, Yardstick
+from harness.proof.lockstep import Driver, LockStep, Oracle, Place, Rows
 from harness.proof.rounding import unexcused
 from harness.tasks.costs import ITEM_BYTES, predict_flops
 from harness.tasks.datasets import Arrays
@@ -160,7 +160,7 @@ class Bench:
     """
 
     adapter: Adapter
-    yardstick: Yardstick
+    oracle: Oracle
     lane: Lane
     batches: Sequence[Rows]
     arrays: Arrays
@@ -172,16 +172,16 @@ class Bench:
 
     @property
     def trains(self) -> bool:
-        return self.yardstick.trains
+        return self.oracle.trains
 
     @property
     def start(self) -> Start:
-        return self.yardstick.start
+        return self.oracle.start
 
     @property
     def bounds(self) -> Bounds:
         """Whatever its formula, an adapter repeats itself to within these."""
-        return LIMITS[self.yardstick.dtype]
+        return LIMITS[self.oracle.dtype]
 
     def outputs(self, rows: Rows) -> Array:
         return self.adapter.to_numpy(self.adapter.predict(self.adapter.stage(*rows)))
@@ -190,23 +190,23 @@ class Bench:
         """The first place that is above its limit and above what rounding makes, in words."""
         limit = self.bounds.trajectory
         excess = {place: it for place, it in places.items() if it.size > limit}
-        first = unexcused(self.yardstick, self.batches, excess)
+        first = unexcused(self.oracle, self.batches, excess)
         return f"{what}: step {first[0][0]}, {first[1]}" if first else ""
 
     def state_deviation(self, step: int, what: str) -> str:
         """How weights and slots differ from those that the lock step had after a step."""
         state, expected = self.adapter.state(), self.lock.states[step]
-        dtype = self.yardstick.dtype
+        dtype = self.oracle.dtype
         return self.deviation(lockstep.state_differences(state, expected, step, dtype), what)
 
     def output_deviation(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:
         """How outputs differ from the truth's at the weights of a start."""
-        truth = self.yardstick.another(start)
+        truth = self.oracle.another(start)
         expected = lockstep.true_step(truth, rows, trains=False)["logits"]
-        difference = compare({"outputs": outputs}, expected, self.yardstick.dtype)
+        difference = compare({"outputs": outputs}, expected, self.oracle.dtype)
         above = difference.size > self.bounds.trajectory
         excess = {(1, "logits"): difference} if above else {}
-        there = replace(self.yardstick, truth=truth, start=start, trains=False)
+        there = replace(self.oracle, truth=truth, start=start, trains=False)
         return f"{what}: {difference}" if unexcused(there, [rows], excess) else ""
 
 
@@ -216,8 +216,8 @@ def reset(bench: Bench) -> str:
     As in the lock step, values are read back after every step.
     """
     bench.adapter.reset()
-    bench.yardstick.truth.reset()
-    begun = lockstep.at_the_start(bench.adapter, bench.yardstick)
+    bench.oracle.truth.reset()
+    begun = lockstep.at_the_start(bench.adapter, bench.oracle)
     if begun.size:
         return f"after a reset: {begun}"
     again = min(AGAIN, len(bench.batches))
@@ -290,9 +290,9 @@ def full_batch(bench: Bench) -> str:
     bench.adapter.reset()
     if not bench.trains:
         return bench.output_deviation(bench.outputs(rows), rows, bench.start, f"{len(chosen)} rows")
-    bench.yardstick.truth.reset()
-    lock = lockstep.run(bench.adapter, bench.yardstick, bench.lane, [rows])
-    first = unexcused(bench.yardstick, [rows], lock.excess(bench.bounds))
+    bench.oracle.truth.reset()
+    lock = lockstep.run(bench.adapter, bench.oracle, bench.lane, [rows])
+    first = unexcused(bench.oracle, [rows], lock.excess(bench.bounds))
     if first is None:
         return ""
     (_, quantity), difference = first
@@ -370,7 +370,7 @@ def other_weights(bench: Bench) -> str:
         if name.endswith(".bias")
     }
     other = replace(bench.start, weights=weights)
-    adapter = type(bench.adapter)(other.task, other, bench.yardstick.options)
+    adapter = type(bench.adapter)(other.task, other, bench.oracle.options)
     rows = bench.batches[0]
     outputs = replace(bench, adapter=adapter).outputs(rows)
     return bench.output_deviation(outputs, rows, other, "built from other weights")
@@ -380,7 +380,7 @@ def settings(bench: Bench) -> str:
     """The adapter reads back what it was asked for."""
     effective = bench.adapter.settings()
     for name in ("dtype", "device", "threads"):
-        asked = getattr(bench.yardstick.options, name)
+        asked = getattr(bench.oracle.options, name)
         if name not in effective:
             return f"{name} is not read back"
         if effective[name] != asked:
@@ -422,7 +422,7 @@ def timing(bench: Bench) -> dict[str, str]:
     (drive.train if bench.trains else drive.predict)(staged, 1)
     restless = usage.restless(sure=True)
     late = (f"{name}: {why}" for name, it in taken.items() if (why := ends_late(it)))
-    many = (too_many_threads(it, bench.yardstick.options.threads) for it in taken.values())
+    many = (too_many_threads(it, bench.oracle.options.threads) for it in taken.values())
     return {
         "synchronize": next(late, ""),
         "threads": restless or next(filter(None, many), ""),

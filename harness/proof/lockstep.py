@@ -79,7 +79,7 @@ class Truth(Adapter, Protocol):
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Oracle:
     """The reference in float64, at the shared start, for an adapter with these options.
 
     For an adapter that does not train, only outputs are compared.
@@ -236,7 +236,7 @@ def limit_at(place: Place, bounds: Bounds) -> float:
 
 def run(
     adapter: Adapter,
-    yardstick: Yardstick,
+    oracle: Oracle,
     lane: Lane,
     batches: Sequence[Rows],
     keep: Collection[int] = (),
@@ -245,14 +245,14 @@ def run(
 
     `keep` names the steps after which the examined adapter's state is kept.
     """
-    lock, dtype, trains = LockStep(), yardstick.dtype, yardstick.trains
+    lock, dtype, trains = LockStep(), oracle.dtype, oracle.trains
     rounded = None
     if trains and dtype == "float32":
-        rounded = yardstick.another(yardstick.start, dtype)
+        rounded = oracle.another(oracle.start, dtype)
     for step, batch in enumerate(batches, 1):
         seen = watched_step(adapter, lane, batch, trains)
         with one_thread():
-            true = true_step(yardstick.truth, batch, trains)
+            true = true_step(oracle.truth, batch, trains)
             if rounded:
                 of_reference = differences(true_step(rounded, batch), true, dtype)
                 lock.rounded |= {(step, quantity): it for quantity, it in of_reference.items()}
@@ -269,12 +269,12 @@ def run(
     return lock
 
 
-def at_the_start(adapter: Adapter, yardstick: Yardstick) -> Difference:
+def at_the_start(adapter: Adapter, oracle: Oracle) -> Difference:
     """Weights must be the shared start's, rounded to the dtype, and slots zero: to the bit."""
-    state, dtype = adapter.state(), yardstick.dtype
-    expected = {name: it.astype(dtype) for name, it in yardstick.start.weights.items()}
+    state, dtype = adapter.state(), oracle.dtype
+    expected = {name: it.astype(dtype) for name, it in oracle.start.weights.items()}
     worst = compare(state.weights, expected, dtype)
-    zeros = {name: np.zeros_like(it) for name, it in yardstick.truth.state().slots.items()}
+    zeros = {name: np.zeros_like(it) for name, it in oracle.truth.state().slots.items()}
     if zeros or state.slots:
         worst = max(worst, compare(state.slots, zeros, dtype), key=lambda it: it.size)
     return worst

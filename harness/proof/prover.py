@@ -32,7 +32,7 @@ from harness.differences import LIMITS, truth_of
 from harness.errors import in_one_line
 from harness.frameworks import declaration, phases_of, trains
 from harness.proof import conduct, lockstep, rounding
-from harness.proof.lockstep import FEWEST_ROWS, Rows, Yardstick
+from harness.proof.lockstep import FEWEST_ROWS, Oracle, Rows
 from harness.proof.pool import IMPORT_SECONDS, PROVE, ChildFailed, Prove, Proved, in_child
 from harness.proof.whole_training import Length, LongTraining, compare_trainings
 from harness.tasks.costs import only_predicting
@@ -53,25 +53,25 @@ FEWEST_STEPS = 10
 
 
 def examine(
-    adapter: Adapter, yardstick: Yardstick, arrays: Arrays, lane: Lane = "identical", *, steps: int
+    adapter: Adapter, oracle: Oracle, arrays: Arrays, lane: Lane = "identical", *, steps: int
 ) -> Proved:
     """Compare `adapter`, just built, with the reference over so many steps.
 
-    The truth of `yardstick` is just built too: mode eager, float64, on the CPU. In the idiomatic
+    The truth of `oracle` is just built too: mode eager, float64, on the CPU. In the idiomatic
     lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train outputs
     are compared, and its task has no slots. Raises what the adapter raises while numbers are
     compared; later an exception is the failure of one check.
     """
-    rows = rows_compared(yardstick.start.task)
-    work = list(itertools.islice(batches(yardstick.start, arrays, rows), steps))
+    rows = rows_compared(oracle.start.task)
+    work = list(itertools.islice(batches(oracle.start, arrays, rows), steps))
     fewest = rounding.fewest_compared(len(work))
-    begun = lockstep.at_the_start(adapter, yardstick)
-    lock = lockstep.run(adapter, yardstick, lane, work, {conduct.AGAIN, fewest, len(work)})
-    bounds = LIMITS[yardstick.dtype]
-    if not yardstick.trains:
+    begun = lockstep.at_the_start(adapter, oracle)
+    lock = lockstep.run(adapter, oracle, lane, work, {conduct.AGAIN, fewest, len(work)})
+    bounds = LIMITS[oracle.dtype]
+    if not oracle.trains:
         bounds = replace(bounds, trajectory=bounds.one_step)  # none moves the weights
     settings = adapter.settings()  # later checks ask for batches of other sizes
-    excused = rounding.excuses(yardstick, work, rounding.sought(lock, bounds))
+    excused = rounding.excuses(oracle, work, rounding.sought(lock, bounds))
     lost = rounding.lost(lock, bounds, excused)
     compared = lock.up_to(lost[0] - 1) if lost else lock
     findings = [
@@ -85,7 +85,7 @@ def examine(
     elif all(it.ok for it in findings):
         if lost:
             work = work[:fewest]
-        bench = conduct.Bench(adapter, yardstick, lane, work, arrays, lock)
+        bench = conduct.Bench(adapter, oracle, lane, work, arrays, lock)
         findings += conduct.conduct(bench)
     return Proved(
         findings=tuple(findings),
@@ -203,14 +203,14 @@ def _examined(request: Prove) -> str:
     exact = Options("eager", "cpu", setup.threads, "float64")
     reference = importlib.import_module(truth_of(setup, request.tolerance))
     truth = reference.Adapter(start.task, start, exact)
-    yardstick = Yardstick(truth, start, options, trained)
+    oracle = Oracle(truth, start, options, trained)
     if request.rows is not None:
         length = Length(request.steps, request.rows)
         finding, whole = compare_trainings(
-            adapter, LongTraining(yardstick, arrays, length, setup.lane)
+            adapter, LongTraining(oracle, arrays, length, setup.lane)
         )
         return Proved(findings=(finding,), whole=whole).model_dump_json()
-    return examine(adapter, yardstick, arrays, setup.lane, steps=request.steps).model_dump_json()
+    return examine(adapter, oracle, arrays, setup.lane, steps=request.steps).model_dump_json()
 
 
 def _with_peaks(request: Prove, proved: Proved) -> Proved:

@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from harness.differences import MARGIN, Bounds, Difference, shadows
 from harness.proof import lockstep
-from harness.proof.lockstep import LockStep, Place, Rows, Yardstick
+from harness.proof.lockstep import LockStep, Oracle, Place, Rows
 
 LOST = 0.5
 """Of a tensor's scale."""
@@ -37,20 +37,20 @@ FEWEST_SHARE = 0.8
 
 
 def excuses(
-    yardstick: Yardstick, batches: Sequence[Rows], excess: Mapping[Place, Difference]
+    oracle: Oracle, batches: Sequence[Rows], excess: Mapping[Place, Difference]
 ) -> dict[Place, float]:
     """The largest difference that a shadow made, at every place of the excess; 0 in float64.
 
     Shadows are drawn one after the other, no more than it takes. The truth begins anew.
     """
     made = dict.fromkeys(excess, 0.0)
-    if yardstick.dtype != "float32":
+    if oracle.dtype != "float32":
         return made
     # Nothing excuses what cannot be compared.
     sizes = {place: it.size for place, it in excess.items() if not it.reason}
     last = max((step for step, _ in sizes), default=0)
-    truth, trains, true = yardstick.truth, yardstick.trains, None
-    drawn = shadows(yardstick.another, yardstick.start)
+    truth, trains, true = oracle.truth, oracle.trains, None
+    drawn = shadows(oracle.another, oracle.start)
     while any(made[place] < size for place, size in sizes.items()):
         if (shadow := next(drawn, None)) is None:
             break
@@ -69,10 +69,10 @@ def excuses(
 
 
 def unexcused(
-    yardstick: Yardstick, batches: Sequence[Rows], excess: Mapping[Place, Difference]
+    oracle: Oracle, batches: Sequence[Rows], excess: Mapping[Place, Difference]
 ) -> tuple[Place, Difference] | None:
     """The first difference of the excess that is larger than rounding alone makes."""
-    made = excuses(yardstick, batches, excess)
+    made = excuses(oracle, batches, excess)
     return next(((place, it) for place, it in excess.items() if it.size > made[place]), None)
 
 

@@ -30,7 +30,7 @@ from harness.cells import Lane
 from harness.certificates import Finding, LongProof
 from harness.differences import LIMITS, Difference, compare
 from harness.proof import lockstep
-from harness.proof.lockstep import FEWEST_ROWS, Place, Truth, Yardstick, one_thread
+from harness.proof.lockstep import FEWEST_ROWS, Oracle, Place, Truth, one_thread
 from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
@@ -100,14 +100,14 @@ class Portion(NamedTuple):
 class LongTraining:
     """What is trained: the same for the adapter, the reference and its shadows."""
 
-    yardstick: Yardstick
+    oracle: Oracle
     arrays: Arrays
     length: Length
     lane: Lane
 
     @property
     def start(self) -> Start:
-        return self.yardstick.start
+        return self.oracle.start
 
     @property
     def task(self) -> Task:
@@ -208,7 +208,7 @@ class Drift:
         course, truth = self.course, self.truth
         if not self._shadows:
             rounding = math.sqrt(course.length.steps) * differences.FLOAT64_ROUNDING
-            drawn = differences.shadows(course.yardstick.another, course.start, rounding)
+            drawn = differences.shadows(course.oracle.another, course.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
             self._portions = course.portions()
         while self._step < step:
@@ -239,8 +239,8 @@ def keep_largest(sizes: dict[str, float], places: Mapping[Place, Difference]) ->
 
 def compare_trainings(adapter: Adapter, course: LongTraining) -> tuple[Finding, LongProof]:
     """Train both, and stop at the first difference that is more than two correct programs have."""
-    truth = course.yardstick.truth
-    drift = Drift(course, course.yardstick.another(course.start))
+    truth = course.oracle.truth
+    drift = Drift(course, course.oracle.another(course.start))
     why, step = "", 0
     adapter.reset()
     for portion in course.portions():

@@ -8,7 +8,7 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.proof import prover as core
-from harness.proof.lockstep import Yardstick
+from harness.proof.lockstep import Oracle
 from harness.tasks.datasets import load
 from harness.tasks.spec import Adam, Model, Task, Teacher
 from harness.tasks.start import make_start
@@ -52,7 +52,7 @@ def examined(
     with threadpoolctl.threadpool_limits(1):
         return core.examine(
             kind(task, start, options),
-            Yardstick(truth_of(task, seed, truth), start, options, trains),
+            Oracle(truth_of(task, seed, truth), start, options, trains),
             arrays_of(task.data),
             lane,
             steps=steps,

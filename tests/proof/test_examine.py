@@ -10,7 +10,7 @@ import pytest
 from harness.adapter import Options, State, Unsupported
 from harness.proof import conduct, lockstep
 from harness.proof.faults import FAULTS
-from harness.proof.lockstep import QUANTITIES, Yardstick, true_step, watched_step
+from harness.proof.lockstep import QUANTITIES, Oracle, true_step, watched_step
 from harness.proof.prover import batches, rows_compared, steps_compared
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import SGD
@@ -143,8 +143,8 @@ def test_live_views_are_refused_and_the_lock_step_keeps_copies():
     start, options = make_start(TASK, 0), Options("eager", "cpu", 1, "float64")
     adapter = views(TASK, start, options)
     work = list(itertools.islice(batches(start, arrays_of(TASK.data), 16), 3))
-    yardstick = Yardstick(truth_of(TASK), start, options)
-    lock = lockstep.run(adapter, yardstick, "identical", work, keep=(1, 3))
+    oracle = Oracle(truth_of(TASK), start, options)
+    lock = lockstep.run(adapter, oracle, "identical", work, keep=(1, 3))
     for name, values in adapter.state().weights.items():
         np.testing.assert_array_equal(lock.states[3].weights[name], values)
         assert not np.array_equal(lock.states[1].weights[name], values)

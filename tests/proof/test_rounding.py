@@ -15,7 +15,7 @@ from harness.certificates import UNPROVABLE
 from harness.differences import LIMITS, Difference, nudged
 from harness.proof import rounding
 from harness.proof.faults.fault import Planted
-from harness.proof.lockstep import QUANTITIES, LockStep, Yardstick
+from harness.proof.lockstep import QUANTITIES, LockStep, Oracle
 from harness.proof.prover import batches
 from harness.proof.rounding import excuses, lost, sought
 from harness.tasks.catalogue import CATALOGUE
@@ -75,7 +75,7 @@ def test_a_fault_is_not_excused(task):
 def problem():
     start = make_start(TASK, 0)
     work = list(itertools.islice(batches(start, arrays_of(TASK.data), 16), 4))
-    return Yardstick(truth_of(TASK), start, Options("eager", "cpu", 1, "float32")), work
+    return Oracle(truth_of(TASK), start, Options("eager", "cpu", 1, "float32")), work
 
 
 def test_no_more_shadows_are_drawn_than_it_takes(problem, monkeypatch):

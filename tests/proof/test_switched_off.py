@@ -11,7 +11,7 @@ from harness.adapter import Options
 from harness.differences import Difference
 from harness.proof import conduct, lockstep, prover
 from harness.proof.faults import FAULTS
-from harness.proof.lockstep import Yardstick
+from harness.proof.lockstep import Oracle
 from harness.proof.selftest import faulty, judge
 from harness.tasks.datasets import load
 from harness.tasks.start import make_start
@@ -39,7 +39,7 @@ def outcome(name: str) -> str:
     exact = Options("eager", "cpu", 1, "float64")
     examination = prover.examine(
         FAULTS[name].build(task, start, options),
-        Yardstick(Adapter(task, start, exact), start, options),
+        Oracle(Adapter(task, start, exact), start, options),
         arrays_of(task.data),
         case.setup.lane,
         steps=STEPS,

@@ -16,7 +16,7 @@ from harness.privacy import clean
 from harness.proof import certificates as proving
 from harness.proof import whole_training
 from harness.proof.certificates import claim, proved_claims
-from harness.proof.lockstep import Yardstick
+from harness.proof.lockstep import Oracle
 from harness.proof.pool import Proved
 from harness.proof.prover import FEWEST_ROWS
 from harness.proof.whole_training import (
@@ -44,10 +44,10 @@ def trained(
 ):
     options, shared = Options("replay", "cpu", 1, "float64"), make_start(task, 0)
     with threadpoolctl.threadpool_limits(1):
-        yardstick = Yardstick(truth_of(task, kind=truth), shared, options)
+        oracle = Oracle(truth_of(task, kind=truth), shared, options)
         return compare_trainings(
             kind(task, start or shared, options),
-            LongTraining(yardstick, arrays_of(task.data), Length(steps, rows), lane),
+            LongTraining(oracle, arrays_of(task.data), Length(steps, rows), lane),
         )
 
 
