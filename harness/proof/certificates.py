@@ -282,7 +282,6 @@ def needs(
 
 
 def _kept(of: Claim, store: Store) -> Certificate | None:
-    """The certificate in the store that shows a claim."""
     kept = store.certificate(key := key_of(of))
     return kept if kept and kept.key == key and of.shown_by(kept) else None
 

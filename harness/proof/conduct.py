@@ -171,14 +171,6 @@ class Bench:
         return Driver(self.adapter, self.lane)
 
     @property
-    def trains(self) -> bool:
-        return self.oracle.trains
-
-    @property
-    def start(self) -> Start:
-        return self.oracle.start
-
-    @property
     def bounds(self) -> Bounds:
         """Whatever its formula, an adapter repeats itself to within these."""
         return LIMITS[self.oracle.dtype]
@@ -199,8 +191,11 @@ class Bench:
         dtype = self.oracle.dtype
         return self.deviation(lockstep.state_differences(state, expected, step, dtype), what)
 
-    def output_deviation(self, outputs: Array, rows: Rows, start: Start, what: str) -> str:
-        """How outputs differ from the truth's at the weights of a start."""
+    def output_deviation(
+        self, outputs: Array, rows: Rows, what: str, start: Start | None = None
+    ) -> str:
+        """How outputs differ from the truth's, at the shared start unless another one is given."""
+        start = start or self.oracle.start
         truth = self.oracle.another(start)
         expected = lockstep.true_step(truth, rows, trains=False)["logits"]
         difference = compare({"outputs": outputs}, expected, self.oracle.dtype)
@@ -254,8 +249,8 @@ def infer(bench: Bench) -> str:
     bench.adapter.reset()
     batches = bench.batches[:AGAIN]
     handle = bench.drive.predict(bench.drive.staged(batches), len(batches))
-    what = f"after {len(batches)} batches"
-    return bench.output_deviation(bench.adapter.to_numpy(handle), batches[-1], bench.start, what)
+    outputs = bench.adapter.to_numpy(handle)
+    return bench.output_deviation(outputs, batches[-1], f"after {len(batches)} batches")
 
 
 def predict_fresh(bench: Bench) -> str:
@@ -264,32 +259,32 @@ def predict_fresh(bench: Bench) -> str:
     first, other = bench.batches[0], _other_rows(bench)
     staged = {id(rows): bench.adapter.stage(*rows) for rows in (first, other)}
 
-    def predicted(rows: Rows, what: str, start: Start = bench.start) -> str:
+    def predicted(rows: Rows, what: str, start: Start | None = None) -> str:
         outputs = bench.adapter.to_numpy(bench.adapter.predict(staged[id(rows)]))
-        return bench.output_deviation(outputs, rows, start, what)
+        return bench.output_deviation(outputs, rows, what, start)
 
     reason = (
         predicted(first, "a batch")
         or predicted(other, "another batch")
         or predicted(first, "the first batch again")
     )
-    if reason or not bench.trains:
+    if reason or not bench.oracle.trains:
         return reason
     bench.adapter.train_step(staged[id(first)])
     # At the weights that the adapter's own formula and rounding came to, whatever they are.
-    moved = replace(bench.start, weights=bench.adapter.state().weights)
+    moved = replace(bench.oracle.start, weights=bench.adapter.state().weights)
     return predicted(first, "the first batch after a step", moved)
 
 
 def full_batch(bench: Bench) -> str:
     """Where steps are compared with fewer rows than are measured: one step with all of them."""
-    chosen = bench.start.epoch_order(0)[0]
+    chosen = bench.oracle.start.epoch_order(0)[0]
     if len(chosen) == len(bench.batches[0].inputs):
         return ""
     rows = Rows(bench.arrays.x_train[chosen], bench.arrays.y_train[chosen])
     bench.adapter.reset()
-    if not bench.trains:
-        return bench.output_deviation(bench.outputs(rows), rows, bench.start, f"{len(chosen)} rows")
+    if not bench.oracle.trains:
+        return bench.output_deviation(bench.outputs(rows), rows, f"{len(chosen)} rows")
     bench.oracle.truth.reset()
     lock = lockstep.run(bench.adapter, bench.oracle, bench.lane, [rows])
     first = unexcused(bench.oracle, [rows], lock.excess(bench.bounds))
@@ -302,14 +297,13 @@ def full_batch(bench: Bench) -> str:
 def last_chunk(bench: Bench) -> str:
     """Outputs are right for any number of rows: one, fewer than a batch, the test rows at once."""
     bench.adapter.reset()
-    task, arrays = bench.start.task, bench.arrays
+    task, arrays = bench.oracle.start.task, bench.arrays
     affordable = max(task.batch, int(TEST_FLOPS * task.batch / predict_flops(task)))
     first = min(len(arrays.x_test), TEST_ROWS, affordable)
     last = len(arrays.x_test) % first or first
     for number in sorted({1, min(max(1, task.batch - 1), first), last, first}):
         rows = Rows(arrays.x_test[-number:], arrays.y_test[-number:])
-        outputs = bench.outputs(rows)
-        if reason := bench.output_deviation(outputs, rows, bench.start, f"{number} rows"):
+        if reason := bench.output_deviation(bench.outputs(rows), rows, f"{number} rows"):
             return reason
     return ""
 
@@ -321,20 +315,20 @@ def copies(bench: Bench) -> str:
     first, other = drive.staged([rows]), drive.staged([other_rows])
     single = adapter.stage(*rows)
     adapter.reset()
-    handles = {"loss": drive.train(first, 1)} if bench.trains else {}
+    handles = {"loss": drive.train(first, 1)} if bench.oracle.trains else {}
     handles["outputs"] = drive.predict(first, 1)
     state = adapter.state()
     given: dict[str, Mapping[str, Array]] = {
         "weights": state.weights,
         "slots": state.slots,
-        "gradients": adapter.gradients(single) if bench.trains else {},
+        "gradients": adapter.gradients(single) if bench.oracle.trains else {},
         **{name: {name: adapter.to_numpy(it)} for name, it in handles.items()},
     }
     before = {name: lockstep.copied(values) for name, values in given.items()}
-    if bench.trains:
+    if bench.oracle.trains:
         drive.train(other, 1)
     adapter.to_numpy(drive.predict(other, 1))
-    if bench.trains:
+    if bench.oracle.trains:
         adapter.gradients(adapter.stage(*other_rows))
     adapter.reset()
     adapter.state()
@@ -361,19 +355,19 @@ def other_weights(bench: Bench) -> str:
 
     Biases of a shared start may be zero, and where nothing is trained they stay so.
     """
-    generator = np.random.default_rng(bench.start.seed)
-    weights = {name: np.flip(it) for name, it in bench.start.weights.items()}
+    generator = np.random.default_rng(bench.oracle.start.seed)
+    weights = {name: np.flip(it) for name, it in bench.oracle.start.weights.items()}
     reach = max(float(np.abs(it).max()) for it in weights.values())
     weights |= {
         name: generator.uniform(-reach, reach, it.shape)
         for name, it in weights.items()
         if name.endswith(".bias")
     }
-    other = replace(bench.start, weights=weights)
+    other = replace(bench.oracle.start, weights=weights)
     adapter = type(bench.adapter)(other.task, other, bench.oracle.options)
     rows = bench.batches[0]
     outputs = replace(bench, adapter=adapter).outputs(rows)
-    return bench.output_deviation(outputs, rows, other, "built from other weights")
+    return bench.output_deviation(outputs, rows, "built from other weights", other)
 
 
 def settings(bench: Bench) -> str:
@@ -391,7 +385,7 @@ def settings(bench: Bench) -> str:
 def memory(bench: Bench) -> str:
     """A count of device memory that counts nothing is none."""
     bench.adapter.reset_device_memory()
-    work = bench.drive.train if bench.trains else bench.drive.predict
+    work = bench.drive.train if bench.oracle.trains else bench.drive.predict
     work(bench.drive.staged([bench.batches[0]]), 1)
     bench.adapter.synchronize()
     count = bench.adapter.device_memory()
@@ -415,11 +409,11 @@ def timing(bench: Bench) -> dict[str, str]:
         adapter.to_numpy(adapter.predict(single))
 
     taken: dict[str, tuple[Burst, ...]] = {}
-    if bench.trains:
+    if bench.oracle.trains:
         taken["train"] = bursts(adapter, lambda steps: drive.train(staged, steps), read)
     taken["predict"] = bursts(adapter, lambda steps: drive.predict(staged, steps), adapter.to_numpy)
     # What works in the background may stop where it ends.
-    (drive.train if bench.trains else drive.predict)(staged, 1)
+    (drive.train if bench.oracle.trains else drive.predict)(staged, 1)
     restless = usage.restless(sure=True)
     late = (f"{name}: {why}" for name, it in taken.items() if (why := ends_late(it)))
     many = (too_many_threads(it, bench.oracle.options.threads) for it in taken.values())
@@ -448,7 +442,7 @@ TRAINING = ("reset", "unwatched", "fit")
 def conduct(bench: Bench) -> list[Finding]:
     """One finding for each check; raises only Unsupported."""
     checks = CHECKS | (OWN_LOOP_CHECKS if bench.lane == "idiomatic" else {})
-    if not bench.trains:
+    if not bench.oracle.trains:
         checks = {it: checks[it] for it in checks if it not in TRAINING} | PREDICTING_CHECKS
     reasons = {name: _attempt(check, bench) for name, check in checks.items()}
     timed = _attempt(timing, bench)

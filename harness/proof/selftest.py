@@ -119,8 +119,6 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
 
 
 class RecordKeeper:
-    """Keeps the records of a block."""
-
     def __init__(self) -> None:
         self.records: list[Record] = []
 

@@ -35,7 +35,6 @@ from harness.tasks.costs import train_flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
-from harness.tasks.start import Start
 from harness.worker import loops
 from harness.worker.measure import SMALL_LOSS
 
@@ -106,12 +105,8 @@ class LongTraining:
     lane: Lane
 
     @property
-    def start(self) -> Start:
-        return self.oracle.start
-
-    @property
     def task(self) -> Task:
-        return self.start.task
+        return self.oracle.start.task
 
     def portions(self) -> Iterator[Portion]:
         """The loop of the lane: a few batches at a time are staged, or an epoch is one call."""
@@ -120,7 +115,9 @@ class LongTraining:
         every = math.ceil(epochs / MOST_STATES)
         size = loops.batches_at_once(self.task) if self.lane == "identical" else steps
         for epoch in range(epochs):
-            order = self.start.epoch_order(epoch)[: self.length.steps - step, : self.length.rows]
+            order = self.oracle.start.epoch_order(epoch)[
+                : self.length.steps - step, : self.length.rows
+            ]
             ends = step + len(order)
             checked = epoch + 1 == epochs or (epoch + 1) % every == 0
             for first in range(0, len(order), size):
@@ -208,7 +205,7 @@ class Drift:
         course, truth = self.course, self.truth
         if not self._shadows:
             rounding = math.sqrt(course.length.steps) * differences.FLOAT64_ROUNDING
-            drawn = differences.shadows(course.oracle.another, course.start, rounding)
+            drawn = differences.shadows(course.oracle.another, course.oracle.start, rounding)
             self._shadows = list(islice(drawn, SHADOWS))
             self._portions = course.portions()
         while self._step < step:
@@ -240,7 +237,7 @@ def keep_largest(sizes: dict[str, float], places: Mapping[Place, Difference]) ->
 def compare_trainings(adapter: Adapter, course: LongTraining) -> tuple[Finding, LongProof]:
     """Train both, and stop at the first difference that is more than two correct programs have."""
     truth = course.oracle.truth
-    drift = Drift(course, course.oracle.another(course.start))
+    drift = Drift(course, course.oracle.another(course.oracle.start))
     why, step = "", 0
     adapter.reset()
     for portion in course.portions():
