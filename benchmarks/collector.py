@@ -49,7 +49,7 @@ def measure(label: str) -> None:
     start, arrays = make_start(task, 0), load(task.data, None)
     kind = importlib.import_module(f"impls.{framework}.adapter").Adapter
     adapter = kind(task, start, Options(mode, "cpu", 1, "float32"))
-    batches = loops.sample_batches(adapter, task, start, arrays)
+    batches = loops.staged(adapter, arrays, loops.sample_order(start))
     steps: dict[str, list[float]] = defaultdict(list)
     full: dict[str, list[float]] = defaultdict(list)
     timers = {heap: Timer() for heap in HEAPS}

@@ -1,7 +1,6 @@
-"""`Certificate`: what a proof showed of a setup's sameness with the reference, and what not.
+"""`Certificate`: the outcome of a proof that a setup computes what the reference computes.
 
-A module by itself, because every certificate's key covers the code that it rests on: a change of
-`records` must not make all proofs be repeated.
+The key of a certificate covers this module: `records` may change without a new proof.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ from harness.tasks.spec import Frozen
 Tolerance = Literal["exact", "stock"]
 """`exact` follows the task's formulas to rounding, `stock` a framework's own variant of them."""
 
-SUPPORTED, ENDED = "supported", "ended"
-"""Checks that only a certificate of failure has: the framework cannot do what was asked, and the
-proof did not come to its end."""
-UNPROVABLE = "not provable in float32"
-"""A check that only a certificate of failure has: float32 itself has no answer to this task."""
-
+SUPPORTED, ENDED, UNPROVABLE = "supported", "ended", "not provable in float32"
+"""Checks that only a certificate of failure has: the framework cannot do what was asked, the proof
+did not come to its end, and float32 itself has no answer to this task."""
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[float, Field(ge=0, le=1e300)]
@@ -44,7 +40,7 @@ class Divergence(Frozen):
 
 
 class Finding(Frozen):
-    """What one check found; `detail` says where a failed one failed first, and by how much.
+    """The result of one check. `detail` says where a failed one failed first, and by how much.
 
     With `by_rounding` a difference above its limit was no more than rounding alone makes.
     """
@@ -56,12 +52,12 @@ class Finding(Frozen):
 
 
 class LongProof(Frozen):
-    """How much of a training in float64 went as the reference's: `steps` of the `planned` ones, on
-    batches of `rows` rows.
+    """A training in float64 that agrees with the reference's over `steps` of the `planned` steps.
 
-    `worst` holds the largest difference of each quantity. `quality` is the task's metric on the
-    test rows after those steps, `expected` the reference's. `why` says why there are fewer steps
-    than were asked for: the framework has no float64, or roundings grow without bound.
+    Batches have `rows` rows. `worst` holds the largest difference of each quantity. `quality` is
+    the task's metric on the test rows after those steps, `expected` the reference's. `why` says why
+    there are fewer steps than were asked for: the framework has no float64, or roundings grow
+    without bound.
     """
 
     steps: Whole
@@ -81,9 +77,9 @@ class LongProof(Frozen):
 class Certificate(Frozen):
     """The outcome of one proof. `key` changes with anything that could change the outcome.
 
-    `code` is a hash over the adapter's files and everything that the proof rests on; `steps` were
+    `code` is a hash over the adapter's files and all of samestep that a proof runs. `steps` were
     compared, on batches of `rows` rows, from the shared start of `seed`. `logical_peak` is in
-    bytes, by phase, None where the framework keeps no account; `made` is an ISO time. `whole` is a
+    bytes, by phase, None where the framework does not count. `made` is an ISO time. `whole` is a
     proof over a training, in float64 whatever the setup's dtype.
     """
 
@@ -120,23 +116,17 @@ class Certificate(Frozen):
         failure = self.failure
         if failure is None:
             return "" if self.proven else "nothing was checked"
-        if not failure.detail:
-            return failure.check
-        ended = failure.check in (SUPPORTED, ENDED)  # the detail of these says it all
-        return failure.detail if ended else f"{failure.check}: {failure.detail}"
+        if failure.detail and failure.check in (SUPPORTED, ENDED):
+            return failure.detail
+        return ": ".join(filter(None, (failure.check, failure.detail)))
 
     @property
     def unsupported(self) -> bool:
-        """Whether the framework says that it cannot do what was asked, which is no fault."""
+        """Whether the framework says that it cannot do what was asked; this is no fault."""
         return any(it.check == SUPPORTED for it in self.findings)
 
     @property
     def worst(self) -> float | None:
         """The largest difference of any step and quantity; None where nothing was compared."""
-        sizes = [
-            size
-            for step in self.divergence
-            for size in (step.loss, step.logits, step.gradients, step.weights, step.slots)
-            if size is not None
-        ]
-        return max(sizes, default=None)
+        steps = (it.model_dump(exclude={"step"}, exclude_none=True) for it in self.divergence)
+        return max((size for step in steps for size in step.values()), default=None)

@@ -1,4 +1,4 @@
-"""Two named sets of tensors, compared, and how far they may be apart.
+"""Compare two named sets of tensors; the limits of their differences.
 
 The difference of two tensors is the largest absolute difference of their entries, relative to the
 largest absolute entry of the reference's tensor: its *scale*. What cannot be compared has an
@@ -19,20 +19,22 @@ The bounds follow from rounding, they are not fitted to a framework:
 
 An idiomatic mode that keeps its framework's stock formula cannot follow the task's: where gradients
 are as small as ε no useful bound exists (docs/stock-optimizers.md). In the class `stock` the
-reference follows that formula instead, and the limits are the same.
+reference follows that formula instead; the limits are the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
-from harness.adapter import Array, Framework
-from harness.cells import Dtype
+from harness.adapter import Array
+from harness.cells import Setup
 from harness.certificates import Tolerance
+from harness.frameworks import declaration
 from harness.tasks.start import Start
 
 PORTION = 2**15
@@ -41,7 +43,7 @@ PORTION = 2**15
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest one of a set; `reason` says why it is infinite, if it is."""
+    """The largest difference of a set; `reason` says why it is infinite, if it is."""
 
     size: float
     tensor: str
@@ -59,76 +61,63 @@ def compare(
     Infinite where there is no tensor at all, or one that is missing, unexpected, of another shape
     (even one that would broadcast), not of `dtype` (unless that is None), NaN or infinite.
 
-    A tensor of zeros has no scale of its own: there the largest entry of the whole reference set
-    counts, and in a set of nothing but zeros whatever is not zero is infinitely far. Entries below
-    the smallest normal number of the dtype ÷ its ε have lost their digits to underflow: no scale
-    is smaller than that.
+    The scale of a tensor of zeros is the largest entry of the whole reference set. In a set of
+    nothing but zeros, any other value is infinitely far. Entries below the smallest normal number
+    of the dtype ÷ its ε have lost their digits to underflow: no scale is smaller than that.
     """
     if not expected:
-        return _cannot("all", "the reference has no tensor to compare with")
+        return _incomparable("all", "the reference has no tensor to compare with")
     for name in expected.keys() ^ values.keys():
-        return _cannot(name, "missing" if name in expected else "unknown to the reference")
-    largest = {name: _largest(it) for name, it in expected.items()}
-    for name, size in largest.items():
-        if not math.isfinite(size):
-            return _cannot(name, "NaN or infinite in the reference itself")
-    whole, smallest = max(largest.values()), _smallest_scale(dtype)
-    found = [
-        _difference(name, values[name], it, dtype, largest[name] or whole, smallest)
-        for name, it in expected.items()
+        return _incomparable(name, "missing" if name in expected else "unknown to the reference")
+    scales = {name: _largest(tensor) for name, tensor in expected.items()}
+    for name, scale in scales.items():
+        if not math.isfinite(scale):
+            return _incomparable(name, "NaN or infinite in the reference itself")
+    largest, precision = max(scales.values()), np.finfo(dtype or "float64")
+    smallest = float(precision.smallest_normal / precision.eps)
+    differences = [
+        _difference(name, values[name], tensor, dtype, scales[name] or largest, smallest)
+        for name, tensor in expected.items()
     ]
-    return max(found, key=lambda it: it.size)
+    return max(differences, key=lambda it: it.size)
 
 
 def _difference(
     name: str, values: Array, expected: Array, dtype: str | None, scale: float, smallest: float
 ) -> Difference:
     if values.shape != expected.shape:
-        return _cannot(name, f"shape {values.shape}, not {expected.shape}")
+        return _incomparable(name, f"shape {values.shape}, not {expected.shape}")
     if not values.size:
-        return _cannot(name, "an empty tensor")
+        return _incomparable(name, "an empty tensor")
     if dtype is not None and values.dtype != dtype:
-        return _cannot(name, f"{values.dtype}, not {dtype}")
-    apart = _apart(values, expected)
-    if not math.isfinite(apart):
-        return _cannot(name, "NaN or infinite")
-    if scale == 0 and apart:
-        return _cannot(name, "not zero, as all should be")
-    return Difference(apart / max(scale, smallest), name)
+        return _incomparable(name, f"{values.dtype}, not {dtype}")
+    error = _largest_error(values, expected)
+    if not math.isfinite(error):
+        return _incomparable(name, "NaN or infinite")
+    if scale == 0 and error:
+        return _incomparable(name, "not zero, as all should be")
+    return Difference(error / max(scale, smallest), name)
 
 
-def _apart(values: Array, expected: Array) -> float:
+def _incomparable(name: str, reason: str) -> Difference:
+    return Difference(math.inf, name, reason)
+
+
+def _largest_error(values: Array, expected: Array) -> float:
     """The largest absolute difference, in portions that stay in the cache; NaN if there is one."""
     if expected.size <= PORTION:
         with np.errstate(invalid="ignore"):  # an infinity less another is NaN, as it should be
             return _largest(np.subtract(values, expected, dtype="float64"))
     if len(expected) == 1:
-        return _apart(values[0], expected[0])
+        return _largest_error(values[0], expected[0])
     rows = max(1, PORTION // math.prod(expected.shape[1:]))
-    return float(
-        np.max(
-            [
-                _apart(values[first : first + rows], expected[first : first + rows])
-                for first in range(0, len(expected), rows)
-            ]
-        )
-    )
+    portions = (slice(first, first + rows) for first in range(0, len(expected), rows))
+    return float(np.max([_largest_error(values[it], expected[it]) for it in portions]))
 
 
 def _largest(values: Array) -> float:
     """The largest absolute entry; NaN if there is one."""
-    if not values.size:
-        return 0.0
-    return float(max(abs(values.max()), abs(values.min())))
-
-
-def _smallest_scale(dtype: str | None) -> float:
-    kind = np.finfo(dtype or "float64")
-    return float(kind.smallest_normal / kind.eps)
-
-
-def _cannot(name: str, reason: str) -> Difference:
-    return Difference(math.inf, name, reason)
+    return float(max(abs(values.max()), abs(values.min()))) if values.size else 0.0
 
 
 def finite(size: float) -> float | None:
@@ -146,29 +135,53 @@ class Bounds:
     steps: int
 
 
-LIMITS: dict[tuple[Tolerance, Dtype], Bounds] = {
-    ("exact", "float64"): Bounds(1e-12, 1e-9, 100),
-    ("exact", "float32"): Bounds(1e-5, 1e-5, 10),
-    ("stock", "float64"): Bounds(1e-12, 1e-9, 100),
-    ("stock", "float32"): Bounds(1e-5, 1e-5, 10),
+LIMITS: dict[str, Bounds] = {
+    "float64": Bounds(1e-12, 1e-9, 100),
+    "float32": Bounds(1e-5, 1e-5, 10),
 }
+"""By dtype."""
 QUICK_STEPS = 10
-"""What a run's own proof takes at the most."""
-EXACT = "impls.reference.adapter"
-"""The module that has the task's formulas."""
+"""The most steps of the proof with which a run begins."""
 SHADOWS = 12
 """References with nudged first weights. A unit at its kink takes the other side in half of them:
 one in 4,000 would miss it."""
+MARGIN = 2.0
+"""Two correct programs round differently: where one takes up more than half of what is allowed,
+another may take up more than all of it."""
 FLOAT32_ROUNDING, FLOAT64_ROUNDING = 2.0**-24, 2.0**-53
 
-
-def truth_of(framework: Framework, mode: str, tolerance: Tolerance) -> str:
-    """The module that has the truth: the task's formulas, or those that a stock optimizer keeps."""
-    return EXACT if tolerance == "exact" else framework.idioms[mode].truth
+Reference = TypeVar("Reference")
 
 
-def limits(tolerance: Tolerance, dtype: Dtype) -> Bounds:
-    return LIMITS[tolerance, dtype]
+def tolerance_of(setup: Setup) -> Tolerance:
+    """`stock` for an idiomatic mode that says why its formula is another one."""
+    if setup.lane == "identical":
+        return "exact"
+    return "stock" if declaration(setup.framework).idioms[setup.mode].stock else "exact"
+
+
+def truth_of(setup: Setup, tolerance: Tolerance) -> str:
+    """The module of the reference: the task's formulas, or those of a stock optimizer."""
+    if tolerance == "exact":
+        return "impls.reference.adapter"
+    return declaration(setup.framework).idioms[setup.mode].truth
+
+
+def shadows(
+    build: Callable[[Start], Reference], start: Start, rounding: float = FLOAT32_ROUNDING
+) -> Iterator[Reference]:
+    """References, as `build` makes them, whose first weights are nudged.
+
+    Each has a random generator of its own, so it does not depend on how many were drawn. A stock
+    formula also rounds its scalars at every step, as float32 does.
+    """
+    for seed in np.random.SeedSequence(start.seed).spawn(SHADOWS):
+        generator = np.random.default_rng(seed)
+        shadow = build(nudged(start, generator, rounding))
+        round_scalars = getattr(shadow, "round_scalars", None)
+        if round_scalars and rounding == FLOAT32_ROUNDING:
+            round_scalars(generator)
+        yield shadow
 
 
 def nudged(
@@ -181,10 +194,7 @@ def nudged(
     for name, values in start.weights.items():
         size = np.abs(values)
         if name.endswith(".bias"):
-            size = np.full_like(values, np.abs(start.weights[_weight_of(name)]).max())
+            weight = start.weights[name.removesuffix("bias") + "weight"]
+            size = np.full_like(values, np.abs(weight).max())
         weights[name] = values + size * generator.uniform(-reach, reach, values.shape)
     return replace(start, weights=weights)
-
-
-def _weight_of(bias: str) -> str:
-    return bias.removesuffix("bias") + "weight"

@@ -19,7 +19,7 @@ from harness.adapter import Options, State
 from harness.cells import DTYPES, Dtype, Setup
 from harness.certificates import SUPPORTED
 from harness.conformance import TASKS, small_task
-from harness.differences import limits
+from harness.differences import LIMITS
 from harness.frameworks import frameworks, trains, version
 from harness.proof.certificates import claim
 from harness.proof.pool import Prover, prove_all
@@ -41,8 +41,8 @@ MNIST = small_task(
     hidden=(64, 64),
 )
 """The shape of MNIST and of its usual network, and rows for a hundred steps."""
-TOLERANCE = {dtype: limits("exact", dtype).trajectory for dtype in DTYPES}
-GRADIENT_TOLERANCE = {dtype: limits("exact", dtype).one_step for dtype in DTYPES}
+TOLERANCE = {dtype: LIMITS[dtype].trajectory for dtype in DTYPES}
+GRADIENT_TOLERANCE = {dtype: LIMITS[dtype].one_step for dtype in DTYPES}
 
 
 UNSUPPORTED = {("onnxruntime", "float64"): {"gelu-adam"}}  # it has no error function there
@@ -130,7 +130,7 @@ def check(proofs, case):
     assert proved.keys() == {it.name for it in case.tasks}
     for name in UNSUPPORTED.get((case.framework, case.dtype), ()):
         assert [it.check for it in proved.pop(name).findings] == [SUPPORTED]
-    steps = limits("exact", case.dtype).steps
+    steps = LIMITS[case.dtype].steps
     assert all(len(it.divergence) == steps for it in proved.values() if it.divergence)
     assert {
         f"{name}: {finding.check}": finding.detail

@@ -13,7 +13,7 @@ from harness.doctor.checks import Checkup
 from harness.doctor.checks import Diagnosis as Health
 from harness.gate.check import Checked
 from harness.gate.judging import Line
-from harness.proof.faults.real import REAL
+from harness.proof.faults import REAL
 from harness.proof.selftest import Case, faulty, judge
 from harness.report import check
 from tests.builders import make_certificate, make_setup, make_task

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.adapter import Array
 from harness.certificates import Divergence
-from harness.differences import Difference, compare, finite, limits
+from harness.differences import LIMITS, Difference, compare, finite
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
 from harness.programs.formulas import (
@@ -34,7 +34,7 @@ from harness.proof.lockstep import QUANTITIES, limit_at
 from harness.tasks.programs import ShownStep
 from harness.tasks.spec import Frozen
 
-BOUNDS = limits("exact", "float64")
+BOUNDS = LIMITS["float64"]
 MOST_CAUSES = 3
 BEAM = 6
 """Alterations that are altered once more: those after which the two go together longest."""

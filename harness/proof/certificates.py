@@ -1,16 +1,15 @@
-"""From setups to certificates: a claim for each, what the store has already, proofs of the rest.
+"""From setups to certificates: a claim for each, certificates from the store, proofs of the rest.
 
-A claim has a key over all that could change the outcome of its proof. What is proved need not be
-proved again until the key changes.
+A claim has a key over all that could change the outcome of its proof. A proof is not repeated until
+the key changes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
-import itertools
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +22,14 @@ import harness
 from harness.adapter import Framework
 from harness.cells import Setup
 from harness.certificates import SUPPORTED, Certificate, Finding, LongProof, Tolerance
-from harness.differences import QUICK_STEPS, limits
+from harness.differences import LIMITS, QUICK_STEPS, tolerance_of
 from harness.environment import only_known
 from harness.frameworks import folder_of, frameworks, trains, version_of
 from harness.privacy import clean, cleaned
-from harness.proof.pool import Launch, Prove, Proved, Prover, prove_all
+from harness.proof.pool import Launch, Prove, Proved, launcher, prove_all
 from harness.proof.prover import rows_compared, steps_compared
 from harness.proof.rounding import fewest_compared
-from harness.proof.whole_training import CHECK, QUICK, WHOLE, Length, Reach
+from harness.proof.whole_training import CHECK, QUICK, WHOLE, Length, Reach, planned_steps
 from harness.runs import machine
 from harness.runs.machine import cores
 from harness.runs.process import environment
@@ -50,18 +49,18 @@ RESTS_ON = (
     "adapter.py",
     "certificates.py",
 )
-"""In `harness`: everything of ours that a proof's outcome rests on, beside the reference."""
-EXACT = "reference"
+"""The parts of `harness` that can change the outcome of a proof; the reference can too."""
+REFERENCE = "reference"
 SLOWEST_STEP, SLOWEST_FLOPS = 0.2, 5e8
-"""Seconds of one step of a long proof, and operations a second: what is slower has hung."""
+"""Seconds of one step of a long proof, and operations a second: a slower one has hung."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be shown of a setup: over so many steps from the shared start of a seed.
+    """What is to be shown of a setup, over so many steps from the shared start of a seed.
 
-    Where it is `counted`, the certificate has each phase's logical peak as well. With a `length`
-    a training of the same mode in float64 is followed as far.
+    With `counted` the certificate has each phase's logical peak too. With a `length` a training of
+    the same mode in float64 is compared that far.
     """
 
     task: Task
@@ -89,21 +88,16 @@ class Claim:
         """The long proof; setups that differ only in their dtype have the same."""
         if self.length is None:
             return None
-        flops = self.length.steps * self.length.rows * train_flops(self.task) / self.task.batch
-        return Prove(
-            task=self.task,
-            setup=self.setup.model_copy(update={"dtype": "float64"}),
-            seed=self.seed,
-            steps=self.length.steps,
-            rows=self.length.rows,
-            tolerance=self.tolerance,
-            data=str(data),
-            limit=limit + self.length.steps * SLOWEST_STEP + flops / SLOWEST_FLOPS,
-            counted=False,
+        steps, rows = self.length
+        flops = steps * rows * train_flops(self.task) / self.task.batch
+        limit += steps * SLOWEST_STEP + flops / SLOWEST_FLOPS
+        setup = self.setup.model_copy(update={"dtype": "float64"})
+        return self.request(data, limit).model_copy(
+            update={"setup": setup, "steps": steps, "rows": rows, "counted": False}
         )
 
     def shown_by(self, certificate: Certificate) -> bool:
-        """Whether a certificate shows what is claimed, by all that it says of itself.
+        """Whether a certificate shows what is claimed, by its own content.
 
         A store may come from a stranger: the key alone shows nothing. The task's name does not
         count. In float32 the last steps may have no answer (`rounding.lost`).
@@ -125,13 +119,10 @@ class Claim:
         )
 
     def _long_enough(self, proof: LongProof | None) -> bool:
-        if self.length is None:
-            return True
-        if proof is None:
-            return False
-        return bool(proof.why) or (
-            proof.steps >= self.length.steps and proof.rows >= self.length.rows
-        )
+        if self.length is None or proof is None:
+            return self.length is None
+        long_enough = proof.steps >= self.length.steps and proof.rows >= self.length.rows
+        return bool(proof.why) or long_enough
 
     def certificate(self, key: str, proved: Proved) -> Certificate:
         whole = proved.whole
@@ -166,26 +157,18 @@ def claim(
     counted: bool = True,
     reach: Reach | None = None,
 ) -> Claim:
-    """The claim for a setup; its A/A copy has the same one. A quick one takes fewer steps, and one
-    with a `reach` follows a training as far."""
-    tolerance = tolerance_of(setup)
-    steps = limits(tolerance, setup.dtype).steps
+    """The claim for a setup; its A/A copy has the same one. A quick one takes fewer steps. With a
+    `reach` a training is compared that far."""
+    steps = LIMITS[setup.dtype].steps
     return Claim(
         task=task,
         setup=setup.model_copy(update={"twin": False}),
-        tolerance=tolerance,
+        tolerance=tolerance_of(setup),
         steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
         seed=seed,
         counted=counted,
         length=reach.of(task) if reach and trains(setup.framework) else None,
     )
-
-
-def tolerance_of(setup: Setup) -> Tolerance:
-    """`stock` for an idiomatic mode that says why its formula is another one."""
-    if setup.lane == "identical":
-        return "exact"
-    return "stock" if frameworks()[setup.framework].idioms[setup.mode].stock else "exact"
 
 
 def key_of(claim: Claim) -> str:
@@ -195,18 +178,11 @@ def key_of(claim: Claim) -> str:
     content = {
         "version": KEY_VERSION,
         "task": claim.task.digest,
-        "setup": [
-            setup.name,
-            setup.mode,
-            setup.lane,
-            setup.device,
-            setup.threads,
-            setup.dtype,
-        ],
+        "setup": [setup.name, setup.mode, setup.lane, setup.device, setup.threads, setup.dtype],
         "claim": [claim.tolerance, claim.steps, claim.seed, claim.counted, claim.length],
         "versions": venv.packages()
         if venv
-        else versions_of(framework) | versions_of(frameworks()[EXACT]),
+        else versions_of(framework) | versions_of(frameworks()[REFERENCE]),
         "code": code_of(setup.framework),
         "machine": machine_of(setup.device),
         "environment": only_known(environment(setup)),
@@ -216,27 +192,25 @@ def key_of(claim: Claim) -> str:
 
 
 def versions_of(framework: Framework) -> dict[str, str]:
-    """Every distribution of a framework or beneath it that is installed, and what those need
-    directly."""
-    found: dict[str, str] = {}
+    """The versions of a framework's distributions, of those beneath it, and of their direct needs.
+
+    What is not installed is left out.
+    """
+    versions: dict[str, str] = {}
     for name in (*framework.distributions, *framework.tuning.beneath):
-        try:
-            needed = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        for it in (name, *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed)):
-            try:
-                found[it] = importlib.metadata.version(it)
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            needs = importlib.metadata.requires(name) or []
+            for need in (name, *(re.split(r"[^\w.-]", it, maxsplit=1)[0] for it in needs)):
+                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                    versions[need] = importlib.metadata.version(need)
+    return versions
 
 
 def code_of(framework: str) -> str:
-    """A hash over the adapter's files, the reference's, and what of ours the proof rests on."""
+    """A hash over the files of the adapter and of the reference, and over those of RESTS_ON."""
     home = Path(harness.__file__).parent
     roots = {f"harness/{name}": home / name for name in RESTS_ON}
-    for name in (framework, EXACT):
+    for name in (framework, REFERENCE):
         roots[f"impls/{name}"] = folder_of(name)
     digest = hashlib.sha256()
     for name, root in sorted(roots.items()):
@@ -261,10 +235,10 @@ def machine_of(device: str) -> str:
 
 Name = TypeVar("Name", bound=Hashable)
 REACHES: tuple[Reach | None, ...] = (None, QUICK, WHOLE)
-"""How far long proofs go, each further than the one before."""
+"""The reaches of long proofs, each further than the one before."""
 LIMIT = 600.0
-"""Seconds for the one proof: a deep network takes its time to be compiled, for several sizes of
-batches, and others may use the cores."""
+"""Seconds for one proof: a deep network is compiled for several sizes of batches, and other
+processes may use the cores."""
 
 
 @dataclass(frozen=True)
@@ -284,13 +258,13 @@ def needs(
     counted: Container[Setup] | None = None,
     reach: Reach | None = None,
 ) -> list[Need]:
-    """One for every setup but A/A copies, with what the store has.
+    """One for every setup but A/A copies, with the certificate that the store has.
 
-    Memory is counted of the setups that `counted` holds, of all unless it is given. A failure is
-    never taken from the store: it is tried again. Where a quick proof would do, a full one does
-    too, and one that counted where none need, and one over a longer training.
+    Memory is counted of the setups in `counted`, of all unless it is given. A failure is never
+    taken from the store: the proof is repeated. In the place of a quick proof a full one will do,
+    and in that of any proof one that counted memory too, or one over a longer training.
     """
-    found = []
+    result = []
     for task, setup in setups:
         if setup.twin:
             continue
@@ -303,19 +277,17 @@ def needs(
         ]
         kept = (_kept(it, store) for it in dict.fromkeys(claims)) if store else ()
         proven = next((it for it in kept if it), None)
-        found.append(Need(claims[0], key_of(claims[0]), proven))
-    return found
+        result.append(Need(claims[0], key_of(claims[0]), proven))
+    return result
 
 
 def _kept(of: Claim, store: Store) -> Certificate | None:
-    """What the store has that shows a claim."""
-    found = store.certificate(key := key_of(of))
-    return found if found and found.key == key and of.shown_by(found) else None
+    kept = store.certificate(key := key_of(of))
+    return kept if kept and kept.key == key and of.shown_by(kept) else None
 
 
 def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
-    """Of every framework, version and mode, in each lane and dtype and on each device, the setup of
-    fewest weights.
+    """The setup of fewest weights of every framework, version, mode, lane, device and dtype.
 
     One proof shows that memory can be counted. A report asks for every count that it prints.
     """
@@ -330,18 +302,13 @@ def one_of_each(setups: Iterable[tuple[Task, Setup]]) -> set[Setup]:
 def prove(
     lacking: Sequence[Need], store: Store, data: Mapping[Data, Path], logs: Path, caches: Path
 ) -> Iterator[Certificate]:
-    """Prove what has no certificate and keep the outcome, as it comes.
+    """Prove what has no certificate; yield each outcome and keep it in the store.
 
     `data` are staged; provers write to `logs`, frameworks what they compile to `caches`.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    numbers = itertools.count()
-
-    def launch(setup: Setup) -> Prover:
-        return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
-
     claims = {it.key: it.claim for it in lacking}
-    for key, proved in proved_claims(claims, data, LIMIT, launch, cores()):
+    for key, proved in proved_claims(claims, data, LIMIT, launcher(logs, caches), cores()):
         certificate = claims[key].certificate(key, proved)
         store.add_certificate(certificate)
         yield certificate
@@ -357,10 +324,10 @@ def proved_claims(
     """The outcome of every claim, as they come. A long proof that several ask for is made once."""
     waiting: dict[Prove, list[Name]] = defaultdict(list)
     parts: dict[Name, list[Prove]] = {}
-    for name, it in claims.items():
-        place = data[it.task.data]
-        long = it.long_request(place, limit)
-        parts[name] = [it.request(place, limit), *([long] if long else [])]
+    for name, asked in claims.items():
+        place = data[asked.task.data]
+        long = asked.long_request(place, limit)
+        parts[name] = [asked.request(place, limit), *([long] if long else [])]
         for request in parts[name]:
             waiting[request].append(name)
     done: dict[Prove, Proved] = {}
@@ -373,12 +340,11 @@ def proved_claims(
 
 
 def _together(short: Proved, long: Proved, claim: Claim) -> Proved:
-    """A proof with what the long one found; where there is no float64, it says so."""
+    """A short proof together with the long one; if there is no float64, the certificate says so."""
     whole, findings = long.whole, long.findings
     if whole is None:
-        planned = claim.task.epochs * claim.task.steps_per_epoch
         why = next(it.detail for it in findings if not it.ok)
-        whole = LongProof(steps=0, planned=planned, rows=0, why=why)
+        whole = LongProof(steps=0, planned=planned_steps(claim.task), rows=0, why=why)
         absent = any(it.check == SUPPORTED for it in findings)
         findings = (Finding(check=CHECK, ok=absent, detail=why),)
     return short.model_copy(

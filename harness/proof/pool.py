@@ -1,4 +1,4 @@
-"""Many proofs: as many provers side by side as there are cores, grouped so that imports are few.
+"""Many proofs at once: one prover for each core, grouped so that imports are few.
 
 A prover is a process of its own that answers, or fails in a typed way. It runs each proof in a
 forked child, which may crash, hang or use up memory without harm to others. Messages are JSON.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter
 
@@ -30,7 +31,7 @@ from harness.cells import Phase, Setup
 from harness.certificates import ENDED, Divergence, Finding, LongProof, Tolerance
 from harness.errors import in_one_line
 from harness.frameworks import frameworks
-from harness.runs.process import WorkerFailed, WorkerProcess, environment
+from harness.runs.process import WorkerFailed, WorkerProcess, environment, watch
 from harness.tasks.spec import Frozen, Task
 from harness.worker.messages import Failed, die_with
 from harness.worker.system import adopt_orphans, end_all, end_descendants
@@ -42,9 +43,9 @@ IMPORT_SECONDS = 120.0
 class Prove(Frozen):
     """Examine a setup over so many steps from the shared start of a seed.
 
-    `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung. Memory
-    is counted besides where `counted` says so; older code, which always counts, is not told. With
-    `rows` it is a long proof instead: a training with so many rows a batch.
+    `data` is the folder of staged arrays; what takes longer than `limit` seconds has hung. With
+    `counted` memory is counted too; the field is left out where it is true, since older code does
+    not know it. With `rows` it is a long proof instead: a training with so many rows a batch.
     """
 
     ask: Literal["prove"] = "prove"
@@ -60,10 +61,10 @@ class Prove(Frozen):
 
 
 class Proved(Frozen):
-    """What was found: the content of a certificate."""
+    """The outcome of a proof; `divergence` has one entry for each step of `rows` rows."""
 
     answer: Literal["proved"] = "proved"
-    seconds: float
+    seconds: float = 0.0
     findings: tuple[Finding, ...]
     divergence: tuple[Divergence, ...] = ()
     rows: int = 0
@@ -87,10 +88,9 @@ PATIENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
-"""Threads that are out of work sleep at once, and nobody compiles in processes of his own: provers
-work side by side already. Memory is kept and used again: every step makes as many large arrays as
-the one before, and pages given back to the system are cleared before they return. No number changes
-by it."""
+"""Idle threads sleep at once, and compilers start no processes: provers run side by side already.
+Freed memory is kept: every step makes as many large arrays as the one before, and the system clears
+every page that it hands out again. No number changes by it."""
 SLACK_SECONDS = 30.0
 """More than a prover and its children may take."""
 
@@ -107,10 +107,21 @@ class Prover(WorkerProcess):
     def prove(self, request: Prove) -> Proved:
         """Raises WorkerFailed where the prover itself is gone: its caller needs a new one."""
         children = 3
-        return cast(
-            "Proved",
-            self.request(request, IMPORT_SECONDS + children * request.limit + SLACK_SECONDS),
-        )
+        limit = IMPORT_SECONDS + children * request.limit + SLACK_SECONDS
+        return cast(Proved, self.request(request, limit))
+
+
+Launch = Callable[[Setup], Prover]
+
+
+def launcher(logs: Path, caches: Path) -> Launch:
+    """What starts provers, each with a log of its own."""
+    numbers = itertools.count()
+
+    def launch(setup: Setup) -> Prover:
+        return Prover(setup, logs / f"prover-{os.getpid()}-{next(numbers)}.log", caches)
+
+    return launch
 
 
 def gone(failure: WorkerFailed) -> Proved:
@@ -119,7 +130,7 @@ def gone(failure: WorkerFailed) -> Proved:
     if "SIGALRM" in how:
         how = f"what it imports took more than {IMPORT_SECONDS:.0f} s"
     finding = Finding(check=ENDED, ok=False, detail=f"the prover {failure.status}: {how}")
-    return Proved(seconds=0.0, findings=(finding,))
+    return Proved(findings=(finding,))
 
 
 class ChildFailed(Exception):
@@ -131,10 +142,9 @@ def in_child(
 ) -> str:
     """What `function` returns in a child of this process, which may take `limit` seconds.
 
-    With `keep_imports` modules that it imported on the way are imported here too: the next child
-    has them at once. A `fresh` child is no copy of this process and imports everything itself; the
-    function must be one that can be pickled.
-    Raises Unsupported if it did, and ChildFailed for any other way not to answer.
+    With `keep_imports` this process imports what the child has imported, for the next child. A
+    `fresh` child is no copy of this process and imports everything itself; its function is pickled.
+    Raises Unsupported if the function did, and ChildFailed for any other way not to answer.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
     sys.stdout.flush()
@@ -147,14 +157,14 @@ def in_child(
         spawned.start()
         child = spawned.pid or 0
     else:
-        # What is here already no child need search for garbage: to look is to copy, page by page.
+        # A garbage collection of the child would copy every page of what is here already.
         gc.freeze()
         child = os.fork()
         if not child:
             _live(function, writer, parent)
     writer.close()
     try:
-        return _understood(_answer(reader, child, limit), keep_imports and not fresh)
+        kind, text, imported = json.loads(_answer(reader, child, limit))
     finally:
         reader.close()
         end_descendants(child)
@@ -162,6 +172,14 @@ def in_child(
             os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child, 0)
+    for name in imported if keep_imports and not fresh else ():
+        with contextlib.suppress(Exception):  # some are made on the fly, and need not be here
+            importlib.import_module(name)
+    if kind == "unsupported":
+        raise Unsupported(text)
+    if kind == "failure":
+        raise ChildFailed(text)
+    return str(text)
 
 
 def _live(function: Callable[[], str], writer: Connection, parent: int) -> None:
@@ -189,7 +207,8 @@ def _send(writer: Connection, kind: str, text: str, imported: Sequence[str] = ()
 
 
 def _answer(reader: Connection, child: int, limit: float) -> bytes:
-    with open_ended(child) as ended:
+    ended = watch(child)
+    with ended or contextlib.nullcontext():
         waited: list[Any] = [reader, *([ended] if ended else [])]
         if not wait(waited, limit):
             raise ChildFailed(f"no result within {limit:.0f} s")
@@ -201,45 +220,19 @@ def _answer(reader: Connection, child: int, limit: float) -> bytes:
     raise ChildFailed(f"its process {how}")
 
 
-def _understood(message: bytes, keep_imports: bool) -> str:
-    kind, text, imported = json.loads(message)
-    for name in imported if keep_imports else ():
-        with contextlib.suppress(Exception):  # some are made on the fly, and need not be here
-            importlib.import_module(name)
-    if kind == "unsupported":
-        raise Unsupported(text)
-    if kind == "failure":
-        raise ChildFailed(text)
-    return str(text)
-
-
-def open_ended(pid: int) -> contextlib.AbstractContextManager[IO[bytes] | None]:
-    """A file that becomes readable when a process ends, where the system has such (Linux)."""
-    if not hasattr(os, "pidfd_open"):
-        return contextlib.nullcontext()
-    return open(os.pidfd_open(pid), "rb", buffering=0)
-
-
 Group = tuple[str, str, str, int]
 """Framework with its version, its mode if its environment names it, device and threads: what one
 prover process can serve."""
 
 
-class Proving(Protocol):
-    def prove(self, request: Prove) -> Proved: ...
-
-    def close(self) -> None: ...
-
-
-Launch = Callable[[Setup], Proving]
 Done = tuple[Prove, Proved]
 
 
 def prove_all(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterator[Done]:
     """Every request with its outcome, as they come. Closing the iterator ends what is under way.
 
-    What has threads that spin comes first and by itself: beside another prover it takes up to six
-    times as long.
+    Proofs whose threads spin come first and run alone: with another prover at work they take up to
+    six times as long.
     """
     yield from _side_by_side([it for it in requests if spins(it)], launch, 1)
     yield from _side_by_side([it for it in requests if not spins(it)], launch, provers)
@@ -264,13 +257,13 @@ def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> It
 
 
 class Jobs:
-    """What is still to be done. Slots take from it, each staying with its group while it can."""
+    """The requests that wait. Slots take from them; each stays with its group while it can."""
 
     def __init__(self, requests: Sequence[Prove]) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[Group, deque[Prove]] = defaultdict(deque)
         self._serving: Counter[Group] = Counter()
-        # The longest first: what is short fills the end.
+        # The longest first: short ones fill the end.
         for request in sorted(requests, key=cost, reverse=True):
             self._waiting[group_of(request.setup)].append(request)
 
@@ -307,7 +300,7 @@ class ProverThread(threading.Thread):
         self._jobs = jobs
         self._launch = launch
         self._results = results
-        self._prover: Proving | None = None
+        self._prover: Prover | None = None
         self._ended = False
 
     def run(self) -> None:
@@ -328,7 +321,7 @@ class ProverThread(threading.Thread):
             if self._prover is None:
                 self._prover = self._launch(request.setup)
             if self._ended:
-                raise WorkerFailed("interrupted", "nobody waits any more")
+                raise WorkerFailed("interrupted", "its result is no longer needed")
             return self._prover.prove(request)
         except WorkerFailed as failure:
             self._close()
@@ -353,14 +346,14 @@ def group_of(setup: Setup) -> Group:
 
 
 def spins(request: Prove) -> bool:
-    """Whether its threads wait busily for each other, and keep others from their cores."""
+    """Whether its threads wait busily for each other, and keep other processes from the cores."""
     setup, task = request.setup, request.task
     largest = max(task.batch * fan_in * fan_out for fan_in, fan_out in task.layers)
     return setup.threads > 1 and largest > frameworks()[setup.framework].tuning.spins_beyond
 
 
 def cost(request: Prove) -> float:
-    """A rough guess, in no unit: what a step computes, what a graph of so many layers costs to
-    compile, and the constant rest."""
+    """A rough estimate without a unit: of computing the steps, of compiling the layers, and of the
+    constant rest."""
     task = request.task
     return 1 + len(task.layers) / 5 + request.steps * task.parameters / 1e7

@@ -5,9 +5,9 @@ its own without the seconds that an import takes. Nothing of the framework is us
 but what it declares as harmless (`Tuning.ahead`): threads, devices and graphs begin in the child.
 If the import has started threads, children are not forked but start fresh.
 
-A proof compares two adapters in lock step, then checks how the examined one conducts itself.
-`truth` is the reference in float64. Both get the same batches, in the order of the shared start,
-epoch after epoch. Every tensor of every step is compared at once, so nothing stale can be read.
+A proof compares two adapters in lock step, then checks the behaviour of the examined one. `truth`
+is the reference in float64. Both get the same batches, in the order of the shared start, epoch
+after epoch. Every tensor of every step is compared at once, so nothing stale can be read.
 """
 
 from __future__ import annotations
@@ -20,120 +20,79 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
-from harness.adapter import Adapter, Options, Setting, Unsupported
-from harness.cells import THROUGHPUT, Dtype, Lane, Phase
-from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Divergence, Finding, Tolerance
-from harness.differences import Difference, limits, truth_of
+from harness.adapter import Adapter, Options, Unsupported
+from harness.cells import THROUGHPUT, Lane, Phase
+from harness.certificates import ENDED, SUPPORTED, UNPROVABLE, Finding
+from harness.differences import LIMITS, truth_of
 from harness.errors import in_one_line
-from harness.frameworks import declaration, package_of, phases_of, trains
+from harness.frameworks import declaration, phases_of, trains
 from harness.proof import conduct, lockstep, rounding
-from harness.proof.conduct import impossible, logical_peak
-from harness.proof.lockstep import FEWEST_ROWS, Rows, Truth, in_float64
+from harness.proof.lockstep import FEWEST_ROWS, Oracle, Rows
 from harness.proof.pool import IMPORT_SECONDS, PROVE, ChildFailed, Prove, Proved, in_child
-from harness.proof.rounding import excuses
-from harness.proof.whole_training import Length, LongTraining, train_beside
+from harness.proof.whole_training import Length, LongTraining, compare_trainings
 from harness.tasks.costs import only_predicting
 from harness.tasks.datasets import Arrays, open_staged
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
 from harness.worker.fork_server import left_behind
 from harness.worker.messages import MAX_BYTES, connected
-from harness.worker.session import NotImported, lacking, refuse_other_version
+from harness.worker.session import NotImported, implementation, lacking, refuse_other_version
 from harness.worker.system import adopt_orphans, hide_from
 
 STEP_FLOPS = 2e8
 """Floating-point operations of one step of many that are compared: larger batches are cut to fewer
-rows. One step is compared at the full batch besides (`conduct.full_batch`)."""
+rows. One step is compared at the full batch too (`conduct.full_batch`)."""
 WEIGHT_STEPS = 6e7
 """Weights times steps: of larger models fewer steps are compared."""
 FEWEST_STEPS = 10
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What was found; `divergence` has one entry a step, `rows` is the compared batches' size."""
-
-    findings: tuple[Finding, ...]
-    divergence: tuple[Divergence, ...]
-    settings: dict[str, Setting]
-    rows: int
-
-
 def examine(
-    adapter: Adapter,
-    truth: Truth,
-    task: Task,
-    start: Start,
-    arrays: Arrays,
-    options: Options,
-    *,
-    steps: int,
-    tolerance: Tolerance,
-    lane: Lane = "identical",
-    trains: bool = True,
-) -> Examination:
-    """Hold `adapter`, just built with `options`, to `truth` over so many steps.
+    adapter: Adapter, oracle: Oracle, arrays: Arrays, lane: Lane = "identical", *, steps: int
+) -> Proved:
+    """Compare `adapter`, just built, with the reference over so many steps.
 
-    `truth` is the reference's adapter, just built: mode eager, float64, on the CPU. In the
-    idiomatic lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train
-    outputs are compared, and `task` has no slots. Raises what the adapter raises while numbers are
+    The truth of `oracle` is just built too: mode eager, float64, on the CPU. In the idiomatic
+    lane `adapter` is an `Idiom` and goes through its own loop. Of one that does not train outputs
+    are compared, and its task has no slots. Raises what the adapter raises while numbers are
     compared; later an exception is the failure of one check.
     """
-    dtype, rows = cast("Dtype", options.dtype), rows_compared(task)
-    work = list(itertools.islice(batches(task, start, arrays, rows), steps))
+    rows = rows_compared(oracle.start.task)
+    work = list(itertools.islice(batches(oracle.start, arrays, rows), steps))
     fewest = rounding.fewest_compared(len(work))
-    begun = lockstep.at_the_start(adapter, truth, start, dtype)
-    keep, rounded = {conduct.AGAIN, len(work)}, None
-    excused: Callable[[Mapping[lockstep.Place, Difference]], dict[lockstep.Place, float]]
-    excused = rounding.nothing_excused
-    if dtype == "float32":
-        keep.add(fewest)
-        rounded = type(truth)(task, start, replace(in_float64(options), dtype=dtype))
-        excused = partial(excuses, truth, start, options, work)
-    bounds = limits(tolerance, dtype)
-    if trains:
-        lock = lockstep.run(adapter, truth, lane, dtype, work, keep, rounded)
-    else:
-        lock = lockstep.outputs_only(adapter, truth, lane, dtype, work)
+    begun = lockstep.at_the_start(adapter, oracle)
+    lock = lockstep.run(adapter, oracle, lane, work, {conduct.AGAIN, fewest, len(work)})
+    bounds = LIMITS[oracle.dtype]
+    if not oracle.trains:
         bounds = replace(bounds, trajectory=bounds.one_step)  # none moves the weights
-        if dtype == "float32":
-            excused = partial(rounding.outputs_excuses, type(truth), start, options, work)
     settings = adapter.settings()  # later checks ask for batches of other sizes
-    allowed = excused(rounding.sought(lock, bounds))
-    lost = rounding.lost(lock, bounds, allowed)
+    excused = rounding.excuses(oracle, work, rounding.sought(lock, bounds))
+    lost = rounding.lost(lock, bounds, excused)
     compared = lock.up_to(lost[0] - 1) if lost else lock
-    found = (
+    findings = [
         Finding(check="start", ok=begun.size == 0, detail=str(begun) if begun.size else ""),
-        *lockstep.findings(compared, bounds, allowed),
-    )
+        *lockstep.findings(compared, bounds, excused),
+    ]
     if lost and lost[0] <= fewest:
         why = f"the reference in float32 differs as much: {lost[1]}, step {lost[0]}: "
-        found += (Finding(check=UNPROVABLE, ok=False, detail=f"{why}{lock.rounded[lost]}"),)
+        findings.append(Finding(check=UNPROVABLE, ok=False, detail=f"{why}{lock.rounded[lost]}"))
         compared = lock
-    elif all(it.ok for it in found):
-        steps = fewest if lost else len(work)
-        bench = conduct.Bench(
-            adapter,
-            truth,
-            lane,
-            start,
-            options,
-            dtype,
-            work[:steps],
-            arrays,
-            lock,
-            limits("exact", dtype),
-            excused,
-            trains,
-        )
-        found += conduct.conduct(bench)
-    return Examination(found, tuple(compared.divergence), settings, rows)
+    elif all(it.ok for it in findings):
+        if lost:
+            work = work[:fewest]
+        bench = conduct.Bench(adapter, oracle, lane, work, arrays, lock)
+        findings += conduct.conduct(bench)
+    return Proved(
+        findings=tuple(findings),
+        divergence=tuple(compared.divergence),
+        rows=rows,
+        settings=settings,
+    )
 
 
 def rows_compared(task: Task) -> int:
@@ -147,7 +106,7 @@ def steps_compared(task: Task, steps: int) -> int:
     return min(steps, max(FEWEST_STEPS, int(WEIGHT_STEPS / task.parameters)))
 
 
-def batches(task: Task, start: Start, arrays: Arrays, rows: int) -> Iterator[Rows]:
+def batches(start: Start, arrays: Arrays, rows: int) -> Iterator[Rows]:
     """The rows of every step, epoch after epoch without end."""
     for epoch in itertools.count():
         for chosen in start.epoch_order(epoch)[:, :rows]:
@@ -167,15 +126,18 @@ def main() -> None:
 
 def prove(request: Prove) -> Proved:
     """Examine in a child, then, if asked to, count each phase's memory in children of their own."""
-    begin = time.monotonic()
+    begin, setup = time.monotonic(), request.setup
     try:
-        hide_from(declaration(request.setup.framework))
-        refuse_other_version(request.setup)
-        with at_most(IMPORT_SECONDS), lacking(request.setup):
-            for name in _imports(request):
-                importlib.import_module(name)
-        examined = _examined if request.rows is None else _trained
-        proved = Proved.model_validate_json(_forked(partial(examined, request), request))
+        framework = declaration(setup.framework)
+        hide_from(framework)
+        refuse_other_version(setup)
+        with at_most(IMPORT_SECONDS), lacking(setup):
+            importlib.import_module(truth_of(setup, request.tolerance))
+            implementation(setup)
+            ahead = framework.tuning.ahead.get(setup.mode)
+            if ahead and _may_import_more(request):
+                importlib.import_module(ahead)
+        proved = Proved.model_validate_json(_forked(partial(_examined, request), request))
         if request.counted and all(it.ok for it in proved.findings):
             proved = _with_peaks(request, proved)
     except Unsupported as reason:
@@ -188,6 +150,10 @@ def prove(request: Prove) -> Proved:
     return proved.model_copy(update={"seconds": time.monotonic() - begin})
 
 
+def _ended(check: str, detail: str) -> Proved:
+    return Proved(findings=(Finding(check=check, ok=False, detail=detail),))
+
+
 @contextlib.contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """End this process if it takes longer: nothing gentler reaches what hangs outside Python."""
@@ -198,15 +164,6 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _imports(request: Prove) -> Iterator[str]:
-    """The modules that a prover imports before it forks."""
-    yield _truth(request)
-    yield implementation(request)
-    ahead = declaration(request.setup.framework).tuning.ahead.get(request.setup.mode)
-    if ahead and _may_import_more(request):
-        yield ahead
-
-
 def _may_import_more(request: Prove) -> bool:
     """Whether a prover may import what a framework loads late: that may start a GPU, and one that
     was started before a fork can be used by no child."""
@@ -215,11 +172,14 @@ def _may_import_more(request: Prove) -> bool:
 
 def _forked(function: Callable[[], str], request: Prove) -> str:
     if lost := left_behind():
-        who = request.setup.framework
-        print(f"{lost} run once {who} is imported: nothing is forked", file=sys.stderr)
-    fresh = bool(lost)
-    function = partial(_with_version, function, request)
-    return in_child(function, request.limit, keep_imports=_may_import_more(request), fresh=fresh)
+        framework = request.setup.framework
+        print(f"{lost} run once {framework} is imported: nothing is forked", file=sys.stderr)
+    return in_child(
+        partial(_with_version, function, request),
+        request.limit,
+        keep_imports=_may_import_more(request),
+        fresh=bool(lost),
+    )
 
 
 def _with_version(function: Callable[[], str], request: Prove) -> str:
@@ -227,69 +187,30 @@ def _with_version(function: Callable[[], str], request: Prove) -> str:
         return function()
 
 
-def _truth(request: Prove) -> str:
-    return truth_of(declaration(request.setup.framework), request.setup.mode, request.tolerance)
-
-
-def implementation(request: Prove) -> str:
-    """The module that has the adapter of a setup."""
-    kind = {"identical": "adapter", "idiomatic": "idiom"}[request.setup.lane]
-    return f"{package_of(request.setup.framework)}.{kind}"
-
-
-def _built(request: Prove) -> Adapter:
-    hide_from(declaration(request.setup.framework))
-    module = importlib.import_module(implementation(request))
-    kind: Callable[..., Any] = module.Adapter if request.setup.lane == "identical" else module.Idiom
-    adapter: Adapter = kind(request.task, make_start(request.task, request.seed), _options(request))
-    return adapter
-
-
-def _options(request: Prove) -> Options:
+def _built(request: Prove, start: Start) -> tuple[Adapter, Options]:
     setup = request.setup
-    return Options(setup.mode, setup.device, setup.threads, setup.dtype)
+    hide_from(declaration(setup.framework))
+    options = Options(setup.mode, setup.device, setup.threads, setup.dtype)
+    return implementation(setup)(start.task, start, options), options
 
 
 def _examined(request: Prove) -> str:
-    trained = trains(request.setup.framework)
-    if not trained:
-        request = request.model_copy(update={"task": only_predicting(request.task)})
-    start = make_start(request.task, request.seed)
-    exact = Options("eager", "cpu", request.setup.threads, "float64")
-    examination = examine(
-        _built(request),
-        importlib.import_module(_truth(request)).Adapter(request.task, start, exact),
-        request.task,
-        start,
-        open_staged(Path(request.data)),
-        _options(request),
-        steps=request.steps,
-        tolerance=request.tolerance,
-        lane=request.setup.lane,
-        trains=trained,
-    )
-    return Proved(
-        seconds=0.0,
-        findings=examination.findings,
-        divergence=examination.divergence,
-        rows=examination.rows,
-        settings=examination.settings,
-    ).model_dump_json()
-
-
-def _trained(request: Prove) -> str:
-    """A long proof."""
-    start, task = make_start(request.task, request.seed), request.task
-    exact = Options("eager", "cpu", request.setup.threads, "float64")
-    length = Length(request.steps, request.rows or task.batch)
-    finding, proof = train_beside(
-        _built(request),
-        importlib.import_module(_truth(request)).Adapter(task, start, exact),
-        LongTraining(task, start, open_staged(Path(request.data)), length, request.setup.lane),
-        _options(request),
-        request.tolerance,
-    )
-    return Proved(seconds=0.0, findings=(finding,), whole=proof).model_dump_json()
+    """The proof that is asked for, short or long, as JSON."""
+    setup, task, trained = request.setup, request.task, trains(request.setup.framework)
+    start = make_start(task if trained else only_predicting(task), request.seed)
+    arrays = open_staged(Path(request.data))
+    adapter, options = _built(request, start)
+    exact = Options("eager", "cpu", setup.threads, "float64")
+    reference = importlib.import_module(truth_of(setup, request.tolerance))
+    truth = reference.Adapter(start.task, start, exact)
+    oracle = Oracle(truth, start, options, trained)
+    if request.rows is not None:
+        length = Length(request.steps, request.rows)
+        finding, whole = compare_trainings(
+            adapter, LongTraining(oracle, arrays, length, setup.lane)
+        )
+        return Proved(findings=(finding,), whole=whole).model_dump_json()
+    return examine(adapter, oracle, arrays, setup.lane, steps=request.steps).model_dump_json()
 
 
 def _with_peaks(request: Prove, proved: Proved) -> Proved:
@@ -298,9 +219,10 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
     why = ""
     for phase in phases_of(request.setup.framework, THROUGHPUT):
         try:
-            told = _forked(partial(_peak, request, phase), request)
-            peaks[phase] = int(told) if told else None
-            why = why or impossible(peaks[phase], request.task, request.setup.dtype)
+            counted = _forked(partial(_peak, request, phase), request)
+            peaks[phase] = int(counted) if counted else None
+            impossible = conduct.impossible_peak(peaks[phase], request.task, request.setup.dtype)
+            why = why or impossible
         except ChildFailed as failure:
             why = why or f"counting it for {phase}: {failure}"
     findings = tuple(
@@ -311,20 +233,16 @@ def _with_peaks(request: Prove, proved: Proved) -> Proved:
 
 
 def _peak(request: Prove, phase: Phase) -> str:
-    if phase == "predict":  # who only predicts keeps no slots, whatever an adapter brings along
-        request = request.model_copy(update={"task": only_predicting(request.task)})
+    """The logical peak of a phase; empty where the framework does not count."""
+    task = request.task
+    if phase == "predict":  # without slots, whatever an adapter brings along
+        task = only_predicting(task)
     os.environ.update(declaration(request.setup.framework).tuning.accounting)
-    arrays, batch = open_staged(Path(request.data)), request.task.batch
-    rows = make_start(request.task, request.seed).epoch_order(0)[0][:batch]
-    adapter = _built(request)
-    peak = logical_peak(
-        adapter, request.setup.lane, Rows(arrays.x_train[rows], arrays.y_train[rows]), phase
-    )
+    start, arrays = make_start(task, request.seed), open_staged(Path(request.data))
+    adapter, _ = _built(request, start)
+    batch = next(batches(start, arrays, task.batch))
+    peak = conduct.logical_peak(adapter, request.setup.lane, batch, phase)
     return "" if peak is None else str(peak)
-
-
-def _ended(check: str, detail: str) -> Proved:
-    return Proved(seconds=0.0, findings=(Finding(check=check, ok=False, detail=detail),))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Each case is tried by provers and workers, as in a run.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +18,13 @@ from harness.analysis.settings import setup_faults
 from harness.analysis.usage import usage_faults
 from harness.cells import DTYPES, LANES, THROUGHPUT, Dtype, Lane, Setup
 from harness.certificates import SUPPORTED, Finding
-from harness.frameworks import absence, frameworks
+from harness.frameworks import absence, frameworks, modes_of
 from harness.proof.certificates import claim, proved_claims
+from harness.proof.faults import FAULTS, REAL
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import Fault
-from harness.proof.faults.real import MODES, REAL
-from harness.proof.faults.table import FAULTS
-from harness.proof.pool import Prover
+from harness.proof.faults.real import MODES, planted_in
+from harness.proof.pool import launcher
 from harness.proof.whole_training import CHECK, QUICK, Reach
 from harness.records import Record
 from harness.runs.block import Block, Step
@@ -41,7 +40,7 @@ SAMPLE_SECONDS = 0.01
 
 
 def tried(cases: Sequence[Case], provers: int) -> Iterator[Judgement]:
-    """What came of every case, as they come; `provers` work side by side."""
+    """The judgement of every case, as they come; `provers` work side by side."""
     with (
         tempfile.TemporaryDirectory(prefix="samestep-") as name,
         temporary_files((folder := Path(name)) / "tmp"),
@@ -65,26 +64,22 @@ def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
 def _proved(
     cases: Sequence[Case], data: Mapping[Data, Path], folder: Path, provers: int
 ) -> Iterator[Judgement]:
-    logs = itertools.count()
-
-    def launch(setup: Setup) -> Prover:
-        return Prover(setup, folder / f"prover{next(logs)}.log", folder / "caches")
-
     claims = {
         number: claim(it.task, it.setup, quick=False, seed=it.seed, reach=_reach(it))
         for number, it in enumerate(cases)
     }
+    launch = launcher(folder, folder / "caches")
     for number, proved in proved_claims(claims, data, LIMIT, launch, provers):
         yield judge(cases[number], proved.findings)
 
 
 def _reach(case: Case) -> Reach | None:
-    """Of faults only those that a long proof must catch are followed so far."""
+    """Only faults that a long proof must catch have one."""
     return QUICK if case.fault is None or case.fault.check == CHECK else None
 
 
 def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
-    """What is noticed of a worker in a block of its own."""
+    """The findings about a worker in a block of its own."""
     real = {f"planted_{it}" for it in MODES} | MODES.keys()
     block = Block(
         name="selftest/b0",
@@ -96,8 +91,8 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
         rounds=ROUNDS,
         seed=case.seed,
         trains=False,
-        # A worker that starts alone measures limits of the device; to import a real framework
-        # once for all its faults takes less time.
+        # A worker that starts alone measures limits of the device. Those of a real framework are
+        # forked instead: one import for all its faults takes less time.
         alone=case.setup.framework not in real,
         data=str(data),
         sample_seconds=SAMPLE_SECONDS,
@@ -116,7 +111,7 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
             ok=record.status == "ok",
             detail=record.error or "",
         ),
-        # What was set wrong comes before what is wrong because of it.
+        # A wrong setting comes before its consequences.
         *(Finding(check="settings", ok=False, detail=why) for why in setup_faults([bare])),
         *record.checks,
         *(Finding(check="usage", ok=False, detail=why) for why in usage_faults([record])),
@@ -124,23 +119,19 @@ def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:
 
 
 class RecordKeeper:
-    """Keeps the records of a block."""
-
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def started(self, trial: str, block: Block, setup: Setup) -> None:
-        pass
+    def started(self, trial: str, block: Block, setup: Setup) -> None: ...
+
+    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
 
     def ended(self, record: Record) -> None:
         self.records.append(record)
 
-    def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
-        pass
-
 
 PLANTED = Path(__file__).parent / "faults"
-"""Plays the part of `impls`, with one framework in it."""
+"""A folder like `impls`, with the faulty frameworks in it."""
 VARIABLE = "SAMESTEP_IMPLS"
 TASKS = (
     tasks.DIGITS,
@@ -163,7 +154,7 @@ GOOD: tuple[Outcome, ...] = ("caught", "unseen", "passed", "unsupported")
 class Case:
     """One trial of the self-test; without a fault it must pass.
 
-    A case that is `measured` is not proved but sampled, by a worker as a run has it.
+    A `measured` case is not proved but sampled, by a worker as in a run.
     """
 
     task: Task
@@ -175,14 +166,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What came of a case; `failed` are the checks that did not pass.
+    """The outcome of a case; `failed` are the checks that did not pass.
 
     - caught: the check that must catch the fault did
     - unseen: nothing failed in float32, and the table says why nothing need
-    - passed: there is no fault, and none was found
+    - passed: there is no fault, and no check failed
     - unsupported: the framework says that it cannot do this
-    - escaped, by another, false alarm: the proof itself is at fault; `by another` means that
-      something noticed, but not the check that is there for this fault
+    - escaped, by another, false alarm: the proof itself is at fault; `by another` means that a
+      check failed, but not the one for this fault
     """
 
     case: Case
@@ -196,10 +187,10 @@ class Judgement:
 
 def judge(case: Case, findings: Iterable[Finding]) -> Judgement:
     """Raises ValueError for a trial in which nothing was checked."""
-    all_found = tuple(findings)
-    if not all_found:
+    findings = tuple(findings)
+    if not findings:
         raise ValueError(f"{case.setup.id}: nothing was checked")
-    failed = tuple(it for it in all_found if not it.ok)
+    failed = tuple(it for it in findings if not it.ok)
     return Judgement(case, _outcome(case, [it.check for it in failed]), failed)
 
 
@@ -231,47 +222,48 @@ def planted() -> Iterator[None]:
 
 
 def faulty(faults: Iterable[Fault] = FAULTS.values()) -> list[Case]:
-    """Every planted fault in both dtypes; what only a worker can notice in float32."""
+    """Every planted fault in both dtypes; those that only a worker can notice in float32."""
     return [
-        Case(it.task, _setup(it.task, "planted", it.name, lane, dtype), 0, it, it.by == "run")
+        _faulty_case(it, "planted", dtype)
         for it in faults
-        for lane in (LANES[it.idiomatic],)
         for dtype in (("float32",) if it.by == "run" else DTYPES)
     ]
 
 
-def really_faulty(faults: Iterable[Fault] = REAL.values()) -> list[Case]:
-    """Every planted fault of a real framework's adapter, of those that are installed, and every
-    adapter without one in the hands of a worker."""
-    faults, cases = list(faults), list[Case]()
+def really_faulty() -> list[Case]:
+    """Every planted fault of the adapters of installed frameworks, and each of these adapters
+    without a fault, measured by a worker."""
+    cases: list[Case] = []
     for name, modes in MODES.items():
         if absence(frameworks()[name]) is None:
-            for it in (it for it in faults if LANES[it.idiomatic] in modes):
-                lane = LANES[it.idiomatic]
-                setup = _setup(it.task, f"planted_{name}", it.name, lane, "float32", it.threads)
-                cases.append(Case(it.task, setup, 0, it, it.by == "run"))
+            cases += [_faulty_case(it, f"planted_{name}", "float32") for it in planted_in(name)]
             for lane, mode in modes.items():
                 setup = _setup(tasks.DIGITS, name, mode, lane, "float32")
                 cases.append(Case(tasks.DIGITS, setup, measured=True))
     return cases
 
 
+def _faulty_case(fault: Fault, framework: str, dtype: Dtype) -> Case:
+    lane = LANES[fault.idiomatic]
+    setup = _setup(fault.task, framework, fault.name, lane, dtype, fault.threads)
+    return Case(fault.task, setup, 0, fault, fault.by == "run")
+
+
 def unmodified(seeds: int) -> list[Case]:
     """Every mode of every framework that is installed, each seed on the task whose turn it is.
 
-    Where `planted` is among them, its seams without a fault are one more framework.
+    Where `planted` is among them, its adapter without a fault is one more framework.
     """
-    return [
-        Case(task, _setup(task, name, mode, lane, dtype), seed)
-        for seed in range(seeds)
-        for task in (TASKS[seed % len(TASKS)],)
-        for name, mode, lane in _modes()
-        for dtype in DTYPES
-    ]
+    cases: list[Case] = []
+    for seed in range(seeds):
+        task = TASKS[seed % len(TASKS)]
+        for name, mode, lane in _modes():
+            cases += [Case(task, _setup(task, name, mode, lane, it), seed) for it in DTYPES]
+    return cases
 
 
 def sampled() -> Case:
-    """The seams without a fault, in the hands of a worker."""
+    """The adapter of `planted` without a fault, measured by a worker."""
     task = tasks.DIGITS
     return Case(task, _setup(task, "planted", "nothing", "identical", "float32"), measured=True)
 
@@ -280,12 +272,10 @@ def _modes() -> Iterator[tuple[str, str, Lane]]:
     faulty_modes = FAULTS.keys() | REAL.keys()
     for name, framework in frameworks().items():
         if absence(framework) is None:
-            for mode in framework.modes:
-                if mode not in faulty_modes:
-                    yield name, mode, "identical"
-            for mode in framework.idioms:
-                if mode not in faulty_modes:
-                    yield name, mode, "idiomatic"
+            for lane in LANES:
+                for mode in modes_of(framework, lane):
+                    if mode not in faulty_modes:
+                        yield name, mode, lane
 
 
 def _setup(

@@ -27,7 +27,7 @@ from harness.privacy import clean, copy_clean
 from harness.records import Status
 from harness.runs.files import plain
 from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
-from harness.worker.system import end_descendants, tells_of_it
+from harness.worker.system import end_descendants, is_out_of_memory
 
 ROOT = Path(harness.__file__).parents[1]
 TAIL_BYTES = 4000
@@ -120,7 +120,7 @@ class WorkerProcess:
             except (OSError, WorkerFailed) as error:
                 raise WorkerFailed("not-started", str(error)) from None
             undo.pop_all()
-        self._ended = _watch(self._process.pid)
+        self._ended = watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
         """The process, which answers on `channel` and writes to `output`. Raises OSError or
@@ -210,7 +210,7 @@ class WorkerProcess:
         if code == 0:
             return WorkerFailed("no-result", "the worker exited 0 without an answer")
         how = f"killed by {_signal(-code)}" if code < 0 else f"exited with code {code}"
-        if tells_of_it(self.stderr_tail()):
+        if is_out_of_memory(self.stderr_tail()):
             return WorkerFailed("out-of-memory", f"{how} after memory ran out")
         if code == -signal.SIGKILL:
             how += ": by a user, or by the system because memory ran out"
@@ -323,7 +323,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _watch(pid: int) -> IO[bytes] | None:
+def watch(pid: int) -> IO[bytes] | None:
     """A file that becomes readable when the process ends (Linux), else None."""
     if not hasattr(os, "pidfd_open"):
         return None

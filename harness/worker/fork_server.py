@@ -24,25 +24,13 @@ import threadpoolctl
 
 from harness.cells import Setup
 from harness.frameworks import declaration
+from harness.worker import messages
 from harness.worker.__main__ import failed, send, work
-from harness.worker.messages import (
-    FORK_REQUEST,
-    MAX_BYTES,
-    Fork,
-    Forked,
-    Import,
-    Imported,
-    Reap,
-    Reaped,
-    connected,
-    die_with,
-)
 from harness.worker.session import implementation, refuse_other_version
-from harness.worker.system import adopt_orphans, hide_from, still_running
+from harness.worker.system import adopt_orphans, hide_from, still_running, threads_of
 
-TASKS = Path("/proc/self/task")
 RESTARTED = "jemalloc"
-"""How the names of threads begin that are ended before a fork and begun again after it."""
+"""How the names of threads begin that end before a fork and start again after it."""
 
 
 def lost_threads() -> int:
@@ -53,20 +41,19 @@ def lost_threads() -> int:
     libraries = threadpoolctl.threadpool_info()
     blas: list[int] = [it["num_threads"] for it in libraries if it["internal_api"] == "openblas"]
     kept = 1 + sum(it - 1 for it in blas)
-    found = sum(not _name(it).startswith(RESTARTED) for it in TASKS.glob("*"))
-    return max(threading.active_count() - 1, found - kept)
+    lasting = sum(not _name(it).startswith(RESTARTED) for it in threads_of("self"))
+    return max(threading.active_count() - 1, lasting - kept)
 
 
 def left_behind(*, processes: bool = True) -> str:
     """What a forked child would not have, e.g. `2 threads`; empty where it would have all.
 
-    Processes that an import started are no child's: what they use would be counted nowhere.
+    Processes that an import started would be children of no worker, so nothing would count them.
     """
     if lost := lost_threads():
         return f"{lost} threads"
-    if not processes:
-        return ""
-    return f"{started} processes" if (started := still_running()) else ""
+    started = still_running() if processes else 0
+    return f"{started} processes" if started else ""
 
 
 def _name(thread: Path) -> str:
@@ -77,32 +64,32 @@ def _name(thread: Path) -> str:
 
 
 def main() -> None:
-    channel = connected()
+    channel = messages.connected()
     adopt_orphans()
     forked = False
     while True:
         try:
-            request = FORK_REQUEST.validate_json(channel.recv_bytes(MAX_BYTES))
+            request = messages.FORK_REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
         except EOFError:
             return
         match request:
-            case Import(setups=setups):
+            case messages.Import(setups=setups):
                 try:
                     _import(setups, forked)
                 except Exception as error:
                     traceback.print_exc()
                     send(channel, failed(error))
                     return
-                send(channel, Imported())
-            case Fork(environment=environment):
+                send(channel, messages.Imported())
+            case messages.Fork(environment=environment):
                 forked = True
-                send(channel, Forked(pid=_fork(channel, environment)))
-            case Reap(pid=pid):
-                send(channel, Reaped(code=_reap(pid)))
+                send(channel, messages.Forked(pid=_fork(channel, environment)))
+            case messages.Reap(pid=pid):
+                send(channel, messages.Reaped(code=_reap(pid)))
 
 
 def _import(setups: tuple[Setup, ...], forked: bool) -> None:
-    """What workers of these setups, all of one framework, would import until they are built."""
+    """Import what workers of these setups, all of one framework, import until they are built."""
     framework = declaration(setups[0].framework)
     hide_from(framework)
     refuse_other_version(setups[0])
@@ -110,7 +97,7 @@ def _import(setups: tuple[Setup, ...], forked: bool) -> None:
         implementation(setup)
         if ahead := framework.tuning.ahead.get(setup.mode):
             importlib.import_module(ahead)
-    # Workers that were forked before are its processes too.
+    # Workers that were forked before are processes of this one too.
     if lost := left_behind(processes=not forked):
         raise RuntimeError(
             f"{lost} run once {setups[0].framework} is imported, and a forked worker would wait "
@@ -119,21 +106,21 @@ def _import(setups: tuple[Setup, ...], forked: bool) -> None:
 
 
 def _fork(channel: Connection, environment: dict[str, str]) -> int:
-    """A worker, in a process group of its own; its channel and its log were sent along."""
+    """Fork a worker into its own process group; its channel and its log follow the request."""
     theirs, log = recv_handle(channel), recv_handle(channel)
     parent = os.getpid()
-    # What is here already no worker need search for garbage: to look is to copy, page after page.
+    # A garbage collection of the worker would copy every page of what is here already.
     gc.collect()
     gc.freeze()
     if pid := os.fork():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpgid(pid, pid)  # here too: whoever ends the group must find it
+            os.setpgid(pid, pid)  # here too: the group must exist before something ends it
         os.close(theirs)
         os.close(log)
         return pid
     code = 1
     try:
-        die_with(parent)
+        messages.die_with(parent)
         os.setpgid(0, 0)
         channel.close()
         os.dup2(log, 1)
@@ -149,8 +136,8 @@ def _fork(channel: Connection, environment: dict[str, str]) -> int:
 
 def _reap(pid: int) -> int | None:
     """How a worker ended: its exit code, or minus the signal; None if it has not."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a sample of each phase runs: the harness's loop, a framework's loop, or step by step.
+"""The loop of each phase: the harness's, a framework's, or step by step; and its batches.
 
 Batches lie on the device: a few to cycle through while timing, or an epoch in portions.
 """
@@ -10,12 +10,13 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapter import Adapter, Idiom
+from harness.adapter import Adapter, Array, Idiom
 from harness.cells import Lane, Phase
 from harness.tasks.datasets import Arrays
 from harness.tasks.spec import Task
@@ -26,8 +27,8 @@ PORTION_BYTES = 16 * 2**20
 TEST_ROWS = 2000
 SINGLE_EXAMPLES = 64
 SETS, ROUNDS_OF_A_SET = 4, 4
-"""Samples go through other rows every few rounds, in every framework alike: what remembers batches,
-or their contents, has not seen them."""
+"""Samples go through other rows every few rounds, the same in every framework: an adapter that
+remembers batches, or their contents, has not seen them."""
 
 
 def batches_at_once(task: Task) -> int:
@@ -41,10 +42,10 @@ def set_of(round_: int) -> int:
     return round_ // ROUNDS_OF_A_SET % SETS
 
 
-def sample_order(task: Task, start: Start, number: int = 0) -> NDArray[np.int64]:
+def sample_order(start: Start, number: int = 0) -> NDArray[np.int64]:
     """The rows of a set of batches that a sample cycles through, (batches, rows): the first ones of
     an epoch."""
-    return start.epoch_order(number)[: batches_at_once(task)]
+    return start.epoch_order(number)[: batches_at_once(start.task)]
 
 
 def single_order(start: Start, number: int = 0) -> NDArray[np.int64]:
@@ -53,10 +54,10 @@ def single_order(start: Start, number: int = 0) -> NDArray[np.int64]:
 
 
 def epoch_portions(
-    adapter: Adapter, task: Task, start: Start, arrays: Arrays, epoch: int
+    adapter: Adapter, start: Start, arrays: Arrays, epoch: int
 ) -> Iterator[list[Any]]:
     """All batches of an epoch, a portion at a time."""
-    order, size = start.epoch_order(epoch), batches_at_once(task)
+    order, size = start.epoch_order(epoch), batches_at_once(start.task)
     for first in range(0, len(order), size):
         yield staged(adapter, arrays, order[first : first + size])
 
@@ -66,14 +67,14 @@ def staged(adapter: Adapter, arrays: Arrays, order: NDArray[np.int64]) -> list[A
     return [adapter.stage(arrays.x_train[rows], arrays.y_train[rows]) for rows in order]
 
 
-def held_out_batches(adapter: Adapter, arrays: Arrays) -> Iterator[Any]:
-    """The test rows, in order, at most TEST_ROWS at once."""
-    for first in range(0, len(arrays.x_test), TEST_ROWS):
-        chunk = slice(first, first + TEST_ROWS)
-        yield adapter.stage(arrays.x_test[chunk], arrays.y_test[chunk])
+def held_out(adapter: Adapter, arrays: Arrays) -> Array:
+    """The outputs for the test rows at the present weights, at most TEST_ROWS rows at once."""
+    chunks = (slice(it, it + TEST_ROWS) for it in range(0, len(arrays.x_test), TEST_ROWS))
+    batches = (adapter.stage(arrays.x_test[it], arrays.y_test[it]) for it in chunks)
+    return np.concatenate([adapter.to_numpy(adapter.predict(batch)) for batch in batches])
 
 
-FEWEST_OF_OWN = 64
+FEWEST_OF_IDIOM = 64
 """Updates in one call of a framework's own loop: an epoch if it is shorter. Its callbacks and
 iterators begin anew with every call, as they do with every epoch of its users."""
 MOST_READINGS = 1000
@@ -91,49 +92,33 @@ class Ran(NamedTuple):
     kept: tuple[int, Any] | None = None
 
 
-class Loop(Protocol):
-    """`fewest` iterations are worth timing at once, and `most` belong into one sample."""
-
-    @property
-    def staged(self) -> int:
-        """How many different batches it goes through."""
-
-    @property
-    def fewest(self) -> int: ...
-
-    @property
-    def most(self) -> int | None: ...
-
-    def run(self, iterations: int, offset: int = 0) -> Ran:
-        """So many iterations, not waited for, over batches in turn from the one at `offset`."""
-
-    def keeping(self, handles: list[Any], batches: Any = None) -> Loop:
-        """The same loop, over other batches if there are any, that adds every handle to a list."""
-
-    def over_set(self, number: int) -> Loop:
-        """The same loop over another set of batches, staged anew; itself where it has one only."""
-
-
 Stage = Callable[[int], Sequence[Any]]
 """Stages the set of batches of a number."""
 
 
+@dataclass
 class StepLoop:
-    """The harness's own loop: one call of the adapter after the other over staged batches."""
+    """The harness's own loop: one call of the adapter after the other over staged batches.
 
-    fewest, most = 1, None
+    `fewest` iterations are worth timing at once, and `most` belong into one sample.
+    """
 
-    def __init__(
-        self, step: Callable[[Any], Any], batches: Sequence[Any], stage: Stage | None = None
-    ) -> None:
-        self._step = step
-        self._batches = batches
-        self._stage = stage
-        self.staged = len(batches)
+    step: Callable[[Any], Any]
+    batches: Sequence[Any]
+    stage: Stage | None = None
+
+    fewest: ClassVar[int] = 1
+    most: ClassVar[int | None] = None
+
+    @property
+    def staged(self) -> int:
+        """How many different batches it goes through."""
+        return len(self.batches)
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
-        step, first, number = self._step, offset % self.staged, random.randrange(iterations)
-        batches = itertools.islice(itertools.cycle(self._batches), first, first + iterations)
+        """So many iterations, not waited for, over batches in turn from the one at `offset`."""
+        step, number = self.step, random.randrange(iterations)
+        batches = self._from(offset, iterations)
         for batch in itertools.islice(batches, number + 1):
             handle = step(batch)
         kept = number, handle
@@ -141,49 +126,35 @@ class StepLoop:
             handle = step(batch)
         return Ran(handle, kept=kept)
 
+    def _from(self, offset: int, iterations: int) -> Iterator[Any]:
+        first = offset % self.staged
+        return itertools.islice(itertools.cycle(self.batches), first, first + iterations)
+
     def keeping(self, handles: list[Any], batches: Any = None) -> StepLoop:
-        return StepLoop(_kept(self._step, handles), batches or self._batches)
+        """The same loop, over other batches if there are any, that adds every handle to a list."""
+        return replace(self, step=_kept(self.step, handles), batches=batches or self.batches)
 
     def over_set(self, number: int) -> StepLoop:
-        return StepLoop(self._step, self._stage(number), self._stage) if self._stage else self
+        """The same loop over another set of batches, staged anew; itself where it has one only."""
+        return replace(self, batches=self.stage(number)) if self.stage else self
 
 
-class LatencyLoop:
+@dataclass
+class LatencyLoop(StepLoop):
     """One iteration at a time, each synchronised and timed by itself."""
 
-    fewest, most = 1, MOST_READINGS
-
-    def __init__(
-        self,
-        step: Callable[[Any], Any],
-        batches: Sequence[Any],
-        synchronize: Callable[[], None],
-        stage: Stage | None = None,
-    ) -> None:
-        self._step = step
-        self._batches = batches
-        self._synchronize = synchronize
-        self._stage = stage
-        self.staged = len(batches)
+    most: ClassVar[int | None] = MOST_READINGS
+    synchronize: Callable[[], None] = field(kw_only=True)
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
         readings: list[float] = []
-        step, synchronize, first = self._step, self._synchronize, offset % self.staged
-        for batch in itertools.islice(itertools.cycle(self._batches), first, first + iterations):
+        step, synchronize = self.step, self.synchronize
+        for batch in self._from(offset, iterations):
             begin = time.perf_counter()
             handle = step(batch)
             synchronize()
             readings.append(time.perf_counter() - begin)
         return Ran(handle, tuple(readings))
-
-    def keeping(self, handles: list[Any], batches: Any = None) -> LatencyLoop:
-        step = _kept(self._step, handles)
-        return LatencyLoop(step, batches or self._batches, self._synchronize)
-
-    def over_set(self, number: int) -> LatencyLoop:
-        if self._stage is None:
-            return self
-        return LatencyLoop(self._step, self._stage(number), self._synchronize, self._stage)
 
 
 class IdiomLoop:
@@ -195,7 +166,7 @@ class IdiomLoop:
         self._run = run
         self._loader = loader
         self.staged = steps
-        self.fewest = min(steps, FEWEST_OF_OWN)
+        self.fewest = min(steps, FEWEST_OF_IDIOM)
 
     def run(self, iterations: int, offset: int = 0) -> Ran:
         return Ran(self._run(self._loader, iterations))
@@ -208,6 +179,9 @@ class IdiomLoop:
         return self
 
 
+Loop = StepLoop | IdiomLoop
+
+
 def _kept(work: Callable[..., Any], handles: list[Any]) -> Callable[..., Any]:
     def keep(*given: Any) -> Any:
         handle = work(*given)
@@ -218,36 +192,31 @@ def _kept(work: Callable[..., Any], handles: list[Any]) -> Callable[..., Any]:
 
 
 def make_loops(
-    adapter: Adapter | Idiom,
-    lane: Lane,
-    phases: Sequence[Phase],
-    task: Task,
-    start: Start,
-    arrays: Arrays,
+    adapter: Adapter, lane: Lane, phases: Sequence[Phase], start: Start, arrays: Arrays
 ) -> dict[Phase, Loop]:
     """A loop for every phase, its batches staged; of the idiomatic lane the adapter is an Idiom."""
+    idiom = cast(Idiom, adapter)
 
     @functools.lru_cache(1)  # phases share them
     def batches(number: int) -> list[Any]:
-        return staged(adapter, arrays, sample_order(task, start, number))
+        return staged(adapter, arrays, sample_order(start, number))
 
     def examples(number: int) -> list[Any]:
         return staged(adapter, arrays, single_order(start, number))
 
     @functools.cache
     def loader() -> Any:
-        order = start.epoch_order(0)
-        return cast(Idiom, adapter).loader(arrays.x_train, arrays.y_train, order)
+        return idiom.loader(arrays.x_train, arrays.y_train, start.epoch_order(0))
 
     def loop(phase: Phase) -> Loop:
-        step = adapter.train_step if phase.startswith("train") else adapter.predict
-        if phase == "predict-latency":
-            return LatencyLoop(step, examples(0), adapter.synchronize, examples)
-        if phase == "train-latency":
-            return LatencyLoop(step, batches(0), adapter.synchronize, batches)
+        train = phase.startswith("train")
+        step = adapter.train_step if train else adapter.predict
+        if phase.endswith("latency"):
+            stage: Stage = batches if train else examples
+            return LatencyLoop(step, stage(0), stage, synchronize=adapter.synchronize)
         if lane == "identical":
             return StepLoop(step, batches(0), batches)
-        own = cast(Idiom, adapter)
-        return IdiomLoop(own.fit if phase == "train" else own.infer, loader(), task.steps_per_epoch)
+        steps = start.task.steps_per_epoch
+        return IdiomLoop(idiom.fit if train else idiom.infer, loader(), steps)
 
     return {phase: loop(phase) for phase in phases}

@@ -1,49 +1,34 @@
-"""Timing one phase (first calls, warm-up, calibration, samples), and full trainings by epoch.
-
-The quality of a training is evaluated off the clock.
-"""
+"""Timing one phase (first calls, warm-up, calibration, samples), and full trainings by epoch."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple, cast
-
-import numpy as np
 
 from harness.adapter import Adapter, Array, DeviceMemory, Idiom
 from harness.cells import Lane, Phase
+from harness.differences import LIMITS
 from harness.records import Epoch, Growth, Memory, PhaseRecord, Sample
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
-from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from harness.worker import loops
+from harness.worker import loops, system
 from harness.worker.loops import Loop, Ran, set_of
-from harness.worker.system import (
-    Counters,
-    PeakRSS,
-    SampleCounters,
-    allocated,
-    load,
-    others_work,
-    resident,
-)
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
 """A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
 the pauses that come at every fiftieth."""
 LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
-ROUNDING = {"float32": 1e-5, "float64": 1e-9}
-"""By how much losses of the same steps may differ: what the proof of sameness allows over its
-first steps."""
 STEPS_TO_DOUBLE = 40
-"""How fast such a difference may grow: in a thousand steps of the networks measured it grew by a
-factor of a million, which is a doubling every 45 to 50 steps."""
+"""How fast a difference of rounding may grow: in a thousand steps of the networks measured it grew
+by a factor of a million, which is a doubling every 45 to 50 steps."""
 SMALL_LOSS = 0.1
-"""Of smaller losses the difference counts in this scale: rounding is that of the logits."""
+"""The scale of the difference of smaller losses: rounding is that of the logits."""
 
 
 class Diverged(Exception):
@@ -54,32 +39,13 @@ class OtherWork(Exception):
     """A sample did not do what the sample before it did, from the same start."""
 
 
-class HeldMemory(NamedTuple):
-    """Memory that is held at one moment, in bytes, and its growth in bytes a step; None where it
-    is not counted."""
-
-    resident: float | None
-    allocated: float | None
-    device: float | None
-
-
 class Turn(NamedTuple):
-    """What a timed stretch of steps handed out and took; what was held before it and after it."""
+    """The result and the cost of a timed stretch of steps; `growth` is of held memory, in bytes."""
 
     ran: Ran
     seconds: float
-    spent: Counters
-    before: HeldMemory
-    after: HeldMemory
-
-    def growth(self, iterations: int) -> HeldMemory:
-        """What is held since, a step."""
-        return HeldMemory(
-            *(
-                None if before is None or after is None else (after - before) / iterations
-                for before, after in zip(self.before, self.after, strict=True)
-            )
-        )
+    spent: system.Counters
+    growth: dict[str, float]
 
 
 def take_turn(
@@ -93,25 +59,35 @@ def take_turn(
     woken = loop.run(waking)
     adapter.synchronize()
     timed = timed or loop
-    # After the first steps: what a reset gave back they take again. Both times a handle is held.
-    before = held(adapter)
+    # After the first steps, which take again what a reset gave back. Both times a handle is held.
+    before = held_bytes(adapter)
     del woken
-    watch = SampleCounters()
+    watch = system.SampleCounters()
     begin = time.perf_counter()
     ran = timed.run(iterations, waking)
     adapter.synchronize()
     seconds = time.perf_counter() - begin
-    return Turn(ran, seconds, watch.spent(), before, held(adapter))
+    counters, after = watch.spent(), held_bytes(adapter)
+    growth = {name: after[name] - it for name, it in before.items() if name in after}
+    return Turn(ran, seconds, counters, growth)
 
 
-def held(adapter: Adapter) -> HeldMemory:
-    """What this process and its descendants hold now."""
+def held_bytes(adapter: Adapter) -> dict[str, float]:
+    """The memory that this process and its descendants hold now, by the fields of `Growth`.
+
+    A count that is not kept here is left out.
+    """
     device = adapter.device_memory()
-    return HeldMemory(resident(), allocated(), device.allocated if device else None)
+    counts = {
+        "resident": system.resident(),
+        "allocated": system.allocated(),
+        "device": device.allocated if device else None,
+    }
+    return {name: it for name, it in counts.items() if it is not None}
 
 
 class Kept(NamedTuple):
-    """Outputs of a call in a sample that was timed, for the batch of a number."""
+    """Outputs of one call in a timed sample, for the batch of this number."""
 
     batch: int
     outputs: Array
@@ -130,16 +106,14 @@ class PhaseRun:
         self._adapter = adapter
         self.loop = loop
         self._dtype = dtype
-        self._peak = PeakRSS()
-        self._total: int | None = None
-        self._device: DeviceMemory | None = None
+        self._peak = system.PeakRSS()
         self._earlier: DeviceMemory | None = None
         self.set = 0
         self.losses: dict[int, float] = {}
         self.kept: dict[int, Kept] = {}
         self.waking = 1
         self.fastest = math.inf
-        self._growth: list[HeldMemory] = []
+        self._growth: dict[str, list[float]] = defaultdict(list)
         self.record = PhaseRecord(
             phase=phase,
             first_call=0.0,
@@ -187,9 +161,10 @@ class PhaseRun:
             if loop is not self.loop:
                 self.loop, self.set = loop, number
         taken = take_turn(self._adapter, self.loop, self.waking, iterations)
-        ran, seconds, spent = taken.ran, taken.seconds, taken.spent
-        self.fastest = min(self.fastest, seconds / iterations)
-        self._growth.append(taken.growth(iterations))
+        ran = taken.ran
+        self.fastest = min(self.fastest, taken.seconds / iterations)
+        for name, grown in taken.growth.items():
+            self._growth[name].append(grown / iterations)
         if ran.kept and not train:
             call, handle = ran.kept
             batch = (self.waking + call) % self.loop.staged
@@ -198,26 +173,17 @@ class PhaseRun:
             round=round_,
             turn=turn,
             iterations=iterations,
-            seconds=seconds,
-            cpu_seconds=spent.cpu_seconds,
-            voluntary_switches=spent.voluntary_switches,
-            involuntary_switches=spent.involuntary_switches,
-            steal_seconds=spent.steal_seconds,
-            pressure_seconds=spent.pressure_seconds,
-            load=load(),
+            seconds=taken.seconds,
+            load=system.load(),
             loss=self._checked(ran.handle) if train else None,
             readings=ran.readings,
+            **taken.spent._asdict(),
         )
 
     @property
     def growth(self) -> Growth:
-        """What all samples so far came to."""
-        return Growth(
-            **{
-                name: tuple(it for held in self._growth if (it := getattr(held, name)) is not None)
-                for name in HeldMemory._fields
-            }
-        )
+        """Of all samples so far."""
+        return Growth(**{name: tuple(its) for name, its in self._growth.items()})
 
     def _checked(self, handle: object) -> float:
         loss, steps = finite_loss(self._adapter, handle), self.waking + self.record.iterations
@@ -243,23 +209,20 @@ class PhaseRun:
         self._earlier = None if anew else self._adapter.device_memory()
 
     def _keep(self, **fields: object) -> None:
-        self._device = _larger(self._device, self._device_peak())
-        self._total = _largest(self._total, self._peak.total())
+        peaks = {"total_peak_rss": self._peak.total()}
+        device, earlier = self._adapter.device_memory(), self._earlier
+        # A larger peak from before `_open` hides that of now.
+        if device and not (earlier and device.peak_allocated <= earlier.peak_allocated):
+            peaks["device_peak_allocated"] = device.peak_allocated
+            peaks["device_peak_reserved"] = device.peak_reserved
         self._peak.close()
-        memory = Memory(
-            incremental_peak_rss=self._peak.incremental(),
-            total_peak_rss=self._total,
-            device_peak_allocated=self._device.peak_allocated if self._device else None,
-            device_peak_reserved=self._device.peak_reserved if self._device else None,
-        )
-        self.record = self.record.model_copy(update={**fields, "memory": memory})
-
-    def _device_peak(self) -> DeviceMemory | None:
-        """That of what was run since `_open`; None where an earlier one hides it."""
-        device = self._adapter.device_memory()
-        if device and self._earlier and device.peak_allocated <= self._earlier.peak_allocated:
-            return None
-        return device
+        before = self.record.memory or Memory(incremental_peak_rss=None, total_peak_rss=None)
+        memory: dict[str, int | None] = {"incremental_peak_rss": self._peak.incremental}
+        for name, peak in peaks.items():
+            counts = [it for it in (peak, getattr(before, name)) if it is not None]
+            memory[name] = max(counts, default=None)
+        fields["memory"] = before.model_copy(update=memory)
+        self.record = self.record.model_copy(update=fields)
 
 
 def finite_loss(adapter: Adapter, handle: object) -> float:
@@ -271,12 +234,12 @@ def finite_loss(adapter: Adapter, handle: object) -> float:
 
 
 def allowed(one: float, other: float, steps: int, dtype: str) -> float:
-    """How far two losses of so many steps from one start may lie apart.
+    """How far two losses of so many steps from one start may differ.
 
     Sums of floating-point numbers may be added in another order each time; from there on the
     difference grows with every step, until such a comparison says nothing any more.
     """
-    return ROUNDING[dtype] * growth(steps) * max(abs(one), abs(other), SMALL_LOSS)
+    return LIMITS[dtype].trajectory * growth(steps) * max(abs(one), abs(other), SMALL_LOSS)
 
 
 def growth(steps: int) -> float:
@@ -284,67 +247,54 @@ def growth(steps: int) -> float:
     return math.exp2(min(steps / STEPS_TO_DOUBLE, 60))
 
 
-def _larger(one: DeviceMemory | None, other: DeviceMemory | None) -> DeviceMemory | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return DeviceMemory(
-        other.allocated,
-        max(one.peak_allocated, other.peak_allocated),
-        _largest(one.peak_reserved, other.peak_reserved),
-    )
-
-
-def _largest(*counts: int | None) -> int | None:
-    return max((it for it in counts if it is not None), default=None)
-
-
 def settle(most: float | None = None) -> bool:
     """Return when no other thread of this process works any more, at the latest after `most`
     seconds (SETTLE_LIMIT unless given); whether none does.
 
-    A turn ends here: threads that are out of work spin before they sleep (OpenBLAS about 100 ms,
-    OpenMP about 10 ms), on the very cores where the next worker is timed.
+    A turn ends here: idle threads spin before they sleep (OpenBLAS about 100 ms, OpenMP about
+    10 ms), on the cores where the next worker is timed.
     """
     limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
         time.sleep(LOOK_SECONDS)
-        if not others_work():
+        if not system.others_work():
             return True
         if time.perf_counter() > limit:
             return False
 
 
+@dataclass
 class Training:
-    """Trains from the shared start of `start`'s seed; epoch 0 begins there anew.
+    """Trains from the shared start; epoch 0 begins there anew. `done` says whether any epoch was.
 
-    `done` says whether any epoch was.
+    In the idiomatic lane the adapter is an `Idiom`.
     """
 
-    def __init__(
-        self, adapter: Adapter | Idiom, lane: Lane, task: Task, start: Start, arrays: Arrays
-    ) -> None:
-        self._adapter = adapter
-        self._lane = lane
-        self._task = task
-        self._start = start
-        self._arrays = arrays
-        self.done = False
+    adapter: Adapter
+    lane: Lane
+    start: Start
+    arrays: Arrays
+    done: bool = False
 
     def epoch(self, number: int) -> Epoch:
-        """The next epoch; raises Diverged."""
+        """The next epoch; its quality is evaluated off the clock. Raises Diverged."""
         if number == 0:
-            self._adapter.reset()
+            self.adapter.reset()
         self.done = True
-        train = self._in_portions if self._lane == "identical" else self._at_once
+        train = self._in_portions if self.lane == "identical" else self._at_once
         seconds, loss = train(number)
-        return Epoch(epoch=number, seconds=seconds, loss=loss, quality=self._quality())
+        metric = self.start.task.metric
+        outputs = loops.held_out(self.adapter, self.arrays)
+        quality = METRICS[metric].function(outputs, self.arrays.y_test)
+        if not math.isfinite(quality):
+            raise Diverged(f"{metric} is {quality} on the test rows")
+        return Epoch(epoch=number, seconds=seconds, loss=loss, quality=quality)
 
     def _in_portions(self, epoch: int) -> tuple[float, float]:
         """The harness's own loop; every portion of the data is staged off the clock."""
-        adapter = self._adapter
+        adapter = self.adapter
         seconds, loss = 0.0, math.nan
-        portions = loops.epoch_portions(adapter, self._task, self._start, self._arrays, epoch)
-        for portion in portions:
+        for portion in loops.epoch_portions(adapter, self.start, self.arrays, epoch):
             adapter.synchronize()
             begin = time.perf_counter()
             for batch in portion:
@@ -356,28 +306,11 @@ class Training:
 
     def _at_once(self, epoch: int) -> tuple[float, float]:
         """The framework's own loop, over a pipeline that it made off the clock."""
-        idiom = cast(Idiom, self._adapter)
-        order = self._start.epoch_order(epoch)
-        loader = idiom.loader(self._arrays.x_train, self._arrays.y_train, order)
+        idiom, order = cast(Idiom, self.adapter), self.start.epoch_order(epoch)
+        loader = idiom.loader(self.arrays.x_train, self.arrays.y_train, order)
         idiom.synchronize()
         begin = time.perf_counter()
         handle = idiom.fit(loader, len(order))
         idiom.synchronize()
         seconds = time.perf_counter() - begin
         return seconds, finite_loss(idiom, handle)
-
-    def held_out(self) -> Array:
-        """The outputs for all test rows at the present weights."""
-        return np.concatenate(
-            [
-                self._adapter.to_numpy(self._adapter.predict(batch))
-                for batch in loops.held_out_batches(self._adapter, self._arrays)
-            ]
-        )
-
-    def _quality(self) -> float:
-        outputs = self.held_out()
-        quality = METRICS[self._task.metric].function(outputs, self._arrays.y_test)
-        if not math.isfinite(quality):
-            raise Diverged(f"{self._task.metric} is {quality} on the test rows")
-        return quality

@@ -1,11 +1,10 @@
-"""What the runner asks of a worker, and what a worker answers: JSON, one message at a time.
+"""The requests of the runner and the replies of a worker: JSON, one message at a time.
 
-A process that the runner started hears from it over a socket, and ends with it.
+A process that the runner started reads them from a socket, and ends with the runner.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from harness.cells import Phase, Setup
 from harness.certificates import Finding
 from harness.records import Epoch, Limits, PhaseRecord, Sample, Seconds, Status, Usage
 from harness.tasks.spec import Frozen, Task
+from harness.worker.system import PR_SET_PDEATHSIG, process_control
 
 
 class Load(Frozen):
@@ -64,8 +64,8 @@ class TrainEpoch(Frozen):
 
 class Finish(Frozen):
     """Read back the settings, measure the limits of the device and check the measured work if
-    asked to, and exit. `thorough` checks go beyond the steps of a sample. Older code, which knows
-    of no checks, is not told of them."""
+    asked to, and exit. `thorough` checks go beyond the steps of a sample. Where they are false both
+    fields are left out: older code does not know them."""
 
     ask: Literal["finish"] = "finish"
     limits: bool = False
@@ -109,7 +109,7 @@ class Finished(Frozen):
 
 
 class Failed(Frozen):
-    """The worker could not do it and has nothing more to say."""
+    """The worker failed, and sends nothing more."""
 
     answer: Literal["failed"] = "failed"
     status: Status
@@ -161,25 +161,25 @@ class Reaped(Frozen):
     code: int | None
 
 
-StemRequest = Import | Fork | Reap
-StemReply = Imported | Forked | Reaped | Failed
+ForkRequest = Import | Fork | Reap
+ForkReply = Imported | Forked | Reaped | Failed
 
-FORK_REQUEST: TypeAdapter[StemRequest] = TypeAdapter(
-    Annotated[StemRequest, Field(discriminator="ask")]
+FORK_REQUEST: TypeAdapter[ForkRequest] = TypeAdapter(
+    Annotated[ForkRequest, Field(discriminator="ask")]
 )
-FORK_REPLY: TypeAdapter[StemReply] = TypeAdapter(
-    Annotated[StemReply, Field(discriminator="answer")]
+FORK_REPLY: TypeAdapter[ForkReply] = TypeAdapter(
+    Annotated[ForkReply, Field(discriminator="answer")]
 )
 
 
 def fits(request: Request, reply: Reply, phases: tuple[Phase, ...]) -> bool:
     """Whether this answers that very request, in a trial of these phases."""
     match request, reply:
-        case Load(), Loaded(phases=told):
-            return tuple(it.phase for it in told) == phases
-        case Prepare(), Prepared(phases=told):
-            ready = all(it.iterations and it.warmup for it in told)
-            return ready and tuple(it.phase for it in told) == phases
+        case Load(), Loaded(phases=records):
+            return tuple(it.phase for it in records) == phases
+        case Prepare(), Prepared(phases=records):
+            ready = all(it.iterations and it.warmup for it in records)
+            return ready and tuple(it.phase for it in records) == phases
         case TakeSample(), Sampled(sample=sample):
             return (sample.round, sample.turn) == (request.round, request.turn)
         case TrainEpoch(), Trained(epoch=epoch):
@@ -193,13 +193,9 @@ MAX_BYTES = 64 * 2**20
 """No honest message comes near this; a longer one is refused unread."""
 
 
-PR_SET_PDEATHSIG = 1
-
-
 def die_with(parent: int) -> None:
     """Ask the kernel to kill this process when the runner dies, however it dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         sys.exit(1)
 
@@ -209,6 +205,6 @@ def connected() -> Connection:
     process ends."""
     descriptor, parent = map(int, sys.argv[1:3])
     die_with(parent)
-    # A process that the framework starts must not hold the channel open after our death.
+    # A process that the framework starts must not hold the channel open once this one has ended.
     os.set_inheritable(descriptor, False)
     return Connection(descriptor)

@@ -1,20 +1,20 @@
 """What the device can do at best, through the very framework that was timed on it.
 
-Asked of a worker after its last sample, and done in a fraction of a second unless one step of the
-task takes as long.
+Measured by a worker after its last sample, in a fraction of a second unless one step of the task
+takes as long.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.adapter import Adapter, Array
 from harness.cells import Phase
@@ -22,7 +22,6 @@ from harness.records import Limits
 from harness.tasks.costs import Product, products
 from harness.tasks.spec import Task
 
-Float64 = NDArray[np.float64]
 Clock = Callable[[], float]
 SINGLE = Product(1, 1, 1)
 Result = TypeVar("Result")
@@ -35,16 +34,6 @@ MOST_READINGS = 200
 TILE = 128
 DENORMAL = {"float32": (1e-30, 1e-10), "float64": (1e-300, 1e-20)}
 """Two normal numbers of a dtype whose product is none."""
-
-
-class Multiplier(Protocol):
-    """What is asked of an adapter to time matrix products."""
-
-    def tensor(self, values: Array) -> Any: ...
-
-    def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]: ...
-
-    def synchronize(self) -> None: ...
 
 
 class PlainNumpy:
@@ -61,6 +50,9 @@ class PlainNumpy:
 
     def synchronize(self) -> None:
         pass
+
+
+Multiplier = Adapter | PlainNumpy
 
 
 def measure_limits(
@@ -81,29 +73,26 @@ def measure_limits(
 
 
 def cpu_clock(threads: int) -> Clock:
-    """CPU seconds of the process, shared out over its threads: never more than passes of time, and
-    what other processes take of a busy machine is not in it."""
+    """CPU seconds of the process, divided by its threads: never more than the time that passes, and
+    without what other processes take of a busy machine."""
     return lambda: time.process_time() / threads
 
 
 def _speeds(
     multiplier: Multiplier, task: Task, phases: Sequence[Phase], clock: Clock
 ) -> dict[str, Any]:
-    # A latency phase of the same products need not be measured again.
-    seconds: dict[tuple[Product, ...], tuple[float | None, float | None]] = {}
-    for phase in phases:
-        shapes = products(task, phase)
-        if shapes not in seconds:
-            singles = [SINGLE] * len(shapes)
-            seconds[shapes] = (
-                _tried(product_seconds, multiplier, shapes, PASS_SECONDS, clock),
-                _tried(product_seconds, multiplier, singles, DISPATCH_SECONDS, clock),
-            )
-    by_phase = {phase: seconds[products(task, phase)] for phase in phases}
+    @functools.cache  # a latency phase of the same products need not be measured again
+    def seconds(shapes: tuple[Product, ...], enough: float) -> float | None:
+        return _tried(product_seconds, multiplier, shapes, enough, clock)
+
+    shapes = {phase: products(task, phase) for phase in phases}
+    singles = {phase: (SINGLE,) * len(it) for phase, it in shapes.items()}
+    bare = {phase: seconds(it, PASS_SECONDS) for phase, it in shapes.items()}
+    dispatch = {phase: seconds(it, DISPATCH_SECONDS) for phase, it in singles.items()}
     return {
+        "product_seconds": {phase: it for phase, it in bare.items() if it},
+        "dispatch_seconds": {phase: it for phase, it in dispatch.items() if it},
         "peak_flops": _tried(peak_flops, multiplier, clock),
-        "product_seconds": {phase: bare for phase, (bare, _) in by_phase.items() if bare},
-        "dispatch_seconds": {phase: it for phase, (_, it) in by_phase.items() if it},
     }
 
 
@@ -122,8 +111,8 @@ def matmul_error(adapter: Adapter) -> float:
     left = generator.standard_normal((ROWS, INNER), np.float32).astype(np.float64)
     right = generator.standard_normal((INNER, ROWS), np.float32).astype(np.float64)
     exact = left @ right
-    found = adapter.to_numpy(adapter.products([(adapter.tensor(left), adapter.tensor(right))])[0])
-    error = float(np.abs(found - exact).max() / np.abs(exact).max())
+    (handle,) = adapter.products([(adapter.tensor(left), adapter.tensor(right))])
+    error = float(np.abs(adapter.to_numpy(handle) - exact).max() / np.abs(exact).max())
     if not math.isfinite(error):
         raise ArithmeticError("a product of normal numbers is not finite")
     return error
@@ -165,8 +154,7 @@ def flushes_denormals(adapter: Adapter, dtype: str) -> bool:
 
 
 def _tensor(adapter: Multiplier, rows: int, columns: int) -> Any:
-    """Normal numbers, the same ones over and over: drawing millions would take longer than the
-    product of them."""
+    """Normal numbers, repeated: drawing millions would take longer than their product."""
     tile = np.random.default_rng(0).standard_normal((TILE, TILE), np.float32)
     repeats = -(-rows // TILE), -(-columns // TILE)
     return adapter.tensor(np.tile(tile, repeats)[:rows, :columns])
@@ -179,8 +167,8 @@ def _readings(
     clock: Clock,
     fewest: int = 1,
 ) -> list[float]:
-    """Seconds of all products together, over and over until `enough` are spent; the first time
-    does not count."""
+    """Seconds of all products together, repeated until `enough` are spent; the first time does not
+    count."""
     readings: list[float] = []
     for number in itertools.count():
         adapter.synchronize()

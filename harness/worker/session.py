@@ -10,42 +10,29 @@ from pathlib import Path
 
 import threadpoolctl
 
-from harness.adapter import Adapter, Idiom, Options, Setting, Unsupported
+from harness.adapter import Adapter, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
 from harness.errors import in_one_line
-from harness.frameworks import declaration, module_of
+from harness.frameworks import declaration, module_of, version
 from harness.records import CORES, Limits, Usage
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
+from harness.worker import messages
 from harness.worker.checks import Checks
 from harness.worker.loops import make_loops
 from harness.worker.measure import PhaseRun, Training
-from harness.worker.messages import (
-    Finish,
-    Finished,
-    Load,
-    Loaded,
-    Prepare,
-    Prepared,
-    Reply,
-    Request,
-    Sampled,
-    TakeSample,
-    Trained,
-    TrainEpoch,
-)
 from harness.worker.probe import measure_limits
 from harness.worker.system import allowed_cores, hide_from
 
 
 class NotImported(Exception):
-    """A framework that is there could not be imported; half of it may be missing."""
+    """A framework that is installed could not be imported; parts of it may be missing."""
 
 
 class Session:
     """Answers requests, one at a time, with one adapter. Raises whatever the adapter raises."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: messages.Load) -> None:
         start, arrays = make_start(load.task, load.seed), open_staged(Path(load.data))
         setup = load.setup
         self._task, self._setup = load.task, setup
@@ -61,51 +48,51 @@ class Session:
         built = time.perf_counter()
 
         _freeze()
-        loops = make_loops(self._adapter, setup.lane, load.phases, load.task, start, arrays)
+        loops = make_loops(self._adapter, setup.lane, load.phases, start, arrays)
         self._runs: dict[Phase, PhaseRun] = {
             phase: PhaseRun(self._adapter, phase, loop, setup.dtype)
             for phase, loop in loops.items()
         }
         for run in self._runs.values():
             run.first_calls()
-        self._training = Training(self._adapter, setup.lane, load.task, start, arrays)
+        self._training = Training(self._adapter, setup.lane, start, arrays)
         self._checks = Checks(self._adapter, load, start, arrays, self._runs, self._training)
         self._settings: dict[str, Setting] | None = None
-        self.loaded = Loaded(
+        self.loaded = messages.Loaded(
             import_seconds=imported - begin,
             build_seconds=built - imported,
             phases=tuple(run.record for run in self._runs.values()),
         )
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: messages.Request) -> messages.Reply:
         match request:
-            case Prepare():
+            case messages.Prepare():
                 return self._prepare(request)
-            case TakeSample(phase=phase, round=round_, turn=turn):
-                return Sampled(sample=self._runs[phase].sample(round_, turn))
-            case TrainEpoch(epoch=epoch):
-                # Testing is no timed turn: what it compiles for its own shapes is nobody's fault.
+            case messages.TakeSample(phase=phase, round=round_, turn=turn):
+                return messages.Sampled(sample=self._runs[phase].sample(round_, turn))
+            case messages.TrainEpoch(epoch=epoch):
+                # Before the outputs for test rows, which may compile for shapes of their own.
                 self._settings = self._settings or self._read_settings()
-                return Trained(epoch=self._training.epoch(epoch))
-            case Finish():
-                return Finished(
+                return messages.Trained(epoch=self._training.epoch(epoch))
+            case messages.Finish():
+                return messages.Finished(
                     settings=self._settings or self._read_settings(),
                     limits=self._limits() if request.limits else None,
                     checks=self._checks.findings(request.thorough) if request.checks else (),
                 )
-            case Load():
+            case messages.Load():
                 raise ValueError("a worker is loaded once")
 
     def with_growth(self, usage: Usage) -> Usage:
-        """The same, with what the samples came to hold."""
+        """The same, with the growth of memory in the samples."""
         growth = {phase: run.growth for phase, run in self._runs.items()}
         return usage.model_copy(update={"growth": growth})
 
-    def _prepare(self, request: Prepare) -> Prepared:
+    def _prepare(self, request: messages.Prepare) -> messages.Prepared:
         for run in self._runs.values():
             run.warm_up(request.sample_seconds, request.warmup_seconds)
         _freeze()
-        return Prepared(
+        return messages.Prepared(
             phases=tuple(run.record for run in self._runs.values()),
             settings=self._read_settings(),
         )
@@ -120,9 +107,9 @@ class Session:
 
 
 def _freeze() -> None:
-    """What lives now lives to the end: the collector need not look at it again.
+    """Exclude all objects of now from garbage collections.
 
-    Where a framework was imported that would take it a quarter of a second, each time.
+    With a framework imported each of them would take a quarter of a second.
     """
     gc.collect()
     gc.freeze()
@@ -131,13 +118,12 @@ def _freeze() -> None:
 def refuse_other_version(setup: Setup) -> None:
     """Raises NotImported where another version would be imported than that of the setup.
 
-    A folder in PYTHONPATH goes before the packages of an environment.
+    A folder in PYTHONPATH comes before the packages of an environment.
     """
     if not setup.version:
         return
-    from harness.frameworks import frameworks, version  # no other worker needs them
-
-    if (found := version(frameworks()[setup.framework])) != setup.version:
+    found = version(declaration(setup.framework))
+    if found != setup.version:
         raise NotImported(f"{setup.name} was asked for, and {found or 'none'} would be imported")
 
 
@@ -158,7 +144,7 @@ def lacking(setup: Setup) -> Iterator[None]:
         raise Unsupported(f"{setup.name} lacks what its adapter uses: {why}") from error
 
 
-def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
+def implementation(setup: Setup) -> type[Adapter]:
     """Imports the framework. Raises NotImported with the reason."""
     file, name = {"identical": ("adapter", "Adapter"), "idiomatic": ("idiom", "Idiom")}[setup.lane]
     try:
@@ -168,13 +154,13 @@ def implementation(setup: Setup) -> type[Adapter] | type[Idiom]:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise NotImported(f"{setup.framework} could not be imported: {why}") from error
-    implementation: type[Adapter] | type[Idiom] = getattr(module, name)
-    return implementation
+    kind: type[Adapter] = getattr(module, name)
+    return kind
 
 
 def _process_settings() -> dict[str, Setting]:
-    """What holds for the process whatever the framework: its BLAS libraries and their threads,
-    and the cores that all its threads may use."""
+    """Settings of the process, whatever the framework: its BLAS libraries and their threads, and
+    the cores that all its threads may use."""
     libraries = sorted(
         f"{' '.join(filter(None, (it['internal_api'], it['version'])))} ({it['num_threads']})"
         for it in threadpoolctl.threadpool_info()

@@ -1,9 +1,9 @@
-"""What the operating system says of this process and of all that it started.
+"""What the operating system counts of this process and of all that it started.
 
-It counts CPU time, memory, noise while a sample is timed, and processes that work. A process that
+That is CPU time, memory, noise while a sample is timed, and processes that work. A process that
 leaves the group (`setsid`) stays a descendant: `adopt_orphans` makes this process the parent of
-those whose parent ends (Linux). It also limits what a worker may allocate, and hides packages that
-are installed for the harness alone.
+those whose parent ends (Linux). This module also limits the memory of a worker, and hides packages
+that are installed for the harness alone.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import psutil
 
 from harness.adapter import Framework
 
 PROC = Path("/proc")
-PR_SET_CHILD_SUBREAPER = 36
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LAST_SECONDS = 5.0
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Queue(NamedTuple):
-    """Seconds in which a thread ran, and in which it stood in line for a core."""
+    """Seconds in which a thread ran, and in which it waited for a core."""
 
     thread: str
     ran: float
@@ -53,76 +54,87 @@ def queues(folder: Path) -> Iterator[Queue]:
             yield Queue(thread.name, int(words[0]) / 1e9, int(words[1]) / 1e9)
 
 
+def threads_of(pid: int | str) -> list[Path]:
+    """The folders in /proc of the threads of a process."""
+    return list((PROC / str(pid) / "task").glob("*"))
+
+
+def process_control(option: int, value: int) -> None:
+    """See prctl(2); does nothing where there is none."""
+    if sys.platform == "linux":
+        LIBC.prctl(option, value)
+
+
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    process_control(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def descendants(of: int | None = None) -> list[int]:
-    """The processes that a process started, and those that they started; ended ones that nobody
-    waited for are among them. None is the process that asks."""
-    own = os.getpid()
-    if of in (None, own) and not _has_children():
+    """The processes that a process (this one if none is given) started, and theirs; with those that
+    have ended and that nothing waited for."""
+    if of in (None, os.getpid()) and not _has_children():
         return []
-    if not _tells_children():
-        return _by_psutil(own if of is None else of)
-    found: list[int] = []
-    parents = [own if of is None else of]
+    parents = [of or os.getpid()]
+    if not _lists_children():
+        with contextlib.suppress(psutil.Error):
+            return [it.pid for it in psutil.Process(parents[0]).children(recursive=True)]
+    pids: list[int] = []
     while parents:
-        for thread in (PROC / str(parents.pop()) / "task").glob("*"):
+        for thread in threads_of(parents.pop()):
             children = [int(it) for it in text_of(thread / "children").split()]
-            found += children
+            pids += children
             parents += children
-    return found
+    return pids
 
 
 def still_running() -> int:
     """How many descendants have not ended."""
-    states = (text_of(PROC / str(it) / "stat").rpartition(")")[2].split() for it in descendants())
-    return sum(it[:1] not in ([], ["Z"]) for it in states)
+    states = (_stat(PROC / str(it))[:1] for it in descendants())
+    return sum(it not in ([], ["Z"]) for it in states)
 
 
 def cpu_of_descendants() -> float:
-    """CPU seconds of all that this process started, ended ones included."""
+    """CPU seconds of all processes that this one started, ended ones included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime + sum(map(_cpu_of, descendants()))
 
 
 def resident() -> int | None:
-    """Resident memory of this process and its descendants in bytes; None where it is not told."""
-    own = _resident(os.getpid())
-    return None if own is None else own + resident_of_descendants()
+    """Resident memory of this process and its descendants in bytes; None if it is unknown."""
+    alone = _resident(os.getpid())
+    return None if alone is None else alone + resident_of_descendants()
 
 
 def resident_of_descendants() -> int:
-    """Resident memory of all that this process started, in bytes; pages that they share with it
-    count again."""
+    """Resident memory of all descendants in bytes; pages that they share count again."""
     return sum(_resident(it) or 0 for it in descendants())
 
 
 def any_works() -> bool:
     """Whether a thread of a descendant runs or wants to."""
-    return any(
-        thread_works(it) for pid in descendants() for it in (PROC / str(pid) / "task").glob("*")
-    )
+    return any(thread_works(it) for pid in descendants() for it in threads_of(pid))
 
 
 def thread_works(thread: Path) -> bool:
     """Whether the thread with this folder in /proc runs or wants to."""
-    # The name before it, in brackets, may hold anything.
-    return text_of(thread / "stat").rpartition(")")[2].split()[:1] == ["R"]
+    return _stat(thread)[:1] == ["R"]
+
+
+def _stat(folder: Path) -> list[str]:
+    """The fields of its `stat` that follow the name, which may hold anything; none if it ended."""
+    return text_of(folder / "stat").rpartition(")")[2].split()
 
 
 def end_descendants(of: int | None = None) -> None:
-    """End all that a process started, whatever group it is in."""
+    """End all processes that a process started, in whatever group they are."""
     for pid in descendants(of):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def end_all() -> None:
-    """End what this process started, and wait until it has ended; what it starts meanwhile too."""
+    """End all descendants, and wait until they have ended; those that start meanwhile too."""
     late = time.monotonic() + LAST_SECONDS
     while _has_children() and time.monotonic() < late:
         end_descendants()
@@ -133,7 +145,7 @@ def end_all() -> None:
 
 
 def end_escaped() -> None:
-    """End what this process started and what has left its group: nobody else finds it later."""
+    """End the descendants that have left the group: no other process finds them later."""
     for pid in descendants():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpgid(pid) != os.getpgrp():
@@ -141,7 +153,7 @@ def end_escaped() -> None:
 
 
 def _has_children() -> bool:
-    """Whether this process has any: a question that costs next to nothing."""
+    """Whether this process has any; costs next to nothing."""
     if not hasattr(os, "waitid"):
         return True
     try:
@@ -152,30 +164,23 @@ def _has_children() -> bool:
 
 
 @functools.cache
-def _tells_children() -> bool:
+def _lists_children() -> bool:
     """Whether the kernel lists the children of a thread: not every one is built to."""
     return (PROC / "self" / "task" / str(os.getpid()) / "children").exists()
 
 
-def _by_psutil(pid: int) -> list[int]:
-    try:
-        return [it.pid for it in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
 def _cpu_of(pid: int) -> float:
     """CPU time of a process and of its own ended children; 0 where it has just ended."""
-    fields = text_of(PROC / str(pid) / "stat").rpartition(")")[2].split()
+    fields = _stat(PROC / str(pid))
     if len(fields) < 15:
         return 0.0
     ticks = os.sysconf("SC_CLK_TCK")
     try:
         # The clock of another process (clock_getcpuclockid): finer than ticks.
-        own = time.clock_gettime(~pid << 3 | 2)
+        seconds = time.clock_gettime(~pid << 3 | 2)
     except OSError:
-        own = (int(fields[11]) + int(fields[12])) / ticks
-    return own + (int(fields[13]) + int(fields[14])) / ticks
+        seconds = (int(fields[11]) + int(fields[12])) / ticks
+    return seconds + (int(fields[13]) + int(fields[14])) / ticks
 
 
 def _resident(pid: int) -> int | None:
@@ -192,7 +197,7 @@ def text_of(path: Path) -> str:
 
 
 TICK, BUSY = 0.01, 0.05
-"""Seconds; and the share of them from which on somebody works."""
+"""Seconds, and the share of them from which on a process works."""
 
 
 class Counters(NamedTuple):
@@ -231,26 +236,25 @@ class SampleCounters:
 
 
 def load() -> float | None:
-    """Processes that run or wait to, averaged over a minute; None where it is not told."""
-    try:
+    """Processes that run or wait to, averaged over a minute; None if it is unknown."""
+    with contextlib.suppress(OSError):
         return os.getloadavg()[0]
-    except OSError:
-        return None
+    return None
 
 
 def allowed_cores() -> str | None:
-    """The cores that the threads of this process may use, such as `0-3`; None where it is not told.
+    """The cores that the threads of this process may use, such as `0-3`; None if unknown.
 
     Where some threads may use other cores than others, every distinct set: `0; 1`.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
-    threads = [int(it.name) for it in (PROC / "self" / "task").glob("*")] or [0]
-    found = set()
+    threads = [int(it.name) for it in threads_of("self")] or [0]
+    sets = set()
     for thread in threads:
         with contextlib.suppress(OSError):  # it has ended
-            found.add(tuple(sorted(os.sched_getaffinity(thread))))
-    return "; ".join(_ranges(it) for it in sorted(found))
+            sets.add(tuple(sorted(os.sched_getaffinity(thread))))
+    return "; ".join(_ranges(it) for it in sorted(sets))
 
 
 def _ranges(numbers: Iterable[int]) -> str:
@@ -265,20 +269,14 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 
 def others_work() -> bool:
-    """Whether a thread of this process, other than the one that asks, runs or wants to; or one of
-    a process that it started.
+    """Whether another thread of this process runs or wants to, or one of a descendant.
 
-    Their CPU time tells less and later: Linux adds to it once a tick, every 1 to 10 ms. It is
-    looked at where no thread's state is told.
+    CPU time shows less and later: Linux adds to it once a tick, every 1 to 10 ms. It is read, while
+    the calling thread sleeps, where the states of threads are unknown.
     """
-    threads, own = list((PROC / "self" / "task").glob("*")), str(threading.get_native_id())
-    if not threads:
-        return _uses_cpu()
-    return any(thread_works(it) for it in threads if it.name != own) or any_works()
-
-
-def _uses_cpu() -> bool:
-    """Whether this process does, while the one that asks sleeps."""
+    threads, caller = threads_of("self"), str(threading.get_native_id())
+    if threads:
+        return any(thread_works(it) for it in threads if it.name != caller) or any_works()
     before = time.process_time()
     time.sleep(TICK)
     return time.process_time() - before > BUSY * TICK
@@ -289,70 +287,63 @@ def _since(before: float | None, after: float | None) -> float | None:
 
 
 def _steal_seconds() -> float | None:
-    """CPU time that the hypervisor gave to others, all cores; None where it is not told."""
-    try:
-        fields = (PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()
-        return int(fields[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return None
+    """CPU time that the hypervisor gave to others, all cores; None if it is unknown."""
+    with contextlib.suppress(IndexError, ValueError):
+        return int(text_of(PROC / "stat").split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def _pressure_seconds() -> float | None:
-    """Time in which some task had to wait for a core; None where the kernel does not count it."""
-    try:
-        some = (PROC / "pressure" / "cpu").read_text(encoding="ascii").split("\n", 1)[0]
+    """Time in which some task had to wait for a core; None if the kernel does not count it."""
+    with contextlib.suppress(IndexError, ValueError):
+        some = text_of(PROC / "pressure" / "cpu").split("\n", 1)[0]
         return int(some.rpartition("total=")[2]) / 1e6
-    except (OSError, ValueError):
-        return None
+    return None
 
 
 class PeakRSS:
     """High-water mark of resident memory while it is open, from the kernel's VmHWM.
 
-    What this process started counts too. It may be opened again: what was allocated before and
-    stayed counts on. `ru_maxrss` would not do: it is inherited through fork and exec, so that a
-    small child of a large parent reports the parent's size.
+    `incremental` are bytes above the size when it was first opened; None where the mark cannot be
+    reset. Descendants count too. It may be opened again: what was allocated before and stayed
+    counts on. `ru_maxrss` would not do: it is inherited through fork and exec, so that a small
+    child of a large parent reports the parent's size.
     """
 
     def __init__(self) -> None:
+        self.incremental: int | None = 0
         self._base: int | None = None
         self._kept = 0
-        self._incremental: int | None = 0
 
     def open(self) -> None:
         self._base = None
         _give_back_free_memory()
-        try:
+        with contextlib.suppress(OSError):  # not resettable here
             for pid in ("self", *descendants()):
                 (PROC / str(pid) / "clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            return  # not resettable here: the incremental peak is unknown, never 0
-        self._base = resident()
+            self._base = resident()
 
     def close(self) -> None:
         peak, base = self.total(), self._base
-        if peak is None or base is None or self._incremental is None:
-            self._incremental = None
+        if peak is None or base is None or self.incremental is None:
+            self.incremental = None
             return
-        self._incremental = max(self._incremental, self._kept + peak - base)
+        self.incremental = max(self.incremental, self._kept + peak - base)
         _give_back_free_memory()
         self._kept += max(0, (resident() or 0) - base)
 
-    def incremental(self) -> int | None:
-        """Bytes above the size when first opened; None where the mark could not be reset."""
-        return self._incremental
-
     def total(self) -> int | None:
         """The marks themselves, since they were last reset."""
-        own = _mark("self")
-        return None if own is None else own + sum(_mark(it) or 0 for it in descendants())
+        mark = _status_bytes("self", "VmHWM")
+        if mark is None:
+            return None
+        return mark + sum(_status_bytes(it, "VmHWM") or 0 for it in descendants())
 
 
-def _mark(pid: int | str) -> int | None:
-    for line in text_of(PROC / str(pid) / "status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
+def _status_bytes(pid: int | str, field: str) -> int | None:
+    """A field of /proc/PID/status; None where there is none."""
+    words = text_of(PROC / str(pid) / "status").partition(f"\n{field}:")[2].split()
+    return int(words[0]) * 1024 if words else None
 
 
 class _MallInfo(ctypes.Structure):
@@ -361,28 +352,20 @@ class _MallInfo(ctypes.Structure):
     _fields_: ClassVar = [(f"field{it}", ctypes.c_size_t) for it in range(10)]
 
 
-@functools.cache
-def _mallinfo() -> Callable[[], Any] | None:
-    """What tells of glibc's allocations; None elsewhere, and before 2.33."""
-    found = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if found is not None:
-        found.restype = _MallInfo
-    return found
-
-
 def allocated() -> int | None:
-    """Bytes that the C library has handed out and not got back; None where it does not tell."""
-    mallinfo = _mallinfo()
+    """Bytes that the C library has handed out and not got back; None if it does not count."""
+    mallinfo = getattr(LIBC, "mallinfo2", None)  # glibc 2.33 or later
     if mallinfo is None:
         return None
-    found = mallinfo()
-    return int(found.field7 + found.field4)  # `uordblks` and `hblkhd`
+    mallinfo.restype = _MallInfo
+    counts = mallinfo()
+    return int(counts.field7 + counts.field4)  # `uordblks` and `hblkhd`
 
 
 def _give_back_free_memory() -> None:
     """Return freed heap to the system (glibc), lest an earlier phase's leftovers hide a peak."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(LIBC, "malloc_trim", None)
     if trim is not None:
         trim(0)
 
@@ -394,7 +377,7 @@ FAILED_ALLOCATION = re.compile(
     r"|(?:can(?:no|')t|unable to|failed to|could not) allocate",
     re.IGNORECASE,
 )
-"""How C++, CUDA, TensorFlow, OpenBLAS, the loader, PyTorch and the C library say it."""
+"""The words of C++, CUDA, TensorFlow, OpenBLAS, the loader, PyTorch and the C library."""
 
 
 def limit_memory(size: int) -> None:
@@ -408,36 +391,30 @@ def limit_memory(size: int) -> None:
 
 def lift_limit() -> int | None:
     """Lift the limit and return it, None where there is none: a worker that ran out of memory
-    could not even say so."""
+    could not even report that."""
     limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     return None if limit == hard else limit
 
 
 def exhausted() -> bool:
-    """Whether this process holds nearly what it may: whatever fails now fails for that reason."""
+    """Whether this process holds nearly as much as its limit: any failure is then due to that."""
     limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == hard:
-        return False
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return NEARLY * limit < int(status.partition("VmData:")[2].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        return False
+    return limit != hard and NEARLY * limit < (_status_bytes("self", "VmData") or 0)
 
 
 def ran_out(error: BaseException) -> bool:
     """Whether an exception, of whatever framework, says that memory could not be had."""
-    return isinstance(error, MemoryError) or tells_of_it(f"{type(error).__name__}: {error}")
+    return isinstance(error, MemoryError) or is_out_of_memory(f"{type(error).__name__}: {error}")
 
 
-def tells_of_it(text: str) -> bool:
+def is_out_of_memory(text: str) -> bool:
     """Whether a message, or what a process wrote before it died, says so."""
     return FAILED_ALLOCATION.search(text) is not None
 
 
 def hide_from(framework: Framework) -> None:
-    """From now on what it is to be unaware of cannot be imported, as if it were not installed.
+    """Hide the modules that a framework is to be unaware of, as if they were not installed.
 
     What this process has imported already stays.
     """

@@ -76,13 +76,13 @@ class Adapter:
 
     def train_step(self, batch: Batch) -> Any:
         if self._options.mode == "eager":
-            return self.told_step(batch)["loss"]
+            return self.full_step(batch)["loss"]
         self._steps += 1
         fed = {**batch._asdict(), **self._rule.scalars(self._steps)}
         loss = self._advance("train", self._train, len(batch.inputs), fed)["loss"]
         return loss.copy()  # the next step writes over the original
 
-    def told_step(self, batch: Batch) -> Mapping[str, Any]:
+    def full_step(self, batch: Batch) -> Mapping[str, Any]:
         """One eager step: its outputs, loss and gradient, then the weights and slots that it made.
 
         The last three are flat vectors, and the next step writes over them.

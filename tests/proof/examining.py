@@ -8,6 +8,7 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.proof import prover as core
+from harness.proof.lockstep import Oracle
 from harness.tasks.datasets import load
 from harness.tasks.spec import Adam, Model, Task, Teacher
 from harness.tasks.start import make_start
@@ -51,15 +52,10 @@ def examined(
     with threadpoolctl.threadpool_limits(1):
         return core.examine(
             kind(task, start, options),
-            truth_of(task, seed, truth),
-            task,
-            start,
+            Oracle(truth_of(task, seed, truth), start, options, trains),
             arrays_of(task.data),
-            options,
+            lane,
             steps=steps,
-            tolerance="exact",
-            lane=lane,
-            trains=trains,
         )
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from harness.adapter import Options, State, Unsupported
 from harness.proof import conduct, lockstep
-from harness.proof.faults.table import FAULTS
-from harness.proof.lockstep import QUANTITIES, true_step, watched_step
+from harness.proof.faults import FAULTS
+from harness.proof.lockstep import QUANTITIES, Oracle, true_step, watched_step
 from harness.proof.prover import batches, rows_compared, steps_compared
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import SGD
@@ -142,8 +142,9 @@ def test_live_views_are_refused_and_the_lock_step_keeps_copies():
     assert failed(examined(views)).keys() - {"threads", "synchronize"} == {"copies"}
     start, options = make_start(TASK, 0), Options("eager", "cpu", 1, "float64")
     adapter = views(TASK, start, options)
-    work = list(itertools.islice(batches(TASK, start, arrays_of(TASK.data), 16), 3))
-    lock = lockstep.run(adapter, truth_of(TASK), "identical", "float64", work, keep=(1, 3))
+    work = list(itertools.islice(batches(start, arrays_of(TASK.data), 16), 3))
+    oracle = Oracle(truth_of(TASK), start, options)
+    lock = lockstep.run(adapter, oracle, "identical", work, keep=(1, 3))
     for name, values in adapter.state().weights.items():
         np.testing.assert_array_equal(lock.states[3].weights[name], values)
         assert not np.array_equal(lock.states[1].weights[name], values)
@@ -181,7 +182,7 @@ def test_an_exception_in_the_lock_step_is_raised_and_so_is_unsupported():
 
 def test_batches_follow_the_shared_start_across_epochs():
     start, arrays = make_start(TASK, 3), arrays_of(TASK.data)
-    found = batches(TASK, start, arrays, 16)
+    found = batches(start, arrays, 16)
     for epoch in range(3):
         for rows in start.epoch_order(epoch):
             inputs, targets = next(found)
@@ -198,15 +199,16 @@ def test_large_tasks_are_compared_on_fewer_rows_and_steps_and_small_ones_on_all(
     assert steps_compared(CATALOGUE["mnist-mlp"], 100) == 100
     assert steps_compared(CATALOGUE["mnist-wide"], 100) == 10
     start, arrays = make_start(TASK, 0), arrays_of(TASK.data)
-    assert next(batches(TASK, start, arrays, 4)).inputs.shape == (4, 8)
+    assert next(batches(start, arrays, 4)).inputs.shape == (4, 8)
 
 
 def test_the_truth_tells_at_once_what_anyone_else_shows_one_after_the_other():
     truth, watched = truth_of(TASK), truth_of(TASK)
-    work = batches(TASK, make_start(TASK, 0), arrays_of(TASK.data), 16)
+    work = batches(make_start(TASK, 0), arrays_of(TASK.data), 16)
     for batch in itertools.islice(work, 5):
         told, shown = true_step(truth, batch), watched_step(watched, "identical", batch)
-        for mine, theirs in zip(told, shown, strict=True):
-            assert mine.keys() == theirs.keys()
+        assert told.keys() == shown.keys()
+        for quantity, theirs in shown.items():
+            assert told[quantity].keys() == theirs.keys()
             for name, values in theirs.items():
-                np.testing.assert_array_equal(mine[name], values)
+                np.testing.assert_array_equal(told[quantity][name], values)

@@ -9,7 +9,9 @@ import pytest
 
 from harness.cells import LANES
 from harness.frameworks import absence, frameworks
-from harness.proof.faults.real import MODES, REAL, Faulty, planted_in
+from harness.proof.faults import REAL
+from harness.proof.faults.fault import Faulty
+from harness.proof.faults.real import MODES, planted_in
 from harness.proof.selftest import planted, really_faulty, tried, unmodified
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
@@ -58,7 +60,7 @@ def around_the_reference(fault):
     def build(task, start, options):
         part = fault.part
         options = part.options(replace(options, mode="replay"))
-        return part(honest(part.task(task), start, options), Seams())
+        return part(honest(task, start, options), Seams())
 
     return build
 

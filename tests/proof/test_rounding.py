@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness import differences
 from harness.adapter import Options
 from harness.certificates import UNPROVABLE
-from harness.differences import Difference, limits, nudged
+from harness.differences import LIMITS, Difference, nudged
 from harness.proof import rounding
 from harness.proof.faults.fault import Planted
-from harness.proof.lockstep import QUANTITIES, LockStep
+from harness.proof.lockstep import QUANTITIES, LockStep, Oracle
 from harness.proof.prover import batches
 from harness.proof.rounding import excuses, lost, sought
 from harness.tasks.catalogue import CATALOGUE
@@ -73,19 +74,19 @@ def test_a_fault_is_not_excused(task):
 @pytest.fixture
 def problem():
     start = make_start(TASK, 0)
-    work = list(itertools.islice(batches(TASK, start, arrays_of(TASK.data), 16), 4))
-    return truth_of(TASK), start, Options("eager", "cpu", 1, "float32"), work
+    work = list(itertools.islice(batches(start, arrays_of(TASK.data), 16), 4))
+    return Oracle(truth_of(TASK), start, Options("eager", "cpu", 1, "float32")), work
 
 
 def test_no_more_shadows_are_drawn_than_it_takes(problem, monkeypatch):
     drawn = []
-    monkeypatch.setattr(rounding, "nudged", lambda *given: drawn.append(1) or nudged(*given))
+    monkeypatch.setattr(differences, "nudged", lambda *given: drawn.append(1) or nudged(*given))
     place = (4, "weights")
     tiny = excuses(*problem, {place: Difference(1e-12, "layer0.weight")})
     assert len(drawn) == 1
     assert tiny[place] > 1e-12
     huge = excuses(*problem, {place: Difference(0.5, "layer0.weight")})
-    assert len(drawn) == 1 + rounding.SHADOWS
+    assert len(drawn) == 1 + differences.SHADOWS
     assert tiny[place] <= huge[place] < 1e-3
 
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_compared_has_no_excuse(problem):
 
 
 def test_float64_needs_no_excuse(monkeypatch):
-    monkeypatch.setattr("harness.proof.prover.excuses", None)
+    monkeypatch.setattr(rounding, "shadows", None)
     assert failed(examined(Faster))
 
 
@@ -195,7 +196,7 @@ def test_a_fault_before_float32_loses_its_answer_is_still_the_first_that_is_told
     ],
 )
 def test_float32_is_lost_where_its_own_reference_is_off(differs, excused, at):
-    lock, bounds = LockStep(), limits("exact", "float32")
+    lock, bounds = LockStep(), LIMITS["float32"]
     lock.rounded = {
         (1, "loss"): Difference(1e-7, "loss"),
         (2, "loss"): Difference(differs, "loss"),

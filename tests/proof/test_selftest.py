@@ -10,10 +10,10 @@ import impls
 from harness.certificates import ENDED, SUPPORTED, Finding
 from harness.frameworks import frameworks
 from harness.proof import conduct, lockstep
+from harness.proof.faults import FAULTS
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import FAULTS as TABLE
 from harness.proof.faults.fault import Planted, changed, fault
-from harness.proof.faults.table import FAULTS
 from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, tried, unmodified
 from harness.proof.whole_training import CHECK
 
@@ -132,9 +132,9 @@ def test_unmodified_takes_every_mode_seed_and_task():
 
 def test_a_fault_is_added_in_three_lines(monkeypatch):
     monkeypatch.setattr("harness.proof.faults.fault.FAULTS", table := {})
-    changed("rate", "twice the rate", tasks.DIGITS, "weights", optimizer={"learning_rate": 2e-3})
+    changed("rate", "twice the rate", "weights", optimizer={"learning_rate": 2e-3})
 
-    @fault("idle", "does nothing", tasks.DIGITS, "weights")
+    @fault("idle", "does nothing", "weights", tasks.CANCER)
     class Idle(Planted):
         def train_step(self, batch):
             return self.loss(batch)
@@ -142,4 +142,4 @@ def test_a_fault_is_added_in_three_lines(monkeypatch):
     assert table.keys() == {"rate", "idle"}
     assert TABLE is not table
     with pytest.raises(ValueError, match="two faults"):
-        fault("idle", "again", tasks.DIGITS, "weights")(Idle)
+        fault("idle", "again", "weights")(Idle)

@@ -10,7 +10,8 @@ import threadpoolctl
 from harness.adapter import Options
 from harness.differences import Difference
 from harness.proof import conduct, lockstep, prover
-from harness.proof.faults.table import FAULTS
+from harness.proof.faults import FAULTS
+from harness.proof.lockstep import Oracle
 from harness.proof.selftest import faulty, judge
 from harness.tasks.datasets import load
 from harness.tasks.start import make_start
@@ -38,14 +39,10 @@ def outcome(name: str) -> str:
     exact = Options("eager", "cpu", 1, "float64")
     examination = prover.examine(
         FAULTS[name].build(task, start, options),
-        Adapter(task, start, exact),
-        task,
-        start,
+        Oracle(Adapter(task, start, exact), start, options),
         arrays_of(task.data),
-        options,
+        case.setup.lane,
         steps=STEPS,
-        tolerance="exact",
-        lane=case.setup.lane,
     )
     return judge(case, examination.findings).outcome
 

@@ -11,11 +11,12 @@ import threadpoolctl
 
 from harness.adapter import Options
 from harness.certificates import ENDED, SUPPORTED, Finding, LongProof
-from harness.differences import FLOAT64_ROUNDING, Bounds, nudged
+from harness.differences import FLOAT64_ROUNDING, LIMITS, Bounds, nudged
 from harness.privacy import clean
 from harness.proof import certificates as proving
 from harness.proof import whole_training
 from harness.proof.certificates import claim, proved_claims
+from harness.proof.lockstep import Oracle
 from harness.proof.pool import Proved
 from harness.proof.prover import FEWEST_ROWS
 from harness.proof.whole_training import (
@@ -25,7 +26,7 @@ from harness.proof.whole_training import (
     Length,
     LongTraining,
     Reach,
-    train_beside,
+    compare_trainings,
 )
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
@@ -43,12 +44,10 @@ def trained(
 ):
     options, shared = Options("replay", "cpu", 1, "float64"), make_start(task, 0)
     with threadpoolctl.threadpool_limits(1):
-        return train_beside(
+        oracle = Oracle(truth_of(task, kind=truth), shared, options)
+        return compare_trainings(
             kind(task, start or shared, options),
-            truth_of(task, kind=truth),
-            LongTraining(task, shared, arrays_of(task.data), Length(steps, rows), lane),
-            options,
-            "exact",
+            LongTraining(oracle, arrays_of(task.data), Length(steps, rows), lane),
         )
 
 
@@ -103,7 +102,7 @@ def test_a_late_fault_is_named_with_its_step(kind, lane, where):
 
 def test_without_a_limit_the_shadows_say_what_roundings_make(monkeypatch):
     """What differs by roundings alone passes, and what differs by more does not."""
-    monkeypatch.setattr(whole_training, "limits", lambda *_: Bounds(0.0, 0.0, 100))
+    monkeypatch.setitem(LIMITS, "float64", Bounds(0.0, 0.0, 100))
     moved = nudged(make_start(LONG, 0), np.random.default_rng(5), FLOAT64_ROUNDING)
     finding, proof = trained(start=moved)
     assert finding.ok, finding.detail

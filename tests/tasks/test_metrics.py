@@ -18,6 +18,7 @@ from harness.tasks.datasets import data_directory, load, missing
 from harness.tasks.metrics import METRICS, accuracy, metric_of, mse
 from harness.tasks.spec import Loss
 from harness.tasks.start import make_start
+from harness.worker.loops import held_out
 from harness.worker.measure import Training
 from impls.reference.adapter import Adapter
 from tests.builders import ERROR_TASK, make_run, measured
@@ -57,9 +58,9 @@ def test_a_new_metric_is_one_entry(monkeypatch):
 
     arrays, start = load(ERROR_TASK.data, data_directory(None)), make_start(ERROR_TASK, 0)
     adapter = Adapter(ERROR_TASK, start, Options("replay", "cpu", 1, "float64"))
-    training = Training(adapter, "identical", ERROR_TASK, start, arrays)
+    training = Training(adapter, "identical", start, arrays)
     quality = training.epoch(0).quality
-    assert quality == pytest.approx(np.abs(training.held_out() - arrays.y_test).mean())
+    assert quality == pytest.approx(np.abs(held_out(adapter, arrays) - arrays.y_test).mean())
 
     run = make_run(measured([ERROR_TASK]), [ERROR_TASK])
     summary = summarise_run(run)

@@ -42,14 +42,14 @@ def failed(
     asked = Load(task=task, setup=setup, seed=0, phases=phases, data="nowhere")
     start = make_start(task, 0)
     adapter = kind(task, start, Options(mode, "cpu", 1, dtype))
-    loops = make_loops(adapter, lane, phases, task, start, ARRAYS)
+    loops = make_loops(adapter, lane, phases, start, ARRAYS)
     runs = {it: PhaseRun(adapter, it, loop, dtype) for it, loop in loops.items()}
     for run in runs.values():
         run.first_calls()
         run.warm_up(0.006, 0.01)
         for number in range(3):
             run.sample(number, 0)
-    training = Training(adapter, lane, task, start, ARRAYS)
+    training = Training(adapter, lane, start, ARRAYS)
     checks = Checks(adapter, asked, start, ARRAYS, runs, training)
     return {it.check: it.detail for it in checks.findings() if not it.ok}
 

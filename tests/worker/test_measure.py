@@ -207,7 +207,7 @@ def test_prediction_has_no_loss():
 
 def test_of_a_latency_phase_every_iteration_is_synchronised_and_kept():
     adapter = Counting()
-    loop = LatencyLoop(adapter.train_step, "ab", adapter.synchronize)
+    loop = LatencyLoop(adapter.train_step, "ab", synchronize=adapter.synchronize)
     run = ready(PhaseRun(adapter, "train-latency", loop, "float32"))
     adapter.calls.clear()
     sample = run.sample(0, 0)
@@ -224,7 +224,7 @@ def test_of_a_latency_phase_every_iteration_is_synchronised_and_kept():
 
 def test_a_sample_of_latencies_is_not_endless():
     adapter = Counting(0)
-    loop = LatencyLoop(adapter.predict, "a", adapter.synchronize)
+    loop = LatencyLoop(adapter.predict, "a", synchronize=adapter.synchronize)
     run = ready(PhaseRun(adapter, "predict-latency", loop, "float32"), 10.0, 0.001)
     assert run.record.iterations == 1000
 
@@ -325,7 +325,7 @@ class FakeTime:
 def test_a_turn_ends_when_no_thread_works_any_more(monkeypatch, spins, settled):
     fake = FakeTime(spins)
     monkeypatch.setattr(measure, "time", fake)
-    monkeypatch.setattr(measure, "others_work", fake.others_work)
+    monkeypatch.setattr(measure.system, "others_work", fake.others_work)
     settle()
     assert fake.now == pytest.approx(settled, abs=0.0011)
     assert fake.now >= min(spins, measure.SETTLE_LIMIT)

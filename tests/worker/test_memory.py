@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.runs.config import parse_bytes, resolve
-from harness.worker.system import ran_out, tells_of_it
+from harness.worker.system import is_out_of_memory, ran_out
 from tests.test_cli import ROOT
 
 
@@ -55,9 +55,11 @@ def test_every_framework_says_it_in_words_of_its_own(error, expected):
 
 
 def test_openblas_and_the_c_library_say_it_before_they_die():
-    assert tells_of_it("OpenBLAS error: Memory allocation still failed after 10 retries, giving up")
-    assert tells_of_it("terminate called after throwing an instance of 'std::bad_alloc'")
-    assert not tells_of_it("Segmentation fault")
+    assert is_out_of_memory(
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up"
+    )
+    assert is_out_of_memory("terminate called after throwing an instance of 'std::bad_alloc'")
+    assert not is_out_of_memory("Segmentation fault")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a memory limit needs Linux")

@@ -147,15 +147,15 @@ def test_the_peak_sees_what_was_allocated_while_open_only():
     filled(64_000_000)
     peak.open()
     peak.close()
-    small = peak.incremental()
+    small = peak.incremental
     if small is None:
         pytest.skip("this kernel does not let the mark be reset")
     assert small < 16_000_000
     peak.open()
     filled(32_000_000)
     peak.close()
-    assert 31_000_000 <= peak.incremental() < 60_000_000  # the kernel counts a little late
-    assert peak.total() > peak.incremental()
+    assert 31_000_000 <= peak.incremental < 60_000_000  # the kernel counts a little late
+    assert peak.total() > peak.incremental
 
 
 def test_what_stayed_from_the_first_stretch_counts_in_the_second():
@@ -163,13 +163,13 @@ def test_what_stayed_from_the_first_stretch_counts_in_the_second():
     peak.open()
     stayed = filled(32_000_000)
     peak.close()
-    if peak.incremental() is None:
+    if peak.incremental is None:
         pytest.skip("this kernel does not let the mark be reset")
     between = filled(64_000_000)  # another phase's, which is no part of this one's peak
     peak.open()
     filled(16_000_000)
     peak.close()
-    assert 47_000_000 <= peak.incremental() < 64_000_000
+    assert 47_000_000 <= peak.incremental < 64_000_000
     del stayed, between
 
 
@@ -178,9 +178,9 @@ def test_a_mark_that_cannot_be_reset_is_unknown_not_zero(tmp_path, monkeypatch):
     peak = PeakRSS()
     peak.open()
     peak.close()
-    assert peak.incremental() is None
+    assert peak.incremental is None
     assert peak.total() is None
     monkeypatch.undo()
     peak.open()
     peak.close()
-    assert peak.incremental() is None  # half of a peak is none
+    assert peak.incremental is None  # half of a peak is none

@@ -33,7 +33,7 @@ def test_what_is_burnt_between_turns_is_counted_there(burner):
     time.sleep(0.3)
     count.turn_begun()
     count.turn_ended(quiet=True)
-    found = count.found()
+    found = count.usage
     assert (found.turns, found.unsettled) == (2, 1)
     assert found.between_seconds >= 0.3
     assert found.between_cpu_seconds > 0.01  # a busy machine may give it no more
@@ -45,7 +45,7 @@ def test_who_rests_uses_nothing_between_turns():
     count.turn_ended(quiet=True)
     time.sleep(0.2)
     count.turn_begun()
-    found = count.found()
+    found = count.usage
     assert found.between_cpu_seconds < 0.05 * found.between_seconds
 
 

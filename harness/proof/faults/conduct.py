@@ -1,26 +1,225 @@
-"""Faults that right numbers do not show: resets, skipped work, threads, memory, the clock.
+"""Faults in what an adapter returns, and those that right numbers do not show.
 
 Those at the end begin when the proof is over: the worker that measures must notice them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.adapter import Array, DeviceMemory, Setting, State, Work
 from harness.proof.faults.arithmetic import TF32Net, tf32
-from harness.proof.faults.fault import DIGITS, Planted, fault
+from harness.proof.faults.fault import Planted, fault
+
+# Tensors.
+
+
+@fault("gradient-nan", "one gradient holds a NaN", "gradients")
+class GradientNaN(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        gradients = super().gradients(batch)
+        gradients["layer1.weight"][3, 4] = np.nan
+        return gradients
+
+
+@fault("tensor-missing", "one gradient is left out", "gradients")
+class TensorMissing(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        return {name: it for name, it in super().gradients(batch).items() if name != "layer2.bias"}
+
+
+@fault("tensors-none", "no gradients at all", "gradients")
+class TensorsNone(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        return {}
+
+
+@fault("tensor-extra", "one weight more than the task has", "start")
+class TensorExtra(Planted):
+    def state(self) -> State:
+        state = super().state()
+        return State(
+            state.weights | {"layer3.bias": np.zeros(10, self._options.dtype)}, state.slots
+        )
+
+
+@fault("slots-none", "no slots are shown", "start")
+class SlotsNone(Planted):
+    def state(self) -> State:
+        return State(super().state().weights, {})
+
+
+@fault("gradients-zero", "all gradients are zero", "gradients")
+class GradientsZero(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        return {name: np.zeros_like(it) for name, it in super().gradients(batch).items()}
+
+
+@fault("gradients-float16", "gradients handed over in float16", "gradients")
+class GradientsFloat16(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        return {name: it.astype(np.float16) for name, it in super().gradients(batch).items()}
+
+
+@fault("slots-swapped", "one slot under the name of the other", "slots")
+class SlotsSwapped(Planted):
+    def state(self) -> State:
+        state = super().state()
+        names = list(state.slots)
+        half = len(names) // 2
+        turned = names[half:] + names[:half]
+        return State(state.weights, dict(zip(turned, state.slots.values(), strict=True)))
+
+
+@fault("shape-broadcasts", "a bias of shape (1, n), which would broadcast", "gradients")
+class ShapeBroadcasts(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        gradients = super().gradients(batch)
+        return gradients | {"layer1.bias": gradients["layer1.bias"][None, :]}
+
+
+@fault("gradient-transposed", "a square gradient, transposed", "gradients")
+class GradientTransposed(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        gradients = super().gradients(batch)
+        return gradients | {"layer1.weight": gradients["layer1.weight"].T}
+
+
+@fault("state-stale", "the state that is shown was kept from the first look", "slots")
+class StateStale(Planted):
+    _shown: State | None = None
+
+    def state(self) -> State:
+        self._shown = self._shown or super().state()
+        return self._shown
+
+
+@fault("state-views", "the state is the weights' own memory", "copies")
+class StateViews(Planted):
+    def state(self) -> State:
+        return State(
+            self.views(self._state["weights"]),
+            {
+                f"{slot}/{name}": it
+                for slot in self._rule.slots
+                for name, it in self.views(self._state[slot]).items()
+            },
+        )
+
+
+@fault("outputs-reused", "the next predict writes over outputs", "copies")
+class OutputsReused(Planted):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._outputs: dict[int, Array] = {}
+
+    def predict(self, batch: Any) -> Any:
+        outputs = super().predict(batch)
+        kept = self._outputs.setdefault(len(outputs), outputs)
+        kept[...] = outputs
+        return kept
+
+
+@fault("gradients-step", "asking for gradients moves the weights", "loss")
+class GradientsStep(Planted):
+    def gradients(self, batch: Any) -> dict[str, Array]:
+        gradients = super().gradients(batch)
+        self.part("layer2.bias")[...] -= 1e-3 * gradients["layer2.bias"]
+        return gradients
+
+
+# Handles.
+
+
+@fault("loss-after", "train_step returns the loss after its update", "loss")
+class LossAfter(Planted):
+    def train_step(self, batch: Any) -> Any:
+        super().train_step(batch)
+        return self.loss(batch)
+
+
+@fault("predict-previous", "predict returns its previous answer", "logits")
+class PredictPrevious(Planted):
+    _last: Any = None
+
+    def predict(self, batch: Any) -> Any:
+        outputs = super().predict(batch)
+        self._last, shown = outputs, outputs if self._last is None else self._last
+        return shown
+
+
+@fault("predict-softmax", "predict returns probabilities for logits", "logits")
+class PredictSoftmax(Planted):
+    def predict(self, batch: Any) -> Any:
+        e = np.exp(super().predict(batch))
+        return e / e.sum(axis=1, keepdims=True)
+
+
+@fault(
+    "last-chunk",
+    "predict repeats the first rows of a chunk for those of an incomplete last one",
+    "last-chunk",
+)
+class LastChunk(Planted):
+    """It goes through the rows 256 at a time."""
+
+    CHUNK = 256
+
+    def predict(self, batch: Any) -> Any:
+        outputs = super().predict(batch)
+        rest = len(outputs) % self.CHUNK
+        if len(outputs) > self.CHUNK and rest:
+            outputs[-rest:] = outputs[:rest]
+        return outputs
+
+
+@fault("raises", "an exception in the seventh step", "ended")
+class Raises(Planted):
+    def train_step(self, batch: Any) -> Any:
+        if self._steps == 6:
+            raise ArithmeticError("planted")
+        return super().train_step(batch)
+
+
+@fault("dies", "its process dies in the seventh step", "ended")
+class Dies(Planted):
+    def train_step(self, batch: Any) -> Any:
+        if self._steps == 6:
+            os._exit(3)
+        return super().train_step(batch)
+
+
+# Settings.
+
+
+@fault("dtype-lie", "says another dtype than was asked for", "settings")
+class DtypeLie(Planted):
+    def settings(self) -> dict[str, Setting]:
+        return super().settings() | {"dtype": "float16"}
+
+
+@fault("device-lie", "runs on another device than was asked for", "settings")
+class DeviceLie(Planted):
+    def settings(self) -> dict[str, Setting]:
+        return super().settings() | {"device": "gpu:0"}
+
+
+@fault("settings-none", "reads nothing back", "settings")
+class SettingsNone(Planted):
+    def settings(self) -> dict[str, Setting]:
+        return {}
+
 
 # Resets.
 
 
-@fault("reset-slots", "reset forgets the slots", DIGITS, "reset")
+@fault("reset-slots", "reset forgets the slots", "reset")
 class ResetSlots(Planted):
     def reset(self) -> None:
         kept = {name: it.copy() for name, it in self._state.items() if name != "weights"}
@@ -29,7 +228,7 @@ class ResetSlots(Planted):
             self._state[name][...] = values
 
 
-@fault("reset-count", "reset forgets the step count", DIGITS, "reset")
+@fault("reset-count", "reset forgets the step count", "reset")
 class ResetCount(Planted):
     def reset(self) -> None:
         steps = getattr(self, "_steps", 0)
@@ -37,7 +236,7 @@ class ResetCount(Planted):
         self._steps = steps
 
 
-@fault("reset-weights", "reset leaves the weights as they are", DIGITS, "reset")
+@fault("reset-weights", "reset leaves the weights as they are", "reset")
 class ResetWeights(Planted):
     _begun = False
 
@@ -49,31 +248,7 @@ class ResetWeights(Planted):
         self._begun = True
 
 
-# Work that is done only while somebody looks.
-
-
-@fault("iterations-fewer", "runs fewer iterations than claimed", DIGITS, "unwatched")
-class IterationsFewer(Planted):
-    """Of the steps between two looks only the first is taken."""
-
-    _watched = True
-    _last: Any = None
-
-    def train_step(self, batch: Any) -> Any:
-        if self._watched:
-            self._watched, self._last = False, super().train_step(batch)
-        return self._last
-
-    def state(self) -> State:
-        self._watched = True
-        return super().state()
-
-    def reset(self) -> None:
-        self._watched = True
-        super().reset()
-
-
-@fault("handle-overwritten", "the next step writes over a loss", DIGITS, "unwatched")
+@fault("handle-overwritten", "the next step writes over a loss", "unwatched")
 class HandleOverwritten(Planted):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -84,63 +259,10 @@ class HandleOverwritten(Planted):
         return self._loss
 
 
-# The clock.
-
-
-class DeviceQueue:
-    """A device with a queue and a time of its own."""
-
-    SECONDS = 0.005
-
-    def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(1)
-
-    def submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
-        def work() -> Any:
-            time.sleep(self.SECONDS)
-            return function(batch)
-
-        return self._worker.submit(work)
-
-    def finish(self) -> None:
-        self._worker.submit(int).result()
-
-
-@fault("synchronize", "synchronize returns before the device is done", DIGITS, "synchronize")
-class Asynchronous(Planted):
-    """Every result is waited for, but not when the device is."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._queue = DeviceQueue()
-
-    def train_step(self, batch: Any) -> Any:
-        return self._queue.submit(super().train_step, batch)
-
-    def predict(self, batch: Any) -> Any:
-        return self._queue.submit(super().predict, batch)
-
-    def to_numpy(self, handle: Any) -> Array:
-        return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
-
-    def state(self) -> State:
-        self._queue.finish()
-        return super().state()
-
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        self._queue.finish()
-        return super().gradients(batch)
-
-    def reset(self) -> None:
-        if hasattr(self, "_queue"):
-            self._queue.finish()
-        super().reset()
-
-
 # Threads and memory.
 
 
-@fault("threads", "works with more threads than it says", DIGITS, "threads")
+@fault("threads", "works with more threads than it says", "threads")
 class MoreThreads(Planted):
     """Threads of its own are busy while steps are asked for, and for a moment longer."""
 
@@ -173,13 +295,13 @@ class MoreThreads(Planted):
         return super().predict(batch)
 
 
-@fault("memory-zero", "a device memory counter that reports 0", DIGITS, "memory")
+@fault("memory-zero", "a device memory counter that reports 0", "memory")
 class MemoryZero(Planted):
     def device_memory(self) -> DeviceMemory:
         return DeviceMemory(allocated=0, peak_allocated=0, peak_reserved=0)
 
 
-@fault("logical-zero", "a count of tensors that reports 0", DIGITS, "memory")
+@fault("logical-zero", "a count of tensors that reports 0", "memory")
 class LogicalZero(Planted):
     def logical_peak(self, work: Work) -> int | None:
         work.run()
@@ -189,28 +311,28 @@ class LogicalZero(Planted):
 # The framework's own loop.
 
 
-@fault("fit-short", "fit takes one step fewer than it is asked for", DIGITS, "fit", idiomatic=True)
+@fault("fit-short", "fit takes one step fewer than it is asked for", "fit", idiomatic=True)
 class FitShort(Planted):
     def fit(self, loader: Any, steps: int) -> Any:
         return super().fit(loader, max(1, steps - 1))
 
 
-@fault("batch-dropped", "the loader drops the last batch", DIGITS, "fit", idiomatic=True)
+@fault("batch-dropped", "the loader drops the last batch", "fit", idiomatic=True)
 class BatchDropped(Planted):
     def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
         return super().loader(inputs, targets, order[:-1] if len(order) > 1 else order)
 
 
-@fault("loader-shuffles", "the loader shuffles once more", DIGITS, "fit", idiomatic=True)
+@fault("loader-shuffles", "the loader shuffles once more", "fit", idiomatic=True)
 class LoaderShuffles(Planted):
     def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
         return super().loader(inputs, targets, np.random.default_rng(0).permutation(order))
 
 
-@fault("infer-repeats", "infer repeats its first batch", DIGITS, "infer", idiomatic=True)
+@fault("infer-repeats", "infer repeats its first batch", "infer", idiomatic=True)
 class InferRepeats(Planted):
     def infer(self, loader: Any, steps: int) -> Any:
-        return super().infer(loader[:1], steps)
+        return super().infer(loader._replace(order=loader.order[:1]), steps)
 
 
 HONEST_RESETS = 6
@@ -218,7 +340,7 @@ HONEST_RESETS = 6
 
 
 class Later(Planted):
-    """Without a fault at first; what comes after is up to a subclass."""
+    """Without a fault at first; a subclass adds the later one."""
 
     _resets = 0
 
@@ -231,7 +353,7 @@ class Later(Planted):
         return self._resets > HONEST_RESETS
 
 
-@fault("samples-shorter", "later samples run half of their steps", DIGITS, "sample", by="run")
+@fault("samples-shorter", "later samples run half of their steps", "sample", by="run")
 class SamplesShorter(Later):
     _last: Any = None
 
@@ -243,20 +365,20 @@ class SamplesShorter(Later):
         return last
 
 
-@fault("loss-infinite", "a later loss is infinite", DIGITS, "diverged", by="run")
+@fault("loss-infinite", "a later loss is infinite", "diverged", by="run")
 class LossInfinite(Later):
     def train_step(self, batch: Any) -> Any:
         loss = super().train_step(batch)
         return loss * np.inf if self.later else loss
 
 
-@fault("retraces", "the step is traced again while it is timed", DIGITS, "settings", by="run")
+@fault("retraces", "the step is traced again while it is timed", "settings", by="run")
 class Retraces(Later):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"train_traces": self._resets}
 
 
-@fault("tf32-later", "later predictions have 10 mantissa bits", DIGITS, "settings", by="run")
+@fault("tf32-later", "later predictions have 10 mantissa bits", "settings", by="run")
 class TF32Later(Later):
     def predict(self, batch: Any) -> Any:
         if not self.later:
@@ -270,7 +392,7 @@ class TF32Later(Later):
         return super().products(pairs)
 
 
-@fault("dtype-later", "later samples run in another dtype", DIGITS, "settings", by="run")
+@fault("dtype-later", "later samples run in another dtype", "settings", by="run")
 class DtypeLater(Later):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | ({"dtype": "float16"} if self.later else {})

@@ -1,189 +1,28 @@
-"""What a planted fault is: the reference with one part exchanged; the table of all; their tasks.
+"""Planted faults: their table, their tasks, and the reference with one part exchanged.
 
 The tasks are small, and none needs a download.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import cycle, islice
 from typing import Any, Literal, TypeVar, cast
 
-from harness.adapter import Array, Options
+import numpy as np
+
+from harness.adapter import Array, Idiom, Options
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import AdamW, Known, Model, RMSprop, Task, Teacher
 from harness.tasks.start import Start
-from impls.reference import adapter as reference
+from impls.reference.idiom import Idiom as Reference
 from impls.reference.losses import LOSSES
 from impls.reference.network import Network, update
 from impls.reference.optim import UpdateRule
 from impls.reference.primitives import linear
 from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
-
-Part = TypeVar("Part", bound=Callable[..., Any])
-SAME = "it is no fault in float32"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong: `part` stands in the place of the reference's own.
-
-    A part is a subclass of the reference's adapter, network or update rule, or a function from the
-    task that is asked for to the one that is done. `check` is the check that must catch it;
-    `unseen` says why a proof in float32 need not, which is held to ten steps and wider tolerances.
-    `by` says where: a proof (`verify`), or the worker that measures (`run`). The fault is tried
-    with so many `threads`.
-    """
-
-    name: str
-    line: str
-    task: Task
-    check: str
-    part: Callable[..., Any]
-    unseen: str = ""
-    idiomatic: bool = False
-    by: Literal["verify", "run"] = "verify"
-    threads: int = 1
-
-    def build(self, task: Task, start: Start, options: Options) -> Planted:
-        part = self.part
-        if not isinstance(part, type):
-            return Planted(part(task), start, options)
-        if issubclass(part, Planted):
-            return part(task, start, options)
-        if issubclass(part, Network):
-            return Planted(task, start, options, network=part)
-        return Planted(task, start, options, rule=cast(type[UpdateRule], part))
-
-
-FAULTS: dict[str, Fault] = {}
-
-
-def fault(name: str, line: str, task: Task, check: str, **more: Any) -> Callable[[Part], Part]:
-    """Enter a part into the table: `@fault("labels-shifted", "labels shifted by one", …)`."""
-
-    def plant(part: Part) -> Part:
-        if name in FAULTS:
-            raise ValueError(f"two faults are called {name!r}")
-        FAULTS[name] = Fault(name, line, task, check, part, **more)
-        return part
-
-    return plant
-
-
-def changed(name: str, line: str, task: Task, check: str, **to: Any) -> None:
-    """Enter a fault that does another task: `optimizer={"epsilon": 1e-7}` changes that field."""
-
-    def change(asked: Task) -> Task:
-        content = asked.model_dump()
-        for key, value in to.items():
-            content[key] = content[key] | value if isinstance(value, Mapping) else value
-        return Task.model_validate(content)
-
-    fault(name, line, task, check)(change)
-
-
-class Net(Network):
-    """The reference's network, with a seam at every layer and at the loss."""
-
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return linear(x, weight, bias)
-
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        return x if name == "identity" else PRIMITIVES[name](x)
-
-    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES[self.loss](outputs, targets)
-
-    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        last = len(weights) // 2 - 1
-        for index, (weight, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-            name = self.activation if index < last else self.output
-            x = self.activate(index, name, self.affine(index, x, weight, bias))
-        return x
-
-    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
-        tensors = [parameter(view, xp) for view in self.split(weights).values()]
-        loss = self.criterion(self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
-        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
-
-
-def criterion(name: str, line: str, task: Task, check: str) -> Callable[[Part], Part]:
-    """Enter a loss, a function (outputs, targets) → scalar, that is not the task's."""
-
-    def plant(loss: Part) -> Part:
-        fault(name, line, task, check)(type("Criterion", (Net,), {"criterion": staticmethod(loss)}))
-        return loss
-
-    return plant
-
-
-class Planted(reference.Adapter):
-    """The reference in mode `eager`, with seams; by itself it has no fault."""
-
-    def __init__(
-        self,
-        task: Task,
-        start: Start,
-        options: Options,
-        network: type[Network] = Net,
-        rule: type[UpdateRule] | None = None,
-    ) -> None:
-        super().__init__(task, start, replace(options, mode="eager"))
-        self._network = self.variant(network)
-        # Of the same optimizer: who counts the memory of inference asks for a task without slots.
-        if rule is not None and issubclass(rule, type(self._rule)):
-            self._rule = rule(**task.optimizer.model_dump(exclude={"name"}))
-            self._update = partial(update, self._rule)
-
-    def doctored(self, gradient: Array) -> Array:
-        """The gradient that a training step uses, from the one that it computed."""
-        return gradient
-
-    def _advance(self, name: str, step: Any, rows: int, inputs: dict[str, Any]) -> Any:
-        doctored = inputs | {"gradient": self.doctored(inputs["gradient"])}
-        return super()._advance(name, step, rows, doctored)
-
-    def variant(self, network: type[Network]) -> Network:
-        return network(**{it.name: getattr(self._network, it.name) for it in fields(Network)})
-
-    @contextmanager
-    def other(self, network: type[Network]) -> Iterator[None]:
-        """Compute with another network for a while."""
-        own, self._network = self._network, self.variant(network)
-        try:
-            yield
-        finally:
-            self._network = own
-
-    def loss(self, batch: Any) -> Any:
-        """The loss at the present weights, without a step."""
-        network, weights = self._network, self._state["weights"]
-        return network.gradients(self._xp, weights, batch.inputs, batch.targets)["loss"]
-
-    def part(self, name: str) -> Array:
-        """A weight's own memory."""
-        view: Array = self._network.split(self._state["weights"])[name]
-        return view
-
-    # As an idiom it keeps its batches and loops over them.
-
-    def loader(self, inputs: Array, targets: Array, order: Array) -> Sequence[Any]:
-        return [self.stage(inputs[rows], targets[rows]) for rows in order]
-
-    def fit(self, loader: Sequence[Any], steps: int) -> Any:
-        for batch in islice(cycle(loader), steps):
-            loss = self.train_step(batch)
-        return loss
-
-    def infer(self, loader: Sequence[Any], steps: int) -> Any:
-        for batch in islice(cycle(loader), steps):
-            outputs = self.predict(batch)
-        return outputs
-
 
 DIGITS = CATALOGUE["digits-mlp"]
 """Classes, ReLU, Adam; its first two layers are square."""
@@ -210,15 +49,187 @@ ADAMW = small("small-adamw")
 RMSPROP = small("small-rmsprop", optimizer=RMSprop())
 GELU = small("small-gelu", model=Model(hidden=(16, 16), activation="gelu"))
 AUTOENCODER = small("small-autoencoder", data=Known(name="digits", target="inputs"), loss="mse")
-LARGE_BATCH = small(
-    "small-large-batch",
-    model=Model(hidden=(384, 384)),
-    batch_size=512,
-    epochs=20,
-)
+LARGE_BATCH = small("small-large-batch", model=Model(hidden=(384, 384)), batch_size=512, epochs=20)
 """So expensive that most steps are compared with fewer rows than are measured."""
-PROBABILITIES = small(
-    "small-probabilities",
-    model=Model(hidden=(16, 16), output="softmax"),
-    loss="cross-entropy-of-probabilities",
-)
+
+SAME = "it is no fault in float32"
+"""Why a fault that computes in float32 is unseen there."""
+Part = TypeVar("Part", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: `part` takes the place of the reference's own.
+
+    A part is a subclass of `Planted`, `Faulty`, or the reference's network or update rule, or a
+    function from the task that is asked for to the one that is done. `check` is the check that must
+    catch it. `unseen` says why a proof in float32, with ten steps and wider tolerances, need not
+    catch it. `by` is what must catch it: a proof (`verify`), or the worker that measures (`run`).
+    The fault is tried with so many `threads`.
+    """
+
+    name: str
+    line: str
+    check: str
+    task: Task
+    part: Callable[..., Any]
+    unseen: str = ""
+    idiomatic: bool = False
+    by: Literal["verify", "run"] = "verify"
+    threads: int = 1
+
+    def build(self, task: Task, start: Start, options: Options) -> Planted | Faulty:
+        """The reference's adapter with the fault."""
+        part = self.part
+        if not isinstance(part, type):
+            return Planted(part(task), start, options)
+        if issubclass(part, Planted):
+            return part(task, start, options)
+        if issubclass(part, Faulty):
+            return part(Planted(task, start, options))
+        if issubclass(part, Network):
+            return Planted(task, start, options, network=part)
+        return Planted(task, start, options, rule=cast(type[UpdateRule], part))
+
+
+FAULTS: dict[str, Fault] = {}
+"""The faults of the reference."""
+REAL: dict[str, Fault] = {}
+"""The faults of the adapters of real frameworks."""
+
+
+def fault(
+    name: str, line: str, check: str, task: Task = DIGITS, *, real: bool = False, **more: Any
+) -> Callable[[Part], Part]:
+    """Enter a part into a table: `@fault("labels-shifted", "labels shifted by one", "loss")`."""
+
+    def enter(part: Part) -> Part:
+        table = REAL if real else FAULTS
+        if name in table:
+            raise ValueError(f"two faults are called {name!r}")
+        table[name] = Fault(name, line, check, task, part, **more)
+        return part
+
+    return enter
+
+
+def changed(
+    name: str, line: str, check: str, task: Task = DIGITS, *, real: bool = False, **to: Any
+) -> None:
+    """Enter a fault that does another task: `optimizer={"epsilon": 1e-7}` changes that field."""
+
+    def change(asked: Task) -> Task:
+        content = asked.model_dump()
+        for key, value in to.items():
+            content[key] = content[key] | value if isinstance(value, Mapping) else value
+        return Task.model_validate(content)
+
+    fault(name, line, check, task, real=real)(change)
+
+
+class Net(Network):
+    """The reference's network, with a method for every layer and for the loss."""
+
+    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return linear(x, weight, bias)
+
+    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
+        return x if name == "identity" else PRIMITIVES[name](x)
+
+    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return LOSSES[self.loss](outputs, targets)
+
+    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        last = len(weights) // 2 - 1
+        for index, (weight, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
+            name = self.activation if index < last else self.output
+            x = self.activate(index, name, self.affine(index, x, weight, bias))
+        return x
+
+    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
+        tensors = [parameter(view, xp) for view in self.split(weights).values()]
+        loss = self.criterion(self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
+        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
+
+
+def criterion(name: str, line: str, task: Task = DIGITS) -> Callable[[Part], Part]:
+    """Enter a loss, a function (outputs, targets) → scalar, that is not the task's."""
+
+    def enter(loss: Part) -> Part:
+        fault(name, line, "loss", task)(
+            type("Criterion", (Net,), {"criterion": staticmethod(loss)})
+        )
+        return loss
+
+    return enter
+
+
+class Planted(Reference):
+    """The reference in mode `eager`, with parts to exchange; by itself it has no fault."""
+
+    def __init__(
+        self,
+        task: Task,
+        start: Start,
+        options: Options,
+        network: type[Network] = Net,
+        rule: type[UpdateRule] | None = None,
+    ) -> None:
+        super().__init__(task, start, replace(options, mode="eager"))
+        self._network = self.variant(network)
+        # Of the same optimizer: a count of the memory of inference asks for a task without slots.
+        if rule is not None and issubclass(rule, type(self._rule)):
+            self._rule = rule(**task.optimizer.model_dump(exclude={"name"}))
+            self._update = partial(update, self._rule)
+
+    def doctored(self, gradient: Array) -> Array:
+        """The gradient that a training step uses, from the one that it computed."""
+        return gradient
+
+    def _advance(self, name: str, step: Any, rows: int, inputs: dict[str, Any]) -> Any:
+        doctored = inputs | {"gradient": self.doctored(inputs["gradient"])}
+        return super()._advance(name, step, rows, doctored)
+
+    def variant(self, network: type[Network]) -> Network:
+        return network(**{it.name: getattr(self._network, it.name) for it in fields(Network)})
+
+    @contextmanager
+    def other(self, network: type[Network]) -> Iterator[None]:
+        """Compute with another network for a while."""
+        before, self._network = self._network, self.variant(network)
+        try:
+            yield
+        finally:
+            self._network = before
+
+    def loss(self, batch: Any) -> Any:
+        """The loss at the present weights, without a step."""
+        network, weights = self._network, self._state["weights"]
+        return network.gradients(self._xp, weights, batch.inputs, batch.targets)["loss"]
+
+    def part(self, name: str) -> Array:
+        """The memory of a weight."""
+        view: Array = self._network.split(self._state["weights"])[name]
+        return view
+
+
+class Faulty:
+    """An adapter around an honest one of any framework; by itself it has no fault.
+
+    `seams` reach inside the honest one: `write(adapter, state)` sets weights and the slots that are
+    given, `set_count(adapter, steps)` sets the optimizer's count of steps.
+    """
+
+    def __init__(self, inner: Idiom, seams: Any = None) -> None:
+        self.inner, self.seams = inner, seams
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def to_numpy(self, handle: Any) -> Array:
+        return handle.copy() if isinstance(handle, np.ndarray) else self.inner.to_numpy(handle)
+
+    @classmethod
+    def options(cls, options: Options) -> Options:
+        """The options that take effect where others are asked for."""
+        return options

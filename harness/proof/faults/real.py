@@ -1,9 +1,8 @@
 """Faults of real frameworks' adapters: one definition serves every framework.
 
-A `Faulty` stands around an adapter and passes on what it does not change. Each fault is a mode of
-the frameworks `planted_<name>`, whose folders lie beside this file; what a fault must reach inside
-an adapter (weights, slots, the step count) is in their `seams`. `Fault.by` says what must catch it:
-`verify`, or the worker that measures in a run.
+Each fault is a mode of the frameworks `planted_<name>`, whose folders lie beside this file. What a
+fault must reach inside an adapter (weights, slots, the step count) is in those packages. Some of
+the faults are planted in the reference too.
 """
 
 from __future__ import annotations
@@ -11,81 +10,34 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
-from harness.adapter import Array, Framework, Idiom, Options, State
+from harness.adapter import Array, Framework, Options, State
 from harness.cells import LANES, Lane
 from harness.frameworks import declaration, module_of
-from harness.proof.faults.conduct import DeviceQueue
-from harness.proof.faults.fault import DIGITS, Fault
+from harness.proof.faults.fault import REAL, Fault, Faulty, changed, fault
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 
-REAL: dict[str, Fault] = {}
 MODES: dict[str, dict[Lane, str]] = {
     "keras": {"idiomatic": "tensorflow"},
     "pytorch": {"identical": "eager", "idiomatic": "eager"},
     "tensorflow": {"identical": "graph"},
 }
 """Frameworks that have a folder with faults, each with the mode that gets those of a lane."""
+real = partial(fault, real=True)
 
 
 def planted_in(name: str) -> list[Fault]:
     """The faults of a framework's adapters: those of the lanes in which it has a mode for them."""
     return [it for it in REAL.values() if LANES[it.idiomatic] in MODES[name]]
-
-
-class Seams(Protocol):
-    """How to reach inside the adapters of one framework."""
-
-    def write(self, adapter: Any, state: State) -> None:
-        """Set weights, and the slots that are given."""
-
-    def set_count(self, adapter: Any, steps: int) -> None:
-        """Set the optimizer's count of steps."""
-
-
-class Faulty:
-    """An adapter around an honest one; by itself it has no fault."""
-
-    def __init__(self, inner: Idiom, seams: Seams) -> None:
-        self.inner, self.seams = inner, seams
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def to_numpy(self, handle: Any) -> Array:
-        return handle.copy() if isinstance(handle, np.ndarray) else self.inner.to_numpy(handle)
-
-    @classmethod
-    def task(cls, task: Task) -> Task:
-        """The task that is done where another one is asked for."""
-        return task
-
-    @classmethod
-    def options(cls, options: Options) -> Options:
-        return options
-
-
-Part = TypeVar("Part", bound=type[Faulty])
-
-
-def fault(name: str, line: str, check: str, **more: Any) -> Callable[[Part], Part]:
-    """Enter a class into the table: `@fault("lazy", "predict is lazy", "predict", by="run")`."""
-
-    def plant(part: Part) -> Part:
-        if name in REAL:
-            raise ValueError(f"two faults are called {name!r}")
-        REAL[name] = Fault(name, line, DIGITS, check, part, **more)
-        return part
-
-    return plant
 
 
 def declared(name: str) -> Framework:
@@ -113,42 +65,34 @@ def declared(name: str) -> Framework:
     )
 
 
-def adapters(name: str, kind: str, seams: Any) -> Callable[[Task, Start, Options], Faulty]:
-    """What builds the faulty adapters of a framework; `kind` is `Adapter` or `Idiom`."""
-    return partial(_built, name, kind, seams)
+def adapters(name: str, kind: str) -> Callable[[Task, Start, Options], Any]:
+    """A function that builds the faulty adapters of a framework; `kind` is `Adapter` or `Idiom`."""
 
+    def build(task: Task, start: Start, options: Options) -> Any:
+        honest_kind = getattr(module_of(name, kind.lower()), kind)
+        honest = replace(options, mode=MODES[name][LANES[kind == "Idiom"]])
+        part = REAL[options.mode].part
+        if not isinstance(part, type):
+            return honest_kind(part(task), start, honest)
+        faulty, seams = cast("type[Faulty]", part), module_of(f"planted_{name}")
+        return faulty(honest_kind(task, start, faulty.options(honest)), seams)
 
-def _built(
-    name: str, kind: str, seams: Seams, task: Task, start: Start, options: Options
-) -> Faulty:
-    part = cast("type[Faulty]", REAL[options.mode].part)
-    build = getattr(module_of(name, kind.lower()), kind)
-    honest = replace(options, mode=MODES[name][LANES[kind == "Idiom"]])
-    return part(build(part.task(task), start, part.options(honest)), seams)
+    return build
 
 
 # Another task, or other options.
 
-
-@fault("epsilon", "Adam's ε is 1e-7", "weights")
-class WrongEpsilon(Faulty):
-    @classmethod
-    def task(cls, task: Task) -> Task:
-        return task.model_copy(
-            update={"optimizer": task.optimizer.model_copy(update={"epsilon": 1e-7})}
-        )
-
-
-@fault("double-softmax", "softmax before a loss that takes logits", "logits")
-class DoubleSoftmax(Faulty):
-    @classmethod
-    def task(cls, task: Task) -> Task:
-        return task.model_copy(
-            update={"model": task.model.model_copy(update={"output": "softmax"})}
-        )
+changed("epsilon", "Adam's ε is 1e-7", "weights", real=True, optimizer={"epsilon": 1e-7})
+changed(
+    "double-softmax",
+    "softmax before a loss that takes logits",
+    "logits",
+    real=True,
+    model={"output": "softmax"},
+)
 
 
-@fault("half-the-threads", "half of the threads that are asked for", "settings", threads=2)
+@real("half-the-threads", "half of the threads that are asked for", "settings", threads=2)
 class HalfTheThreads(Faulty):
     @classmethod
     def options(cls, options: Options) -> Options:
@@ -158,8 +102,9 @@ class HalfTheThreads(Faulty):
 # Steps.
 
 
-@fault("gradients-stale", "every step uses the batch before", "loss")
-class StaleGradients(Faulty):
+@fault("batches-reordered", "every step takes the batch of the step before", "loss")
+@real("gradients-stale", "every step uses the batch before", "loss")
+class StaleBatch(Faulty):
     _last: Any = None
 
     def train_step(self, batch: Any) -> Any:
@@ -172,6 +117,7 @@ class StaleGradients(Faulty):
 
 
 @fault("loss-stale", "train_step returns the loss of the step before", "loss")
+@real("loss-stale", "train_step returns the loss of the step before", "loss")
 class StaleLoss(Faulty):
     _last: Any = None
 
@@ -181,7 +127,8 @@ class StaleLoss(Faulty):
         return shown
 
 
-@fault("unwatched-skipped", "only the first step between two looks is taken", "unwatched")
+@fault("iterations-fewer", "runs fewer iterations than claimed", "unwatched")
+@real("unwatched-skipped", "only the first step between two looks is taken", "unwatched")
 class UnwatchedSkipped(Faulty):
     _watched = True
     _loss: Any = None
@@ -214,7 +161,7 @@ class Counting(Faulty):
         self.inner.reset()
 
 
-@fault("rate-later", "the learning rate is 20 % higher after step 150", "train", by="run")
+@real("rate-later", "the learning rate is 20 % higher after step 150", "train", by="run")
 class RateLater(Counting):
     FIRST, MORE = 150, 0.2
 
@@ -229,7 +176,7 @@ class RateLater(Counting):
         return loss
 
 
-@fault("count-saturates", "the step count of Adam ends at 100", "train", by="run")
+@real("count-saturates", "the step count of Adam ends at 100", "train", by="run")
 class StepCountSaturates(Counting):
     LAST = 100
 
@@ -242,7 +189,7 @@ class StepCountSaturates(Counting):
 # Resets and states.
 
 
-@fault("reset-slots", "reset forgets the slots", "reset")
+@real("reset-slots", "reset forgets the slots", "reset")
 class KeptSlots(Faulty):
     def reset(self) -> None:
         slots = self.inner.state().slots
@@ -250,7 +197,7 @@ class KeptSlots(Faulty):
         self.seams.write(self.inner, State(self.inner.state().weights, slots))
 
 
-@fault("state-live", "state returns views that later steps write to", "copies")
+@real("state-live", "state returns views that later steps write to", "copies")
 class StateLive(Faulty):
     _shown: State | None = None
 
@@ -280,7 +227,7 @@ class StateLive(Faulty):
 
 
 class Promise:
-    """Outputs that are computed when they are looked at."""
+    """Outputs that are computed when they are read."""
 
     def __init__(self, compute: Callable[[], Any]) -> None:
         self._compute, self._value = compute, None
@@ -291,7 +238,7 @@ class Promise:
         return self._value
 
 
-@fault("lazy", "predictions that are dropped are never computed", "predict", by="run")
+@real("lazy", "predictions that are dropped are never computed", "predict", by="run")
 class Lazy(Faulty):
     _last: Promise | None = None
 
@@ -308,7 +255,8 @@ class Lazy(Faulty):
         self.inner.synchronize()
 
 
-@fault("predict-stale", "predict remembers what it answered for a batch", "predict-fresh")
+@fault("predict-cached", "predict remembers what it answered for a batch", "predict-fresh")
+@real("predict-stale", "predict remembers what it answered for a batch", "predict-fresh")
 class PredictStale(Faulty):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -320,12 +268,12 @@ class PredictStale(Faulty):
     def predict(self, batch: Any) -> Any:
         key = self.key(batch)
         if key not in self._known:
-            # The batch is kept with its answer, lest another one gets its identity.
+            # The batch is kept with its answer, so that no other one gets its identity.
             self._known[key] = batch, self.inner.predict(batch)
         return self._known[key][1]
 
 
-@fault("cached-identity", "predict knows a batch again at the same weights", "predict", by="run")
+@real("cached-identity", "predict knows a batch again at the same weights", "predict", by="run")
 class CachedIdentity(PredictStale):
     """At the shared start only: samples of predictions begin there."""
 
@@ -343,7 +291,7 @@ class CachedIdentity(PredictStale):
         self.inner.reset()
 
 
-@fault("cached-content", "predict knows rows again at the same weights", "predict", by="run")
+@real("cached-content", "predict knows rows again at the same weights", "predict", by="run")
 class CachedContent(CachedIdentity):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -358,14 +306,11 @@ class CachedContent(CachedIdentity):
         return self._contents[id(batch)][1]
 
 
-@fault("infer-last", "infer computes its last batch only", "predict", by="run", idiomatic=True)
+@real("infer-last", "infer computes its last batch only", "predict", by="run", idiomatic=True)
 class InferLast(Faulty):
     def loader(self, inputs: Array, targets: Array, order: Array) -> Any:
-        self._single = [
-            self.inner.loader(inputs, targets, order[which : which + 1])
-            for which in range(len(order))
-        ]
-        return self.inner.loader(inputs, targets, order), self._single
+        whole = self.inner.loader(inputs, targets, order)
+        return whole, [self.inner.loader(inputs, targets, rows[None]) for rows in order]
 
     def fit(self, loader: Any, steps: int) -> Any:
         return self.inner.fit(loader[0], steps)
@@ -378,7 +323,7 @@ class InferLast(Faulty):
 # Predictions that are right for few rows only.
 
 
-@fault("rows-left-over", "rows after the last 256 are not computed", "held-out rows", by="run")
+@real("rows-left-over", "rows after the last 256 are not computed", "held-out rows", by="run")
 class RowsLeftOver(Faulty):
     CHUNK = 256
 
@@ -389,7 +334,7 @@ class RowsLeftOver(Faulty):
         return outputs
 
 
-@fault("float16-rows", "float16 outputs from 256 rows on", "held-out rows", by="run")
+@real("float16-rows", "float16 outputs from 256 rows on", "held-out rows", by="run")
 class Float16Rows(Faulty):
     FROM = 256
 
@@ -403,7 +348,27 @@ class Float16Rows(Faulty):
 # The clock, threads, processes, memory.
 
 
-@fault("synchronize", "synchronize returns before the work is done", "synchronize")
+class DeviceQueue:
+    """A device with a queue and a time of its own."""
+
+    SECONDS = 0.005
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1)
+
+    def submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
+        def work() -> Any:
+            time.sleep(self.SECONDS)
+            return function(batch)
+
+        return self._worker.submit(work)
+
+    def finish(self) -> None:
+        self._worker.submit(int).result()
+
+
+@fault("synchronize", "synchronize returns before the device is done", "synchronize")
+@real("synchronize", "synchronize returns before the work is done", "synchronize")
 class WorksUnwaited(Faulty):
     """Every result is waited for, but not when the device is."""
 
@@ -433,7 +398,7 @@ class WorksUnwaited(Faulty):
         self.inner.reset()
 
 
-@fault("burning-thread", "a thread of its own keeps a core busy", "threads", by="run")
+@real("burning-thread", "a thread of its own keeps a core busy", "threads", by="run")
 class BurningThread(Faulty):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -445,7 +410,7 @@ class BurningThread(Faulty):
             np.cos(numbers, out=numbers)  # without the interpreter's lock
 
 
-@fault("burning-child", "a process of its own keeps a core busy", "usage", by="run")
+@real("burning-child", "a process of its own keeps a core busy", "usage", by="run")
 class BurningChild(Faulty):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -454,7 +419,7 @@ class BurningChild(Faulty):
         self._child = subprocess.Popen([sys.executable, "-c", code])
 
 
-@fault("memory-grows", "every step keeps 200 kB", "usage", by="run")
+@real("memory-grows", "every step keeps 200 kB", "usage", by="run")
 class MemoryGrows(Faulty):
     STEP_BYTES, MOST_STEPS = 200_000, 3000
 

@@ -1,7 +1,7 @@
-"""The planted faults as a framework: each is a mode."""
+"""The reference with planted faults as a framework: each is a mode."""
 
 from harness.adapter import Framework, Own
-from harness.proof.faults.table import FAULTS
+from harness.proof.faults import FAULTS
 
 FRAMEWORK = Framework(
     title="Planted faults",

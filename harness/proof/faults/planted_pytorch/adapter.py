@@ -1,6 +1,5 @@
-"""A task in PyTorch with the fault that the mode names."""
+"""The adapter of PyTorch with the fault that the mode names."""
 
-from harness.proof.faults.planted_pytorch import seams
 from harness.proof.faults.real import adapters
 
-Adapter = adapters("pytorch", "Adapter", seams)
+Adapter = adapters("pytorch", "Adapter")

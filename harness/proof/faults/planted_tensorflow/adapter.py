@@ -1,6 +1,5 @@
-"""A task in TensorFlow with the fault that the mode names."""
+"""The adapter of TensorFlow with the fault that the mode names."""
 
-from harness.proof.faults.planted_tensorflow import seams
 from harness.proof.faults.real import adapters
 
-Adapter = adapters("tensorflow", "Adapter", seams)
+Adapter = adapters("tensorflow", "Adapter")
