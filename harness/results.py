@@ -162,16 +162,15 @@ def lines_of(
     memory holds.
     """
     place, frame = _named(name, output), FRAMES[what]
-    if not place.stored or frame.of_summary:
+    if not place.stored or frame.source == "summary":
         found = place.load()
         return found.info, lambda: found.lines(what)
     with open_existing(place.path) as store:
         run = place.named(store)
         head = store.head(run)
-    if not frame.of_records:
+    if frame.source == "certificates":
         return head.info, lambda: Results(head).lines(what)
-    of_records = frame.of_records
-    return head.info, lambda: frame.filled(of_records(_records(place.path, run)))
+    return head.info, lambda: frame.filled(_records(place.path, run))
 
 
 def _records(directory: Path, run: str) -> Iterator[Record]:

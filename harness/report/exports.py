@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,9 +14,9 @@ from harness.analysis.run_comparison import Comparison
 from harness.gate.baseline import Baseline
 from harness.gate.check import Checked
 from harness.records import RunInfo
-from harness.report.columns import Kind, Line
+from harness.report.columns import Line
 from harness.report.document import run_schema
-from harness.report.frames import FRAMES, batched, csv_text, tidy, typed
+from harness.report.frames import FRAMES, TYPES, csv_text, tidy, typed
 
 EXPORT_SCHEMA_VERSION = 1
 """History of exported JSON. 1: first version."""
@@ -23,12 +24,8 @@ FORMATS = ("csv", "json", "parquet")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MANY = 20_000
 """Rows that are held at once, in one group of rows of Parquet."""
-_TYPES: dict[Kind, str] = {
-    "text": "string",
-    "count": "integer",
-    "flag": "boolean",
-    "number": "number",
-}
+PIECE = 1 << 20
+"""Bytes of a Parquet file that are held at once."""
 
 
 def written(
@@ -62,39 +59,18 @@ def _json(lines: Iterable[Line], what: str, info: RunInfo) -> Iterator[str]:
     yield end
 
 
-class _Sink(io.BytesIO):
-    """What a writer of Parquet has written since it was last taken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._before = 0
-
-    def tell(self) -> int:
-        return self._before + super().tell()
-
-    def taken(self) -> bytes:
-        content = self.getvalue()
-        self._before += len(content)
-        self.seek(0)
-        self.truncate()
-        return content
-
-
 def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    def tables() -> Iterator[pa.Table]:
-        for some in batched(lines, MANY):
-            yield pa.Table.from_pandas(tidy(some, what), preserve_index=False)
-
+    rows = iter(lines)
     schema = pa.Table.from_pandas(tidy((), what), preserve_index=False).schema
-    sink = _Sink()
-    with parquet.ParquetWriter(sink, schema) as writer:
-        for it in tables():
-            writer.write_table(it)
-            yield sink.taken()
-    yield sink.taken()
+    with tempfile.TemporaryFile() as file:
+        with parquet.ParquetWriter(file, schema) as writer:
+            while some := list(itertools.islice(rows, MANY)):
+                writer.write_table(pa.Table.from_pandas(tidy(some, what), preserve_index=False))
+        file.seek(0)
+        yield from iter(lambda: file.read(PIECE), b"")
 
 
 def schemas() -> dict[str, dict[str, Any]]:
@@ -119,7 +95,7 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 def _frame_schema(what: str) -> dict[str, Any]:
     frame = FRAMES[what]
     columns = {
-        name: {"type": [_TYPES[it.kind], "null"], "description": it.description}
+        name: {"type": [TYPES[it.kind][1], "null"], "description": it.description}
         for name, it in frame.fields.items()
     }
     row = {

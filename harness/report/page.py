@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files as resources
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -33,14 +33,6 @@ CARRIED = 500_000
 """Bytes of one file that the page can carry; a larger one lies beside it only."""
 
 
-class Download(NamedTuple):
-    """`link` holds the whole file, or its name where it is too large to be carried."""
-
-    name: str
-    link: str
-    what: str
-
-
 def render_page(
     content: Content, drawings: Sequence[Drawing], files: Mapping[str, str], *, carry: bool = True
 ) -> str:
@@ -54,35 +46,39 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.filters["unbroken"] = unbroken
-    environment.filters["cells"] = cells
-    environment.filters["markup"] = Markup
-    template = environment.get_template("report.html.j2")
-    script = _template("report.js")
+    environment.filters |= {"unbroken": unbroken, "cells": cells, "markup": Markup}
+    templates = resources("harness.report") / "templates"
+    script, style = (
+        (templates / name).read_text(encoding="utf-8") for name in ("report.js", "report.css")
+    )
     shapes = {name: it for drawing in drawings for name, it in drawing.shapes.items()}
-    return (
-        template.render(
-            content=content,
-            drawings=[it for it in drawings if it.chart.inline],
-            shapes=Markup("".join(shapes.values())),
-            style=_template("report.css"),
-            script=script,
-            hash=_hash(script),
-            downloads=[
-                Download(name, _link(name, kind, files[name], carry=carry), what)
-                for name, kind, what in DOWNLOADS
-            ],
-        )
-        + "\n"
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        drawings=[it for it in drawings if it.chart.inline],
+        shapes=Markup("".join(shapes.values())),
+        style=Markup(style),
+        script=Markup(script),
+        # The page's policy knows its one script by this; no other can run.
+        hash=_base64(hashlib.sha256(script.encode("utf-8")).digest()),
+        downloads=[
+            (name, _link(name, kind, files[name], carry=carry), what)
+            for name, kind, what in DOWNLOADS
+        ],
     )
 
 
 def _link(name: str, kind: str, text: str, *, carry: bool) -> str:
+    """The whole file, or its name where it is too large for the page."""
     data = text.encode("utf-8")
     if len(data) > CARRIED or not carry:
         return name
-    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{kind};charset=utf-8;base64,{_base64(data)}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def cells(row: Sequence[Value], grid: Grid) -> Markup:
@@ -139,13 +135,3 @@ def _interval(it: Value, axis: tuple[float, float], verdict: str) -> str:
 def unbroken(text: str) -> str:
     """A number and its sign stay on one line."""
     return _SIGN.sub("\N{NO-BREAK SPACE}", text)
-
-
-def _template(name: str) -> Markup:
-    template = resources("harness.report").joinpath("templates", name)
-    return Markup(template.read_text(encoding="utf-8"))
-
-
-def _hash(script: str) -> str:
-    """What the page's policy knows its one script by; no other can run."""
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
