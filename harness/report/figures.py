@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
 import re
 import unicodedata
@@ -15,13 +16,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
-from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Panel
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
 from harness.report.safe_text import line
 from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
 
@@ -60,18 +61,11 @@ SETTINGS: dict[Any, Any] = {
 }
 
 Span = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""A part of a figure: its left and top, width and height, in inches from the top left corner."""
 Tip = tuple[str, ...]
 Placed = tuple[str, Mark, float]
 """A mark with the name of its row, and its y."""
-
-
-class Box(NamedTuple):
-    """A part of a figure, in inches from its top left corner."""
-
-    left: float
-    top: float
-    wide: float
-    tall: float
 
 
 @dataclass
@@ -111,18 +105,13 @@ class Drawing:
 
 def draw(chart: Chart, *, picture: bool = True) -> Drawing:
     """The figure; without the PNG if no `picture` is wanted."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    svg, png = io.StringIO(), io.BytesIO()
+    svg, png = io.BytesIO(), io.BytesIO()
     with settings():
         sheet = make_sheet(chart)
-        canvas: Any = FigureCanvasSVG(sheet.figure)
-        canvas.print_svg(svg, metadata=dict.fromkeys(("Date", "Creator")))
+        save, dpi = sheet.figure.savefig, min(DPI, TALLEST / sheet.figure.get_figheight())
+        save(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
         if picture:
-            sheet.figure.set_dpi(min(DPI, TALLEST / sheet.figure.get_figheight()))
-            canvas = FigureCanvasAgg(sheet.figure)
-            canvas.print_png(png, metadata={"Software": None})
+            save(png, format="png", dpi=dpi, metadata={"Software": None})
     root = _tidied(svg.getvalue(), sheet)
     whole = _markup(root)
     _use_theme(root)
@@ -132,7 +121,10 @@ def draw(chart: Chart, *, picture: bool = True) -> Drawing:
         f'<?xml version="1.0" encoding="utf-8"?>\n{whole}\n',
         png.getvalue(),
         tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
-        tuple(_key(parts[f"key-{n}"], sheet) for n in range(len(chart.legend))),
+        tuple(
+            _cut(parts[f"key-{n}"], sheet, {"class": "key", "aria-hidden": "true"})
+            for n in range(len(chart.legend))
+        ),
         {it.attrib["id"]: _markup(it) for it in root.findall("defs/g")},
     )
 
@@ -161,16 +153,16 @@ def make_sheet(chart: Chart) -> Sheet:
     title = shortened(chart.title, 2 * TEXT)
     wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
     keys, top = _legend(chart, wide)
-    rows = [chart.panels[n : n + COLUMNS] for n in range(0, len(chart.panels), COLUMNS)]
-    tall = top + sum(max(map(_height, row)) for row in rows) + MARGIN
-    sheet = Sheet(Figure(figsize=(wide, tall)))
+    heights = [*map(_height, chart.panels)]
+    rows = (max(heights[n : n + COLUMNS]) for n in range(0, len(heights), COLUMNS))
+    tops = [*itertools.accumulate(rows, initial=top)]
+    sheet = Sheet(Figure(figsize=(wide, tops[-1] + MARGIN)))
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
-    for number, (x, y) in enumerate(keys):
-        _legend_key(sheet, chart, number, x, y)
-    for row in rows:
-        for n, panel in enumerate(row):
-            _draw_panel(sheet, panel, MARGIN + n * (cell + GAP), top, cell)
-        top += max(map(_height, row))
+    for n, (x, y) in enumerate(keys):
+        _legend_key(sheet, f"key-{n}", chart.legend[n], x, y)
+    for n, panel in enumerate(chart.panels):
+        row, column = divmod(n, COLUMNS)
+        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)
     return sheet
 
 
@@ -186,10 +178,9 @@ def _legend(chart: Chart, wide: float) -> tuple[list[tuple[float, float]], float
     return places, y + (0.16 if places else -0.06)
 
 
-def _legend_key(sheet: Sheet, chart: Chart, number: int, x: float, y: float) -> None:
+def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
     from matplotlib.lines import Line2D
 
-    key, name = chart.legend[number], f"key-{number}"
     wide, tall = sheet.figure.get_size_inches()
     handle = Line2D(
         [(x + it) / wide for it in (0.02, 0.16, 0.3)],
@@ -203,7 +194,7 @@ def _legend_key(sheet: Sheet, chart: Chart, number: int, x: float, y: float) -> 
         **_marker(key.look, hollow=key.hollow),
     )
     sheet.figure.add_artist(handle)
-    sheet.parts[name] = Box(x, y - 0.08, 0.32, 0.16)
+    sheet.parts[name] = (x, y - 0.08, 0.32, 0.16)
     sheet.write(x + 0.38, y, shortened(key.text, NAME))
 
 
@@ -227,23 +218,17 @@ def _named(panel: Panel) -> bool:
     return isinstance(panel, Curves) and bool(panel.names)
 
 
-def _draw_panel(sheet: Sheet, panel: Panel, left: float, top: float, wide: float) -> None:
-    name = f"panel-{sum(it.startswith('panel-') for it in sheet.parts)}"
-    sheet.parts[name] = Box(left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
+def _draw_panel(
+    sheet: Sheet, name: str, panel: Panel, left: float, top: float, wide: float
+) -> None:
+    sheet.parts[name] = (left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
     title = shortened(panel.title, int(0.8 * wide / LETTER * SMALL / MEDIUM))
     sheet.write(left, top + TITLE - 0.16, title, size=MEDIUM, weight="bold")
     before, after = _sides(panel)
     inner, tall = wide - before - after, _axes_height(panel)
     width, height = sheet.figure.get_size_inches()
-    axes = sheet.figure.add_axes(
-        (
-            (left + before) / width,
-            1 - (top + TITLE + tall) / height,
-            inner / width,
-            tall / height,
-        ),
-        gid=name,
-    )
+    x, y = (left + before) / width, 1 - (top + TITLE + tall) / height
+    axes = sheet.figure.add_axes((x, y, inner / width, tall / height), gid=name)
     axes.set_axis_off()  # what it shows is drawn here in a quarter of the time
     if isinstance(panel, Dots):
         _dots(sheet, axes, panel, inner)
@@ -547,7 +532,7 @@ def _markup(it: Element) -> str:
     return ElementTree.tostring(it, encoding="unicode").replace(" />", "/>")
 
 
-def _tidied(svg: str, sheet: Sheet) -> Element:
+def _tidied(svg: bytes, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
     style = (
         f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
@@ -665,10 +650,6 @@ def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
         first.set("tabindex", "0")
     label = shortened(f"{panel.title}: {_axis(panel)}", 200)
     return _cut(group, sheet, {"class": "plot", "role": "group", "aria-label": label})
-
-
-def _key(group: Element, sheet: Sheet) -> str:
-    return _cut(group, sheet, {"class": "key", "aria-hidden": "true"})
 
 
 def _cut(group: Element, sheet: Sheet, attributes: dict[str, str]) -> str:
