@@ -16,6 +16,7 @@ from harness.report.columns import Column, grid
 from harness.report.format import NOT_KNOWN, Value, percent
 from harness.report.markdown import table as markdown_table
 from harness.report.safe_text import code, line, prose
+from harness.report.style import lane_mark
 from harness.report.terminal import rich_table
 
 STYLES = {
@@ -72,13 +73,14 @@ def summary(checked: Checked) -> list[str]:
 
 
 def _name(setup: Setup) -> str:
-    lane = "" if setup.lane == "identical" else f" ({setup.lane})"
-    return line(f"{setup.task} {setup.label}{lane}")
+    return line(f"{setup.task} {setup.label}{lane_mark(setup.lane)}")
 
 
 def _change(it: Line) -> str:
-    if it.what != "speed" or it.change is None:
-        return "" if not it.change or abs(it.change) < 1e-4 else _signed(it.change)
+    if it.change is None or (it.what != "speed" and abs(it.change) < 1e-4):
+        return ""
+    if it.what != "speed":
+        return _signed(it.change)
     bounds = ""
     if it.low is not None and it.high is not None:
         wide = too_wide(1 + it.low, 1 + it.high)
