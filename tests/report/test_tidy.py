@@ -11,8 +11,7 @@ import pytest
 
 from harness.analysis.summary import summarise_run
 from harness.cells import PHASES
-from harness.report.exports import FORMATS, schemas, written
-from harness.report.frames import FRAMES, summary_csv, tidy
+from harness.report.frames import FORMATS, FRAMES, schemas, summary_csv, tidy, written
 from tests.builders import TASK, make_failure, make_record, make_run, make_setup, measured
 
 FORMULA = '=1+1, "<script>" | x'
