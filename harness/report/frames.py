@@ -39,11 +39,10 @@ from harness.report.columns import (
 from harness.report.document import run_schema
 from harness.report.safe_text import sheet
 from harness.tasks.metrics import METRICS
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pydantic import BaseModel
 
 EXPORT_SCHEMA_VERSION = 1
 """History of exported JSON. 1: first version."""
@@ -436,7 +435,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
     known = {"run": run_schema()}
     known |= {what: _frame_schema(what) for what in FRAMES}
-    models: dict[str, type[BaseModel]] = {
+    models: dict[str, type[Frozen]] = {
         "comparison": Comparison,
         "baseline": Baseline,
         "check": Checked,
@@ -456,24 +455,22 @@ def _frame_schema(what: str) -> dict[str, Any]:
         name: {"type": [TYPES[it.kind][1], "null"], "description": it.description}
         for name, it in frame.fields.items()
     }
-    row = {
-        "type": "object",
-        "description": f"{frame.line}; an empty field is null",
-        "properties": columns,
-        "required": list(columns),
-        "additionalProperties": False,
-    }
-    top: dict[str, Any] = {
+    row = _object(columns, description=f"{frame.line}; an empty field is null")
+    document = {
         "schema_version": {"const": EXPORT_SCHEMA_VERSION},
         "what": {"const": what},
         "run": {"type": "string", "description": "name of the run"},
         "created": {"type": "string", "description": "when the run began, an ISO time"},
         "rows": {"type": "array", "items": row},
     }
+    return {"title": what, **_object(document)}
+
+
+def _object(properties: Mapping[str, Any], **more: str) -> dict[str, Any]:
     return {
-        "title": what,
         "type": "object",
-        "properties": top,
-        "required": list(top),
+        **more,
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
