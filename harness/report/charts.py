@@ -86,7 +86,6 @@ def _dots(
     marks: Callable[[CellRow], Iterable[Mark]],
     **more: Any,
 ) -> Dots:
-    """The marks of every row of a table."""
     rows = tuple((label(it.cell.setup), tuple(marks(it))) for it in table.rows)
     return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
 
@@ -121,8 +120,8 @@ def ratios(summary: Summary, places: Places) -> Chart:
         name="ratios",
         section="speed",
         title="Times as fast as the baseline, with its interval",
-        alt="Forest plot on a log axis of the ratio of every setup to the baseline, for every task "
-        f"and phase, with intervals and with the band that counts as no difference; {NUMBERS}",
+        alt="Forest plot on a log axis: the ratio of every setup to the baseline with its interval, "
+        f"and the band that counts as no difference; {NUMBERS}",
         panels=tuple(_forest(it, places) for it in _tables(summary, PHASES) if it.pairs),
         overview=True,
         inline=False,
@@ -130,7 +129,6 @@ def ratios(summary: Summary, places: Places) -> Chart:
 
 
 def _forest(table: Table, places: Places) -> Dots:
-    """The ratios of one table; the baseline itself is at 1."""
     pairs = {it.label: it for it in table.pairs}
 
     def marks(row: CellRow) -> Iterator[Mark]:
@@ -157,8 +155,7 @@ def throughput(summary: Summary, places: Places) -> Chart:
         name="throughput",
         section="speed",
         title="Throughput, with its interval over blocks",
-        alt="Dot plot of examples per second for every task and phase, in the order of the "
-        f"tables, with intervals; {NUMBERS}",
+        alt=f"Dot plot of examples per second, with intervals; {NUMBERS}",
         panels=tuple(_dots(it, places, axis, "examples/s", marks) for it in _tables(summary)),
     )
 
@@ -177,8 +174,7 @@ def latency(summary: Summary, places: Places) -> Chart:
         name="latency",
         section="speed",
         title="Latency: every step timed by itself",
-        alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
-        f"every task; {NUMBERS}",
+        alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
         panels=tuple(
             _dots(it, places, axis, "seconds", marks, lanes=2, log=True)
             for it in _tables(summary, LATENCY)
@@ -188,8 +184,6 @@ def latency(summary: Summary, places: Places) -> Chart:
 
 
 def efficiency(summary: Summary, places: Places) -> Chart:
-    """The share of the device’s peak that each setup's matrix products reach."""
-
     def marks(row: CellRow) -> Iterator[Mark]:
         if share := row.efficiency.of_peak:
             text, low, high = map(fmt.of_peak, (share.estimate, share.low, share.high))
@@ -205,9 +199,8 @@ def efficiency(summary: Summary, places: Places) -> Chart:
         name="efficiency",
         section="speed",
         title="How much of the device’s peak the matrix products reach",
-        alt="Dot plot of the floating-point operations of the task's matrix products, as a share "
-        "of what the device reaches in one large product, for every task and phase, with "
-        "intervals; the tables of this section hold the same shares.",
+        alt="Dot plot of the rate of the task's matrix products, as a share of that of one large "
+        f"product, with intervals; {NUMBERS}",
         panels=tuple(
             _dots(table, places, axis(table), "share", marks)
             for table in _tables(summary)
@@ -237,8 +230,8 @@ def sweep(summary: Summary, _: Places) -> Chart:
         name="sweeps",
         section="speed",
         title="Throughput over what was varied",
-        alt="Lines on log axes of examples per second over a parameter of the task or the number "
-        f"of threads, one for every setup, with intervals over blocks; {NUMBERS}",
+        alt="Lines on log axes: examples per second over a parameter of the task or the number of "
+        f"threads, with intervals; {NUMBERS}",
         panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
         legend=_keys(
             row.cell.setup for _, points in swept for it in points.values() for row in it.rows
@@ -368,9 +361,8 @@ def quality(summary: Summary, places: Places) -> Chart:
         name="quality",
         section="quality",
         title=f"Quality on the test rows: medians over seeds, bands {_band_words(summary)}",
-        alt="Curves of accuracy or error over epochs and over training seconds for every task, "
-        "with bands over seeds and the target as a horizontal line; the tables of this section "
-        "hold the final values.",
+        alt="Curves of accuracy or error over epochs and over training time, with bands over seeds "
+        "and the target as a line; the tables of this section hold the final values.",
         panels=tuple(
             _quality_panel(it, places, by_epoch=by_epoch)
             for it in summary.qualities
@@ -439,8 +431,7 @@ def phase_times(summary: Summary, places: Places) -> Chart:
         name="phase-times",
         section="phases",
         title="From import to the steady step",
-        alt="Dot plot on a log axis of the times of import, build, first call, second call and "
-        f"steady step for every task and phase; {NUMBERS}",
+        alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
         panels=tuple(panel(it) for it in _tables(summary)),
         legend=_keys((row.cell.setup for it in summary.tables for row in it.rows), lines=False),
     )
@@ -462,15 +453,13 @@ POINTS = 6
 
 
 def break_even(summary: Summary, places: Places) -> Chart:
-    """The time since the start of the process over the number of steps."""
     tables = [it for it in _tables(summary) if len(_starts(it)) > (len(it.rows) > 1)]
     return Chart(
         name="break-even",
         section="phases",
         title="When a slower start has paid: time since the start over steps done",
-        alt="Lines on log axes of the time since a process began, its start and so many steps "
-        "together, for every task and setup; rings mark where one overtakes the baseline, with "
-        "the interval of that step. The tables of this section hold starts, steps and crossings.",
+        alt="Lines on log axes: the time of a start and of so many steps; rings mark where a setup "
+        f"overtakes the baseline, with the interval of that step; {NUMBERS}",
         panels=tuple(_race(it, places) for it in tables),
         legend=_keys(row.cell.setup for it in tables for row, *_ in _starts(it)),
     )
@@ -532,15 +521,14 @@ def _crossing(it: BreakEven) -> Crossing | None:
 
 
 def memory(summary: Summary, places: Places) -> Chart:
-    """Every kind of peak in its own panel, with the least that the mathematics needs."""
     tables = _tables(summary)
     shown = counted_peaks([row for it in tables for row in it.rows])
     return Chart(
         name="memory",
         section="memory",
         title="Peaks of memory: each kind has its own axis",
-        alt="Dot plots of the peaks of memory, one for each kind and task, train filled and "
-        f"predict hollow, above the least that the mathematics needs; {NUMBERS}",
+        alt="Dot plots of the peaks of memory, train filled and predict hollow, and the least that "
+        f"the mathematics needs; {NUMBERS}",
         panels=tuple(
             panel
             for _, group in groupby(tables, lambda it: _setup(it).ranking)
@@ -595,8 +583,7 @@ def drift(summary: Summary, _: Places) -> Chart:
         name="drift",
         section="noise",
         title="Drift: every ratio block by block, against its own median",
-        alt="Lines over blocks in their order of how far the ratio of each setup to its baseline, "
-        f"and of a setup to itself, lay from its median over blocks; {NUMBERS}",
+        alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
         panels=tuple(_drift_panel(*it, tips=tips) for it in rows),
         legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
     )
@@ -655,9 +642,8 @@ def divergence(certificates: Iterable[Certificate]) -> Chart:
         name="divergence",
         section="sameness",
         title="Largest relative difference from the float64 reference, step by step",
-        alt="Curves over training steps, on a log axis, of the largest relative difference of any "
-        "loss, output, gradient, weight or slot from the reference; the tables of this section "
-        "hold the largest of each kind.",
+        alt="Curves over training steps, on a log axis: the largest relative difference of any "
+        "quantity; the tables of this section hold the largest of each kind.",
         panels=tuple(map(_divergence_panel, groups)),
         legend=_keys(it.setup for group in groups for it in group),
     )

@@ -152,30 +152,22 @@ def make_sheet(chart: Chart) -> Sheet:
     cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
     title = shortened(chart.title, 2 * TEXT)
     wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
-    keys, top = _legend(chart, wide)
+    entries = [shortened(it.text, NAME) for it in chart.legend]
+    step = 0.5 + LETTER * max(map(breadth, entries), default=0)
+    across = max(1, int((wide - MARGIN) / step))
+    top = MARGIN + 0.32 + 0.2 * math.ceil(len(entries) / across)
     heights = [*map(_height, chart.panels)]
     rows = (max(heights[n : n + COLUMNS]) for n in range(0, len(heights), COLUMNS))
     tops = [*itertools.accumulate(rows, initial=top)]
     sheet = Sheet(Figure(figsize=(wide, tops[-1] + MARGIN)))
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
-    for n, (x, y) in enumerate(keys):
-        _legend_key(sheet, f"key-{n}", chart.legend[n], x, y)
+    for n, key in enumerate(chart.legend):
+        row, column = divmod(n, across)
+        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.36 + 0.2 * row)
     for n, panel in enumerate(chart.panels):
         row, column = divmod(n, COLUMNS)
         _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)
     return sheet
-
-
-def _legend(chart: Chart, wide: float) -> tuple[list[tuple[float, float]], float]:
-    """Where each entry begins, and where the panels do."""
-    places, x, y = [], MARGIN, MARGIN + 0.36
-    for key in chart.legend:
-        room = 0.5 + LETTER * breadth(shortened(key.text, NAME))
-        if x > MARGIN and x + room > wide:
-            x, y = MARGIN, y + 0.2
-        places.append((x, y))
-        x += room
-    return places, y + (0.16 if places else -0.06)
 
 
 def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:

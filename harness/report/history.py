@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.history import Counts, Metric, Point, Series
@@ -14,9 +12,11 @@ from harness.analysis.stats import too_wide
 from harness.errors import StoreError
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves
-from harness.report.format import Unit
+from harness.report.columns import Column, grid
+from harness.report.format import Unit, Value
 from harness.report.safe_text import line
 from harness.report.style import lane_mark, look, place
+from harness.report.terminal import rich_table
 from harness.whole_files import write_whole
 
 LABELS = 12
@@ -34,20 +34,15 @@ HASH = 7
 def render(series: Series, metric: Metric, console: Console) -> None:
     """A line for every run, with a mark where the level changed."""
     marks = {it.place: f"← {it.factor:.3g} × from here on" for it in series.changes}
-    title = Text(f"{metric.title}: {_title(series)}")
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
-    table.add_column("run", overflow="fold")
-    table.add_column("commit", overflow="fold")
-    table.add_column(metric.counts, justify="right", overflow="fold")
-    table.add_column("", overflow="fold")
-    for number, point in enumerate(series.points):
-        table.add_row(
-            Text(line(point.run)),
-            Text(line(point.commit or "")[:HASH]),
-            Text(" ".join(_texts(point, UNITS[metric.counts])).rstrip()),
-            Text(marks.get(number, ""), "bold yellow"),
-        )
-    console.print(table)
+    unit = UNITS[metric.counts]
+    columns: tuple[Column[tuple[int, Point]], ...] = (
+        Column("run", lambda it: it[1].run, "text"),
+        Column("commit", lambda it: (it[1].commit or "")[:HASH], "text"),
+        Column(metric.counts, lambda it: Value(" ".join(_texts(it[1], unit)).rstrip())),
+        Column("", lambda it: marks.get(it[0], ""), "text"),
+    )
+    console.print(Text(f"{metric.title}: {_title(series)}", "bold"))
+    console.print(rich_table(grid(columns, enumerate(series.points))))
 
 
 def _texts(point: Point, unit: Unit) -> tuple[str, str]:
