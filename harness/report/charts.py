@@ -120,8 +120,8 @@ def ratios(summary: Summary, places: Places) -> Chart:
         name="ratios",
         section="speed",
         title="Times as fast as the baseline, with its interval",
-        alt="Forest plot on a log axis: the ratio of every setup to the baseline, its interval, and "
-        f"the band that counts as no difference; {NUMBERS}",
+        alt="Forest plot on a log axis: the ratio of every setup to the baseline with its interval "
+        f"and the band that counts as no difference; {NUMBERS}",
         panels=tuple(_forest(it, places) for it in _tables(summary, PHASES) if it.pairs),
         overview=True,
         inline=False,
