@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 from harness.analysis.noise import GroupNoise, Strip
@@ -21,9 +20,10 @@ from harness.certificates import Certificate
 from harness.report import format as fmt
 from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
 from harness.report.columns import PEAKS
+from harness.report.content import grouped
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
-from harness.report.proof_sections import grouped, largest
+from harness.report.proof_sections import by_ranking, largest
 from harness.report.safe_text import line
 from harness.report.sections import OVERTAKES, amount, counted_peaks
 from harness.report.style import (
@@ -531,8 +531,8 @@ def memory(summary: Summary, places: Places) -> Chart:
         f"the mathematics needs; {NUMBERS}",
         panels=tuple(
             panel
-            for _, group in groupby(tables, lambda it: _setup(it).ranking)
-            for panel in _memory_panels(list(group), shown, places)
+            for group in grouped(tables, lambda it: _setup(it).ranking)
+            for panel in _memory_panels(group, shown, places)
         ),
         legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
     )
@@ -635,7 +635,7 @@ def divergence(certificates: Iterable[Certificate]) -> Chart:
     """One panel for each group and lane that was compared over several steps."""
     groups = [
         stepped
-        for group in grouped(certificates)
+        for group in by_ranking(certificates)
         if (stepped := [it for it in group if len(_differences(it)) >= LEAST_STEPS])
     ]
     return Chart(

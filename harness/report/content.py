@@ -5,14 +5,14 @@ Every text in it is safe to show (`safe_text.line`), every number already format
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from harness.analysis.noise import GroupNoise
 from harness.analysis.sentences import listed
 from harness.cells import Setup
-from harness.report.columns import Grid
+from harness.report.columns import Grid, Row
 from harness.report.safe_text import line
 from harness.report.style import ALL, Scope, lane_mark, place
 
@@ -53,6 +53,14 @@ def section(
     task, where = line(group.task), place(group) if where is None else where
     about = Scope(task, group.device, lane)
     return Section(anchor, task, phase + lane_mark(lane), where, grid, tuple(notes), about, **more)
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], object]) -> list[list[Row]]:
+    """The rows of each key together, in the order in which the keys come."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
 
 
 def reasons(outcomes: Iterable[tuple[str, str, str]]) -> Iterator[str]:

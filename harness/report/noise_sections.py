@@ -23,7 +23,7 @@ from harness.analysis.usage import SetupUsage, bytes_text
 from harness.cells import PHASES, THROUGHPUT, Phase
 from harness.report import format as fmt
 from harness.report.columns import Column, grid
-from harness.report.content import Section, section
+from harness.report.content import Section, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import label, lane_mark
@@ -226,12 +226,8 @@ def _blocks(noise: GroupNoise, number: int, *, repeats: bool) -> Section:
 
 def strips(noise: GroupNoise) -> list[list[Strip]]:
     """The strips of each lane and phase together, as they share a panel and a table."""
-    groups: dict[tuple[str, str], list[Strip]] = {}
-    for it in noise.strips:
-        groups.setdefault((it.lane, it.phase), []).append(it)
-    return [
-        group for group in groups.values() if any(len(it.points) >= LEAST_DRIFT for it in group)
-    ]
+    groups = grouped(noise.strips, lambda it: (it.lane, it.phase))
+    return [group for group in groups if any(len(it.points) >= LEAST_DRIFT for it in group)]
 
 
 def _drift(noise: GroupNoise, group: Sequence[Strip], number: str) -> Section:

@@ -12,7 +12,7 @@ from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report.columns import Column, grid
-from harness.report.content import Section, section
+from harness.report.content import Section, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, label
@@ -54,7 +54,7 @@ def sections(run: Run) -> tuple[Section, ...]:
             lane=certificates[0].setup.lane,
             lead=sentence(certificates),
         )
-        for number, certificates in enumerate(grouped(run.certificates), start=1)
+        for number, certificates in enumerate(by_ranking(run.certificates), start=1)
     )
 
 
@@ -69,12 +69,9 @@ def fact(summary: Summary) -> str:
     return f"not proven, so not ranked: {listed(unproven)}"
 
 
-def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
+def by_ranking(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
     """Certificates whose setups may be ranked against each other, together."""
-    groups: dict[tuple[object, ...], list[Certificate]] = {}
-    for it in sorted(certificates, key=lambda it: it.setup.label):
-        groups.setdefault(it.setup.ranking, []).append(it)
-    return list(groups.values())
+    return grouped(sorted(certificates, key=lambda it: it.setup.label), lambda it: it.setup.ranking)
 
 
 def largest(steps: Iterable[Divergence], kinds: Sequence[str] = KINDS) -> float | None:

@@ -3,9 +3,7 @@ tasks, and every cell with its samples."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from harness.adapter import Setting
@@ -19,7 +17,7 @@ from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.columns import PEAKS, CellOf, Column, Grid, cells, explained, grid, shown_in
-from harness.report.content import Everything, Section, reasons, section
+from harness.report.content import Everything, Section, grouped, reasons, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, Scope, label, lane_mark, place, scope
@@ -189,24 +187,16 @@ def memory(table: Table, number: int, places: Places) -> Section:
 
 def settings_sections(run: Run) -> tuple[Section, ...]:
     """What every worker really ran with, side by side: one section a group and lane."""
-    groups: dict[tuple[object, ...], dict[str, list[Record]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for record in run.records:
-        if record.status == "ok" and record.settings and not record.setup.twin:
-            groups[record.setup.ranking][record.setup.label].append(record)
-    return tuple(
-        it
-        for number, by_label in enumerate(groups.values(), start=1)
-        for it in _settings(by_label, number)
-    )
+    records = [it for it in run.records if it.status == "ok" and it.settings and not it.setup.twin]
+    groups = grouped(records, lambda it: it.setup.ranking)
+    return tuple(it for n, group in enumerate(groups, start=1) for it in _settings(group, n))
 
 
-def _settings(by_label: Mapping[str, Sequence[Record]], number: int) -> Iterator[Section]:
+def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
     """The settings that differ, and those that are alike."""
-    labels = sorted(by_label)
-    setup = by_label[labels[0]][0].setup
-    rows = side_by_side({label: by_label[label] for label in labels})
+    ordered = sorted(records, key=lambda it: it.setup.label)
+    by_label = {it[0].setup.label: it for it in grouped(ordered, lambda it: it.setup.label)}
+    setup, rows = ordered[0].setup, side_by_side(by_label)
     columns: list[Column[SettingRow]] = [
         Column(
             "setting",
@@ -214,7 +204,7 @@ def _settings(by_label: Mapping[str, Sequence[Record]], number: int) -> Iterator
             "name",
             detail=lambda it: "must agree" if it.must_agree else "",
         ),
-        *map(_setting_of, labels),
+        *map(_setting_of, by_label),
         Column("alike", _alike, "text"),
         Column("meaning", lambda it: it.meaning, "text"),
     ]
@@ -269,23 +259,20 @@ GAINS: tuple[Column[Gain], ...] = (
 )
 
 
-def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
+def gain_sections(gains: Iterable[Gain]) -> tuple[Section, ...]:
     """What idiom gains, a section a task and phase: each framework as its experts write it,
     against the same steps for all."""
-    groups = groupby(gains, lambda it: (it.idiom.group, it.phase))  # they stand in this order
-    return tuple(_gains(list(group), number) for number, (_, group) in enumerate(groups, start=1))
-
-
-def _gains(gains: Sequence[Gain], number: int) -> Section:
-    return section(f"idioms-{number}", gains[0].idiom, gains[0].phase, grid(GAINS, gains))
-
-
-def aggregate_sections(aggregates: Sequence[Aggregate]) -> tuple[Section, ...]:
-    """One section a phase and lane: geometric means over the run's tasks."""
-    groups = groupby(  # they stand in this order
-        aggregates, lambda it: (it.device, it.threads, it.dtype, it.lane, it.phase)
+    groups = grouped(gains, lambda it: (it.idiom.group, it.phase))
+    return tuple(
+        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows))
+        for n, rows in enumerate(groups, start=1)
     )
-    return tuple(_means(list(group), number) for number, (_, group) in enumerate(groups, start=1))
+
+
+def aggregate_sections(aggregates: Iterable[Aggregate]) -> tuple[Section, ...]:
+    """One section a phase and lane: geometric means over the run's tasks."""
+    groups = grouped(aggregates, lambda it: (place(it), it.lane, it.phase))
+    return tuple(_means(it, n) for n, it in enumerate(groups, start=1))
 
 
 def _means(means: Sequence[Aggregate], number: int) -> Section:
