@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.analysis.noise import GroupNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
@@ -212,20 +211,26 @@ def efficiency(summary: Summary, places: Places) -> Chart:
 # Sweeps: a parameter of the task, or the number of threads, takes several values.
 
 UNDECIDED = Look(FAINT, "o", ())
-Points = dict[tuple[int, ...], Table]
-"""The tables of a sweep by the values of its parameters, in their order."""
 
 
-def _swept(summary: Summary) -> list[tuple[Sweep, Points]]:
+class SweptTable(NamedTuple):
+    """A table of a sweep, with its values of the first parameter and of the others."""
+
+    value: int
+    others: tuple[int, ...]
+    table: Table
+
+
+def _swept(tables: Sequence[Table]) -> list[tuple[Sweep, list[SweptTable]]]:
     return [
-        (it, {values: summary.tables[number] for values, number in sorted(it.points)})
-        for it in sweeps(summary.tables)
+        (it, [SweptTable(values[0], values[1:], tables[n]) for values, n in sorted(it.points)])
+        for it in sweeps(tables)
     ]
 
 
 def sweep(summary: Summary, _: Places) -> Chart:
     """Throughput over the parameter with the most values; the others have their own panels."""
-    swept = _swept(summary)
+    swept = _swept(summary.tables)
     return Chart(
         name="sweeps",
         section="speed",
@@ -233,29 +238,26 @@ def sweep(summary: Summary, _: Places) -> Chart:
         alt="Lines on log axes: examples per second over a parameter of the task or the number of "
         f"threads, with intervals; {NUMBERS}",
         panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
-        legend=_keys(
-            row.cell.setup for _, points in swept for it in points.values() for row in it.rows
-        ),
+        legend=_keys(row.cell.setup for _, them in swept for it in them for row in it.table.rows),
         overview=True,
     )
 
 
-def _sweep_panels(it: Sweep, points: Points) -> Iterator[Curves]:
+def _sweep_panels(it: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
     """A panel for every combination of all parameters but the first."""
     (name, values), *_ = it.axes
-    panels: dict[tuple[int, ...], dict[str, list[tuple[int, CellRow]]]] = {}
-    for (value, *others), table in points.items():
-        of_label = panels.setdefault(tuple(others), defaultdict(list))
-        for row in table.rows:
-            of_label[row.cell.setup.label].append((value, row))
-    for fixed, of_label in sorted(panels.items()):
+    tables = sorted(tables, key=lambda swept: (swept.others, swept.value))
+    for panel in grouped(tables, lambda swept: swept.others):
+        rows = [(swept.value, row) for swept in panel for row in swept.table.rows]
+        rows.sort(key=lambda row: row[1].cell.setup.label)
+        curves = grouped(rows, lambda row: row[1].cell.setup.label)
         yield Curves(
-            title=_sweep_title(it, fixed, 1),
+            title=_sweep_title(it, panel[0].others, 1),
             axis=_words(name),
             unit="setting",
             up="examples/s",
             up_unit="examples/s",
-            curves=tuple(_sweep_curve(name, rows) for _, rows in sorted(of_label.items())),
+            curves=tuple(_sweep_curve(name, of_setup) for of_setup in curves),
             log_x=True,
             log_y=True,
             thin=True,
@@ -282,13 +284,13 @@ def _ends(it: Interval) -> tuple[float, float] | None:
 
 def crossover(summary: Summary, _: Places) -> Chart:
     """The fastest setup at every combination of the two parameters with the most values."""
-    swept = _swept(summary)
+    swept = _swept(summary.tables)
     winners = (
         row.cell.setup
-        for _, points in swept
-        for table in points.values()
-        for row in table.rows
-        if row.cell.setup.label == table.winner
+        for _, tables in swept
+        for it in tables
+        for row in it.table.rows
+        if row.cell.setup.label == it.table.winner
     )
     return Chart(
         name="crossover",
@@ -302,22 +304,22 @@ def crossover(summary: Summary, _: Places) -> Chart:
     )
 
 
-def _maps(it: Sweep, points: Points) -> Iterator[Dots]:
+def _maps(it: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
     """A panel for every combination of all parameters but the first two; a row for each value."""
     (name, values), *others = it.axes
-    panels: dict[tuple[int, ...], dict[tuple[int, ...], list[Mark]]] = defaultdict(dict)
-    for position, table in points.items():
-        row = panels[position[2:]].setdefault(position[1:2], [])
-        row.append(_fastest(table, name, position[0]))
-    for rest, rows in panels.items():
+    for panel in grouped(tables, lambda swept: swept.others[1:]):
+        rows = [
+            (
+                f"{_words(others[0][0])} {row[0].others[0]:,}" if others else "fastest",
+                tuple(_fastest(swept.table, name, swept.value) for swept in row),
+            )
+            for row in grouped(panel, lambda swept: swept.others[:1])
+        ]
         yield Dots(
-            title=_sweep_title(it, rest, 2),
+            title=_sweep_title(it, panel[0].others[1:], 2),
             axis=_words(name),
             unit="setting",
-            rows=tuple(
-                (f"{_words(others[0][0])} {second[0]:,}" if second else "fastest", tuple(marks))
-                for second, marks in rows.items()
-            ),
+            rows=tuple(rows),
             log=True,
             scope=_sweep_scope(it),
             at=tuple(map(float, values)),
