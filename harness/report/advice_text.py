@@ -191,40 +191,40 @@ class _Wording:
         example = "closest in" if decided else "as in"
         return answer, f"{many}; {example} {self._name(closest)}: {because}."
 
-    def _because(self, it: Answer) -> str:
-        if it.kind == "alone":
-            only = f"only {it.labels[0]}" if it.labels else "nothing"
-            beside = " beside the yardstick" if self._tables[it.table].yardsticks else ""
+    def _because(self, finding: Answer) -> str:
+        if finding.kind == "alone":
+            only = f"only {finding.labels[0]}" if finding.labels else "nothing"
+            beside = " beside the yardstick" if self._tables[finding.table].yardsticks else ""
             return f"{only} may be ranked{beside}"
-        if it.disturbed:
-            return f"{it.disturbed}; run again on a quiet machine"
-        evidence = self._advice.evidence
+        if finding.disturbed:
+            return f"{finding.disturbed}; run again on a quiet machine"
+        evidence, table = self._advice.evidence, self._tables[finding.table]
         by_evidence = {"speed": self._speed, "phases": self._start, "memory": self._memory}
-        text = by_evidence[evidence](it)
-        if it.kind != "cannot tell" or (it.pair and it.pair.denied_by):
+        text = by_evidence[evidence](finding)
+        if finding.kind != "cannot tell" or (finding.pair and finding.pair.denied_by):
             return text  # more blocks would find the same
-        return f"{text}; {way(blocks_to_decide(evidence, it, self._tables[it.table]), evidence)}"
+        return f"{text}; {way(blocks_to_decide(evidence, finding, table), evidence)}"
 
-    def _speed(self, it: Answer) -> str:
-        first, others = it.labels[0], it.labels[1:]
-        if it.pair is None:
+    def _speed(self, finding: Answer) -> str:
+        first, others, pair = finding.labels[0], finding.labels[1:], finding.pair
+        if pair is None:
             return f"{first} shares no block with {listed(others)}"
-        if it.kind == "one":
-            return pair_sentence(it.pair)
-        if it.kind == "even":
-            within = f"no difference larger than {percent(it.pair.margin)}"
+        if finding.kind == "one":
+            return pair_sentence(pair)
+        if finding.kind == "even":
+            within = f"no difference larger than {percent(pair.margin)}"
             return f"between {first} and {listed(others)} is {within}"
-        text = f"{it.pair.label} is {ratio(it.pair.speed)} as fast as {it.pair.baseline}"
-        text += f", {DIRECTLY}" if it.pair.speed.estimate < 1 else ""
-        why = doubt(it.pair)
+        text = f"{pair.label} is {ratio(pair.speed)} as fast as {pair.baseline}"
+        text += f", {DIRECTLY}" if pair.speed.estimate < 1 else ""
+        why = doubt(pair)
         return f"{text}: {why}" if why else text
 
-    def _start(self, it: Answer) -> str:
-        if it.lead is None:
-            return f"{it.labels[0]} shares no start with {listed(it.labels[1:])}"
-        label, other, lead = it.lead.label, it.lead.other, it.lead.seconds
+    def _start(self, finding: Answer) -> str:
+        if finding.lead is None:
+            return f"{finding.labels[0]} shares no start with {listed(finding.labels[1:])}"
+        label, other, lead = finding.lead.label, finding.lead.other, finding.lead.seconds
         before = f"under way {' '.join(fmt.interval(lead, 'seconds')).strip()} before {other}"
-        if it.kind == "one":
+        if finding.kind == "one":
             kept = ", and nothing overtakes it" if self._advice.steps is None else ""
             return f"{label} is {before}{kept}"
         starts = fmt.count(lead.n, "start")
@@ -233,24 +233,25 @@ class _Wording:
             why = f"{starts} of each says nothing of the spread"
         return f"{label} seems to be {before}, which is not sure: {why}"
 
-    def _memory(self, it: Answer) -> str:
-        kind, peaks = weighed(self._tables[it.table])
-        missing = [name for name in it.labels if name not in peaks]
+    def _memory(self, finding: Answer) -> str:
+        table = self._tables[finding.table]
+        kind, peaks = weighed(table)
+        missing = [name for name in finding.labels if name not in peaks]
         if missing:
-            rows = {row.cell.setup.label: row.peaks for row in self._tables[it.table].rows}
+            rows = {row.cell.setup.label: row.peaks for row in table.rows}
             reasons = {getattr(rows[name], kind).reason for name in missing} - {""}
             why = f" ({listed(sorted(reasons))})" if reasons else ""
             return f"no peak of {listed(missing)} was counted{why}"
-        first, *others = it.labels
+        first, *others = finding.labels
         what = "the whole process" if kind == "total_rss" else "on the device, all"
         text = f"{what} of {first} takes {_range(peaks[first])} at its peak"
-        if it.kind == "even":
+        if finding.kind == "even":
             return f"{text}, {listed(others)} within {percent(LEAST_MARGIN)} of it"
-        if it.kind == "one":
+        if finding.kind == "one":
             others = [name for name in peaks if name != first]
             others.sort(key=lambda name: peaks[name].bytes or 0)
         text += f", that of {others[0]} {_range(peaks[others[0]])}"
-        if it.kind == "one":
+        if finding.kind == "one":
             return text
         counts = min(peaks[first].n, peaks[others[0]].n)
         why = f", and it takes {FEWEST}" if counts < FEWEST else " lie too near to one another"
@@ -259,9 +260,9 @@ class _Wording:
     def _groups(self) -> list[str]:
         """What to choose where, the choice of most tables first."""
         groups: dict[tuple[str, frozenset[str]], list[Answer]] = {}
-        for it in self._advice.findings:
-            labels = frozenset(it.labels) if it.kind in ("one", "even") else frozenset()
-            groups.setdefault((it.kind, labels), []).append(it)
+        for finding in self._advice.findings:
+            labels = frozenset(finding.labels) if finding.kind in ("one", "even") else frozenset()
+            groups.setdefault((finding.kind, labels), []).append(finding)
         order = ("one", "even", "cannot tell", "alone")
         ordered = sorted(groups.values(), key=lambda them: (order.index(them[0].kind), -len(them)))
         return [
@@ -276,9 +277,9 @@ class _Wording:
             return f"in {listed(names)}"
         return f"in {', '.join(names[:NAMED])} and {left} more"
 
-    def _name(self, it: Answer) -> str:
+    def _name(self, finding: Answer) -> str:
         """The table's task, and what distinguishes it from the others of this advice."""
-        table = self._tables[it.table]
+        table = self._tables[finding.table]
         phases = {self._tables[finding.table].phase for finding in self._advice.findings}
         phase = f" {table.phase}" if len(phases) > 1 else ""
         place = self._places.differing(table)
@@ -293,20 +294,20 @@ class _Wording:
         return f"{self._advice.evidence}-{steady.index(number) + 1}"
 
 
-def _closeness(it: Answer) -> float:
+def _closeness(finding: Answer) -> float:
     """The size of the comparison that decided least clearly; infinite without any."""
-    if it.pair:
-        return it.pair.speed.estimate
-    return it.lead.seconds.estimate if it.lead else math.inf
+    if finding.pair:
+        return finding.pair.speed.estimate
+    return finding.lead.seconds.estimate if finding.lead else math.inf
 
 
-def _group(it: Answer) -> str:
+def _group(finding: Answer) -> str:
     return {
-        "one": it.labels[0] if it.labels else "",
-        "even": f"no difference that matters between {listed(it.labels)}",
+        "one": finding.labels[0] if finding.labels else "",
+        "even": f"no difference that matters between {listed(finding.labels)}",
         "cannot tell": "cannot tell",
         "alone": "nothing to choose from",
-    }[it.kind]
+    }[finding.kind]
 
 
 def _range(amount: Amount) -> str:

@@ -89,12 +89,11 @@ def _dots(
     return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
 
 
-def _mark(row: CellRow, it: Interval, text: tuple[str, str], **more: Any) -> Mark:
+def _mark(row: CellRow, interval: Interval, text: tuple[str, str], **more: Any) -> Mark:
     """A mark with its interval; `text` is the estimate and the bounds in words."""
-    words, bounds = text
-    return Mark(
-        look(row.cell.setup), it.estimate, it.low, it.high, words=words, bounds=bounds, **more
-    )
+    setup, (words, bounds) = row.cell.setup, text
+    ends = (interval.low, interval.high)
+    return Mark(look(setup), interval.estimate, *ends, words=words, bounds=bounds, **more)
 
 
 def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
@@ -243,16 +242,16 @@ def sweep(summary: Summary, _: Places) -> Chart:
     )
 
 
-def _sweep_panels(it: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
+def _sweep_panels(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
     """A panel for every combination of all parameters but the first."""
-    (name, values), *_ = it.axes
+    (name, values), *_ = sweep.axes
     tables = sorted(tables, key=lambda swept: (swept.others, swept.value))
     for panel in grouped(tables, lambda swept: swept.others):
         rows = [(swept.value, row) for swept in panel for row in swept.table.rows]
         rows.sort(key=lambda row: row[1].cell.setup.label)
         curves = grouped(rows, lambda row: row[1].cell.setup.label)
         yield Curves(
-            title=_sweep_title(it, panel[0].others, 1),
+            title=_sweep_title(sweep, panel[0].others, 1),
             axis=_words(name),
             unit="setting",
             up="examples/s",
@@ -261,7 +260,7 @@ def _sweep_panels(it: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
             log_x=True,
             log_y=True,
             thin=True,
-            scope=_sweep_scope(it),
+            scope=_sweep_scope(sweep),
             at=tuple(map(float, values)),
         )
 
@@ -278,8 +277,8 @@ def _sweep_curve(axis: str, rows: Sequence[tuple[int, CellRow]]) -> Curve:
     return Curve(look(setup), tuple(points), label(setup), tuple(ends), tuple(tips))
 
 
-def _ends(it: Interval) -> tuple[float, float] | None:
-    return None if it.low is None or it.high is None else (it.low, it.high)
+def _ends(interval: Interval) -> tuple[float, float] | None:
+    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
 
 
 def crossover(summary: Summary, _: Places) -> Chart:
@@ -304,9 +303,9 @@ def crossover(summary: Summary, _: Places) -> Chart:
     )
 
 
-def _maps(it: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
+def _maps(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
     """A panel for every combination of all parameters but the first two; a row for each value."""
-    (name, values), *others = it.axes
+    (name, values), *others = sweep.axes
     for panel in grouped(tables, lambda swept: swept.others[1:]):
         rows = [
             (
@@ -316,12 +315,12 @@ def _maps(it: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
             for row in grouped(panel, lambda swept: swept.others[:1])
         ]
         yield Dots(
-            title=_sweep_title(it, panel[0].others[1:], 2),
+            title=_sweep_title(sweep, panel[0].others[1:], 2),
             axis=_words(name),
             unit="setting",
             rows=tuple(rows),
             log=True,
-            scope=_sweep_scope(it),
+            scope=_sweep_scope(sweep),
             at=tuple(map(float, values)),
             level=True,
         )
@@ -340,19 +339,19 @@ def _fastest(table: Table, axis: str, value: int) -> Mark:
     )
 
 
-def _sweep_title(it: Sweep, others: tuple[int, ...], skipped: int) -> str:
-    fixed = zip(it.axes[skipped:], others, strict=True)
+def _sweep_title(sweep: Sweep, others: tuple[int, ...], skipped: int) -> str:
+    fixed = zip(sweep.axes[skipped:], others, strict=True)
     values = [f"{_words(name)} {value:,}" for (name, _), value in fixed]
-    return ", ".join((f"{line(it.task)} · {it.phase}{lane_mark(it.lane)}", *values))
+    return ", ".join((f"{line(sweep.task)} · {sweep.phase}{lane_mark(sweep.lane)}", *values))
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _sweep_scope(it: Sweep) -> Scope:
+def _sweep_scope(sweep: Sweep) -> Scope:
     """Without a task: the panel shows several tasks with different names."""
-    return Scope("", it.device, it.lane)
+    return Scope("", sweep.device, sweep.lane)
 
 
 # Quality.
@@ -509,14 +508,15 @@ def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
     return Curve(look(row.cell.setup), tuple(points), name, tips=tuple(tips))
 
 
-def _crossing(it: BreakEven) -> Crossing | None:
-    if it.steps is None or it.seconds is None or it.steps.estimate <= 0:
+def _crossing(pair: BreakEven) -> Crossing | None:
+    if pair.steps is None or pair.seconds is None or pair.steps.estimate <= 0:
         return None
-    steps, bounds = fmt.interval(it.steps)
-    words = f"{line(it.label)} {OVERTAKES[it.verdict]} {line(it.baseline)} after {steps} steps"
-    low = max(it.steps.low, 1.0) if it.steps.low else None
+    steps, bounds = fmt.interval(pair.steps)
+    verb = OVERTAKES[pair.verdict]
+    words = f"{line(pair.label)} {verb} {line(pair.baseline)} after {steps} steps"
+    low = max(pair.steps.low, 1.0) if pair.steps.low else None
     tip = ("break-even", words, bounds)
-    return Crossing(it.steps.estimate, it.seconds.estimate, low, it.steps.high, tip)
+    return Crossing(pair.steps.estimate, pair.seconds.estimate, low, pair.steps.high, tip)
 
 
 # Memory.

@@ -76,16 +76,16 @@ def _name(setup: Setup) -> str:
     return line(f"{setup.task} {setup.label}{lane_mark(setup.lane)}")
 
 
-def _change(it: Line) -> str:
-    if it.change is None or (it.what != "speed" and abs(it.change) < 1e-4):
+def _change(result: Line) -> str:
+    if result.change is None or (result.what != "speed" and abs(result.change) < 1e-4):
         return ""
-    if it.what != "speed":
-        return _signed(it.change)
+    if result.what != "speed":
+        return _signed(result.change)
     bounds = ""
-    if it.low is not None and it.high is not None:
-        wide = too_wide(1 + it.low, 1 + it.high)
-        bounds = f" {NOT_KNOWN}" if wide else f" ({_signed(it.low)} to {_signed(it.high)})"
-    return f"{_signed(it.change)} time{bounds}"
+    if result.low is not None and result.high is not None:
+        wide = too_wide(1 + result.low, 1 + result.high)
+        bounds = f" {NOT_KNOWN}" if wide else f" ({_signed(result.low)} to {_signed(result.high)})"
+    return f"{_signed(result.change)} time{bounds}"
 
 
 def _signed(share: float) -> str:

@@ -129,28 +129,29 @@ def of(reach: Callable[[Any], Row], columns: Iterable[Column[Row]]) -> list[Colu
 def fields(columns: Iterable[Column[Any]]) -> dict[str, Field]:
     """The fields of columns by name, bounds behind their estimates."""
     known: dict[str, Field] = {}
-    for it in columns:
-        if it.name:
-            known[it.name] = Field(KINDS.get(it.unit, "number"), it.description)
-        if it.low:
-            known[f"{it.name}_low"] = Field("number", it.low)
-            known[f"{it.name}_high"] = Field("number", "upper bound")
+    for column in columns:
+        if column.name:
+            known[column.name] = Field(KINDS.get(column.unit, "number"), column.description)
+        if column.low:
+            known[f"{column.name}_low"] = Field("number", column.low)
+            known[f"{column.name}_high"] = Field("number", "upper bound")
     return known
 
 
 def filled(columns: Iterable[Column[Row]], row: Row) -> Line:
     """A row for programs; a bound that is not there is left out."""
     content: Line = {}
-    for it in columns:
-        if not it.name:
+    for column in columns:
+        if not column.name:
             continue
-        value = it.get(row)
+        value = column.get(row)
         if type(value) is Interval:  # isinstance takes ten times as long for a pydantic model
-            content[it.name] = value.estimate
-            if it.low:
-                content[f"{it.name}_low"], content[f"{it.name}_high"] = value.low, value.high
+            content[column.name] = value.estimate
+            if column.low:
+                content[f"{column.name}_low"] = value.low
+                content[f"{column.name}_high"] = value.high
         else:
-            content[it.name] = value
+            content[column.name] = value
     return content
 
 
@@ -232,8 +233,8 @@ def _over_least(cell: CellOf) -> str:
     return "" if over is None else f"({over:.2f} × the least)"
 
 
-def _estimate(it: Interval | None) -> float | None:
-    return it.estimate if it else None
+def _estimate(interval: Interval | None) -> float | None:
+    return interval.estimate if interval else None
 
 
 PEAKS = {

@@ -278,8 +278,8 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     marks = list(_placed(panel))
     _lines(axes, panel, marks)
     groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
-    for it in marks:
-        groups[it[1].look, it[1].hollow].append(it)
+    for placed in marks:
+        groups[placed[1].look, placed[1].hollow].append(placed)
     for (look, hollow), group in groups.items():
         gid = sheet.tip([_mark_tip(name, it) for name, it, _ in group])
         xs, ys = [max(it.value, low) for _, it, _ in group], [y for *_, y in group]
@@ -345,9 +345,9 @@ def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
     _ticks(axes, panel, over, wide, log=panel.log_x)
     heights = round_ticks(*up, 4, log=panel.log_y)
     axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
-    for it in heights:
-        label, place = fmt.tick(it, panel.up_unit), axes.get_yaxis_transform()
-        _text(axes, 0, it, label, place, (-5, 0), ha="right", color=FAINT)
+    for height in heights:
+        label, place = fmt.tick(height, panel.up_unit), axes.get_yaxis_transform()
+        _text(axes, 0, height, label, place, (-5, 0), ha="right", color=FAINT)
     for curve in panel.curves:
         if curve.band:
             x, low, high = zip(*curve.band, strict=True)
@@ -419,9 +419,10 @@ def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
     """Rings with their intervals, which may go on beyond the axis."""
     if not panel.crossings:
         return
-    for it in panel.crossings:
-        if it.low is not None and it.high is not None:
-            axes.hlines(it.y, max(it.low, over[0]), min(it.high, over[1]), INK, linewidth=1.3)
+    for crossing in panel.crossings:
+        if crossing.low is not None and crossing.high is not None:
+            low, high = max(crossing.low, over[0]), min(crossing.high, over[1])
+            axes.hlines(crossing.y, low, high, INK, linewidth=1.3)
     xs, ys = [it.x for it in panel.crossings], [it.y for it in panel.crossings]
     gid = sheet.tip([it.tip for it in panel.crossings])
     axes.plot(xs, ys, linestyle="none", zorder=5, gid=gid, **_marker(PLAIN, hollow=True))
@@ -520,8 +521,8 @@ _USUAL = re.compile(
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def _markup(it: Element) -> str:
-    return ElementTree.tostring(it, encoding="unicode").replace(" />", "/>")
+def _markup(element: Element) -> str:
+    return ElementTree.tostring(element, encoding="unicode").replace(" />", "/>")
 
 
 def _tidied(svg: bytes, sheet: Sheet) -> Element:
@@ -551,41 +552,41 @@ def _with_reach(shapes: Element, place: int, shape: Element) -> None:
     shapes[place] = group
 
 
-def _slim(it: Element, shapes: Element) -> None:
+def _slim(element: Element, shapes: Element) -> None:
     """Make an element and all below it small; markers are moved to `shapes`."""
-    _slim_attributes(it)
-    children = list(it)
-    it[:] = []
+    _slim_attributes(element)
+    children = list(element)
+    element[:] = []
     for child in children:
         _slim(child, shapes)
         if child.tag == "defs":
             shapes.extend(child.findall("path"))
         elif child.tag == "g" and not child.attrib:
-            it.extend(child)
-        elif child.tag == "path" and len(it) and _alike(it[-1], child):
-            it[-1].set("d", it[-1].attrib["d"] + child.attrib["d"])
+            element.extend(child)
+        elif child.tag == "path" and len(element) and _alike(element[-1], child):
+            element[-1].set("d", element[-1].attrib["d"] + child.attrib["d"])
         elif child.tag != "metadata":
-            it.append(child)
+            element.append(child)
 
 
-def _slim_attributes(it: Element) -> None:
+def _slim_attributes(element: Element) -> None:
     """One decimal; no ids and styles that say nothing."""
-    it.tag, it.tail = it.tag.partition("}")[2], None
-    if it.tag != "text":
-        it.text = None
-    for name in {"d", "x", "y", "transform"} & it.attrib.keys():
-        it.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", it.attrib[name])).strip())
-    if it.get("transform", "").startswith("rotate(-0"):
-        del it.attrib["transform"]
-    if "style" in it.attrib:
-        style = _USUAL.sub("", it.attrib.pop("style"))
-        style = style.replace(f"fill: {INK}", "") if it.tag == "text" else style
-        it.attrib.update({"style": style.strip("; ")} if style else {})
-    if it.tag == "g" and not it.get("id", "").startswith(("marks-", "panel-", "key-")):
-        it.attrib.pop("id", None)
-    it.attrib.pop("clip-path", None)
-    if _LINK in it.attrib:
-        it.set("href", it.attrib.pop(_LINK))
+    element.tag, element.tail = element.tag.partition("}")[2], None
+    if element.tag != "text":
+        element.text = None
+    for name in {"d", "x", "y", "transform"} & element.attrib.keys():
+        element.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", element.attrib[name])).strip())
+    if element.get("transform", "").startswith("rotate(-0"):
+        del element.attrib["transform"]
+    if "style" in element.attrib:
+        style = _USUAL.sub("", element.attrib.pop("style"))
+        style = style.replace(f"fill: {INK}", "") if element.tag == "text" else style
+        element.attrib.update({"style": style.strip("; ")} if style else {})
+    if element.tag == "g" and not element.get("id", "").startswith(("marks-", "panel-", "key-")):
+        element.attrib.pop("id", None)
+    element.attrib.pop("clip-path", None)
+    if _LINK in element.attrib:
+        element.set("href", element.attrib.pop(_LINK))
 
 
 def _alike(one: Element, other: Element) -> bool:
@@ -621,18 +622,18 @@ _FILLED = re.compile(r"--c: ([^;]+); fill: \1; stroke: var\(--paper\); stroke-wi
 def _use_theme(root: Element) -> None:
     """Replace the colours that follow the page's theme; what most parts share are its rules."""
     colors = re.compile("|".join(THEME))
-    for it in root.iter():
-        if "style" not in it.attrib:
+    for element in root.iter():
+        if "style" not in element.attrib:
             continue
-        style = colors.sub(lambda c: f"var(--{THEME[c.group()]})", it.attrib["style"])
+        style = colors.sub(lambda c: f"var(--{THEME[c.group()]})", element.attrib["style"])
         if filled := _FILLED.fullmatch(style):
-            it.set("class", "filled")
+            element.set("class", "filled")
             style = f"--c:{filled[1]}"
         if style in _CLASSES:
-            it.set("class", _CLASSES[style])
-            del it.attrib["style"]
+            element.set("class", _CLASSES[style])
+            del element.attrib["style"]
         else:
-            it.set("style", style)
+            element.set("style", style)
 
 
 def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
@@ -648,7 +649,7 @@ def _cut(group: Element, sheet: Sheet, attributes: dict[str, str]) -> str:
     """A part of the figure as an element of its own; the page repeats no id."""
     size = " ".join(f"{72 * it:.4g}" for it in sheet.parts[group.get("id", "")])
     part = Element("svg", {**attributes, "viewBox": size})
-    for it in group.iter("g"):
-        it.attrib.pop("id", None)
+    for element in group.iter("g"):
+        element.attrib.pop("id", None)
     part.append(group)
     return _markup(part)

@@ -67,20 +67,22 @@ def value(content: Any, unit: Unit, detail: str = "") -> Value:
     return Value(text(content, unit), detail, None if isinstance(content, bool) else content)
 
 
-def interval(it: Interval, unit: Unit = "number") -> tuple[str, str]:
+def interval(measured: Interval, unit: Unit = "number") -> tuple[str, str]:
     """An estimate and its bounds or range in brackets (empty without any), in one unit."""
     if unit == "ratio":
-        estimate, low, high = ratio_texts(it)
+        estimate, low, high = ratio_texts(measured)
         name = "×"
-        bounds = bracket(it, low, high)
+        bounds = bracket(measured, low, high)
     else:
-        size, name = unit_of(it.estimate) if unit == "seconds" else (1.0, "")
-        scale = it.estimate / size
+        size, name = unit_of(measured.estimate) if unit == "seconds" else (1.0, "")
+        scale = measured.estimate / size
         estimate = _fixed(scale, scale)
-        ends = (it.least, it.most) if it.low is None else (it.low, it.high)
+        ends = [measured.low, measured.high]
+        if measured.low is None:
+            ends = [measured.least, measured.most]
         low, high = (None if end is None else _fixed(end / size, scale) for end in ends)
-        bounds = bracket(it, low, high and f"{high} {name}".rstrip())
-    return f"{estimate} {name}".rstrip(), NOT_KNOWN if unknown(it) else bounds
+        bounds = bracket(measured, low, high and f"{high} {name}".rstrip())
+    return f"{estimate} {name}".rstrip(), NOT_KNOWN if unknown(measured) else bounds
 
 
 def number(value: float | None) -> str:
@@ -196,9 +198,9 @@ def unit_of(value: float, units: tuple[tuple[float, str], ...] = _TIMES) -> tupl
     """Size and name of the largest unit that fits into a value; zero is in `s` or `B`."""
     if value == 0:
         return next(it for it in units if it[0] == 1)
-    for it in units:
-        if abs(value / it[0]) >= ONE:
-            return it
+    for unit in units:
+        if abs(value / unit[0]) >= ONE:
+            return unit
     return units[-1]
 
 

@@ -131,9 +131,9 @@ def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
 
     types = {name: TYPES[it.kind][2] for name, it in FRAMES[what].fields.items()}
     values: dict[str, list[Any]] = {name: [] for name in types}
-    for it in lines:
+    for row in lines:
         for name, column in values.items():
-            column.append(it.get(name))
+            column.append(row.get(name))
     # Column by column: a column in which all is empty has its type all the same.
     return pd.DataFrame(
         {name: pd.Series(column, dtype=types[name]) for name, column in values.items()}
@@ -149,8 +149,8 @@ class _PairOf(NamedTuple):
 def _pairs(summary: Summary) -> Iterator[_PairOf]:
     for table in summary.tables:
         setups = {row.cell.setup.label: row.cell.setup for row in table.rows}
-        for it in table.pairs:
-            yield _PairOf(setups[it.label], table.phase, it)
+        for pair in table.pairs:
+            yield _PairOf(setups[pair.label], table.phase, pair)
 
 
 class _OfTrial(NamedTuple):
@@ -170,8 +170,8 @@ class _OfTrial(NamedTuple):
 def _samples(records: Iterable[Record]) -> Iterator[_OfTrial]:
     for record in records:
         for phase in record.phases:
-            for it in phase.samples:
-                yield _OfTrial(record, phase, it)
+            for sample in phase.samples:
+                yield _OfTrial(record, phase, sample)
 
 
 def _readings(records: Iterable[Record]) -> Iterator[_OfTrial]:

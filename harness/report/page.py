@@ -93,8 +93,8 @@ def cells(row: Sequence[Value], grid: Grid) -> Markup:
     )
 
 
-def _cell(it: Value, column: Column[Any], drawn: str) -> str:
-    text, detail = escape(it.text), escape(it.detail)
+def _cell(entry: Value, column: Column[Any], drawn: str) -> str:
+    text, detail = escape(entry.text), escape(entry.detail)
     if detail.startswith("(range of"):  # longer than an interval: in two lines
         detail = detail.replace(": ", ":<br>", 1)
     if column.side == "name":
@@ -103,29 +103,29 @@ def _cell(it: Value, column: Column[Any], drawn: str) -> str:
         return f'<th scope="row" class="name"><code>{name}</code>{tag}</th>'
     if column.role == "verdict":
         text = f'<span class="verdict-word {text.partition(" ")[0]}">{text}</span>'
-    elif it.text == "differs":
+    elif entry.text == "differs":
         text = f'<span class="verdict-word differs">{text}</span>'
-    elif it.anchor:
-        text = f'<a href="#{escape(it.anchor)}">{text}</a>'
+    elif entry.anchor:
+        text = f'<a href="#{escape(entry.anchor)}">{text}</a>'
     # Most cells are numbers: without a class for them a large page has a tenth less.
     side = "drawn" if drawn else column.side
     usual = side == "number" or column.role == "verdict"
     kind = "" if usual else f' class="{side}"'
     role = f' data-role="{column.role}"' if column.role else ""
-    value = "" if it.raw is None else f' data-value="{it.raw:.7g}"'
+    value = "" if entry.raw is None else f' data-value="{entry.raw:.7g}"'
     small = f" <small>{detail}</small>" if detail else ""
     return f"<td{kind}{role}{value}>{text}{small}{drawn}</td>"
 
 
-def _interval(it: Value, axis: tuple[float, float], verdict: str) -> str:
+def _interval(entry: Value, axis: tuple[float, float], verdict: str) -> str:
     """A ratio with its bounds as a mark on the log axis that the rows of its table share."""
     least, most = axis
-    if it.raw is None or least == most:
+    if entry.raw is None or least == most:
         return ""
-    low, high = it.ends or (it.raw, it.raw)
+    low, high = entry.ends or (entry.raw, entry.raw)
     places = {
         name: f"{100 * math.log(ratio / least) / math.log(most / least):.3g}%"
-        for name, ratio in (("one", 1.0), ("low", low), ("high", high), ("at", it.raw))
+        for name, ratio in (("one", 1.0), ("low", low), ("high", high), ("at", entry.raw))
     }
     style = ";".join(f"--{name}:{place}" for name, place in places.items())
     kind = escape(verdict.partition(" ")[0])

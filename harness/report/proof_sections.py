@@ -174,13 +174,15 @@ def _to_target_bounds(row: QualityRow) -> str:
     return fmt.NOT_KNOWN if high is not None and too_wide(low, high) else f"({ends})"
 
 
-def _bounds(it: Interval, metric: str) -> str:
-    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
+def _bounds(interval: Interval, metric: str) -> str:
+    low, high = interval.low, interval.high
+    if low is None:
+        low, high = interval.least, interval.most
     if low is None or high is None:
         return ""
     # An end of an older file may lie where no value can.
     low, high = max(0.0, low), min(1.0, high) if METRICS[metric].unit == "percent" else high
-    return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
+    return bracket(interval, fmt.quality(low, metric), fmt.quality(high, metric))
 
 
 def margin_text(pair: QualityPair, metric: str) -> str:

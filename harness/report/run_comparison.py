@@ -74,9 +74,10 @@ def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     title = f"{_phase(table)} ({place(table)})"
     lead = _lead([_outcome(it.label, it.shift) for it in table.changes], table.margin)
 
-    def alone(it: Interval) -> Value:
+    def alone(interval: Interval) -> Value:
         """Without its bounds: they are those of the change."""
-        return Value(fmt.interval(it, "seconds" if timed else "ratio")[0], raw=it.estimate)
+        text, _ = fmt.interval(interval, "seconds" if timed else "ratio")
+        return Value(text, raw=interval.estimate)
 
     step = "step " if timed else ""
     columns: list[Column[Change]] = [
@@ -130,9 +131,9 @@ def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
 
 def _notes(table: ChangeTable) -> Iterator[str]:
     yield from reasons((it.label, it.shift.verdict, it.shift.reason) for it in table.changes)
-    for it in table.changes:
-        if not it.shift.agrees:
-            yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
+    for change in table.changes:
+        if not change.shift.agrees:
+            yield f"{line(change.label)}: Welch’s t does not agree with the exact interval."
     if table.margin > MOST_MARGIN:
         yield (
             f"No equality is claimed: one of the runs could not tell a setup from itself to "
@@ -243,9 +244,9 @@ def markdown(comparison: Comparison) -> str:
     """The whole comparison as Markdown."""
     parts = [f"# {prose(f'{comparison.a.name} → {comparison.b.name}')}"]
     parts.append("\n".join(f"- **{name}:** {prose(text)}" for name, text in _sides(comparison)))
-    for it in outcome_tables(comparison):
-        parts += [f"## {prose(it.title)}", f"**{prose(it.lead)}**", markdown_table(it.grid)]
-        parts += map(prose, it.notes)
+    for table in outcome_tables(comparison):
+        parts += [f"## {prose(table.title)}", f"**{prose(table.lead)}**"]
+        parts += [markdown_table(table.grid), *map(prose, table.notes)]
     if comparison.apart:
         parts.append("## Not compared")
         parts.append("\n".join(f"- {prose(text)}" for text in _not_compared(comparison)))

@@ -133,24 +133,25 @@ def phases(table: Table, number: int, places: Places) -> Section:
     return _section(f"phases-{number}", table, places, content, notes, folded=folded)
 
 
-def break_even(it: BreakEven) -> str:
+def break_even(result: BreakEven) -> str:
     """After how many steps a row overtakes the baseline, in a sentence."""
-    names = (line(it.label), line(it.baseline))
-    cold = ", compiling with a cold cache" if it.cold else ""
-    if it.verdict == "from the first step":
+    names = (line(result.label), line(result.baseline))
+    cold = ", compiling with a cold cache" if result.cold else ""
+    if result.verdict == "from the first step":
         outcome = f"{names[0]} is ahead of {names[1]} throughout"
-    elif it.verdict == "never":
+    elif result.verdict == "never":
         outcome = f"{names[0]} never overtakes {names[1]}"
-    elif it.verdict == "cannot tell" or it.steps is None or it.seconds is None:
-        return f"Break-even of {' and '.join(names)}: cannot tell, {line(it.reason)}{cold}."
-    elif it.steps.estimate == 0:  # the median start is no handicap, but it may be one
-        first, other = names if it.verdict == "overtakes" else names[::-1]
+    elif result.verdict == "cannot tell" or result.steps is None or result.seconds is None:
+        return f"Break-even of {' and '.join(names)}: cannot tell, {line(result.reason)}{cold}."
+    elif result.steps.estimate == 0:  # the median start is no handicap, but it may be one
+        first, other = names if result.verdict == "overtakes" else names[::-1]
         outcome = f"{first} seems to be ahead of {other} throughout, which is not sure"
     else:
-        steps, bounds = fmt.interval(it.steps)
+        steps, bounds = fmt.interval(result.steps)
         after = f"{steps} {bounds}".strip()
-        seconds = " ".join(fmt.interval(it.seconds, "seconds")).strip()
-        outcome = f"{names[0]} {OVERTAKES[it.verdict]} {names[1]} after {after} steps, {seconds}"
+        seconds = " ".join(fmt.interval(result.seconds, "seconds")).strip()
+        outcome = f" {OVERTAKES[result.verdict]} ".join(names)
+        outcome += f" after {after} steps, {seconds}"
     return f"Counting its start, {outcome}{cold}."
 
 

@@ -126,10 +126,10 @@ class Places:
         return ", ".join(itertools.compress(_parts(table), varies))
 
 
-def place(it: Located) -> str:
+def place(located: Located) -> str:
     """Device, threads and dtype in words."""
-    return ", ".join(_parts(it))
+    return ", ".join(_parts(located))
 
 
-def _parts(it: Located) -> tuple[str, str, str]:
-    return (line(it.device), count(it.threads, "thread"), line(it.dtype))
+def _parts(located: Located) -> tuple[str, str, str]:
+    return (line(located.device), count(located.threads, "thread"), line(located.dtype))

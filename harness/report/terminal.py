@@ -161,9 +161,9 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     if summary.tables:
         console.print(Text(INCREMENTAL, "dim"), end="\n\n")
     several = len({it.device for it in summary.aggregates}) > 1
-    for it in summary.aggregates:
-        sentence = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
-        console.print(Text(line(f"{it.device}: {sentence}" if several else sentence)))
+    for mean in summary.aggregates:
+        sentence = aggregate_sentence(mean.label, mean.baseline, mean.speed, mean.phase, mean.tasks)
+        console.print(Text(line(f"{mean.device}: {sentence}" if several else sentence)))
     if summary.aggregates:
         console.print()
     for trained in summary.qualities:
@@ -227,29 +227,29 @@ def rich_table(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
     columns = grid.columns[:shown]
-    for it in columns:
+    for column in columns:
         table.add_column(
-            Text(it.brief or it.title),
-            justify="right" if it.side == "number" else "left",
+            Text(column.brief or column.title),
+            justify="right" if column.side == "number" else "left",
             overflow="fold",
-            min_width=16 if it.side == "name" else None,
-            max_width=(narrow or {}).get(it.title),
+            min_width=16 if column.side == "name" else None,
+            max_width=(narrow or {}).get(column.title),
         )
     for row in grid.rows:
         table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
     return table
 
 
-def _cell(column: Column[Any], it: Value, styles: Mapping[str, str]) -> Text:
+def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
     """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
-        return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
+        return Text(f"{entry.text} {entry.detail}".replace(" ×", "").strip())
     if column.side == "name":
-        if it.detail == "yardstick":
-            return Text(it.text).append("\nyardstick", "dim")
-        return Text(it.text, "bold" if it.detail else "")
+        if entry.detail == "yardstick":
+            return Text(entry.text).append("\nyardstick", "dim")
+        return Text(entry.text, "bold" if entry.detail else "")
     judged = column.title.startswith(("verdict", "outcome"))
-    return Text(it.text, styles.get(it.text, "") if judged else "")
+    return Text(entry.text, styles.get(entry.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
@@ -267,10 +267,10 @@ def _choices(advice: Sequence[Choice], console: Console) -> None:
         return
     console.print(Text("Which should I choose?", "bold"))
     unknown = [it.scenario for it in advice if it.answer == UNKNOWN]
-    for it in advice:
-        if it.answer != UNKNOWN:
-            why = f": {it.because}" if it.answer in (DEPENDS, UNDECIDED) else ""
-            console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
+    for choice in advice:
+        if choice.answer != UNKNOWN:
+            why = f": {choice.because}" if choice.answer in (DEPENDS, UNDECIDED) else ""
+            console.print(Text.assemble((f"{choice.scenario}: ", "dim"), f"{choice.answer}{why}"))
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
     console.print()
