@@ -169,7 +169,6 @@ class _Wording:
         )
 
     def _answer(self) -> tuple[str, str]:
-        """What to choose, and why."""
         advice, findings, steps = self._advice, self._advice.findings, self._advice.steps
         if advice.kind == "not measured":
             return UNKNOWN, unmeasured(advice.scenario, self._run)

@@ -41,7 +41,6 @@ from harness.report.style import (
 from harness.tasks.metrics import METRICS
 
 NUMBERS = "the tables of this section hold the same numbers."
-"""The end of most descriptions."""
 
 
 def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> list[Chart]:
@@ -64,7 +63,6 @@ def _tables(summary: Summary, phases: Sequence[Phase] = THROUGHPUT) -> list[Tabl
 
 
 def _setup(table: Table | QualityTable) -> Setup:
-    """One of its setups: all are of one group and lane."""
     return table.rows[0].cell.setup if isinstance(table, Table) else table.rows[0].setup
 
 

@@ -50,7 +50,6 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
 
 
 def markdown(checked: Checked) -> str:
-    """The same for a comment on a change."""
     shown = worth_a_line(checked.lines)
     against = code((checked.against or checked.baseline or "nothing")[:40])
     table = [markdown_table(grid(COLUMNS, shown))] if shown else []

@@ -77,7 +77,6 @@ class Sheet:
     tips: dict[str, Sequence[Tip]] = field(default_factory=dict)
 
     def tip(self, tips: Sequence[Tip]) -> str:
-        """The id of marks with these tips."""
         name = f"marks-{len(self.tips)}"
         self.tips[name] = tips
         return name
@@ -532,8 +531,10 @@ def _tidied(svg: bytes, sheet: Sheet) -> Element:
     )
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
-    for number, shape in enumerate(shapes.findall("path"), 1):
-        _with_reach(shapes, number, shape)
+    for number, shape in enumerate(shapes.findall("path"), start=1):
+        # A marker becomes a group that has room for a pointer, and keeps its id.
+        shapes[number] = Element("g", {"id": shape.attrib.pop("id")})
+        shapes[number].extend((Element("circle", {"class": "reach"}), shape))
     root.insert(0, shapes)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
@@ -544,14 +545,6 @@ def _tidied(svg: bytes, sheet: Sheet) -> Element:
     return root
 
 
-def _with_reach(shapes: Element, place: int, shape: Element) -> None:
-    """A marker becomes a group that has room for a pointer, and keeps its id."""
-    group = Element("g", {"id": shape.attrib.pop("id")})
-    ElementTree.SubElement(group, "circle", {"class": "reach"})
-    group.append(shape)
-    shapes[place] = group
-
-
 def _slim(element: Element, shapes: Element) -> None:
     """Make an element and all below it small; markers are moved to `shapes`."""
     _slim_attributes(element)
@@ -559,12 +552,13 @@ def _slim(element: Element, shapes: Element) -> None:
     element[:] = []
     for child in children:
         _slim(child, shapes)
+        last = element[-1] if len(element) else element
         if child.tag == "defs":
             shapes.extend(child.findall("path"))
         elif child.tag == "g" and not child.attrib:
             element.extend(child)
-        elif child.tag == "path" and len(element) and _alike(element[-1], child):
-            element[-1].set("d", element[-1].attrib["d"] + child.attrib["d"])
+        elif child.tag == "path" == last.tag and child.get("style") == last.get("style"):
+            last.set("d", last.attrib["d"] + child.attrib["d"])  # they differ in places only
         elif child.tag != "metadata":
             element.append(child)
 
@@ -587,11 +581,6 @@ def _slim_attributes(element: Element) -> None:
     element.attrib.pop("clip-path", None)
     if _LINK in element.attrib:
         element.set("href", element.attrib.pop(_LINK))
-
-
-def _alike(one: Element, other: Element) -> bool:
-    """Whether two lines differ in their places only."""
-    return one.tag == other.tag and one.get("style") == other.get("style")
 
 
 def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:

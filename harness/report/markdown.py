@@ -88,7 +88,6 @@ def _folded(title: str, *content: str) -> tuple[str, ...]:
 
 
 def table(grid: Grid) -> str:
-    """A grid as Markdown."""
     head = " | ".join(cell(prose(column.title)) for column in grid.columns)
     rule = " | ".join(_ALIGN[column.side] for column in grid.columns)
     rows = (

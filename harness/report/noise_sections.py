@@ -152,7 +152,6 @@ def restless(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
 
 
 def _usage(noise: GroupNoise, number: int) -> Section:
-    """What each setup used beside the steps that were timed."""
     barred = sum(bool(it.faults) for it in noise.usages)
     lead = "No setup used more than its turns show."
     if barred:

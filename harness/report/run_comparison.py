@@ -48,8 +48,6 @@ class CellOutcome(NamedTuple):
 
 
 class OutcomeTable(NamedTuple):
-    """One table of a comparison in words."""
-
     title: str
     grid: Grid
     lead: str
@@ -241,7 +239,6 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole comparison as Markdown."""
     parts = [f"# {prose(f'{comparison.a.name} → {comparison.b.name}')}"]
     parts.append("\n".join(f"- **{name}:** {prose(text)}" for name, text in _sides(comparison)))
     for table in outcome_tables(comparison):

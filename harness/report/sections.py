@@ -81,7 +81,6 @@ def trust(table: Table) -> str:
 
 
 def _probes(table: Table) -> Iterator[str]:
-    """What a task probes, and the file of its data."""
     if probes := line(table.task.probes).rstrip("."):
         yield f"Probes {probes}."
     data = table.task.data
@@ -194,7 +193,6 @@ def settings_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
-    """The settings that differ, and those that are alike."""
     ordered = sorted(records, key=lambda it: it.setup.label)
     by_label = {it[0].setup.label: it for it in grouped(ordered, lambda it: it.setup.label)}
     setup, rows = ordered[0].setup, side_by_side(by_label)

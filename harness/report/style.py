@@ -94,7 +94,6 @@ def label(setup: Setup) -> str:
 
 
 def scope(setup: Setup) -> Scope:
-    """The task, device and lane of a setup."""
     return Scope(line(setup.task), setup.device, setup.lane)
 
 
