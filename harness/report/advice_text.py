@@ -174,13 +174,14 @@ class _Wording:
             return UNKNOWN, unmeasured(advice.scenario, self._run)
         if advice.kind == "differs":
             return DEPENDS, f"{'; '.join(self._groups())}."
-        up_to = f", for runs of up to {_floored(steps)} steps" if steps is not None else ""
         answer = {
-            "one": f"{advice.setups[0]}{up_to}" if advice.setups else "",
+            "one": listed(advice.setups),
             "even": f"No difference that matters: {listed(advice.setups)}",
             "alone": "Nothing to choose from",
             "cannot tell": UNDECIDED,
         }[advice.kind]
+        if advice.kind == "one" and steps is not None:
+            answer += f", for runs of up to {_floored(steps)} steps"
         closest = min(findings, key=_closeness)
         because = self._because(closest)
         if len(findings) == 1:

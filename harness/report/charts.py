@@ -87,9 +87,9 @@ def _dots(
     return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
 
 
-def _mark(row: CellRow, interval: Interval, text: tuple[str, str], **more: Any) -> Mark:
-    """A mark with its interval; `text` is the estimate and the bounds in words."""
-    setup, (words, bounds) = row.cell.setup, text
+def _mark(row: CellRow, interval: Interval, shown: tuple[str, str], **more: Any) -> Mark:
+    """A mark with its interval; `shown` are the estimate and the bounds in words."""
+    setup, (words, bounds) = row.cell.setup, shown
     ends = (interval.low, interval.high)
     return Mark(look(setup), interval.estimate, *ends, words=words, bounds=bounds, **more)
 
