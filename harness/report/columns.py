@@ -123,7 +123,11 @@ def field(
 
 def of(reach: Callable[[Any], Row], columns: Iterable[Column[Row]]) -> list[Column[Any]]:
     """The same columns for rows that hold what these are about."""
-    return [replace(it, get=lambda row, get=it.get: get(reach(row))) for it in columns]
+
+    def reached(get: Callable[[Row], Any]) -> Callable[[Any], Any]:
+        return lambda row: get(reach(row))
+
+    return [replace(it, get=reached(it.get)) for it in columns]
 
 
 def fields(columns: Iterable[Column[Any]]) -> dict[str, Field]:

@@ -239,12 +239,12 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         "median beyond both intervals.",
         "Disturbed": noise_sections.DISTURBED,
         "Ranked": "Only setups whose certificate shows that they compute what the float64 "
-        "reference computes, and whose workers ran with the settings asked for, and alike. None "
-        f"that is impossible: at more than {PEAK_MARGIN:g} × the rate of the best large product of "
-        f"other frameworks and of NumPy, or with a step in less than 1/{PRODUCTS_MARGIN:g} of the "
-        "arithmetic of their shortest bare products. Others are shown with the reason. A reference "
-        "beside other frameworks is the yardstick: it shows what a step costs without their "
-        "overhead, and is neither winner nor recommended.",
+        "reference computes, and whose workers ran with the settings asked for, and alike. "
+        f"Impossible ones are not: those at more than {PEAK_MARGIN:g} × the rate of the best large "
+        "product of other frameworks and of NumPy, or with a step in less than "
+        f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
+        "shown with the reason. A reference beside other frameworks is the yardstick: it shows "
+        "what a step costs without their overhead, and is neither winner nor recommended.",
         "Choice": "In speed only the winner of a table is recommended alone, and only where it "
         "wins all tables of its scenario. A short experiment is decided by the first start, by the "
         "interval of its lead over every other, up to the step where it may lose it. Memory is the "

@@ -154,7 +154,7 @@ def make_sheet(chart: Chart) -> Sheet:
     entries = [shortened(it.text, NAME) for it in chart.legend]
     step = 0.5 + LETTER * max(map(breadth, entries), default=0)
     across = max(1, int((wide - MARGIN) / step))
-    top = MARGIN + 0.32 + 0.2 * math.ceil(len(entries) / across)
+    top = MARGIN + 0.3 + 0.2 * math.ceil(len(entries) / across)
     heights = [*map(_height, chart.panels)]
     rows = (max(heights[n : n + COLUMNS]) for n in range(0, len(heights), COLUMNS))
     tops = [*itertools.accumulate(rows, initial=top)]
@@ -162,7 +162,7 @@ def make_sheet(chart: Chart) -> Sheet:
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
     for n, key in enumerate(chart.legend):
         row, column = divmod(n, across)
-        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.36 + 0.2 * row)
+        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.34 + 0.2 * row)
     for n, panel in enumerate(chart.panels):
         row, column = divmod(n, COLUMNS)
         _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)

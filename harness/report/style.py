@@ -112,7 +112,8 @@ class Places:
     """The places of all tables of a summary."""
 
     def __init__(self, summary: Summary) -> None:
-        self._all = {_parts(it) for it in (*summary.tables, *summary.qualities)}
+        tables: tuple[Located, ...] = (*summary.tables, *summary.qualities)
+        self._all = {_parts(it) for it in tables}
 
     @property
     def common(self) -> str:
