@@ -150,16 +150,15 @@ def lines_of(
     memory holds.
     """
     place, frame = _named(name, output), FRAMES[what]
-    if not place.stored or frame.of_summary:
+    if not place.stored or frame.source == "summary":
         results = place.load()
         return results.info, lambda: results.lines(what)
     with open_existing(place.path) as store:
         run = place.run or store.latest()
         head = store.head(run)
-    if not frame.of_records:
+    if frame.source == "certificates":
         return head.info, lambda: Results(head).lines(what)
-    of_records = frame.of_records
-    return head.info, lambda: frame.filled(of_records(_records(place.path, run)))
+    return head.info, lambda: frame.filled(_records(place.path, run))
 
 
 def _records(directory: Path, run: str) -> Iterator[Record]:

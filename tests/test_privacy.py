@@ -17,8 +17,7 @@ from harness.cli.results import export
 from harness.environment import CLEARED, NAMES, THREAD_VARIABLES, recorded
 from harness.privacy import SECRET_NAMES, clean, cleaned, copy_clean, restored
 from harness.records import Run
-from harness.report.exports import FORMATS
-from harness.report.frames import FRAMES
+from harness.report.frames import FORMATS, FRAMES
 from harness.runs.config import clean_config, config_of, resolve
 from harness.runs.process import WorkerFailed
 from harness.runs.store import open_existing

@@ -26,8 +26,7 @@ from harness.frameworks import framework_facts, matches
 from harness.records import Run, RunInfo
 from harness.report import history as history_report
 from harness.report import run_comparison as comparison_report
-from harness.report.exports import FORMATS, schema_text, schemas, written
-from harness.report.frames import FRAMES
+from harness.report.frames import FORMATS, FRAMES, schema_text, schemas, written
 from harness.report.terminal import render
 from harness.report.write import keep_fonts, publish
 from harness.results import compare as compare_results

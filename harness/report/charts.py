@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from harness.analysis.noise import GroupNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
@@ -14,15 +14,17 @@ from harness.analysis.startup import BreakEven
 from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Summary, Table
 from harness.analysis.sweeps import Sweep, sweeps
-from harness.analysis.verdicts import Pair
 from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
 from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
+from harness.report.columns import PEAKS
+from harness.report.content import grouped
+from harness.report.format import Unit
 from harness.report.noise_sections import strips
-from harness.report.proof_sections import grouped, largest
+from harness.report.proof_sections import by_ranking, largest
 from harness.report.safe_text import line
-from harness.report.sections import PEAKS, STAGES, amount, counted_peaks, stage_times
+from harness.report.sections import OVERTAKES, amount, counted_peaks
 from harness.report.style import (
     FAINT,
     PLAIN,
@@ -38,10 +40,12 @@ from harness.report.style import (
 )
 from harness.tasks.metrics import METRICS
 
+NUMBERS = "the tables of this section hold the same numbers."
+
 
 def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> list[Chart]:
     """Every chart that has something to show."""
-    places = Places.of(summary)
+    places = Places(summary)
     makers = (
         *(ratios, throughput, crossover, sweep, efficiency, latency),
         *(quality, phase_times, break_even, memory, drift),
@@ -53,45 +57,55 @@ def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> l
 # Helpers of all charts.
 
 
-def _groups(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[list[Table]]:
-    """The tables of `phases`, by group and lane."""
-    groups: dict[tuple[object, ...], list[Table]] = defaultdict(list)
-    for table in summary.tables:
-        if table.phase in phases:
-            groups[table.rows[0].cell.setup.ranking].append(table)
-    return list(groups.values())
+def _tables(summary: Summary, phases: Sequence[Phase] = THROUGHPUT) -> list[Table]:
+    """The tables of `phases`; those of one group and lane stand together."""
+    return [it for it in summary.tables if it.phase in phases]
 
 
-def _tables(summary: Summary, phases: tuple[Phase, ...] = THROUGHPUT) -> list[Table]:
-    return [table for group in _groups(summary, phases) for table in group]
-
-
-def _keys(setups: Iterable[Setup]) -> tuple[Key, ...]:
-    """A legend of setups, by name; the marker stands on a piece of the setup's line."""
-    by_name = {label(it): it for it in setups}
-    yardsticks = {name for name, it in by_name.items() if is_reference(it)}
-    marks = dict.fromkeys(yardsticks if len(yardsticks) < len(by_name) else (), " (yardstick)")
-    return tuple(
-        Key(name + marks.get(name, ""), look(by_name[name]), line=True) for name in sorted(by_name)
-    )
+def _setup(table: Table | QualityTable) -> Setup:
+    return table.rows[0].cell.setup if isinstance(table, Table) else table.rows[0].setup
 
 
 def _task_title(table: Table | QualityTable, places: Places) -> str:
-    lane = table.lane if isinstance(table, Table) else table.rows[0].setup.lane
-    shown = "" if lane == "identical" else lane
-    return ", ".join(filter(None, (line(table.task.name), shown, places.differing(table))))
+    task = line(table.task.name) + lane_mark(_setup(table).lane)
+    return ", ".join(filter(None, (task, places.differing(table))))
 
 
 def _title(table: Table, places: Places) -> str:
     return f"{_task_title(table, places)} · {table.phase}"
 
 
-def _scope(table: Table) -> Scope:
-    return scope(table.rows[0].cell.setup)
+def _dots(
+    table: Table,
+    places: Places,
+    axis: str,
+    unit: Unit,
+    marks: Callable[[CellRow], Iterable[Mark]],
+    **more: Any,
+) -> Dots:
+    rows = tuple((label(it.cell.setup), tuple(marks(it))) for it in table.rows)
+    return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
 
 
-def _mark(shown: Look, it: Interval, words: str, bounds: str, text: str = "") -> Mark:
-    return Mark(shown, it.estimate, it.low, it.high, text=text, words=words, bounds=bounds)
+def _mark(row: CellRow, interval: Interval, shown: tuple[str, str], **more: Any) -> Mark:
+    """A mark with its interval; `shown` are the estimate and the bounds in words."""
+    setup, (words, bounds) = row.cell.setup, shown
+    ends = (interval.low, interval.high)
+    return Mark(look(setup), interval.estimate, *ends, words=words, bounds=bounds, **more)
+
+
+def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
+    """A legend of setups, by name; with `lines` the marker stands on a piece of the setup's."""
+    by_name = {label(it): it for it in setups}
+    alone = all(map(is_reference, by_name.values()))
+    return tuple(
+        Key(
+            f"{name} (yardstick)" if is_reference(setup) and not alone else name,
+            look(setup),
+            line=lines,
+        )
+        for name, setup in sorted(by_name.items())
+    )
 
 
 # Speed.
@@ -102,9 +116,8 @@ def ratios(summary: Summary, places: Places) -> Chart:
         name="ratios",
         section="speed",
         title="Times as fast as the baseline, with its interval",
-        alt="Forest plot on a log axis of the ratio of every setup to the baseline, for every task "
-        "and phase, with intervals and with the band that counts as no difference; the tables of "
-        "this section hold the same numbers.",
+        alt="Forest plot on a log axis: the ratio of every setup to the baseline with its interval "
+        f"and the band that counts as no difference; {NUMBERS}",
         panels=tuple(_forest(it, places) for it in _tables(summary, PHASES) if it.pairs),
         overview=True,
         inline=False,
@@ -112,203 +125,170 @@ def ratios(summary: Summary, places: Places) -> Chart:
 
 
 def _forest(table: Table, places: Places) -> Dots:
-    """The ratios of one table; the baseline itself is at 1."""
     pairs = {it.label: it for it in table.pairs}
-    return Dots(
-        title=_title(table, places),
-        axis=f"× as fast as {line(table.baseline)}",
-        unit="ratio",
-        rows=tuple((label(row.cell.setup), _ratio(table, row, pairs)) for row in table.rows),
-        log=True,
-        scope=_scope(table),
-        around=1.0,
-        band=(1 / (1 + table.margin), 1 + table.margin),
-    )
 
+    def marks(row: CellRow) -> Iterator[Mark]:
+        setup = row.cell.setup
+        if setup.label == table.baseline:
+            yield Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", words=fmt.SAME)
+        elif pair := pairs.get(setup.label):
+            text = fmt.interval(pair.speed, "ratio")
+            hollow = pair.verdict not in ("faster", "slower")
+            yield _mark(row, pair.speed, text, text=text[0], hollow=hollow, name=pair.verdict)
 
-def _ratio(table: Table, row: CellRow, pairs: Mapping[str, Pair]) -> tuple[Mark, ...]:
-    setup = row.cell.setup
-    if setup.label == table.baseline:
-        return (Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", words=fmt.SAME),)
-    pair = pairs.get(setup.label)
-    if pair is None:
-        return ()
-    words, bounds = fmt.ratio_interval(pair.speed)
-    mark = _mark(look(setup), pair.speed, words, bounds, text=words)
-    return (replace(mark, hollow=pair.verdict not in ("faster", "slower"), name=pair.verdict),)
+    axis, band = f"× as fast as {line(table.baseline)}", (1 / (1 + table.margin), 1 + table.margin)
+    return _dots(table, places, axis, "ratio", marks, log=True, around=1.0, band=band)
 
 
 def throughput(summary: Summary, places: Places) -> Chart:
-    def speed(row: CellRow) -> Mark:
-        text, bounds = fmt.number_interval(row.examples_per_second)
-        words = f"{text} examples/s"
-        return _mark(look(row.cell.setup), row.examples_per_second, words, bounds, text)
+    def marks(row: CellRow) -> Iterator[Mark]:
+        speed = row.examples_per_second
+        text, bounds = fmt.interval(speed)
+        yield _mark(row, speed, (f"{text} examples/s", bounds), text=text)
 
-    def panel(table: Table) -> Dots:
-        rows = tuple((label(row.cell.setup), (speed(row),)) for row in table.rows)
-        axis = "examples/s, more is better"
-        return Dots(_title(table, places), axis, "examples/s", rows, scope=_scope(table))
-
+    axis = "examples/s, more is better"
     return Chart(
         name="throughput",
         section="speed",
         title="Throughput, with its interval over blocks",
-        alt="Dot plot of examples per second for every task and phase, in the order of the "
-        "tables, with intervals; the tables of this section hold the same numbers.",
-        panels=tuple(panel(it) for it in _tables(summary)),
+        alt=f"Dot plot of examples per second, with intervals; {NUMBERS}",
+        panels=tuple(_dots(it, places, axis, "examples/s", marks) for it in _tables(summary)),
     )
 
 
 def latency(summary: Summary, places: Places) -> Chart:
-    def panel(table: Table) -> Dots:
-        rows = tuple((label(row.cell.setup), _latencies(row)) for row in table.rows)
-        title, axis = _title(table, places), "time of a single step"
-        return Dots(title, axis, "seconds", rows, lanes=2, log=True, scope=_scope(table))
+    def marks(row: CellRow) -> Iterator[Mark]:
+        p50, p99 = (row.latency.p50, row.latency.p99) if row.latency else (None, None)
+        if p50:
+            yield _mark(row, p50, fmt.interval(p50, "seconds"), name="median")
+        if p99:
+            text = fmt.interval(p99, "seconds")
+            yield _mark(row, p99, text, hollow=True, name="99th percentile")
 
+    axis = "time of a single step"
     return Chart(
         name="latency",
         section="speed",
         title="Latency: every step timed by itself",
-        alt="Dot plot on a log axis of the median and the 99th percentile of single steps for "
-        "every task; the tables of this section hold the same numbers.",
-        panels=tuple(panel(it) for it in _tables(summary, LATENCY)),
+        alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
+        panels=tuple(
+            _dots(it, places, axis, "seconds", marks, lanes=2, log=True)
+            for it in _tables(summary, LATENCY)
+        ),
         legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
 
 
-def _latencies(row: CellRow) -> tuple[Mark, ...]:
-    steps = (row.latency.p50, row.latency.p99) if row.latency else ()
-    return tuple(
-        replace(
-            _mark(look(row.cell.setup), it, *fmt.seconds_interval(it)), hollow=hollow, name=name
-        )
-        for it, name, hollow in zip(
-            steps, ("median", "99th percentile"), (False, True), strict=False
-        )
-        if it is not None
-    )
-
-
 def efficiency(summary: Summary, places: Places) -> Chart:
-    """The share of the device’s peak that each setup's matrix products reach."""
+    def marks(row: CellRow) -> Iterator[Mark]:
+        if share := row.efficiency.of_peak:
+            text, low, high = map(fmt.of_peak, (share.estimate, share.low, share.high))
+            bounds = "" if share.low is None else f"({low}–{high})"
+            bounds = fmt.NOT_KNOWN if unknown(share) else bounds
+            yield _mark(row, share, (text, bounds), text=text)
 
-    def panel(table: Table) -> Dots:
+    def axis(table: Table) -> str:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
-        rows = tuple((label(it.cell.setup), _share(it)) for it in table.rows)
-        axis = f"share{peak} GFLOP/s"
-        return Dots(_title(table, places), axis, "share", rows, scope=_scope(table))
+        return f"share{peak} GFLOP/s"
 
     return Chart(
         name="efficiency",
         section="speed",
         title="How much of the device’s peak the matrix products reach",
-        alt="Dot plot of the floating-point operations of the task's matrix products, as a share "
-        "of what the device reaches in one large product, for every task and phase, with "
-        "intervals; the tables of this section hold the same shares.",
+        alt="Dot plot of the rate of the task's matrix products, as a share of that of one large "
+        f"product, with intervals; {NUMBERS}",
         panels=tuple(
-            panel(table)
+            _dots(table, places, axis(table), "share", marks)
             for table in _tables(summary)
             if any(row.efficiency.of_peak for row in table.rows)
         ),
     )
 
 
-def _share(row: CellRow) -> tuple[Mark, ...]:
-    it = row.efficiency.of_peak
-    if it is None:
-        return ()
-    text, bounds = fmt.of_peak(it.estimate), ""
-    if it.low is not None and it.high is not None:
-        bounds = f"({fmt.of_peak(it.low)}–{fmt.of_peak(it.high)})"
-    bounds = fmt.NOT_KNOWN if bounds and unknown(it) else bounds
-    return (_mark(look(row.cell.setup), it, text, bounds, text),)
-
-
 # Sweeps: a parameter of the task, or the number of threads, takes several values.
 
 UNDECIDED = Look(FAINT, "o", ())
-Points = dict[tuple[int, ...], Table]
+
+
+class SweptTable(NamedTuple):
+    """A table of a sweep, with its values of the first parameter and of the others."""
+
+    value: int
+    others: tuple[int, ...]
+    table: Table
+
+
+def _swept(tables: Sequence[Table]) -> list[tuple[Sweep, list[SweptTable]]]:
+    return [
+        (it, [SweptTable(values[0], values[1:], tables[n]) for values, n in sorted(it.points)])
+        for it in sweeps(tables)
+    ]
 
 
 def sweep(summary: Summary, _: Places) -> Chart:
     """Throughput over the parameter with the most values; the others have their own panels."""
-    swept = [(it, _swept(it, summary)) for it in sweeps(summary.tables)]
-    setups = (row.cell.setup for _, points in swept for it in points.values() for row in it.rows)
+    swept = _swept(summary.tables)
     return Chart(
         name="sweeps",
         section="speed",
         title="Throughput over what was varied",
-        alt="Lines on log axes of examples per second over a parameter of the task or the number "
-        "of threads, one for every setup, with intervals over blocks; the tables of this section "
-        "hold the same numbers.",
+        alt="Lines on log axes: examples per second over a parameter of the task or the number of "
+        f"threads, with intervals; {NUMBERS}",
         panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
-        legend=_keys(setups),
+        legend=_keys(row.cell.setup for _, them in swept for it in them for row in it.table.rows),
         overview=True,
     )
 
 
-def _swept(it: Sweep, summary: Summary) -> Points:
-    return {values: summary.tables[number] for values, number in it.points}
-
-
-def _sweep_panels(it: Sweep, points: Points) -> Iterator[Curves]:
+def _sweep_panels(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
     """A panel for every combination of all parameters but the first."""
-    (name, values), *_ = it.axes
-    panels: dict[tuple[int, ...], Points] = defaultdict(dict)
-    for position, table in points.items():
-        panels[position[1:]][position] = table
-    for others, tables in sorted(panels.items()):
-        labels = sorted({row.cell.setup.label for table in tables.values() for row in table.rows})
+    (name, values), *_ = sweep.axes
+    tables = sorted(tables, key=lambda swept: (swept.others, swept.value))
+    for panel in grouped(tables, lambda swept: swept.others):
+        rows = [(swept.value, row) for swept in panel for row in swept.table.rows]
+        rows.sort(key=lambda row: row[1].cell.setup.label)
+        curves = grouped(rows, lambda row: row[1].cell.setup.label)
         yield Curves(
-            title=_sweep_title(it, others, 1),
+            title=_sweep_title(sweep, panel[0].others, 1),
             axis=_words(name),
             unit="setting",
             up="examples/s",
             up_unit="examples/s",
-            curves=tuple(_sweep_curve(setup, name, tables) for setup in labels),
+            curves=tuple(_sweep_curve(name, of_setup) for of_setup in curves),
             log_x=True,
             log_y=True,
             thin=True,
-            scope=_sweep_scope(it),
+            scope=_sweep_scope(sweep),
             at=tuple(map(float, values)),
         )
 
 
-def _sweep_curve(name: str, axis: str, points: Points) -> Curve:
-    rows = [
-        (position[0], row)
-        for position, table in sorted(points.items())
-        for row in table.rows
-        if row.cell.setup.label == name
-    ]
+def _sweep_curve(axis: str, rows: Sequence[tuple[int, CellRow]]) -> Curve:
     setup = rows[0][1].cell.setup
-    speeds = [(value, row.examples_per_second) for value, row in rows]
-    return Curve(
-        look(setup),
-        tuple((float(value), it.estimate) for value, it in speeds),
-        name=label(setup),
-        bounds=tuple(
-            None if it.low is None or it.high is None else (it.low, it.high) for _, it in speeds
-        ),
-        tips=tuple(
-            (f"{label(setup)}, {_words(axis)} {value:,}", f"{words} examples/s", bounds)
-            for value, it in speeds
-            for words, bounds in (fmt.number_interval(it),)
-        ),
-    )
+    points, ends, tips = [], [], []
+    for value, row in rows:
+        speed = row.examples_per_second
+        text, bounds = fmt.interval(speed)
+        points.append((float(value), speed.estimate))
+        ends.append(_ends(speed))
+        tips.append((f"{label(setup)}, {_words(axis)} {value:,}", f"{text} examples/s", bounds))
+    return Curve(look(setup), tuple(points), label(setup), tuple(ends), tuple(tips))
+
+
+def _ends(interval: Interval) -> tuple[float, float] | None:
+    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
 
 
 def crossover(summary: Summary, _: Places) -> Chart:
     """The fastest setup at every combination of the two parameters with the most values."""
-    swept = [(it, _swept(it, summary)) for it in sweeps(summary.tables)]
+    swept = _swept(summary.tables)
     winners = (
         row.cell.setup
-        for _, points in swept
-        for table in points.values()
-        for row in table.rows
-        if row.cell.setup.label == table.winner
+        for _, tables in swept
+        for it in tables
+        for row in it.table.rows
+        if row.cell.setup.label == it.table.winner
     )
-    keys = tuple(replace(it, line=False) for it in _keys(winners))
     return Chart(
         name="crossover",
         section="speed",
@@ -316,61 +296,60 @@ def crossover(summary: Summary, _: Places) -> Chart:
         alt="A map of the fastest setup at every value of what was varied, with a ring where no "
         "setup is faster than all others; the tables of this section say the same.",
         panels=tuple(panel for it in swept for panel in _maps(*it)),
-        legend=(*keys, Key("no winner", UNDECIDED, hollow=True)),
+        legend=(*_keys(winners, lines=False), Key("no winner", UNDECIDED, hollow=True)),
         overview=True,
     )
 
 
-def _maps(it: Sweep, points: Points) -> Iterator[Dots]:
+def _maps(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
     """A panel for every combination of all parameters but the first two; a row for each value."""
-    (name, values), *others = it.axes
-    panels: dict[tuple[int, ...], dict[tuple[int, ...], list[Mark]]] = defaultdict(dict)
-    for position, table in sorted(points.items()):
-        row = panels[position[2:]].setdefault(position[1:2], [])
-        row.append(_fastest(table, name, position[0]))
-    for rest, rows in panels.items():
+    (name, values), *others = sweep.axes
+    for panel in grouped(tables, lambda swept: swept.others[1:]):
+        rows = [
+            (
+                f"{_words(others[0][0])} {row[0].others[0]:,}" if others else "fastest",
+                tuple(_fastest(swept.table, name, swept.value) for swept in row),
+            )
+            for row in grouped(panel, lambda swept: swept.others[:1])
+        ]
         yield Dots(
-            title=_sweep_title(it, rest, 2),
+            title=_sweep_title(sweep, panel[0].others[1:], 2),
             axis=_words(name),
             unit="setting",
-            rows=tuple(
-                (f"{_words(others[0][0])} {second[0]:,}" if second else "fastest", tuple(marks))
-                for second, marks in rows.items()
-            ),
+            rows=tuple(rows),
             log=True,
-            scope=_sweep_scope(it),
+            scope=_sweep_scope(sweep),
             at=tuple(map(float, values)),
             level=True,
         )
 
 
 def _fastest(table: Table, axis: str, value: int) -> Mark:
-    winner = next((it for it in table.rows if it.cell.setup.label == table.winner), None)
+    setups = (row.cell.setup for row in table.rows)
+    winner = next((it for it in setups if it.label == table.winner), None)
     return Mark(
-        look(winner.cell.setup) if winner else UNDECIDED,
+        look(winner) if winner else UNDECIDED,
         float(value),
         text="" if winner else "?",
         hollow=winner is None,
-        name=f"{_words(axis)} {value:,}: {label(winner.cell.setup) if winner else 'no winner'}",
+        name=f"{_words(axis)} {value:,}: {label(winner) if winner else 'no winner'}",
         words=line(table.sentence),
     )
 
 
-def _sweep_title(it: Sweep, others: tuple[int, ...], skipped: int) -> str:
-    fixed = [
-        f"{_words(name)} {value:,}"
-        for (name, _), value in zip(it.axes[skipped:], others, strict=True)
-    ]
-    return ", ".join((f"{line(it.task)} · {it.phase}{lane_mark(it.lane)}", *fixed))
+def _sweep_title(sweep: Sweep, others: tuple[int, ...], skipped: int) -> str:
+    fixed = zip(sweep.axes[skipped:], others, strict=True)
+    values = [f"{_words(name)} {value:,}" for (name, _), value in fixed]
+    return ", ".join((f"{line(sweep.task)} · {sweep.phase}{lane_mark(sweep.lane)}", *values))
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _sweep_scope(it: Sweep) -> Scope:
+def _sweep_scope(sweep: Sweep) -> Scope:
     """Without a task: the panel shows several tasks with different names."""
-    return Scope("", it.device, it.lane)
+    return Scope("", sweep.device, sweep.lane)
 
 
 # Quality.
@@ -381,9 +360,8 @@ def quality(summary: Summary, places: Places) -> Chart:
         name="quality",
         section="quality",
         title=f"Quality on the test rows: medians over seeds, bands {_band_words(summary)}",
-        alt="Curves of accuracy or error over epochs and over training seconds for every task, "
-        "with bands over seeds and the target as a horizontal line; the tables of this section "
-        "hold the final values.",
+        alt="Curves of accuracy or error over epochs and over training time, with bands over seeds "
+        "and the target as a line; the tables of this section hold the final values.",
         panels=tuple(
             _quality_panel(it, places, by_epoch=by_epoch)
             for it in summary.qualities
@@ -404,6 +382,15 @@ def _band_words(summary: Summary) -> str:
 
 
 def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Curves:
+    def x(band: Band) -> float:
+        return float(band.epoch) if by_epoch else band.seconds
+
+    def curve(row: QualityRow) -> Curve:
+        points = tuple((x(it), it.quality) for it in row.bands)
+        band = tuple((x(it), it.low, it.high) for it in row.bands)
+        several = len(row.trainings) > 1
+        return Curve(look(row.setup), points, label(row.setup), band=band if several else ())
+
     metric = METRICS[table.task.metric]
     return Curves(
         title=_task_title(table, places),
@@ -411,58 +398,53 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
         unit="epoch" if by_epoch else "seconds",
         up=metric.title,
         up_unit="accuracy" if metric.unit == "percent" else "error",
-        curves=tuple(_quality_curve(row, by_epoch=by_epoch) for row in table.rows),
+        curves=tuple(map(curve, table.rows)),
         target=table.task.target,
-        scope=scope(table.rows[0].setup),
-    )
-
-
-def _quality_curve(row: QualityRow, *, by_epoch: bool) -> Curve:
-    def x(it: Band) -> float:
-        return float(it.epoch) if by_epoch else it.seconds
-
-    several = len(row.trainings) > 1
-    return Curve(
-        look(row.setup),
-        tuple((x(it), it.quality) for it in row.bands),
-        name=label(row.setup),
-        band=tuple((x(it), it.low, it.high) for it in row.bands) if several else (),
+        scope=scope(_setup(table)),
     )
 
 
 # Phase times.
 
+STAGES = {
+    "import": "import_seconds",
+    "build": "build_seconds",
+    "first call": "first_call",
+    "second call": "second_call",
+    "steady step": "step",
+}
+"""The parts of a start, and the steady step after it, with their fields of a `Startup`."""
+
 
 def phase_times(summary: Summary, places: Places) -> Chart:
     def panel(table: Table) -> Dots:
-        cells = sorted(table.rows, key=lambda row: row.cell.setup.label)
-        times = zip(*(stage_times(row) for row in cells), strict=True)
+        cells = sorted(table.rows, key=lambda it: it.cell.setup.label)
         rows = tuple(
-            (stage, _stage_marks(cells, values))
-            for stage, values in zip(STAGES, times, strict=True)
+            (stage, tuple(filter(None, (_stage_mark(it, field) for it in cells))))
+            for stage, field in STAGES.items()
         )
-        title, lanes = _title(table, places), len(cells)
-        return Dots(title, "time", "seconds", rows, lanes, log=True, scope=_scope(table))
+        title, about = _title(table, places), scope(_setup(table))
+        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=about)
 
-    keys = _keys(row.cell.setup for table in summary.tables for row in table.rows)
     return Chart(
         name="phase-times",
         section="phases",
         title="From import to the steady step",
-        alt="Dot plot on a log axis of the times of import, build, first call, second call and "
-        "steady step for every task and phase; the tables of this section hold the same numbers.",
+        alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
         panels=tuple(panel(it) for it in _tables(summary)),
-        legend=tuple(replace(it, line=False) for it in keys),
+        legend=_keys((row.cell.setup for it in summary.tables for row in it.rows), lines=False),
     )
 
 
-def _stage_marks(cells: list[CellRow], values: tuple[float | None, ...]) -> tuple[Mark, ...]:
-    # A log axis cannot show a zero.
-    return tuple(
-        Mark(look(setup), value, name=label(setup), words=fmt.seconds(value))
-        for setup, value in zip((row.cell.setup for row in cells), values, strict=True)
-        if value is not None and value > 0
-    )
+def _stage_mark(row: CellRow, field: str) -> Mark | None:
+    """With a warm compile cache where both were seen; a log axis cannot show a zero."""
+    time: Interval | None = row.step if field == "step" else None
+    if row.starts:
+        time = getattr(row.starts[0], field)
+    if time is None or time.estimate <= 0:
+        return None
+    setup, seconds = row.cell.setup, time.estimate
+    return Mark(look(setup), seconds, name=label(setup), words=fmt.seconds(seconds))
 
 
 POINTS = 6
@@ -470,15 +452,13 @@ POINTS = 6
 
 
 def break_even(summary: Summary, places: Places) -> Chart:
-    """The time since the start of the process over the number of steps."""
     tables = [it for it in _tables(summary) if len(_starts(it)) > (len(it.rows) > 1)]
     return Chart(
         name="break-even",
         section="phases",
         title="When a slower start has paid: time since the start over steps done",
-        alt="Lines on log axes of the time since a process began, its start and so many steps "
-        "together, for every task and setup; rings mark where one overtakes the baseline, with "
-        "the interval of that step. The tables of this section hold starts, steps and crossings.",
+        alt="Lines on log axes: the time of a start and of so many steps; rings mark where a setup "
+        f"overtakes the baseline, with the interval of that step; {NUMBERS}",
         panels=tuple(_race(it, places) for it in tables),
         legend=_keys(row.cell.setup for it in tables for row, *_ in _starts(it)),
     )
@@ -508,75 +488,75 @@ def _race(table: Table, places: Places) -> Curves:
         log_x=True,
         log_y=True,
         thin=True,
-        scope=_scope(table),
-        crossings=tuple(spot for it in met if (spot := _crossing(it))),
+        scope=scope(_setup(table)),
+        crossings=tuple(filter(None, map(_crossing, met))),
     )
 
 
 def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
     """Only the first point of each decade has a tip."""
-    name = label(row.cell.setup)
-    steps = [10 ** (n / POINTS) for n in range(decades * POINTS + 1)]
-    points = [(n, start + n * step) for n in steps if start + n * step > 0]
-    tips = (
-        (name, fmt.seconds(time), f"after {fmt.count(round(n), 'step')}")
-        if math.log10(n).is_integer()
-        else ()
-        for n, time in points
-    )
-    return Curve(look(row.cell.setup), tuple(points), name=name, tips=tuple(tips))
+    name, points, tips = label(row.cell.setup), [], []
+    for n in range(decades * POINTS + 1):
+        steps = 10 ** (n / POINTS)
+        time = start + steps * step
+        if time > 0:
+            tip = (name, fmt.seconds(time), f"after {fmt.count(round(steps), 'step')}")
+            points.append((steps, time))
+            tips.append(() if n % POINTS else tip)
+    return Curve(look(row.cell.setup), tuple(points), name, tips=tuple(tips))
 
 
-def _crossing(it: BreakEven) -> Crossing | None:
-    if it.steps is None or it.seconds is None or it.steps.estimate <= 0:
+def _crossing(pair: BreakEven) -> Crossing | None:
+    if pair.steps is None or pair.seconds is None or pair.steps.estimate <= 0:
         return None
-    verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
-    steps, bounds = fmt.number_interval(it.steps)
-    words = f"{line(it.label)} {verb} {line(it.baseline)} after {steps} steps"
-    low = max(it.steps.low, 1.0) if it.steps.low else None
+    steps, bounds = fmt.interval(pair.steps)
+    verb = OVERTAKES[pair.verdict]
+    words = f"{line(pair.label)} {verb} {line(pair.baseline)} after {steps} steps"
+    low = max(pair.steps.low, 1.0) if pair.steps.low else None
     tip = ("break-even", words, bounds)
-    return Crossing(it.steps.estimate, it.seconds.estimate, low, it.steps.high, tip)
+    return Crossing(pair.steps.estimate, pair.seconds.estimate, low, pair.steps.high, tip)
 
 
 # Memory.
 
 
 def memory(summary: Summary, places: Places) -> Chart:
-    """Every kind of peak in its own panel, with the least that the mathematics needs."""
-    shown = counted_peaks([row for table in _tables(summary) for row in table.rows])
+    tables = _tables(summary)
+    shown = counted_peaks([row for it in tables for row in it.rows])
     return Chart(
         name="memory",
         section="memory",
         title="Peaks of memory: each kind has its own axis",
-        alt="Dot plots of the peaks of memory, one for each kind and task, train filled and "
-        "predict hollow, above the least that the mathematics needs; the tables of this section "
-        "hold the same numbers.",
+        alt="Dot plots of the peaks of memory, train filled and predict hollow, and the least that "
+        f"the mathematics needs; {NUMBERS}",
         panels=tuple(
-            _memory_panel(tables, peak, places) for tables in _groups(summary) for peak in shown
+            panel
+            for group in grouped(tables, lambda it: _setup(it).ranking)
+            for panel in _memory_panels(group, shown, places)
         ),
         legend=(Key("train", PLAIN), Key("predict", PLAIN, hollow=True)),
     )
 
 
-def _memory_panel(tables: list[Table], peak: str, places: Places) -> Dots:
-    rows: dict[str, list[Mark]] = {}
-    for row in sorted(
-        (row for table in tables for row in table.rows),
-        key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)),
-    ):
-        marks = rows.setdefault(label(row.cell.setup), [])
-        marks += _bytes(look(row.cell.setup), amount(row.peaks, peak), row.cell.phase)
-    rows["least possible"] = [
-        mark for it in tables for mark in _bytes(PLAIN, it.rows[0].peaks.least, it.phase)
-    ]
-    return Dots(
-        title=_task_title(tables[0], places),
-        axis=PEAKS[peak],
-        unit="bytes",
-        rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
-        lanes=len(tables),
-        scope=_scope(tables[0]),
-    )
+def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places) -> Iterator[Dots]:
+    cells = [row for it in tables for row in it.rows]
+    cells.sort(key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)))
+    for kind in kinds:
+        rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in cells}
+        for row in cells:
+            setup, size = row.cell.setup, amount(row.peaks, kind)
+            rows[label(setup)] += _bytes(look(setup), size, row.cell.phase)
+        rows["least possible"] = [
+            mark for it in tables for mark in _bytes(PLAIN, it.rows[0].peaks.least, it.phase)
+        ]
+        yield Dots(
+            title=_task_title(tables[0], places),
+            axis=PEAKS[kind],
+            unit="bytes",
+            rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
+            lanes=len(tables),
+            scope=scope(_setup(tables[0])),
+        )
 
 
 def _bytes(shown: Look, value: float | None, phase: Phase) -> list[Mark]:
@@ -596,26 +576,23 @@ DOTTED = (1.5, 1.5)
 
 def drift(summary: Summary, _: Places) -> Chart:
     """One panel for every group, lane and phase; one point for each block, in their order."""
-    rows = [(noise, lines) for noise in summary.noise for lines in strips(noise)]
-    tips = sum(len(it.points) for _, lines in rows for it in lines) <= MANY
-    looks = {line(it.label): _drift_look(noise, it) for noise, lines in rows for it in lines}
+    rows = [(noise, group) for noise in summary.noise for group in strips(noise)]
+    tips = sum(len(it.points) for _, group in rows for it in group) <= MANY
+    looks = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
     return Chart(
         name="drift",
         section="noise",
         title="Drift: every ratio block by block, against its own median",
-        alt="Lines over blocks in their order of how far the ratio of each setup to its baseline, "
-        "and of a setup to itself, lay from its median over blocks; the tables of this section "
-        "hold the same numbers.",
+        alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
         panels=tuple(_drift_panel(*it, tips=tips) for it in rows),
         legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
     )
 
 
-def _drift_panel(noise: GroupNoise, lines: list[Strip], *, tips: bool) -> Curves:
-    first = lines[0]
-    where = f"{noise.device}, {fmt.count(noise.threads, 'thread')}, {noise.dtype}"
+def _drift_panel(noise: GroupNoise, group: Sequence[Strip], *, tips: bool) -> Curves:
+    phase, lane = group[0].phase, group[0].lane
     return Curves(
-        title=f"{line(noise.task)} · {first.phase}{lane_mark(first.lane)} · {where}",
+        title=f"{line(noise.task)} · {phase}{lane_mark(lane)} · {place(noise)}",
         axis="block",
         unit="block",
         up="drift",
@@ -627,13 +604,13 @@ def _drift_panel(noise: GroupNoise, lines: list[Strip], *, tips: bool) -> Curves
                 name=f"{line(it.label)} ÷ {line(it.baseline)}",
                 tips=() if tips else ((),) * len(it.points),
             )
-            for it in lines
+            for it in group
         ),
         target=0.0,
         target_name="",
         thin=True,
         flat=True,
-        scope=Scope(line(noise.task), noise.device, first.lane),
+        scope=Scope(line(noise.task), noise.device, lane),
     )
 
 
@@ -641,16 +618,10 @@ def _drift_look(noise: GroupNoise, strip: Strip) -> Look:
     """That of the setup; dotted for a setup compared with itself."""
     name, _, again = strip.label.partition(" ")
     framework, _, mode = name.partition(":")
-    shown = look(
-        Setup(
-            task=noise.task,
-            digest=noise.digest,
-            framework=framework,
-            mode=mode,
-            lane=strip.lane,
-        )
+    setup = Setup(
+        task=noise.task, digest=noise.digest, framework=framework, mode=mode, lane=strip.lane
     )
-    return replace(shown, dashes=DOTTED) if again else shown
+    return replace(look(setup), dashes=DOTTED) if again else look(setup)
 
 
 # The proof: the difference of each setup from the reference, step by step.
@@ -664,17 +635,16 @@ def divergence(certificates: Iterable[Certificate]) -> Chart:
     """One panel for each group and lane that was compared over several steps."""
     groups = [
         stepped
-        for group in grouped(certificates)
+        for group in by_ranking(certificates)
         if (stepped := [it for it in group if len(_differences(it)) >= LEAST_STEPS])
     ]
     return Chart(
         name="divergence",
         section="sameness",
         title="Largest relative difference from the float64 reference, step by step",
-        alt="Curves over training steps, on a log axis, of the largest relative difference of any "
-        "loss, output, gradient, weight or slot from the reference; the tables of this section "
-        "hold the largest of each kind.",
-        panels=tuple(_divergence_panel(it) for it in groups),
+        alt="Curves over training steps, on a log axis: the largest relative difference of any "
+        "quantity; the tables of this section hold the largest of each kind.",
+        panels=tuple(map(_divergence_panel, groups)),
         legend=_keys(it.setup for group in groups for it in group),
     )
 
@@ -694,5 +664,5 @@ def _divergence_panel(group: Sequence[Certificate]) -> Curves:
 
 
 def _differences(certificate: Certificate) -> tuple[tuple[float, float], ...]:
-    steps = ((it.step, largest(it)) for it in certificate.divergence)
+    steps = ((it.step, largest([it])) for it in certificate.divergence)
     return tuple((float(step), max(value, FLOOR)) for step, value in steps if value is not None)

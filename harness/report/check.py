@@ -16,6 +16,7 @@ from harness.report.columns import Column, grid
 from harness.report.format import NOT_KNOWN, Value, percent
 from harness.report.markdown import table as markdown_table
 from harness.report.safe_text import code, line, prose
+from harness.report.style import lane_mark
 from harness.report.terminal import rich_table
 
 STYLES = {
@@ -49,7 +50,6 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
 
 
 def markdown(checked: Checked) -> str:
-    """The same for a comment on a change."""
     shown = worth_a_line(checked.lines)
     against = code((checked.against or checked.baseline or "nothing")[:40])
     table = [markdown_table(grid(COLUMNS, shown))] if shown else []
@@ -72,18 +72,19 @@ def summary(checked: Checked) -> list[str]:
 
 
 def _name(setup: Setup) -> str:
-    lane = "" if setup.lane == "identical" else f" ({setup.lane})"
-    return line(f"{setup.task} {setup.label}{lane}")
+    return line(f"{setup.task} {setup.label}{lane_mark(setup.lane)}")
 
 
-def _change(it: Line) -> str:
-    if it.what != "speed" or it.change is None:
-        return "" if not it.change or abs(it.change) < 1e-4 else _signed(it.change)
+def _change(result: Line) -> str:
+    if result.change is None or (result.what != "speed" and abs(result.change) < 1e-4):
+        return ""
+    if result.what != "speed":
+        return _signed(result.change)
     bounds = ""
-    if it.low is not None and it.high is not None:
-        wide = too_wide(1 + it.low, 1 + it.high)
-        bounds = f" {NOT_KNOWN}" if wide else f" ({_signed(it.low)} to {_signed(it.high)})"
-    return f"{_signed(it.change)} time{bounds}"
+    if result.low is not None and result.high is not None:
+        wide = too_wide(1 + result.low, 1 + result.high)
+        bounds = f" {NOT_KNOWN}" if wide else f" ({_signed(result.low)} to {_signed(result.high)})"
+    return f"{_signed(result.change)} time{bounds}"
 
 
 def _signed(share: float) -> str:

@@ -25,7 +25,6 @@ from harness.report.safe_text import line
 from harness.report.style import label, place
 
 Row = TypeVar("Row")
-Other = TypeVar("Other")
 Line = dict[str, Any]
 """A row for programs: plain values by the names of their fields."""
 Kind = Literal["text", "count", "flag", "number"]
@@ -100,14 +99,10 @@ def grid(columns: Iterable[Column[Row]], rows: Iterable[Row], *, drawn: bool = T
     """The rows in their columns; `drawn` says whether ratios are drawn as well."""
     chosen = tuple(columns)
     written = tuple(tuple(it.value(row) for it in chosen) for row in rows)
-    ratios = [at for at, it in enumerate(chosen) if drawn and it.unit == "ratio"]
-    ends = [1.0, *(end for row in written for at in ratios for end in _ends(row[at]))]
+    places = [n for n, it in enumerate(chosen) if drawn and it.unit == "ratio"]
+    ratios = [row[n] for row in written for n in places]
+    ends = [1.0, *(end for it in ratios for end in it.ends or (it.raw,) if end is not None)]
     return Grid(chosen, written, (min(ends), max(ends)))
-
-
-def _ends(it: Value) -> tuple[float, ...]:
-    """What must find its place on the axis."""
-    return it.ends or (() if it.raw is None else (it.raw,))
 
 
 def explained(columns: Iterable[Column[Any]]) -> tuple[str, ...]:
@@ -126,43 +121,41 @@ def field(
     return Column("", get or attrgetter(name), unit, name, description, low)
 
 
-def of(reach: Callable[[Other], Row], columns: Iterable[Column[Row]]) -> list[Column[Other]]:
+def of(reach: Callable[[Any], Row], columns: Iterable[Column[Row]]) -> list[Column[Any]]:
     """The same columns for rows that hold what these are about."""
 
-    def reached(column: Column[Row]) -> Column[Other]:
-        def get(row: Other) -> Any:
-            return column.get(reach(row))
+    def reached(get: Callable[[Row], Any]) -> Callable[[Any], Any]:
+        return lambda row: get(reach(row))
 
-        return replace(column, get=get)  # type: ignore[arg-type,return-value]
-
-    return [reached(it) for it in columns]
+    return [replace(it, get=reached(it.get)) for it in columns]
 
 
 def fields(columns: Iterable[Column[Any]]) -> dict[str, Field]:
     """The fields of columns by name, bounds behind their estimates."""
     known: dict[str, Field] = {}
-    for it in columns:
-        if it.name:
-            known[it.name] = Field(KINDS.get(it.unit, "number"), it.description)
-        if it.low:
-            known[f"{it.name}_low"] = Field("number", it.low)
-            known[f"{it.name}_high"] = Field("number", "upper bound")
+    for column in columns:
+        if column.name:
+            known[column.name] = Field(KINDS.get(column.unit, "number"), column.description)
+        if column.low:
+            known[f"{column.name}_low"] = Field("number", column.low)
+            known[f"{column.name}_high"] = Field("number", "upper bound")
     return known
 
 
 def filled(columns: Iterable[Column[Row]], row: Row) -> Line:
     """A row for programs; a bound that is not there is left out."""
     content: Line = {}
-    for it in columns:
-        if not it.name:
+    for column in columns:
+        if not column.name:
             continue
-        value = it.get(row)
+        value = column.get(row)
         if type(value) is Interval:  # isinstance takes ten times as long for a pydantic model
-            content[it.name] = value.estimate
-            if it.low:
-                content[f"{it.name}_low"], content[f"{it.name}_high"] = value.low, value.high
+            content[column.name] = value.estimate
+            if column.low:
+                content[f"{column.name}_low"] = value.low
+                content[f"{column.name}_high"] = value.high
         else:
-            content[it.name] = value
+            content[column.name] = value
     return content
 
 
@@ -235,7 +228,7 @@ def _ratio(cell: CellOf) -> Interval | float | None:
 
 
 def _of_peak(cell: CellOf) -> str:
-    share = estimate(cell.row.efficiency.of_peak)
+    share = _estimate(cell.row.efficiency.of_peak)
     return "" if share is None else f"({fmt.of_peak(share)} of peak)"
 
 
@@ -244,9 +237,18 @@ def _over_least(cell: CellOf) -> str:
     return "" if over is None else f"({over:.2f} × the least)"
 
 
-def estimate(it: Interval | None) -> float | None:
-    return it.estimate if it else None
+def _estimate(interval: Interval | None) -> float | None:
+    return interval.estimate if interval else None
 
+
+PEAKS = {
+    "incremental_rss": "peak RSS, incremental",
+    "total_rss": "peak RSS, total",
+    "logical": "logical peak",
+    "device_allocated": "device peak, allocated",
+    "device_reserved": "device peak, reserved",
+}
+"""Kinds of memory, and the titles of their columns."""
 
 # fmt: off
 SETUP: tuple[Column[Setup], ...] = (
@@ -313,11 +315,11 @@ CELLS: list[Column[CellOf]] = [
         "10⁹ floating-point operations per second of the mean step, by the task's own count",
         where=("speed",), detail=_of_peak),
     field("of_device_peak", "floating-point rate ÷ that of a large matrix product on the device",
-        get=lambda it: estimate(it.row.efficiency.of_peak)),
+        get=lambda it: _estimate(it.row.efficiency.of_peak)),
     field("times_bare_products", "time of a step ÷ time of its bare matrix products in the same "
         "framework and mode; not to be compared between frameworks",
-        get=lambda it: estimate(it.row.efficiency.over_products)),
-    Column("bare products", lambda it: estimate(it.row.efficiency.products), "seconds",
+        get=lambda it: _estimate(it.row.efficiency.over_products)),
+    Column("bare products", lambda it: _estimate(it.row.efficiency.products), "seconds",
         "bare_products_seconds", "time of the bare matrix products of a step", where=("speed",),
         note="The matrix products of one step alone, in the same framework: one program where the "
         "mode compiles its step into one, else one call a product, which costs as much as the "
@@ -361,21 +363,21 @@ CELLS: list[Column[CellOf]] = [
     Column("starts alone", lambda it: it.started.n if it.started else 0, "count", "starts",
         "trials that started alone: the n of import, build and calls", where=("starts",)),
     # What it takes of memory.
-    Column("peak RSS, incremental", lambda it: it.row.peaks.incremental_rss.bytes, "bytes",
+    Column(PEAKS["incremental_rss"], lambda it: it.row.peaks.incremental_rss.bytes, "bytes",
         "incremental_peak_rss_bytes", "high-water mark above the size at the phase's start",
         where=("memory", "cells", "terminal", "terminal latency"), brief="incre-\nmental\npeak RSS",
         note="What the phase’s first steps add to the resident memory of the process; the "
         "framework itself is in there before."),
-    Column("peak RSS, total", lambda it: it.row.peaks.total_rss.bytes, "bytes",
+    Column(PEAKS["total_rss"], lambda it: it.row.peaks.total_rss.bytes, "bytes",
         "total_peak_rss_bytes", "high-water mark of the whole process", where=("memory", "cells"),
         note="The resident memory of the whole process, with Python and the framework."),
-    Column("logical peak", lambda it: it.row.peaks.logical.bytes, "bytes", "logical_peak_bytes",
+    Column(PEAKS["logical"], lambda it: it.row.peaks.logical.bytes, "bytes", "logical_peak_bytes",
         "peak of all tensors by the framework's own account; empty without one", where=("memory",),
         detail=_over_least),
-    Column("device peak, allocated", lambda it: it.row.peaks.device_allocated.bytes, "bytes",
+    Column(PEAKS["device_allocated"], lambda it: it.row.peaks.device_allocated.bytes, "bytes",
         "device_peak_allocated_bytes", "the framework's own count; empty where it keeps none",
         where=("memory",)),
-    Column("device peak, reserved", lambda it: it.row.peaks.device_reserved.bytes, "bytes",
+    Column(PEAKS["device_reserved"], lambda it: it.row.peaks.device_reserved.bytes, "bytes",
         "device_peak_reserved_bytes", "the framework's own count; empty where it keeps none",
         where=("memory",)),
     Column("least possible", lambda it: it.row.peaks.least, "bytes", "least_bytes",

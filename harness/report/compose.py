@@ -13,7 +13,7 @@ from harness.analysis.stats import CONFIDENCE, percent
 from harness.analysis.summary import Summary, Table
 from harness.analysis.verdicts import MOST_MARGIN
 from harness.cells import THROUGHPUT
-from harness.records import Run, Source
+from harness.records import Run
 from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
 from harness.report.advice_text import choices, to_decide
@@ -34,7 +34,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
 
     `others` are the tables against every other baseline, as `summary.rebased` makes them.
     """
-    places = Places.of(summary)
+    places, config = Places(summary), run.info.config
     steady = [it for it in summary.tables if it.phase in THROUGHPUT]
     return Content(
         title=_title(summary),
@@ -42,8 +42,8 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
         f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
         facts=facts(run, summary),
-        choices=choices(run, summary, places),
-        speed=_speed(summary, places, others),
+        choices=choices(run, summary),
+        speed=_speed(summary.tables, places, others or [()] * len(summary.tables)),
         quality=tuple(
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ),
@@ -54,9 +54,7 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
         idioms=sections.gain_sections(summary.idioms),
         means=sections.aggregate_sections(summary.aggregates),
         noise=noise_sections.sections(
-            summary,
-            _stopped_by(run),
-            repeats=run.info.config.get("repeat_noisy", True),
+            summary, _stopped_by(run), repeats=config.get("repeat_noisy", True)
         ),
         troubles=troubles(summary),
         left_out=left_out(run),
@@ -67,14 +65,14 @@ def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]]
 
 
 def _speed(
-    summary: Summary, places: Places, others: Sequence[tuple[Table, ...]]
+    tables: Sequence[Table], places: Places, others: Sequence[tuple[Table, ...]]
 ) -> tuple[Section, ...]:
-    tables = summary.tables
+    """Only the first table of a task says what the task probes."""
     before = [None, *(it.task for it in tables)]
-    rebased = others or [()] * len(tables)
+    rows = zip(tables, before, others, strict=False)
     return tuple(
-        sections.speed(table, n, places, probes=table.task != before[n - 1], others=rebased[n - 1])
-        for n, table in enumerate(tables, 1)
+        sections.speed(table, n, places, probes=table.task != task, others=rebased)
+        for n, (table, task, rebased) in enumerate(rows, start=1)
     )
 
 
@@ -83,11 +81,10 @@ def _title(summary: Summary) -> str:
     setups += [row.setup for table in summary.qualities for row in table.rows]
     if not setups:
         return "Nothing was measured"
-    names = sorted(
-        {f"{framework_title(it.framework)} {it.version}".strip() for it in setups}, key=str.lower
-    )
+    names = {f"{framework_title(it.framework)} {it.version}".strip() for it in setups}
     tasks = sorted({line(it.task) for it in setups})
-    return f"{listed(names)} on " + (tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks")
+    on = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"{listed(sorted(names, key=str.lower))} on {on}"
 
 
 def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
@@ -97,21 +94,27 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         for name, facts in run.info.machines.items()
     ]
     if run.info.merged:
-        rows.append(("Merged from", listed([_source(it) for it in run.info.merged])))
-    common = Places.of(summary).common
-    if common:
+        names = [
+            line(f"{it.info.name} ({it.machine})" if it.machine else it.info.name)
+            for it in run.info.merged
+        ]
+        rows.append(("Merged from", listed(names)))
+    if common := Places(summary).common:
         rows.append(("Measured on", common))
     if summary.tables:
         rows.append(("Measured in", measured_in(summary)))
-    rows.append(("Sameness", proof_sections.fact(run, summary)))
+    rows.append(("Sameness", proof_sections.fact(summary)))
     if only := sorted({label(it) for it in summary.only_predict}):
         rows.append(("Without training", f"{listed(only)} only predict{'s' * (len(only) == 1)}"))
-    floor = noise_sections.fact(summary.noise)
-    if floor:
+    if floor := noise_sections.fact(summary.noise):
         rows.append(("Noise floor", floor))
     rows += [("Disturbed", line(it)) for it in noise_sections.disturbed(summary.noise)]
     rows += [("Without rest", it) for it in noise_sections.restless(summary.noise)]
-    rows.append(("Ended", _ended(run)))
+    took = f" after {fmt.seconds(run.seconds)}" if run.seconds is not None else ""
+    ended = f"not by itself{took}: it was killed, or it still goes on"
+    if run.stopped_by is not None:
+        ended = f"{line(run.stopped_by)}{took}"
+    rows.append(("Ended", ended))
     if command := to_decide(run, summary):
         rows.append(("To decide what is open", line(command)))
     return tuple(rows)
@@ -119,8 +122,8 @@ def facts(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
 
 def measured_in(summary: Summary) -> str:
     """Blocks, and how well the ratios are known: of several groups the least well known one."""
-    pairs = zip(summary.noise, summary.standings, strict=True)
-    known = [(noise_sections, it) for noise_sections, it in pairs if it.widest]
+    groups = zip(summary.noise, summary.standings, strict=True)
+    known = [(group, standing) for group, standing in groups if standing.widest]
     if known and len(summary.standings) == 1:
         return line(precision_sentence(summary.standings[0]))
     blocks = [row.step.n for table in summary.tables for row in table.rows]
@@ -130,9 +133,9 @@ def measured_in(summary: Summary) -> str:
         reached = sum(it.reached for _, it in known)
         text += f"; {reached} of {len(known)} comparisons reached ±{percent(target)}"
     if known:
-        of, widest = max(known, key=lambda it: it[1].breadth)
-        where = f"{of.task} on {of.device}"
-        text += f"; the least well known is {where}: {precision_sentence(widest)}"
+        group, widest = max(known, key=lambda it: it[1].breadth)
+        text += f"; the least well known is {group.task} on {group.device}: "
+        text += precision_sentence(widest)
     return line(text)
 
 
@@ -140,11 +143,10 @@ def machine(facts: Mapping[str, object]) -> str:
     """The machine in one line, from whichever of its facts are known."""
     cores, whole = facts.get("cores"), facts.get("cores_of_machine")
     memory, python = facts.get("memory_bytes"), facts.get("python")
+    of_machine = "" if whole in (None, cores) else f" of {whole}"
     parts = [
         facts.get("cpu"),
-        (f"{cores} of {whole} cores" if whole not in (None, cores) else f"{cores} cores")
-        if cores
-        else None,
+        f"{cores}{of_machine} cores" if cores else None,
         f"{fmt.memory(memory)} of memory" if isinstance(memory, int | float) else None,
         facts.get("gpus"),
         "virtual" if facts.get("virtual") else None,
@@ -154,21 +156,8 @@ def machine(facts: Mapping[str, object]) -> str:
     return ", ".join(line(str(it)) for it in parts if it) or "unknown"
 
 
-def _source(source: Source) -> str:
-    on = f" ({line(source.machine)})" if source.machine else ""
-    return f"{line(source.info.name)}{on}"
-
-
-def _ended(run: Run) -> str:
-    took = f" after {fmt.seconds(run.seconds)}" if run.seconds is not None else ""
-    if run.stopped_by is None:
-        return f"not by itself{took}: it was killed, or it still goes on"
-    return f"{line(run.stopped_by)}{took}"
-
-
 def troubles(summary: Summary) -> tuple[Trouble, ...]:
     """Every setup that did not end well, unsupported ones last."""
-    ordered = sorted(summary.failures, key=lambda it: it.status == "unsupported")
     return tuple(
         Trouble(
             label=label(it.setup),
@@ -179,18 +168,19 @@ def troubles(summary: Summary) -> tuple[Trouble, ...]:
             error=line(it.error),
             tail=lines(it.stderr_tail),
         )
-        for it in ordered
+        for it in sorted(summary.failures, key=lambda it: it.status == "unsupported")
     )
 
 
 def left_out(run: Run) -> tuple[tuple[str, str], ...]:
-    """What cannot run here, and every comparison that no block was begun of; each with the why."""
+    """What cannot run here, and every comparison without a block; each with the reason."""
     begun = {it.setup.group for it in run.records}
     planned = {it.setup.group: it.setup for it in run.certificates}
+    why = f"no block of it was begun: {_stopped_by(run)}"
     return (
         *((line(it.what), line(it.reason)) for it in run.info.unavailable),
         *(
-            (f"{line(it.task)} on {place(it)}", f"no block of it was begun: {_stopped_by(run)}")
+            (f"{line(it.task)} on {place(it)}", why)
             for group, it in planned.items()
             if group not in begun
         ),
@@ -204,123 +194,92 @@ def _stopped_by(run: Run) -> str:
 def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     """How it was measured: only what this run's configuration does."""
     process = (
-        "A process of its own for every framework and mode of a comparison: a fresh one in blocks "
-        "whose starts are timed, in the others one forked from a process that had imported the "
-        "framework and computed nothing. All are alive side by side, started in random order."
-        if any(it.forked for it in run.records)
-        else "One fresh process for every framework and mode of a comparison, started in random "
-        "order and alive side by side."
+        "One fresh process for every framework and mode of a comparison, started in random order "
+        "and alive side by side."
     )
-    resting = (
-        " A setup whose ratios have all met the precision that was asked for sits out from then on."
-        if run.info.config.get("precision") is not None
-        else ""
-    )
-    twins = any(it.floors for it in summary.noise)
-    delta = "1 %"
-    if twins:
-        delta += (
-            ", or what a setup against itself could not rule out in this run, whichever is more; "
-            f"beyond {percent(MOST_MARGIN)} nothing is called equivalent"
+    if any(it.forked for it in run.records):
+        process = (
+            "A process of its own for every framework and mode of a comparison: a fresh one in "
+            "blocks whose starts are timed, otherwise one forked from a process that had imported "
+            "the framework and computed nothing. All are alive side by side, started in random "
+            "order."
         )
-    quality = (
-        (
-            "Quality",
+    delta = "1 %"
+    if any(it.floors for it in summary.noise):
+        delta = (
+            "1 %, or what a setup against itself could not rule out in this run, whichever is "
+            f"more; beyond {percent(MOST_MARGIN)} nothing is called equivalent"
+        )
+    resting = ""
+    if run.info.config.get("precision") is not None:
+        resting = " A setup whose ratios have all met the target precision sits out from then on."
+    method = {
+        "Block": f"{process} The block is the unit of statistics: its samples are never pooled "
+        "with those of another.",
+        "Turn": "One process takes one sample while all others wait; each round has a new random "
+        "order. A sample times enough steps to be read well, always the same steps from the same "
+        "first weights, and waits for the device at its end. The first steps of a turn are not "
+        "timed.",
+        "Ratio": "Within a block, the median over rounds of this cell’s step time against the "
+        "baseline’s; over blocks, the median. Above 1 it is faster than the baseline.",
+        "Interval": f"Brackets hold the median over blocks with {fmt.whole_percent(CONFIDENCE)} "
+        "confidence: from 6 blocks on two ordered block values, exact for any distribution. With "
+        "fewer they are the range, which promises nothing, and say so. Bounds that are a factor of "
+        "4 apart or more, a factor of 2 to either side, are not shown: the number is “not known”; "
+        f"results.csv has them all the same.{resting}",
+        "Verdict": "Faster and slower are exact sign tests of the block ratios. Equivalent is two "
+        f"one-sided tests that the difference is below δ: {delta}. Both are corrected over the "
+        "rows of a table (Holm), so that a whole table holds a false answer in at most one of 20 "
+        "runs. What neither test decides is “cannot tell”. Rows stand in the order of their ratios "
+        "to the baseline. A winner is faster than every other, compared directly: the median of "
+        "the ratios of two setups is not always the quotient of their two ratios to a third.",
+        "Pauses": "A median hides what happens in fewer than half of the rounds. So examples/s and "
+        "GFLOP/s are of the mean step, with the median step beside them. There is no verdict where "
+        "the ratio of mean times, or that of full trainings in the same blocks, contradicts the "
+        "median beyond both intervals.",
+        "Disturbed": noise_sections.DISTURBED,
+        "Ranked": "Only setups whose certificate shows that they compute what the float64 "
+        "reference computes, and whose workers ran with the settings asked for, and alike. "
+        f"Impossible ones are not: those at more than {PEAK_MARGIN:g} × the rate of the best large "
+        "product of other frameworks and of NumPy, or with a step in less than "
+        f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
+        "shown with the reason. A reference beside other frameworks is the yardstick: it shows "
+        "what a step costs without their overhead, and is neither winner nor recommended.",
+        "Choice": "In speed only the winner of a table is recommended alone, and only where it "
+        "wins all tables of its scenario. A short experiment is decided by the first start, by the "
+        "interval of its lead over every other, up to the step where it may lose it. Memory is the "
+        "peak of the whole process, or what a framework allocates on a GPU; two setups differ "
+        "where no count of one reaches those of the other.",
+        "Columns": "GFLOP/s counts the matrix products of the task, not what a framework executes. "
+        "CPU is CPU time ÷ wall time during samples; 100 % is one busy core. Incremental peak RSS "
+        "is the high-water mark of a phase above the resident size at its start; total peak RSS "
+        "includes the framework itself. 1 MB is 1,000,000 bytes.",
+    }
+    if summary.qualities:
+        method["Quality"] = (
             "A full training from the shared start of each seed; the time to the target is "
             "training time, with evaluation off the clock. Not reached counts as infinite and is "
-            "never dropped.",
-        ),
-    )
-    confidence = fmt.whole_percent(CONFIDENCE)
-    return (
-        (
-            "Block",
-            f"{process} The block is the unit of statistics: its samples are never pooled with "
-            "those of another.",
-        ),
-        (
-            "Turn",
-            "One process takes one sample and all others wait; the order is drawn anew for every "
-            "round. A sample times a number of steps chosen so that it lasts long enough to be "
-            "read well, always the same steps from the same first weights, and waits for the "
-            "device at its end; the first steps of a turn are off the clock.",
-        ),
-        (
-            "Ratio",
-            "Within a block the median over rounds of this cell’s step time against the "
-            "baseline’s; over blocks the median. Above 1 it is faster than the baseline.",
-        ),
-        (
-            "Interval",
-            f"The brackets hold the median over blocks with {confidence} confidence: from 6 blocks "
-            "on between two ordered block values (exact, whatever the distribution), of fewer "
-            "they hold the range, which promises nothing, and say so. Bounds that are a factor of "
-            "4 apart or more, a factor of 2 to either side, are not shown: the number is “not "
-            f"known”; results.csv has them all the same.{resting}",
-        ),
-        (
-            "Verdict",
-            "Faster and slower are exact sign tests of the block ratios; equivalent is two "
-            f"one-sided ones, that the difference is below δ: {delta}. Both are corrected over the "
-            "rows of a table (Holm), so that a whole table holds a false answer in at most one of "
-            "20 runs. Whatever neither test decides is “cannot tell”. Rows stand in the order of "
-            "their ratios to the baseline. A winner is faster than every other, compared directly: "
-            "the median of the ratios of two setups in the same blocks is not always the quotient "
-            "of their two ratios to a third.",
-        ),
-        (
-            "Pauses",
-            "A median hides what happens in fewer than half of the rounds, so examples/s and "
-            "GFLOP/s are of the mean step, and the median step stands beside. Where the ratio of "
-            "mean times, or that of full trainings in the same blocks, contradicts the median "
-            "beyond both intervals, there is no verdict.",
-        ),
-        ("Disturbed", noise_sections.DISTURBED),
-        (
-            "Ranked",
-            "Only setups whose certificate shows that they compute what the float64 reference "
-            "computes, and whose workers ran with the settings asked for and alike, and none that "
-            f"is impossible: at more than {PEAK_MARGIN:g} × the rate of the best large product of "
-            "other frameworks and of NumPy, or with a step in less than "
-            f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
-            "shown with the reason. A reference beside other frameworks is the yardstick: it shows "
-            "what a step costs without their overhead, and is neither winner nor recommended.",
-        ),
-        (
-            "Choice",
-            "In speed only the winner of a table is recommended alone, and only where it wins all "
-            "tables of its scenario. A short experiment is decided by who is under way first, by "
-            "the interval of its lead over every other, up to the step where it may lose it. "
-            "Memory is the peak of the whole process, or what a framework allocates on a GPU; it "
-            "is told apart where no count of one setup reaches those of another.",
-        ),
-        (
-            "Columns",
-            "GFLOP/s counts the matrix products of the task, not what a framework executes. CPU is "
-            "CPU time ÷ wall time during samples; 100 % is one busy core. Incremental peak RSS is "
-            "the high-water mark of a phase above the resident size at its start; total peak RSS "
-            "includes the framework itself. 1 MB is 1,000,000 bytes.",
-        ),
-        *(quality if summary.qualities else ()),
-    )
+            "never dropped."
+        )
+    return tuple(method.items())
 
 
 def _repeat(run: Run) -> Repeat:
     info = run.info
-    tables: tuple[tuple[str, Mapping[str, object]], ...] = (
-        ("Versions", info.versions),
-        ("Machine", info.machine),
-        ("Environment", info.environment),
-    )
+    tables: dict[str, Mapping[str, object]] = {
+        "Versions": info.versions,
+        "Machine": info.machine,
+        "Environment": info.environment,
+    }
     return Repeat(
         command=line(shlex.join(info.command)),
         commit=line(info.commit or "unknown"),
-        facts=tuple((title, grid(FACTS, content.items())) for title, content in tables if content),
+        facts=tuple((name, grid(FACTS, it.items())) for name, it in tables.items() if it),
         config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
     )
 
 
 FACTS: tuple[Column[tuple[str, object]], ...] = (
-    Column("name", lambda it: line(it[0]), "name"),
+    Column("name", lambda it: it[0], "name"),
     Column("value", lambda it: None if it[1] is None else str(it[1]), "text"),
 )

@@ -5,13 +5,16 @@ Every text in it is safe to show (`safe_text.line`), every number already format
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from harness.analysis.noise import GroupNoise
+from harness.analysis.sentences import listed
 from harness.cells import Setup
-from harness.report.columns import Grid
+from harness.report.columns import Grid, Row
 from harness.report.safe_text import line
-from harness.report.style import ALL, Scope, lane_mark, place, scope
+from harness.report.style import ALL, Scope, lane_mark, place
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,10 @@ class Section:
     task: str
     phase: str
     place: str
-    lead: str
     grid: Grid
     notes: tuple[str, ...] = ()
     scope: Scope = ALL
+    lead: str = ""
     baseline: str = ""
     others: tuple[Section, ...] = ()
     folded: str = ""
@@ -37,55 +40,47 @@ class Section:
 
 def section(
     anchor: str,
-    setup: Setup,
+    group: Setup | GroupNoise,
     phase: str,
     grid: Grid,
-    notes: Sequence[str] = (),
+    notes: Iterable[str] = (),
     *,
-    lead: str = "",
+    lane: str = "",
     where: str | None = None,
-    baseline: str = "",
-    others: tuple[Section, ...] = (),
-    folded: str = "",
+    **more: Any,
 ) -> Section:
-    """One table about the group and lane of a setup; `where` says less than its whole place."""
-    return Section(
-        anchor=anchor,
-        task=line(setup.task),
-        phase=phase + lane_mark(setup.lane),
-        place=place(setup) if where is None else where,
-        lead=lead,
-        grid=grid,
-        notes=tuple(notes),
-        scope=scope(setup),
-        baseline=baseline,
-        others=others,
-        folded=folded,
-    )
+    """One table about a group, or a lane of it; `where` says less than its whole place."""
+    task, where = line(group.task), place(group) if where is None else where
+    about = Scope(task, group.device, lane)
+    return Section(anchor, task, phase + lane_mark(lane), where, grid, tuple(notes), about, **more)
 
 
-@dataclass(frozen=True)
-class Raw:
-    """All samples of one cell: a row a block with its median; `note` says what is left out."""
-
-    anchor: str
-    title: str
-    scope: Scope
-    grid: Grid
-    note: str = ""
+def grouped(rows: Iterable[Row], key: Callable[[Row], object]) -> list[list[Row]]:
+    """The rows of each key together, in the order in which the keys come."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
 
 
-@dataclass(frozen=True)
-class Everything:
-    """All cells in one table, and the samples behind each."""
+def reasons(outcomes: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Notes on names and verdicts that have a reason, each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, verdict, reason in outcomes:
+        if reason:
+            names.setdefault(f"{verdict}, {line(reason)}", []).append(line(name))
+    return (f"{listed(of_reason)}: {why}." for why, of_reason in names.items())
+
+
+class Everything(NamedTuple):
+    """All cells in one table with the scope of each row, and the samples of each: a row a block."""
 
     cells: Grid
     scopes: tuple[Scope, ...]
-    raws: tuple[Raw, ...]
+    samples: tuple[Section, ...]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
 
     scenario: str
@@ -94,8 +89,7 @@ class Choice:
     anchors: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """Trials of one setup that ended badly for one reason; `tail` keeps its lines."""
 
     label: str
@@ -107,8 +101,7 @@ class Trouble:
     tail: str
 
 
-@dataclass(frozen=True)
-class Repeat:
+class Repeat(NamedTuple):
     """All that is needed to run it again; `config` is indented JSON."""
 
     command: str

@@ -37,7 +37,6 @@ class RunDocument(Frozen):
 
 
 def run_document(run: Run, summary: Summary) -> dict[str, Any]:
-    """The content of `run.json`."""
     document = RunDocument(
         schema_version=RUN_SCHEMA_VERSION,
         run=run.info,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
 import re
 import unicodedata
@@ -15,13 +16,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
-from harness.report.chart import Chart, Curve, Curves, Dots, Mark, Panel
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
 from harness.report.safe_text import line
 from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
 
@@ -60,18 +61,11 @@ SETTINGS: dict[Any, Any] = {
 }
 
 Span = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""A part of a figure: its left and top, width and height, in inches from the top left corner."""
 Tip = tuple[str, ...]
 Placed = tuple[str, Mark, float]
 """A mark with the name of its row, and its y."""
-
-
-class Box(NamedTuple):
-    """A part of a figure, in inches from its top left corner."""
-
-    left: float
-    top: float
-    wide: float
-    tall: float
 
 
 @dataclass
@@ -83,7 +77,6 @@ class Sheet:
     tips: dict[str, Sequence[Tip]] = field(default_factory=dict)
 
     def tip(self, tips: Sequence[Tip]) -> str:
-        """The id of marks with these tips."""
         name = f"marks-{len(self.tips)}"
         self.tips[name] = tips
         return name
@@ -111,18 +104,13 @@ class Drawing:
 
 def draw(chart: Chart, *, picture: bool = True) -> Drawing:
     """The figure; without the PNG if no `picture` is wanted."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    svg, png = io.StringIO(), io.BytesIO()
+    svg, png = io.BytesIO(), io.BytesIO()
     with settings():
         sheet = make_sheet(chart)
-        canvas: Any = FigureCanvasSVG(sheet.figure)
-        canvas.print_svg(svg, metadata=dict.fromkeys(("Date", "Creator")))
+        save, dpi = sheet.figure.savefig, min(DPI, TALLEST / sheet.figure.get_figheight())
+        save(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
         if picture:
-            sheet.figure.set_dpi(min(DPI, TALLEST / sheet.figure.get_figheight()))
-            canvas = FigureCanvasAgg(sheet.figure)
-            canvas.print_png(png, metadata={"Software": None})
+            save(png, format="png", dpi=dpi, metadata={"Software": None})
     root = _tidied(svg.getvalue(), sheet)
     whole = _markup(root)
     _use_theme(root)
@@ -132,7 +120,10 @@ def draw(chart: Chart, *, picture: bool = True) -> Drawing:
         f'<?xml version="1.0" encoding="utf-8"?>\n{whole}\n',
         png.getvalue(),
         tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
-        tuple(_key(parts[f"key-{n}"], sheet) for n in range(len(chart.legend))),
+        tuple(
+            _cut(parts[f"key-{n}"], sheet, {"class": "key", "aria-hidden": "true"})
+            for n in range(len(chart.legend))
+        ),
         {it.attrib["id"]: _markup(it) for it in root.findall("defs/g")},
     )
 
@@ -160,36 +151,27 @@ def make_sheet(chart: Chart) -> Sheet:
     cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
     title = shortened(chart.title, 2 * TEXT)
     wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
-    keys, top = _legend(chart, wide)
-    rows = [chart.panels[n : n + COLUMNS] for n in range(0, len(chart.panels), COLUMNS)]
-    tall = top + sum(max(map(_height, row)) for row in rows) + MARGIN
-    sheet = Sheet(Figure(figsize=(wide, tall)))
+    entries = [shortened(it.text, NAME) for it in chart.legend]
+    step = 0.5 + LETTER * max(map(breadth, entries), default=0)
+    across = max(1, int((wide - MARGIN) / step))
+    top = MARGIN + 0.3 + 0.2 * math.ceil(len(entries) / across)
+    heights = [*map(_height, chart.panels)]
+    rows = (max(heights[n : n + COLUMNS]) for n in range(0, len(heights), COLUMNS))
+    tops = [*itertools.accumulate(rows, initial=top)]
+    sheet = Sheet(Figure(figsize=(wide, tops[-1] + MARGIN)))
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
-    for number, (x, y) in enumerate(keys):
-        _legend_key(sheet, chart, number, x, y)
-    for row in rows:
-        for n, panel in enumerate(row):
-            _draw_panel(sheet, panel, MARGIN + n * (cell + GAP), top, cell)
-        top += max(map(_height, row))
+    for n, key in enumerate(chart.legend):
+        row, column = divmod(n, across)
+        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.34 + 0.2 * row)
+    for n, panel in enumerate(chart.panels):
+        row, column = divmod(n, COLUMNS)
+        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)
     return sheet
 
 
-def _legend(chart: Chart, wide: float) -> tuple[list[tuple[float, float]], float]:
-    """Where each entry begins, and where the panels do."""
-    places, x, y = [], MARGIN, MARGIN + 0.36
-    for key in chart.legend:
-        room = 0.5 + LETTER * breadth(shortened(key.text, NAME))
-        if x > MARGIN and x + room > wide:
-            x, y = MARGIN, y + 0.2
-        places.append((x, y))
-        x += room
-    return places, y + (0.16 if places else -0.06)
-
-
-def _legend_key(sheet: Sheet, chart: Chart, number: int, x: float, y: float) -> None:
+def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
     from matplotlib.lines import Line2D
 
-    key, name = chart.legend[number], f"key-{number}"
     wide, tall = sheet.figure.get_size_inches()
     handle = Line2D(
         [(x + it) / wide for it in (0.02, 0.16, 0.3)],
@@ -203,7 +185,7 @@ def _legend_key(sheet: Sheet, chart: Chart, number: int, x: float, y: float) -> 
         **_marker(key.look, hollow=key.hollow),
     )
     sheet.figure.add_artist(handle)
-    sheet.parts[name] = Box(x, y - 0.08, 0.32, 0.16)
+    sheet.parts[name] = (x, y - 0.08, 0.32, 0.16)
     sheet.write(x + 0.38, y, shortened(key.text, NAME))
 
 
@@ -227,23 +209,17 @@ def _named(panel: Panel) -> bool:
     return isinstance(panel, Curves) and bool(panel.names)
 
 
-def _draw_panel(sheet: Sheet, panel: Panel, left: float, top: float, wide: float) -> None:
-    name = f"panel-{sum(it.startswith('panel-') for it in sheet.parts)}"
-    sheet.parts[name] = Box(left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
+def _draw_panel(
+    sheet: Sheet, name: str, panel: Panel, left: float, top: float, wide: float
+) -> None:
+    sheet.parts[name] = (left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
     title = shortened(panel.title, int(0.8 * wide / LETTER * SMALL / MEDIUM))
     sheet.write(left, top + TITLE - 0.16, title, size=MEDIUM, weight="bold")
     before, after = _sides(panel)
     inner, tall = wide - before - after, _axes_height(panel)
     width, height = sheet.figure.get_size_inches()
-    axes = sheet.figure.add_axes(
-        (
-            (left + before) / width,
-            1 - (top + TITLE + tall) / height,
-            inner / width,
-            tall / height,
-        ),
-        gid=name,
-    )
+    x, y = (left + before) / width, 1 - (top + TITLE + tall) / height
+    axes = sheet.figure.add_axes((x, y, inner / width, tall / height), gid=name)
     axes.set_axis_off()  # what it shows is drawn here in a quarter of the time
     if isinstance(panel, Dots):
         _dots(sheet, axes, panel, inner)
@@ -301,8 +277,8 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     marks = list(_placed(panel))
     _lines(axes, panel, marks)
     groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
-    for it in marks:
-        groups[it[1].look, it[1].hollow].append(it)
+    for placed in marks:
+        groups[placed[1].look, placed[1].hollow].append(placed)
     for (look, hollow), group in groups.items():
         gid = sheet.tip([_mark_tip(name, it) for name, it, _ in group])
         xs, ys = [max(it.value, low) for _, it, _ in group], [y for *_, y in group]
@@ -368,9 +344,9 @@ def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
     _ticks(axes, panel, over, wide, log=panel.log_x)
     heights = round_ticks(*up, 4, log=panel.log_y)
     axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
-    for it in heights:
-        label, place = fmt.tick(it, panel.up_unit), axes.get_yaxis_transform()
-        _text(axes, 0, it, label, place, (-5, 0), ha="right", color=FAINT)
+    for height in heights:
+        label, place = fmt.tick(height, panel.up_unit), axes.get_yaxis_transform()
+        _text(axes, 0, height, label, place, (-5, 0), ha="right", color=FAINT)
     for curve in panel.curves:
         if curve.band:
             x, low, high = zip(*curve.band, strict=True)
@@ -442,9 +418,10 @@ def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
     """Rings with their intervals, which may go on beyond the axis."""
     if not panel.crossings:
         return
-    for it in panel.crossings:
-        if it.low is not None and it.high is not None:
-            axes.hlines(it.y, max(it.low, over[0]), min(it.high, over[1]), INK, linewidth=1.3)
+    for crossing in panel.crossings:
+        if crossing.low is not None and crossing.high is not None:
+            low, high = max(crossing.low, over[0]), min(crossing.high, over[1])
+            axes.hlines(crossing.y, low, high, INK, linewidth=1.3)
     xs, ys = [it.x for it in panel.crossings], [it.y for it in panel.crossings]
     gid = sheet.tip([it.tip for it in panel.crossings])
     axes.plot(xs, ys, linestyle="none", zorder=5, gid=gid, **_marker(PLAIN, hollow=True))
@@ -543,19 +520,21 @@ _USUAL = re.compile(
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def _markup(it: Element) -> str:
-    return ElementTree.tostring(it, encoding="unicode").replace(" />", "/>")
+def _markup(element: Element) -> str:
+    return ElementTree.tostring(element, encoding="unicode").replace(" />", "/>")
 
 
-def _tidied(svg: str, sheet: Sheet) -> Element:
+def _tidied(svg: bytes, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
     style = (
         f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
     )
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
-    for number, shape in enumerate(shapes.findall("path"), 1):
-        _with_reach(shapes, number, shape)
+    for number, shape in enumerate(shapes.findall("path"), start=1):
+        # A marker becomes a group that has room for a pointer, and keeps its id.
+        shapes[number] = Element("g", {"id": shape.attrib.pop("id")})
+        shapes[number].extend((Element("circle", {"class": "reach"}), shape))
     root.insert(0, shapes)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
@@ -566,54 +545,42 @@ def _tidied(svg: str, sheet: Sheet) -> Element:
     return root
 
 
-def _with_reach(shapes: Element, place: int, shape: Element) -> None:
-    """A marker becomes a group that has room for a pointer, and keeps its id."""
-    group = Element("g", {"id": shape.attrib.pop("id")})
-    ElementTree.SubElement(group, "circle", {"class": "reach"})
-    group.append(shape)
-    shapes[place] = group
-
-
-def _slim(it: Element, shapes: Element) -> None:
+def _slim(element: Element, shapes: Element) -> None:
     """Make an element and all below it small; markers are moved to `shapes`."""
-    _slim_attributes(it)
-    children = list(it)
-    it[:] = []
+    _slim_attributes(element)
+    children = list(element)
+    element[:] = []
     for child in children:
         _slim(child, shapes)
+        last = element[-1] if len(element) else element
         if child.tag == "defs":
             shapes.extend(child.findall("path"))
         elif child.tag == "g" and not child.attrib:
-            it.extend(child)
-        elif child.tag == "path" and len(it) and _alike(it[-1], child):
-            it[-1].set("d", it[-1].attrib["d"] + child.attrib["d"])
+            element.extend(child)
+        elif child.tag == "path" == last.tag and child.get("style") == last.get("style"):
+            last.set("d", last.attrib["d"] + child.attrib["d"])  # they differ in places only
         elif child.tag != "metadata":
-            it.append(child)
+            element.append(child)
 
 
-def _slim_attributes(it: Element) -> None:
+def _slim_attributes(element: Element) -> None:
     """One decimal; no ids and styles that say nothing."""
-    it.tag, it.tail = it.tag.partition("}")[2], None
-    if it.tag != "text":
-        it.text = None
-    for name in {"d", "x", "y", "transform"} & it.attrib.keys():
-        it.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", it.attrib[name])).strip())
-    if it.get("transform", "").startswith("rotate(-0"):
-        del it.attrib["transform"]
-    if "style" in it.attrib:
-        style = _USUAL.sub("", it.attrib.pop("style"))
-        style = style.replace(f"fill: {INK}", "") if it.tag == "text" else style
-        it.attrib.update({"style": style.strip("; ")} if style else {})
-    if it.tag == "g" and not it.get("id", "").startswith(("marks-", "panel-", "key-")):
-        it.attrib.pop("id", None)
-    it.attrib.pop("clip-path", None)
-    if _LINK in it.attrib:
-        it.set("href", it.attrib.pop(_LINK))
-
-
-def _alike(one: Element, other: Element) -> bool:
-    """Whether two lines differ in their places only."""
-    return one.tag == other.tag and one.get("style") == other.get("style")
+    element.tag, element.tail = element.tag.partition("}")[2], None
+    if element.tag != "text":
+        element.text = None
+    for name in {"d", "x", "y", "transform"} & element.attrib.keys():
+        element.set(name, _SPACES.sub(r"\1", _DECIMALS.sub(r"\1", element.attrib[name])).strip())
+    if element.get("transform", "").startswith("rotate(-0"):
+        del element.attrib["transform"]
+    if "style" in element.attrib:
+        style = _USUAL.sub("", element.attrib.pop("style"))
+        style = style.replace(f"fill: {INK}", "") if element.tag == "text" else style
+        element.attrib.update({"style": style.strip("; ")} if style else {})
+    if element.tag == "g" and not element.get("id", "").startswith(("marks-", "panel-", "key-")):
+        element.attrib.pop("id", None)
+    element.attrib.pop("clip-path", None)
+    if _LINK in element.attrib:
+        element.set("href", element.attrib.pop(_LINK))
 
 
 def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
@@ -644,18 +611,18 @@ _FILLED = re.compile(r"--c: ([^;]+); fill: \1; stroke: var\(--paper\); stroke-wi
 def _use_theme(root: Element) -> None:
     """Replace the colours that follow the page's theme; what most parts share are its rules."""
     colors = re.compile("|".join(THEME))
-    for it in root.iter():
-        if "style" not in it.attrib:
+    for element in root.iter():
+        if "style" not in element.attrib:
             continue
-        style = colors.sub(lambda c: f"var(--{THEME[c.group()]})", it.attrib["style"])
+        style = colors.sub(lambda c: f"var(--{THEME[c.group()]})", element.attrib["style"])
         if filled := _FILLED.fullmatch(style):
-            it.set("class", "filled")
+            element.set("class", "filled")
             style = f"--c:{filled[1]}"
         if style in _CLASSES:
-            it.set("class", _CLASSES[style])
-            del it.attrib["style"]
+            element.set("class", _CLASSES[style])
+            del element.attrib["style"]
         else:
-            it.set("style", style)
+            element.set("style", style)
 
 
 def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
@@ -667,15 +634,11 @@ def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
     return _cut(group, sheet, {"class": "plot", "role": "group", "aria-label": label})
 
 
-def _key(group: Element, sheet: Sheet) -> str:
-    return _cut(group, sheet, {"class": "key", "aria-hidden": "true"})
-
-
 def _cut(group: Element, sheet: Sheet, attributes: dict[str, str]) -> str:
     """A part of the figure as an element of its own; the page repeats no id."""
     size = " ".join(f"{72 * it:.4g}" for it in sheet.parts[group.get("id", "")])
     part = Element("svg", {**attributes, "viewBox": size})
-    for it in group.iter("g"):
-        it.attrib.pop("id", None)
+    for element in group.iter("g"):
+        element.attrib.pop("id", None)
     part.append(group)
     return _markup(part)

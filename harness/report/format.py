@@ -18,10 +18,9 @@ from harness.tasks.metrics import METRICS
 NONE = "–"
 """Shown where there is no number; a zero is shown as zero."""
 NOT_KNOWN = f"({UNKNOWN})"
-"""In place of bounds between which the size counts as not known (intervals.WIDEST)."""
+"""In place of bounds between which the size counts as not known (`stats.WIDEST`)."""
 SAME = "1 ×"
-"""The baseline's own ratio: one by definition, so without digits."""
-
+"""The ratio of the baseline: one by definition, so without digits."""
 ONE = 0.9995
 """From here on a number is at least 1 in three digits."""
 
@@ -29,26 +28,10 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 Unit = Literal[
-    "name",
-    "text",
-    "flag",
-    "count",
-    "number",
-    "examples/s",
-    "seconds",
-    "bytes",
-    "accuracy",
-    "error",
-    "epoch",
-    "step",
-    "relative difference",
-    "ratio",
-    "share",
-    "change",
-    "half width",
-    "block",
-    "setting",
-]
+    "name", "text", "flag", "count", "number", "examples/s", "seconds", "bytes", "accuracy",
+    "error", "epoch", "step", "block", "setting", "relative difference", "ratio", "share",
+    "change", "half width",
+]  # fmt: skip
 """What a column holds or an axis counts; a `name` is set as code."""
 
 
@@ -67,31 +50,39 @@ class Value:
     anchor: str = ""
 
 
-def value(it: Any, unit: Unit, detail: str = "") -> Value:
-    """A number, a text or an interval as an entry of a table. What is a Value already stays one."""
-    if isinstance(it, Value):
-        return it
-    if it is None:
+def value(content: Any, unit: Unit, detail: str = "") -> Value:
+    """A number, a text or an interval as an entry of a table. A Value stays what it is."""
+    if isinstance(content, Value):
+        return content
+    if content is None:
         return Value(NONE, detail)
-    if isinstance(it, Interval):
-        shown, bounds = interval(it, unit)
-        return Value(shown, detail or bounds, it.estimate, _ends(it))
-    if isinstance(it, str):
-        return Value(line(it), detail)
-    return Value(text(it, unit), detail, None if isinstance(it, bool) else it)
+    if isinstance(content, Interval):
+        shown, bounds = interval(content, unit)
+        ends = None
+        if content.low is not None and content.high is not None and not unknown(content):
+            ends = (content.low, content.high)
+        return Value(shown, detail or bounds, content.estimate, ends)
+    if isinstance(content, str):
+        return Value(line(content), detail)
+    return Value(text(content, unit), detail, None if isinstance(content, bool) else content)
 
 
-def interval(it: Interval, unit: Unit) -> tuple[str, str]:
-    """An estimate and its bounds or range in brackets (empty without any)."""
+def interval(measured: Interval, unit: Unit = "number") -> tuple[str, str]:
+    """An estimate and its bounds or range in brackets (empty without any), in one unit."""
     if unit == "ratio":
-        return ratio_interval(it)
-    return seconds_interval(it) if unit == "seconds" else number_interval(it)
-
-
-def _ends(it: Interval) -> tuple[float, float] | None:
-    if it.low is None or it.high is None or unknown(it):
-        return None
-    return it.low, it.high
+        estimate, low, high = ratio_texts(measured)
+        name = "×"
+        bounds = bracket(measured, low, high)
+    else:
+        size, name = unit_of(measured.estimate) if unit == "seconds" else (1.0, "")
+        scale = measured.estimate / size
+        estimate = _fixed(scale, scale)
+        ends = [measured.low, measured.high]
+        if measured.low is None:
+            ends = [measured.least, measured.most]
+        low, high = (None if end is None else _fixed(end / size, scale) for end in ends)
+        bounds = bracket(measured, low, high and f"{high} {name}".rstrip())
+    return f"{estimate} {name}".rstrip(), NOT_KNOWN if unknown(measured) else bounds
 
 
 def number(value: float | None) -> str:
@@ -145,35 +136,6 @@ def difference(value: float | None, metric: str) -> str:
     return f"{100 * value:.2f} points"
 
 
-def number_interval(interval: Interval) -> tuple[str, str]:
-    """A number and its bounds or range in brackets (empty without any)."""
-    return _with_bounds(interval, number, lambda it: _fixed(it, interval.estimate))
-
-
-def seconds_interval(interval: Interval) -> tuple[str, str]:
-    """A time and its bounds or range in brackets (empty without any), in the estimate's unit."""
-    unit, name = _unit(interval.estimate, _TIMES)
-    scale = interval.estimate / unit
-    return _with_bounds(interval, seconds, lambda it: _fixed(it / unit, scale), f" {name}")
-
-
-def _with_bounds(
-    it: Interval, whole: Callable[[float], str], end: Callable[[float], str], unit: str = ""
-) -> tuple[str, str]:
-    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
-    if low is None or high is None:
-        return whole(it.estimate), ""
-    bounds = NOT_KNOWN if unknown(it) else bracket(it, end(low), f"{end(high)}{unit}")
-    return whole(it.estimate), bounds
-
-
-def ratio_interval(interval: Interval) -> tuple[str, str]:
-    """A ratio and its bounds or range in brackets (empty without any), e.g. `1.31 ×`,
-    `(1.28–1.34)`."""
-    estimate, low, high = ratio_texts(interval)
-    return f"{estimate} ×", NOT_KNOWN if unknown(interval) else bracket(interval, low, high)
-
-
 def change(share: float, places: int | None = 1) -> str:
     """A signed share in percent, e.g. `+1.2 %`, `−0.3 %`, `0 %`; in full without `places`."""
     text = f"{100 * share:.6g}" if places is None else f"{100 * share:.{places}f}"
@@ -198,7 +160,7 @@ def tick(value: float, unit: Unit) -> str:
     if value == 0 and unit not in ("accuracy", "change"):
         return "0"
     if unit == "seconds" or unit == "bytes":
-        size, name = _unit(value, _TIMES if unit == "seconds" else _SIZES)
+        size, name = unit_of(value, _TIMES if unit == "seconds" else _SIZES)
         return f"{value / size:.6g} {name}"
     if unit == "accuracy" or unit == "share":
         return f"{100 * value:.6g} %"
@@ -216,11 +178,6 @@ def text(value: float, unit: Unit) -> str:
     return _TEXTS.get(unit, number)(value)
 
 
-def time_unit(seconds: float) -> tuple[float, str]:
-    """The unit that suits a time: its length in seconds, and its name."""
-    return _unit(seconds, _TIMES)
-
-
 def _fixed(value: float, scale: float) -> str:
     """`value` with as many decimals as `scale` has at three significant digits."""
     if scale == 0:
@@ -233,53 +190,32 @@ def _fixed(value: float, scale: float) -> str:
 
 
 def _with_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
-    unit, name = _unit(value, units)
+    unit, name = unit_of(value, units)
     return f"{_fixed(value / unit, value / unit)} {name}"
 
 
-def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
-    """The largest unit of which there is at least one; zero is in the plain one, `s` or `B`."""
+def unit_of(value: float, units: tuple[tuple[float, str], ...] = _TIMES) -> tuple[float, str]:
+    """Size and name of the largest unit that fits into a value; zero is in `s` or `B`."""
     if value == 0:
         return next(it for it in units if it[0] == 1)
-    for it in units:
-        if abs(value / it[0]) >= ONE:
-            return it
+    for unit in units:
+        if abs(value / unit[0]) >= ONE:
+            return unit
     return units[-1]
 
 
-def _count(value: float) -> str:
-    return f"{value:,}"
-
-
-def _plain(value: float) -> str:
-    return f"{value:g}"
-
-
-def _half_width(half: float) -> str:
-    return width(half).replace("±", "± ")
-
-
-def _ratio(value: float) -> str:
-    return SAME if value == 1 else f"{number(value)} ×"
-
-
-def relative_difference(value: float) -> str:
-    """E.g. `3.1e-16`; exactly none is `0`."""
-    return f"{value:.1e}" if value else "0"
-
-
 _TEXTS: dict[Unit, Callable[[float], str]] = {
-    "count": _count,
+    "count": "{:,}".format,
     "seconds": seconds,
     "bytes": memory,
     "accuracy": percent,
-    "relative difference": relative_difference,
-    "ratio": _ratio,
+    "relative difference": lambda it: f"{it:.1e}" if it else "0",
+    "ratio": lambda it: SAME if it == 1 else f"{number(it)} ×",
     "share": whole_percent,
     "change": change,
-    "half width": _half_width,
-    "epoch": _plain,
-    "step": _plain,
-    "block": _plain,
-    "setting": _plain,
+    "half width": lambda it: width(it).replace("±", "± "),
+    "epoch": "{:g}".format,
+    "step": "{:g}".format,
+    "block": "{:g}".format,
+    "setting": "{:g}".format,
 }

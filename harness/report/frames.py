@@ -1,25 +1,27 @@
 """A run as tidy frames: one row is one observation, one column one variable, the same for all.
 
-They are exported as they are; `results.csv` is the frame of cells, `trainings.csv` that of
-trainings.
+They are exported as CSV, JSON and Parquet; `results.csv` is the frame of cells, `trainings.csv`
+that of trainings. Every JSON file has its JSON Schema here.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import itertools
+import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.analysis.quality import TrainingRow
+from harness.analysis.run_comparison import Comparison
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Pair
 from harness.cells import Phase, Setup
 from harness.certificates import Certificate, Divergence
-from harness.records import Epoch, PhaseRecord, Record, Run, Sample
+from harness.records import Epoch, PhaseRecord, Record, Run, RunInfo, Sample
 from harness.report.columns import (
     CELLS,
     FIRST_FIELDS,
@@ -34,96 +36,88 @@ from harness.report.columns import (
     filled,
     of,
 )
+from harness.report.document import run_schema
 from harness.report.safe_text import sheet
 from harness.tasks.metrics import METRICS
-from harness.tasks.spec import Task
+from harness.tasks.spec import Frozen, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 500
-"""Rows of text that are held at once."""
-_PLAIN: dict[Kind, Callable[[Any], Any]] = {
-    "text": str,
-    "count": int,
-    "flag": bool,
-    "number": float,
+EXPORT_SCHEMA_VERSION = 1
+"""History of exported JSON. 1: first version."""
+FORMATS = ("csv", "json", "parquet")
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+MANY = 20_000
+"""Rows that are held at once, in one group of rows of Parquet."""
+PIECE = 1 << 20
+"""Bytes of a Parquet file that are held at once."""
+TYPES: dict[Kind, tuple[type, str, str]] = {
+    "text": (str, "string", "str"),
+    "count": (int, "integer", "Int64"),
+    "flag": (bool, "boolean", "boolean"),
+    "number": (float, "number", "float64"),
 }
+"""What holds each kind of field in Python, in JSON and in pandas."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """`line` says what one row is; one of the others makes the rows.
+    """`line` says what one row is; `rows` makes them of a summary, of records or of certificates.
 
-    What is made `of_records` can be made of one record after the other, without any statistics.
+    What is made of records can be made of one record after the other, without any statistics.
+    `first` are the fields that come before all others; `raw` says whether a frame takes more of the
+    run than `run.json` alone holds.
     """
 
     line: str
     columns: Sequence[Column[Any]]
-    of_summary: Callable[[Summary], Iterable[Any]] | None = None
-    of_records: Callable[[Iterable[Record]], Iterable[Any]] | None = None
-    of_certificates: Callable[[Iterable[Certificate]], Iterable[Any]] | None = None
+    source: Literal["summary", "records", "certificates"]
+    rows: Callable[[Any], Iterable[Any]]
     first: Sequence[str] = ()
-    """Fields that come before all others."""
     raw: bool = True
-    """Whether it takes more of the run than `run.json` alone holds."""
 
     @property
     def fields(self) -> dict[str, Field]:
         place = {name: number for number, name in enumerate(self.first)}
-        ordered = sorted(self.columns, key=lambda it: place.get(it.name, len(place)))
-        return fields(ordered)
+        return fields(sorted(self.columns, key=lambda it: place.get(it.name, len(place))))
 
-    def lines(self, run: Run, summary: Callable[[], Summary]) -> Iterable[Line]:
-        """Its rows; a field that a row lacks is empty in it."""
-        if self.of_records:
-            return self.filled(self.of_records(run.records))
-        if self.of_certificates:
-            return self.filled(self.of_certificates(run.certificates))
-        assert self.of_summary
-        return self.filled(self.of_summary(summary()))
+    def lines(self, run: Run, summary: Callable[[], Summary]) -> Iterator[Line]:
+        """The rows of a run for programs."""
+        return self.filled(summary() if self.source == "summary" else getattr(run, self.source))
 
-    def filled(self, rows: Iterable[Any]) -> Iterator[Line]:
-        return (filled(self.columns, it) for it in rows)
+    def filled(self, source: Any) -> Iterator[Line]:
+        """The same of its source; a field that a row lacks is empty in it."""
+        return (filled(self.columns, it) for it in self.rows(source))
 
 
-def results_csv(summary: Summary) -> str:
-    """A line a cell."""
-    return _whole_csv("cells", summary)
-
-
-def trainings_csv(summary: Summary) -> str:
-    """A line an epoch of every training."""
-    return _whole_csv("trainings", summary)
-
-
-def _whole_csv(what: str, summary: Summary) -> str:
+def summary_csv(what: str, summary: Summary) -> str:
+    """A frame that is made of a summary."""
     frame = FRAMES[what]
-    assert frame.of_summary
-    return "".join(csv_text(frame.filled(frame.of_summary(summary)), frame))
+    return "".join(csv_text(frame.filled(summary), frame))
+
+
+class _Echo:
+    """Gives back what is written into it, as `csv.writer` then does."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 def csv_text(lines: Iterable[Line], frame: Frame) -> Iterator[str]:
-    """Numbers in full; not by pandas, whose import takes longer than a quick run's whole page."""
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
-    writer.writerow(frame.fields)
-    for some in batched(typed(lines, frame), FEW):
-        writer.writerows(map(_in_csv, row.values()) for row in some)
-        yield held.getvalue()
-        held.seek(0)
-        held.truncate()
-    yield held.getvalue()
+    """Line by line; no text is a formula. Numbers are in full.
 
-
-def _in_csv(value: Any) -> Any:
-    """Numbers stay numbers; no text is a formula."""
-    return sheet(value) if isinstance(value, str) else value
+    Not by pandas, whose import takes longer than a quick run's whole page.
+    """
+    writer = csv.writer(_Echo(), lineterminator="\n")
+    yield writer.writerow(frame.fields)
+    for line in typed(lines, frame):
+        yield writer.writerow(sheet(it) if isinstance(it, str) else it for it in line.values())
 
 
 def typed(lines: Iterable[Line], frame: Frame) -> Iterator[Line]:
     """Every field in its order, each of its one type; what is empty or not a number is None."""
-    types = {name: _PLAIN[it.kind] for name, it in frame.fields.items()}
+    types = {name: TYPES[it.kind][0] for name, it in frame.fields.items()}
     for line in lines:
         yield {
             name: None if (it := line.get(name)) is None or it != it else of_type(it)
@@ -131,25 +125,18 @@ def typed(lines: Iterable[Line], frame: Frame) -> Iterator[Line]:
         }
 
 
-def batched(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
-    left = iter(lines)
-    while some := list(itertools.islice(left, size)):
-        yield some
-
-
 def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
     """The frame of this name (see `FRAMES`), each column of the one type that suits it."""
     import pandas as pd
 
-    types = {"text": "str", "count": "Int64", "flag": "boolean", "number": "float64"}
-    known = FRAMES[what].fields
-    values: dict[str, list[Any]] = {name: [] for name in known}
-    for it in lines:
+    types = {name: TYPES[it.kind][2] for name, it in FRAMES[what].fields.items()}
+    values: dict[str, list[Any]] = {name: [] for name in types}
+    for row in lines:
         for name, column in values.items():
-            column.append(it.get(name))
+            column.append(row.get(name))
     # Column by column: a column in which all is empty has its type all the same.
     return pd.DataFrame(
-        {name: pd.Series(column, dtype=types[known[name].kind]) for name, column in values.items()}
+        {name: pd.Series(column, dtype=types[name]) for name, column in values.items()}
     )
 
 
@@ -162,8 +149,8 @@ class _PairOf(NamedTuple):
 def _pairs(summary: Summary) -> Iterator[_PairOf]:
     for table in summary.tables:
         setups = {row.cell.setup.label: row.cell.setup for row in table.rows}
-        for it in table.pairs:
-            yield _PairOf(setups[it.label], table.phase, it)
+        for pair in table.pairs:
+            yield _PairOf(setups[pair.label], table.phase, pair)
 
 
 class _OfTrial(NamedTuple):
@@ -180,15 +167,11 @@ class _OfTrial(NamedTuple):
         return self.record.setup
 
 
-def _trials(records: Iterable[Record]) -> Iterator[_OfTrial]:
-    return map(_OfTrial, records)
-
-
 def _samples(records: Iterable[Record]) -> Iterator[_OfTrial]:
     for record in records:
         for phase in record.phases:
-            for it in phase.samples:
-                yield _OfTrial(record, phase, it)
+            for sample in phase.samples:
+                yield _OfTrial(record, phase, sample)
 
 
 def _readings(records: Iterable[Record]) -> Iterator[_OfTrial]:
@@ -377,17 +360,119 @@ FRAMES: Mapping[str, Frame] = {
     "cells": Frame(
         "one cell: the numbers of the report",
         CELLS,
-        of_summary=lambda it: (cell for table in it.tables for cell in cells(table)),
+        "summary",
+        lambda summary: (cell for table in summary.tables for cell in cells(table)),
         first=FIRST_FIELDS,
         raw=False,
     ),
     "pairs": Frame(
-        "one ratio to a baseline, its tests and its verdict", PAIRS, of_summary=_pairs, raw=False
+        "one ratio to a baseline, its tests and its verdict", PAIRS, "summary", _pairs, raw=False
     ),
-    "trials": Frame("one execution of a setup in a process of its own", TRIALS, of_records=_trials),
-    "samples": Frame("one raw timed sample", SAMPLES, of_records=_samples),
-    "readings": Frame("one single iteration of a latency phase", READINGS, of_records=_readings),
-    "trainings": Frame("one epoch of a full training", TRAININGS, of_summary=_epochs),
-    "certificates": Frame("one proof of a setup", CERTIFICATES, of_certificates=list),
-    "divergence": Frame("one step of a proof", DIVERGENCE, of_certificates=_steps),
+    "trials": Frame(
+        "one execution of a setup in a process of its own",
+        TRIALS,
+        "records",
+        lambda records: map(_OfTrial, records),
+    ),
+    "samples": Frame("one raw timed sample", SAMPLES, "records", _samples),
+    "readings": Frame("one single iteration of a latency phase", READINGS, "records", _readings),
+    "trainings": Frame("one epoch of a full training", TRAININGS, "summary", _epochs),
+    "certificates": Frame("one proof of a setup", CERTIFICATES, "certificates", iter),
+    "divergence": Frame("one step of a proof", DIVERGENCE, "certificates", _steps),
 }
+
+
+def written(
+    lines: Callable[[], Iterable[Line]], format_: str, what: str, info: RunInfo
+) -> Iterator[bytes]:
+    """A frame's rows in one of `FORMATS`, piece by piece; text is UTF-8."""
+    if format_ == "parquet":
+        yield from _parquet(lines(), what)
+        return
+    frame = FRAMES[what]
+    text = _json(lines(), what, info) if format_ == "json" else csv_text(lines(), frame)
+    yield from (it.encode("utf-8") for it in text)
+
+
+def _json(lines: Iterable[Line], what: str, info: RunInfo) -> Iterator[str]:
+    """The rows with where they come from; an empty field is null."""
+    document = {
+        "schema_version": EXPORT_SCHEMA_VERSION,
+        "what": what,
+        "run": info.name,
+        "created": info.created,
+        "rows": [],
+    }
+    begin = json.dumps(document, indent=1).removesuffix("[]\n}")
+    yield f"{begin}["
+    comma, end = "", "]\n}\n"
+    for row in typed(lines, FRAMES[what]):
+        text = json.dumps(row, indent=1, allow_nan=False).replace("\n", "\n  ")
+        yield f"{comma}\n  {text}"
+        comma, end = ",", "\n ]\n}\n"
+    yield end
+
+
+def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = iter(lines)
+    schema = pa.Table.from_pandas(tidy((), what), preserve_index=False).schema
+    with tempfile.TemporaryFile() as file:
+        with parquet.ParquetWriter(file, schema) as writer:
+            while some := list(itertools.islice(rows, MANY)):
+                writer.write_table(pa.Table.from_pandas(tidy(some, what), preserve_index=False))
+        file.seek(0)
+        yield from iter(lambda: file.read(PIECE), b"")
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """By name the JSON Schema of every JSON file: a run's, each export's, a comparison's, those of
+    the gate, and that of `diff`."""
+    from harness.gate.baseline import Baseline
+    from harness.gate.check import Checked
+    from harness.programs.comparison import ProgramDifference
+
+    known = {"run": run_schema()}
+    known |= {what: _frame_schema(what) for what in FRAMES}
+    models: dict[str, type[Frozen]] = {
+        "comparison": Comparison,
+        "baseline": Baseline,
+        "check": Checked,
+        "diff": ProgramDifference,
+    }
+    known |= {name: it.model_json_schema(mode="serialization") for name, it in models.items()}
+    return {name: {"$schema": DRAFT} | it for name, it in known.items()}
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """As it is printed and published."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _frame_schema(what: str) -> dict[str, Any]:
+    frame = FRAMES[what]
+    columns = {
+        name: {"type": [TYPES[it.kind][1], "null"], "description": it.description}
+        for name, it in frame.fields.items()
+    }
+    row = _object(columns, description=f"{frame.line}; an empty field is null")
+    document = {
+        "schema_version": {"const": EXPORT_SCHEMA_VERSION},
+        "what": {"const": what},
+        "run": {"type": "string", "description": "name of the run"},
+        "created": {"type": "string", "description": "when the run began, an ISO time"},
+        "rows": {"type": "array", "items": row},
+    }
+    return {"title": what, **_object(document)}
+
+
+def _object(properties: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        **more,
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -47,7 +47,7 @@ def _parts(content: Content, charts: Sequence[Chart]) -> Iterator[str]:
             yield f"## {title}"
             yield from (_figure(it) for it in charts if it.section == name)
             for section in sections:
-                yield from parts(section)
+                yield from _section(section)
     if content.troubles or content.left_out:
         yield "## Failures and what was left out"
         for trouble in content.troubles:
@@ -75,20 +75,19 @@ def _figure(chart: Chart) -> str:
     return f"[![{alt}](figures/{chart.name}.png)](figures/{chart.name}.svg)"
 
 
-def parts(section: Section) -> Iterator[str]:
+def _section(section: Section) -> Iterator[str]:
     where = f", {prose(section.place)}" if section.place else ""
     yield f'### <a id="{section.anchor}"></a>{code(section.task)} {section.phase}{where}'
     yield prose(section.lead)
-    if section.folded:
-        yield f"<details><summary>{prose(section.folded)}</summary>"
-    yield table(section.grid)
-    yield from (prose(it) for it in section.notes)
-    if section.folded:
-        yield "</details>"
+    content = [table(section.grid), *map(prose, section.notes)]
+    yield from _folded(section.folded, *content) if section.folded else content
+
+
+def _folded(title: str, *content: str) -> tuple[str, ...]:
+    return (f"<details><summary>{prose(title)}</summary>", *content, "</details>")
 
 
 def table(grid: Grid) -> str:
-    """A grid as Markdown."""
     head = " | ".join(cell(prose(column.title)) for column in grid.columns)
     rule = " | ".join(_ALIGN[column.side] for column in grid.columns)
     rows = (
@@ -111,9 +110,7 @@ def _trouble(trouble: Trouble) -> Iterator[str]:
     error = f": {code(trouble.error)}" if trouble.error else ""
     yield f"{prose(trouble.place)}; {trouble.trials}{error}"
     if trouble.tail:
-        yield "<details><summary>The end of its stderr</summary>"
-        yield fenced(trouble.tail)
-        yield "</details>"
+        yield from _folded("The end of its stderr", fenced(trouble.tail))
 
 
 def _repeat(content: Content) -> Iterator[str]:
@@ -127,6 +124,4 @@ def _repeat(content: Content) -> Iterator[str]:
     for title, grid in repeat.facts:
         yield f"### {prose(title)}"
         yield table(grid)
-    yield "<details><summary>The whole configuration</summary>"
-    yield fenced(repeat.config)
-    yield "</details>"
+    yield from _folded("The whole configuration", fenced(repeat.config))

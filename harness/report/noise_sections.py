@@ -20,13 +20,13 @@ from harness.analysis.stats import percent
 from harness.analysis.stopping import Standing, Width
 from harness.analysis.summary import Summary
 from harness.analysis.usage import SetupUsage, bytes_text
-from harness.cells import PHASES, THROUGHPUT
+from harness.cells import PHASES, THROUGHPUT, Phase
 from harness.report import format as fmt
-from harness.report.columns import Column, Grid, grid
-from harness.report.content import Section
+from harness.report.columns import Column, grid
+from harness.report.content import Section, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import Scope, label, lane_mark
+from harness.report.style import label, lane_mark
 
 REPEATED = (
     "one more block is made for it, up to a third more in all, by a rule declared before the run; "
@@ -42,33 +42,43 @@ DISTURBED = (
     f"{percent(DISTURBED_SHARE)} of its blocks disturbed is not ranked."
 )
 LEAST_DRIFT = 2
-"""Blocks without which there is no way from one to the next."""
+"""Blocks from which on a ratio can change from one to the next."""
+
+
+def _size(size: float | None) -> Value:
+    return Value(bytes_text(size), raw=size) if size else Value(fmt.NONE)
+
+
+def _growth(phase: Phase) -> Column[SetupUsage]:
+    return Column(
+        f"grows by, {phase}",
+        lambda it: _size(it.growth.get(phase) or it.device_growth.get(phase)),
+    )
+
+
+def _remark(block: BlockNoise) -> str:
+    disturbed = f"disturbed: {block.disturbed}" if block.disturbed else ""
+    return "; ".join(filter(None, (disturbed, block.reason)))
 
 
 USAGE: tuple[Column[SetupUsage], ...] = (
-    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("framework:mode", lambda it: it.setup.label, "name"),
     Column("turns", lambda it: it.turns, "count"),
     Column("without rest", lambda it: it.unsettled, "count"),
     Column("cores between turns", lambda it: it.between),
     Column("processes", lambda it: it.processes, "count"),
     Column("their memory", lambda it: _size(it.memory)),
-    *(
-        Column(
-            f"grows by, {phase}",
-            lambda it, phase=phase: _size(it.growth.get(phase) or it.device_growth.get(phase)),  # type: ignore[misc]
-        )
-        for phase in THROUGHPUT
-    ),
+    *map(_growth, THROUGHPUT),
 )
 FLOORS: tuple[Column[Floor], ...] = (
     Column("phase", lambda it: it.phase, "text"),
-    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("framework:mode", lambda it: it.setup.label, "name"),
     Column("× as fast as itself", lambda it: it.speed, "ratio"),
     Column("noise floor", lambda it: it.floor, "half width"),
     Column("blocks", lambda it: it.speed.n, "count"),
 )
 PRECISION: tuple[Column[Width], ...] = (
-    Column("framework:mode", lambda it: f"{line(it.label)}{lane_mark(it.lane)}", "name"),
+    Column("framework:mode", lambda it: f"{it.label}{lane_mark(it.lane)}", "name"),
     Column("against", lambda it: it.baseline, "text"),
     Column("phase", lambda it: it.phase, "text"),
     Column("blocks", lambda it: it.n, "count"),
@@ -84,7 +94,7 @@ BLOCKS: tuple[Column[BlockNoise], ...] = (
     Column("scatter", lambda it: it.scatter, "share"),
     Column("switches/s", lambda it: it.switches_per_second),
     Column("load", lambda it: it.load),
-    Column("remark", lambda it: _remark(it), "text"),
+    Column("remark", _remark, "text"),
 )
 
 
@@ -109,15 +119,17 @@ def sections(summary: Summary, rule: str, *, repeats: bool = True) -> tuple[Sect
 
 def fact(noises: Sequence[GroupNoise]) -> str:
     """The noise floors of a run by phase, in one line; empty where nothing ran twice."""
-    floors = [it for noise in noises for it in noise.floors if it.floor is not None]
-    floors_of = []
-    for phase in PHASES:
-        of_phase = [it.floor for it in floors if it.phase == phase and it.floor is not None]
-        if of_phase:
-            low, high = _floor(min(of_phase)), _floor(max(of_phase))
-            floors_of.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
-    names = listed(sorted({label(it.setup) for it in floors}))
-    return f"{', '.join(floors_of)} ({names} against itself)" if floors_of else ""
+    floors: dict[str, list[float]] = {}
+    names = set()
+    for it in (it for noise in noises for it in noise.floors):
+        if it.floor is not None:
+            floors.setdefault(it.phase, []).append(it.floor)
+            names.add(label(it.setup))
+    ranges = []
+    for phase in sorted(floors, key=PHASES.index):
+        low, high = (width(end(floors[phase])).removeprefix("±") for end in (min, max))
+        ranges.append(f"{phase} {low}" if low == high else f"{phase} {low} to {high}")
+    return f"{', '.join(ranges)} ({listed(sorted(names))} against itself)" if ranges else ""
 
 
 def disturbed(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
@@ -140,49 +152,32 @@ def restless(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
 
 
 def _usage(noise: GroupNoise, number: int) -> Section:
-    """What each setup used beside the steps that were timed."""
-    barred = [it for it in noise.usages if it.faults]
-    return _section(
-        noise,
-        f"usage-{number}",
-        "beside the turns",
-        grid(USAGE, noise.usages),
-        lead=f"{fmt.count(len(barred), 'setup')} used more than its turns show: not ranked."
-        if barred
-        else "No setup used more than its turns show.",
-        note="Without rest are turns at whose end threads of the worker still worked when "
-        "the limit for that had passed. Processes are those that a worker started, the most at "
-        "once. What memory grows by is per step, in the samples, after the warm-up.",
+    barred = sum(bool(it.faults) for it in noise.usages)
+    lead = "No setup used more than its turns show."
+    if barred:
+        lead = f"{fmt.count(barred, 'setup')} used more than its turns show: not ranked."
+    note = (
+        "Without rest are turns at whose end threads of the worker still worked when the limit for "
+        "that had passed. Processes are those that a worker started, the most at once. What memory "
+        "grows by is per step, in the samples, after the warm-up."
     )
-
-
-def _size(size: float | None) -> Value:
-    return Value(bytes_text(size), raw=size) if size else Value(fmt.NONE)
-
-
-def _floor(half: float) -> str:
-    """A noise floor in a sentence: `1.4 %`, or `not known`."""
-    return width(half).removeprefix("±")
+    content = grid(USAGE, noise.usages)
+    return section(f"usage-{number}", noise, "beside the turns", content, [note], lead=lead)
 
 
 def _floors(noise: GroupNoise, number: int) -> Section:
-    alarms = [it for it in noise.floors if it.false_alarm]
-    lead = (
-        f"{len(alarms)} of {len(noise.floors)} comparisons of a setup with itself gave a false "
-        "alarm; differences within it count as none."
-        if alarms
-        else "No setup differs from itself."
+    alarms = sum(it.false_alarm for it in noise.floors)
+    lead = "No setup differs from itself."
+    if alarms:
+        lead = (
+            f"{alarms} of {len(noise.floors)} comparisons of a setup with itself gave a false "
+            "alarm; differences within it count as none."
+        )
+    note = (
+        "The same setup enters every block twice, under two names. Half the width of the interval "
+        "of its ratio is the noise floor: the smallest effect that this run could have shown."
     )
-    return _section(
-        noise,
-        f"noise-{number}",
-        "A/A",
-        grid(FLOORS, noise.floors),
-        lead=lead,
-        note="The same setup enters every block twice, under two names. Half the width of the "
-        "interval of its ratio is the noise floor: the smallest effect that this run could "
-        "have shown.",
-    )
+    return section(f"noise-{number}", noise, "A/A", grid(FLOORS, noise.floors), [note], lead=lead)
 
 
 def _precision(
@@ -192,101 +187,57 @@ def _precision(
     wanted, met = f"±{percent(target)}", sum(it.known for it in standing.widths)
     many = fmt.count(len(standing.widths), "ratio")
     rest = "" if met == len(standing.widths) else f"; the rest ended with the run: {rule}"
-    return _section(
-        noise,
+    note = (
+        f"A ratio counts as known when its interval lay within {wanted} after each of its last two "
+        f"blocks. From {fmt.count(standing.least_blocks, 'block')} on, a setup whose ratios are "
+        "all known rests, and the baseline goes on with the others; so their numbers of blocks "
+        "differ."
+    )
+    return section(
         f"precision-{number}",
+        noise,
         "precision",
         grid(PRECISION, standing.widths),
+        [note],
         lead=f"{met} of {many} {'is' if met == 1 else 'are'} known to {wanted}{rest}.",
-        note=f"A ratio counts as known when its interval lay within {wanted} after each of its "
-        f"last two blocks. From {fmt.count(standing.least_blocks, 'block')} on, a setup whose "
-        "ratios are all known rests, and the baseline goes on with the others; so their "
-        "numbers of blocks differ.",
     )
 
 
 def _blocks(noise: GroupNoise, number: int, *, repeats: bool) -> Section:
     states = [it.state for it in noise.blocks]
     noisy, disturbed = len(states) - states.count("calm"), states.count("disturbed")
-    worse = f", {disturbed} of them disturbed" if disturbed else ""
-    return _section(
-        noise,
-        f"blocks-{number}",
-        "blocks",
-        grid(BLOCKS, noise.blocks),
-        lead=f"{noisy} of {fmt.count(len(noise.blocks), 'block')} "
-        f"{'was' if noisy == 1 else 'were'} noisy{worse}."
-        if noisy
-        else "No block was noisy.",
-        note=f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU "
-        "time that the hypervisor gave to others, in cores; pressure is the share of the time "
-        "in which some task waited for a core; scatter is how much the same work varied from "
-        "round to round (the middle half of its times, over their median); others are "
-        "cores that processes outside of this run used.",
+    lead = "No block was noisy."
+    if noisy:
+        worse = f", {disturbed} of them disturbed" if disturbed else ""
+        many = fmt.count(len(states), "block")
+        lead = f"{noisy} of {many} {'was' if noisy == 1 else 'were'} noisy{worse}."
+    note = (
+        f"A score above 1 is a noisy block: {REPEATED if repeats else KEPT}. Stolen is CPU time "
+        "that the hypervisor gave to others, in cores; pressure is the share of the time in which "
+        "some task waited for a core; scatter is how much the same work varied from round to round "
+        "(the middle half of its times, over their median); others are cores that processes "
+        "outside of this run used."
+    )
+    return section(
+        f"blocks-{number}", noise, "blocks", grid(BLOCKS, noise.blocks), [note], lead=lead
     )
 
 
 def strips(noise: GroupNoise) -> list[list[Strip]]:
     """The strips of each lane and phase together, as they share a panel and a table."""
-    groups: dict[tuple[str, str], list[Strip]] = {}
-    for it in noise.strips:
-        groups.setdefault((it.lane, it.phase), []).append(it)
-    return [
-        group for group in groups.values() if any(len(it.points) >= LEAST_DRIFT for it in group)
-    ]
+    groups = grouped(noise.strips, lambda it: (it.lane, it.phase))
+    return [group for group in groups if any(len(it.points) >= LEAST_DRIFT for it in group)]
 
 
 def _drift(noise: GroupNoise, group: Sequence[Strip], number: str) -> Section:
     """How far each ratio lay from its median, block by block."""
 
     def moved(strip: Strip) -> Column[int]:
-        points = dict(strip.points)
+        changes = {block: math.expm1(log) for block, log in strip.points}
+        return Column(f"{line(strip.label)} ÷ {line(strip.baseline)}", changes.get, "change")
 
-        def get(block: int) -> float | None:
-            return math.expm1(points[block]) if block in points else None
-
-        return Column(f"{line(strip.label)} ÷ {line(strip.baseline)}", get, "change")
-
-    first = group[0]
     columns = (Column("block", lambda block: block, "count"), *map(moved, group))
     blocks = sorted({block for strip in group for block, _ in strip.points})
-    return _section(
-        noise,
-        f"drift-{number}",
-        f"drift, {first.phase}{lane_mark(first.lane)}",
-        grid(columns, blocks),
-        lane=first.lane,
-        folded="Every block",
-    )
-
-
-def _remark(block: BlockNoise) -> str:
-    if not block.disturbed:
-        return block.reason
-    also = f"; {block.reason}" if block.reason else ""
-    return f"disturbed: {block.disturbed}{also}"
-
-
-def _section(
-    noise: GroupNoise,
-    anchor: str,
-    phase: str,
-    content: Grid,
-    *,
-    lead: str = "",
-    note: str = "",
-    lane: str = "",
-    folded: str = "",
-) -> Section:
-    task, threads = line(noise.task), fmt.count(noise.threads, "thread")
-    return Section(
-        anchor=anchor,
-        task=task,
-        phase=phase,
-        place=f"{noise.device}, {threads}, {noise.dtype}",
-        lead=lead,
-        grid=content,
-        notes=(note,) if note else (),
-        scope=Scope(task, noise.device, lane),
-        folded=folded,
-    )
+    phase, lane = f"drift, {group[0].phase}", group[0].lane
+    content = grid(columns, blocks)
+    return section(f"drift-{number}", noise, phase, content, lane=lane, folded="Every block")

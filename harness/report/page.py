@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files as resources
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -33,14 +33,6 @@ CARRIED = 500_000
 """Bytes of one file that the page can carry; a larger one lies beside it only."""
 
 
-class Download(NamedTuple):
-    """`link` holds the whole file, or its name where it is too large to be carried."""
-
-    name: str
-    link: str
-    what: str
-
-
 def render_page(
     content: Content, drawings: Sequence[Drawing], files: Mapping[str, str], *, carry: bool = True
 ) -> str:
@@ -54,35 +46,39 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.filters["unbroken"] = unbroken
-    environment.filters["cells"] = cells
-    environment.filters["markup"] = Markup
-    template = environment.get_template("report.html.j2")
-    script = _template("report.js")
+    environment.filters |= {"unbroken": unbroken, "cells": cells, "markup": Markup}
+    templates = resources("harness.report") / "templates"
+    script, style = (
+        (templates / name).read_text(encoding="utf-8") for name in ("report.js", "report.css")
+    )
     shapes = {name: it for drawing in drawings for name, it in drawing.shapes.items()}
-    return (
-        template.render(
-            content=content,
-            drawings=[it for it in drawings if it.chart.inline],
-            shapes=Markup("".join(shapes.values())),
-            style=_template("report.css"),
-            script=script,
-            hash=_hash(script),
-            downloads=[
-                Download(name, _link(name, kind, files[name], carry=carry), what)
-                for name, kind, what in DOWNLOADS
-            ],
-        )
-        + "\n"
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        drawings=[it for it in drawings if it.chart.inline],
+        shapes=Markup("".join(shapes.values())),
+        style=Markup(style),
+        script=Markup(script),
+        # The page's policy knows its one script by this; no other can run.
+        hash=_base64(hashlib.sha256(script.encode("utf-8")).digest()),
+        downloads=[
+            (name, _link(name, kind, files[name], carry=carry), what)
+            for name, kind, what in DOWNLOADS
+        ],
     )
 
 
 def _link(name: str, kind: str, text: str, *, carry: bool) -> str:
+    """The whole file, or its name where it is too large for the page."""
     data = text.encode("utf-8")
     if len(data) > CARRIED or not carry:
         return name
-    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{kind};charset=utf-8;base64,{_base64(data)}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def cells(row: Sequence[Value], grid: Grid) -> Markup:
@@ -97,8 +93,8 @@ def cells(row: Sequence[Value], grid: Grid) -> Markup:
     )
 
 
-def _cell(it: Value, column: Column[Any], drawn: str) -> str:
-    text, detail = escape(it.text), escape(it.detail)
+def _cell(entry: Value, column: Column[Any], drawn: str) -> str:
+    text, detail = escape(entry.text), escape(entry.detail)
     if detail.startswith("(range of"):  # longer than an interval: in two lines
         detail = detail.replace(": ", ":<br>", 1)
     if column.side == "name":
@@ -107,29 +103,29 @@ def _cell(it: Value, column: Column[Any], drawn: str) -> str:
         return f'<th scope="row" class="name"><code>{name}</code>{tag}</th>'
     if column.role == "verdict":
         text = f'<span class="verdict-word {text.partition(" ")[0]}">{text}</span>'
-    elif it.text == "differs":
+    elif entry.text == "differs":
         text = f'<span class="verdict-word differs">{text}</span>'
-    elif it.anchor:
-        text = f'<a href="#{escape(it.anchor)}">{text}</a>'
+    elif entry.anchor:
+        text = f'<a href="#{escape(entry.anchor)}">{text}</a>'
     # Most cells are numbers: without a class for them a large page has a tenth less.
     side = "drawn" if drawn else column.side
     usual = side == "number" or column.role == "verdict"
     kind = "" if usual else f' class="{side}"'
     role = f' data-role="{column.role}"' if column.role else ""
-    value = "" if it.raw is None else f' data-value="{it.raw:.7g}"'
+    value = "" if entry.raw is None else f' data-value="{entry.raw:.7g}"'
     small = f" <small>{detail}</small>" if detail else ""
     return f"<td{kind}{role}{value}>{text}{small}{drawn}</td>"
 
 
-def _interval(it: Value, axis: tuple[float, float], verdict: str) -> str:
+def _interval(entry: Value, axis: tuple[float, float], verdict: str) -> str:
     """A ratio with its bounds as a mark on the log axis that the rows of its table share."""
     least, most = axis
-    if it.raw is None or least == most:
+    if entry.raw is None or least == most:
         return ""
-    low, high = it.ends or (it.raw, it.raw)
+    low, high = entry.ends or (entry.raw, entry.raw)
     places = {
         name: f"{100 * math.log(ratio / least) / math.log(most / least):.3g}%"
-        for name, ratio in (("one", 1.0), ("low", low), ("high", high), ("at", it.raw))
+        for name, ratio in (("one", 1.0), ("low", low), ("high", high), ("at", entry.raw))
     }
     style = ";".join(f"--{name}:{place}" for name, place in places.items())
     kind = escape(verdict.partition(" ")[0])
@@ -139,13 +135,3 @@ def _interval(it: Value, axis: tuple[float, float], verdict: str) -> str:
 def unbroken(text: str) -> str:
     """A number and its sign stay on one line."""
     return _SIGN.sub("\N{NO-BREAK SPACE}", text)
-
-
-def _template(name: str) -> Markup:
-    template = resources("harness.report").joinpath("templates", name)
-    return Markup(template.read_text(encoding="utf-8"))
-
-
-def _hash(script: str) -> str:
-    """What the page's policy knows its one script by; no other can run."""
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

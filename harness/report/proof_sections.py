@@ -12,7 +12,7 @@ from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
 from harness.report.columns import Column, grid
-from harness.report.content import Section, section
+from harness.report.content import Section, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, label
@@ -22,16 +22,16 @@ KINDS = ("logits", "loss", "gradients", "slots", "weights")
 """In the order in which a step computes them."""
 
 
-def _worst(kind: str) -> Column[Certificate]:
-    return Column(kind, lambda it: worst(it.divergence, kind), "relative difference")
+def _largest(kind: str) -> Column[Certificate]:
+    return Column(kind, lambda it: largest(it.divergence, [kind]), "relative difference")
 
 
 PROOF: tuple[Column[Certificate], ...] = (
-    Column("framework:mode", lambda it: label(it.setup), "name"),
+    Column("framework:mode", lambda it: it.setup.label, "name"),
     Column("outcome", lambda it: "proven" if it.proven else "not proven", "text"),
     Column("steps", lambda it: it.steps, "count"),
     Column("rows", lambda it: it.rows, "count"),
-    *map(_worst, KINDS),
+    *map(_largest, KINDS),
     Column("tolerance", lambda it: it.tolerance, "text"),
     Column(
         "training",
@@ -45,12 +45,20 @@ PROOF: tuple[Column[Certificate], ...] = (
 def sections(run: Run) -> tuple[Section, ...]:
     """One section a group and lane: every setup's certificate, and what it rests on."""
     return tuple(
-        _section(certificates, number)
-        for number, certificates in enumerate(grouped(run.certificates), start=1)
+        section(
+            f"sameness-{number}",
+            certificates[0].setup,
+            "proof",
+            grid(PROOF, certificates),
+            [f"{label(it.setup)}: {line(it.why)}." for it in certificates if not it.proven],
+            lane=certificates[0].setup.lane,
+            lead=sentence(certificates),
+        )
+        for number, certificates in enumerate(by_ranking(run.certificates), start=1)
     )
 
 
-def fact(run: Run, summary: Summary) -> str:
+def fact(summary: Summary) -> str:
     """How many of the setups that were measured are shown to compute the same, in one line."""
     measured = {row.cell.setup: row for table in summary.tables for row in table.rows}
     unproven = sorted(label(setup) for setup, row in measured.items() if row.proof)
@@ -61,55 +69,35 @@ def fact(run: Run, summary: Summary) -> str:
     return f"not proven, so not ranked: {listed(unproven)}"
 
 
-def grouped(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
+def by_ranking(certificates: Iterable[Certificate]) -> list[list[Certificate]]:
     """Certificates whose setups may be ranked against each other, together."""
-    groups: dict[tuple[object, ...], list[Certificate]] = {}
-    for it in sorted(certificates, key=lambda it: it.setup.label):
-        groups.setdefault(it.setup.ranking, []).append(it)
-    return list(groups.values())
+    return grouped(sorted(certificates, key=lambda it: it.setup.label), lambda it: it.setup.ranking)
 
 
-def worst(divergence: Iterable[Divergence], kind: str) -> float | None:
-    """The largest difference of one kind over all steps; None where it was never compared."""
-    differences = [value for it in divergence if (value := getattr(it, kind)) is not None]
-    return max(differences, default=None)
-
-
-def largest(step: Divergence) -> float | None:
-    """The largest difference of any kind at one step."""
-    differences = [value for kind in KINDS if (value := getattr(step, kind)) is not None]
-    return max(differences, default=None)
-
-
-def _section(certificates: Sequence[Certificate], number: int) -> Section:
-    setup = certificates[0].setup
-    failed = [it for it in certificates if not it.proven]
-    return section(
-        f"sameness-{number}",
-        setup,
-        "proof",
-        grid(PROOF, certificates),
-        [f"{label(it.setup)}: {line(it.why)}." for it in failed],
-        lead=sentence(certificates),
-    )
+def largest(steps: Iterable[Divergence], kinds: Sequence[str] = KINDS) -> float | None:
+    """The largest difference of some kinds at some steps; None where none was compared."""
+    values = (getattr(step, kind) for step in steps for kind in kinds)
+    return max((it for it in values if it is not None), default=None)
 
 
 def sentence(certificates: Sequence[Certificate]) -> str:
-    """Who is proven, and how far from the reference the farthest of them went."""
+    """Which setups are proven, and the largest difference of these from the reference."""
     proven = [it for it in certificates if it.proven]
     if not proven:
         return "None of these is shown to compute the same thing, so none is ranked."
-    far = [value for it in proven for step in it.divergence if (value := largest(step)) is not None]
-    over = fmt.span(min(it.steps for it in proven), max(it.steps for it in proven), "step")
-    bound = ""
-    if far:
-        bound = ", and no tensor of theirs left the reference by more than "
-        bound += fmt.relative_difference(max(far))
-    long = [it.whole.steps for it in proven if it.whole]
-    if long:
-        bound += f"; trainings in float64 over {fmt.span(min(long), max(long), 'step')}"
-    who = "All" if len(proven) == len(certificates) else f"{len(proven)} of {len(certificates)}"
-    return f"{who} are proven over {over}{bound}."
+    many = "All" if len(proven) == len(certificates) else f"{len(proven)} of {len(certificates)}"
+    text = f"{many} are proven over {_span([it.steps for it in proven])}"
+    farthest = largest(step for it in proven for step in it.divergence)
+    if farthest is not None:
+        text += ", and no tensor of theirs left the reference by more than "
+        text += fmt.text(farthest, "relative difference")
+    if long := [it.whole.steps for it in proven if it.whole]:
+        text += f"; trainings in float64 over {_span(long)}"
+    return f"{text}."
+
+
+def _span(steps: Sequence[int]) -> str:
+    return fmt.span(min(steps), max(steps), "step")
 
 
 NINE_IN_TEN = "9 in 10 trainings"
@@ -118,13 +106,19 @@ NINE_IN_TEN = "9 in 10 trainings"
 
 def quality(table: QualityTable, number: int, places: Places) -> Section:
     """The final value of every seed, and the time to the target."""
-    metric = table.task.metric
+    metric, setup = table.task.metric, table.rows[0].setup
+    diverged = (
+        f"{label(it.setup)}: the training of seed {', '.join(map(str, it.diverged))} diverged."
+        for it in table.rows
+        if it.diverged
+    )
     return section(
         f"quality-{number}",
-        table.rows[0].setup,
+        setup,
         METRICS[metric].word,
         grid(_quality_columns(table), table.rows),
-        (_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *_lost(table)),
+        [_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *diverged],
+        lane=setup.lane,
         lead=spread_sentence(table),
         where=places.differing(table),
     )
@@ -134,32 +128,31 @@ def _quality_columns(table: QualityTable) -> Iterator[Column[QualityRow]]:
     metric = table.task.metric
 
     def final(seed: int) -> Column[QualityRow]:
-        return Column(f"seed {seed}", lambda it: _final(it, seed, metric))
+        def get(row: QualityRow) -> Value:
+            """The value that a seed ends with; of several trainings of it all."""
+            finals = [it.final for it in row.trainings if it.quality.seed == seed]
+            text = ", ".join(fmt.quality(it, metric) for it in finals)
+            return Value(text or fmt.NONE, raw=finals[0] if finals else None)
 
-    def median(it: QualityRow) -> Value:
-        bounds = _bounds(it.final_interval, metric)
-        return Value(fmt.quality(it.final, metric), bounds, raw=it.final)
+        return Column(f"seed {seed}", get)
 
-    def reached(it: QualityRow) -> Value:
-        return Value(f"{it.reached} of {len(it.trainings)}", raw=it.reached)
+    def median(row: QualityRow) -> Value:
+        bounds = _bounds(row.final_interval, metric)
+        return Value(fmt.quality(row.final, metric), bounds, raw=row.final)
 
-    def to_target(it: QualityRow) -> Value:
-        return Value(time_to_target(it), _to_target_bounds(it), raw=it.seconds_to_target)
+    def reached(row: QualityRow) -> Value:
+        return Value(f"{row.reached} of {len(row.trainings)}", raw=row.reached)
 
-    yield Column("framework:mode", lambda it: label(it.setup), "name")
+    def to_target(row: QualityRow) -> Value:
+        return Value(time_to_target(row), _to_target_bounds(row), raw=row.seconds_to_target)
+
+    yield Column("framework:mode", lambda it: it.setup.label, "name")
     yield from map(final, table.seeds)
     yield Column("median", median)
     if table.task.target is not None:
         yield Column("time to target", to_target)
         yield Column("reached", reached)
     yield Column("time of training", lambda it: it.seconds, "seconds")
-
-
-def _final(row: QualityRow, seed: int, metric: str) -> Value:
-    """The value that a seed ends with; of several trainings of it all."""
-    finals = [it.final for it in row.trainings if it.quality.seed == seed]
-    text = ", ".join(fmt.quality(it, metric) for it in finals)
-    return Value(text or fmt.NONE, raw=finals[0] if finals else None)
 
 
 def time_to_target(row: QualityRow) -> str:
@@ -169,29 +162,27 @@ def time_to_target(row: QualityRow) -> str:
 
 def _to_target_bounds(row: QualityRow) -> str:
     """Its interval or range, in brackets; one that includes “not reached” has no end."""
-    it = row.to_target
-    if it is None:
+    time = row.to_target
+    if time is None:
         return ""
-    if it.method == "none":
-        if it.n == 1:
-            return ""
-        least, most = (fmt.seconds(end) if end else "∞" for end in (it.least, it.most))
-        return f"(range of {it.n}: {least}–{most})" if it.least else ""
-    if it.low is None:
+    low, high = (time.least, time.most) if time.method == "none" else (time.low, time.high)
+    if low is None:
         return ""
-    if it.high is not None and too_wide(it.low, it.high):
-        return fmt.NOT_KNOWN
-    high = "∞" if it.high is None else fmt.seconds(it.high)
-    return f"({fmt.seconds(it.low)}–{high})"
+    ends = f"{fmt.seconds(low)}–{fmt.seconds(high) if high else '∞'}"
+    if time.method == "none":
+        return f"(range of {time.n}: {ends})"
+    return fmt.NOT_KNOWN if high is not None and too_wide(low, high) else f"({ends})"
 
 
-def _bounds(it: Interval, metric: str) -> str:
-    low, high = (it.least, it.most) if it.low is None else (it.low, it.high)
+def _bounds(interval: Interval, metric: str) -> str:
+    low, high = interval.low, interval.high
+    if low is None:
+        low, high = interval.least, interval.most
     if low is None or high is None:
         return ""
     # An end of an older file may lie where no value can.
     low, high = max(0.0, low), min(1.0, high) if METRICS[metric].unit == "percent" else high
-    return bracket(it, fmt.quality(low, metric), fmt.quality(high, metric))
+    return bracket(interval, fmt.quality(low, metric), fmt.quality(high, metric))
 
 
 def margin_text(pair: QualityPair, metric: str) -> str:
@@ -203,42 +194,32 @@ def margin_text(pair: QualityPair, metric: str) -> str:
 
 def _pair_note(pair: QualityPair, metric: str) -> str:
     """Whether two setups end equally good, over the seeds that they share."""
-    margin = margin_text(pair, metric)
+    within = f"{NINE_IN_TEN} lie within {margin_text(pair, metric)}"
     names = f"{line(pair.label)} and {line(pair.baseline)}"
     seeds = fmt.count(len(pair.seeds), "seed")
     if pair.verdict == "equivalent":
-        return f"{names} end equally good over {seeds}: {NINE_IN_TEN} lie within {margin}."
+        return f"{names} end equally good over {seeds}: {within}."
     why = f": {line(pair.reason)}" if pair.reason else ""
     if pair.verdict == "differs":
         return f"{names} differ in quality by more than chance over {seeds}{why}."
-    return f"{names}: cannot tell whether {NINE_IN_TEN} lie within {margin}, over {seeds}{why}."
-
-
-def _lost(table: QualityTable) -> tuple[str, ...]:
-    return tuple(
-        f"{label(row.setup)}: the training of seed {', '.join(map(str, row.diverged))} diverged."
-        for row in table.rows
-        if row.diverged
-    )
+    return f"{names}: cannot tell whether {within}, over {seeds}{why}."
 
 
 def spread_sentence(table: QualityTable) -> str:
-    """How far apart the setups end at the same seed."""
+    """The largest difference of final values at the same seed."""
     metric, spread = table.task.metric, table.spread
     if spread is None:
-        alone = len(table.rows) == 1
-        return (
-            f"{label(table.rows[0].setup)} was trained alone: there is nothing to compare it with."
-            if alone
-            else "No two setups were trained from the same seed."
-        )
+        if len(table.rows) > 1:
+            return "No two setups were trained from the same seed."
+        only = label(table.rows[0].setup)
+        return f"{only} was trained alone: there is nothing to compare it with."
     noun = METRICS[metric].plural
-    where = f"{line(spread.setups[0])} and {line(spread.setups[1])}, seed {spread.seed}"
     if spread.value == 0:
         return f"At the same seed all final {noun} are equal."
     return (
         f"At the same seed the final {noun} lie within {fmt.difference(spread.value, metric)} "
-        f"of each other (largest between {where})."
+        f"of each other (largest between {' and '.join(map(line, spread.setups))}, "
+        f"seed {spread.seed})."
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -24,51 +22,45 @@ from harness.analysis.run_comparison import (
 from harness.analysis.sentences import listed, ratio
 from harness.analysis.stats import Interval, percent
 from harness.analysis.verdicts import LEAST_MARGIN, MOST_MARGIN, Shift
-from harness.records import RunInfo
 from harness.report import format as fmt
 from harness.report.columns import Column, Grid, grid
 from harness.report.compose import machine
+from harness.report.content import reasons
 from harness.report.format import Value
 from harness.report.markdown import table as markdown_table
 from harness.report.proof_sections import NINE_IN_TEN, margin_text
 from harness.report.safe_text import line, prose
-from harness.report.style import lane_mark
+from harness.report.style import lane_mark, place
 from harness.report.terminal import rich_table
 from harness.tasks.metrics import METRICS
 
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
+SHOWN = 5
+"""Columns of a table for which a terminal has room."""
 
 
 class CellOutcome(NamedTuple):
-    """What became of one cell; `words` say it in full."""
+    """What became of one cell; `words` are its verdict in full."""
 
     name: str
     verdict: str
     words: str
 
 
-@dataclass(frozen=True)
-class OutcomeTable:
-    """One table of a comparison in words; the terminal has room for `shown` of its columns."""
-
+class OutcomeTable(NamedTuple):
     title: str
     grid: Grid
     lead: str
-    notes: tuple[str, ...] = ()
-    shown: int = 5
+    notes: tuple[str, ...]
 
 
-def sheets(comparison: Comparison) -> tuple[OutcomeTable, ...]:
-    """Speed, a sheet for each table; then memory; then quality."""
+def outcome_tables(comparison: Comparison) -> tuple[OutcomeTable, ...]:
+    """Speed, then memory, then quality."""
     return (
         *(_speed(it, comparison.basis) for it in comparison.tables),
         *(_memory(it) for it in comparison.tables if it.memory),
         *(_quality(it) for it in comparison.qualities),
     )
-
-
-def _place(table: ChangeTable | QualityChanges) -> str:
-    return f"{line(table.device)}, {fmt.count(table.threads, 'thread')}, {table.dtype}"
 
 
 def _phase(table: ChangeTable) -> str:
@@ -77,40 +69,41 @@ def _phase(table: ChangeTable) -> str:
 
 def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     baseline, timed = line(table.baseline), basis == "time"
-    title = f"{_phase(table)} ({_place(table)})"
+    title = f"{_phase(table)} ({place(table)})"
     lead = _lead([_outcome(it.label, it.shift) for it in table.changes], table.margin)
-    notes = tuple(_notes(table))
 
-    def alone(it: Interval) -> Value:
+    def alone(interval: Interval) -> Value:
         """Without its bounds: they are those of the change."""
-        text = fmt.seconds(it.estimate) if timed else fmt.ratio_interval(it)[0]
-        return Value(text, raw=it.estimate)
+        text, _ = fmt.interval(interval, "seconds" if timed else "ratio")
+        return Value(text, raw=interval.estimate)
 
     step = "step " if timed else ""
     columns: list[Column[Change]] = [
-        Column("framework:mode", lambda it: line(it.label), "name"),
+        Column("framework:mode", lambda it: it.label, "name"),
         Column(f"{step}before", lambda it: alone(it.before)),
         Column(f"{step}after", lambda it: alone(it.after)),
         Column("× as fast as before", lambda it: it.shift.speed, "ratio"),
         Column("verdict", lambda it: it.shift.verdict, "text"),
     ]
-    if not timed:
-        return OutcomeTable(f"{title}, × {baseline}", grid(columns, table.changes), lead, notes)
-    columns += [
-        Column(
-            f"the same against {baseline}",
-            lambda it: it.relative.speed if it.relative else None,
-            "ratio",
-        ),
-        Column(
-            f"verdict against {baseline}",
-            lambda it: it.relative.verdict if it.relative else None,
-            "text",
-        ),
-    ]
-    ratios = [_outcome(it.label, it.relative) for it in table.changes if it.relative]
-    against = (f"Against {baseline}: {_lead(ratios, table.margin)}",) if ratios else ()
-    return OutcomeTable(title, grid(columns, table.changes), lead, (*against, *notes))
+    notes = [*_notes(table)]
+    if timed:
+        columns += [
+            Column(
+                f"the same against {baseline}",
+                lambda it: it.relative and it.relative.speed,
+                "ratio",
+            ),
+            Column(
+                f"verdict against {baseline}",
+                lambda it: it.relative and it.relative.verdict,
+                "text",
+            ),
+        ]
+        if ratios := [_outcome(it.label, it.relative) for it in table.changes if it.relative]:
+            notes.insert(0, f"Against {baseline}: {_lead(ratios, table.margin)}")
+    else:
+        title += f", × {baseline}"
+    return OutcomeTable(title, grid(columns, table.changes), lead, tuple(notes))
 
 
 def _outcome(label: str, shift: Shift) -> CellOutcome:
@@ -124,11 +117,10 @@ def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
         "cannot tell": "cannot tell",
         "not ranked": "not ranked",
     }
-    parts = [f"{line(label)} {words}" for label, verdict, words in outcomes if verdict not in quiet]
+    parts = [f"{line(it.name)} {it.words}" for it in outcomes if it.verdict not in quiet]
     changed = bool(parts)
     for verdict, words in quiet.items():
-        names = [line(label) for label, it, _ in outcomes if it == verdict]
-        if names:
+        if names := [line(it.name) for it in outcomes if it.verdict == verdict]:
             parts.append(f"{words} for {listed(names)}")
     text = f"{'; '.join(parts)}."
     # A name keeps its own spelling, a word begins the sentence.
@@ -136,12 +128,10 @@ def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:
-    yield from _reasons(
-        CellOutcome(line(it.label), it.shift.verdict, it.shift.reason) for it in table.changes
-    )
-    for it in table.changes:
-        if not it.shift.agrees:
-            yield f"{line(it.label)}: Welch’s t does not agree with the exact interval."
+    yield from reasons((it.label, it.shift.verdict, it.shift.reason) for it in table.changes)
+    for change in table.changes:
+        if not change.shift.agrees:
+            yield f"{line(change.label)}: Welch’s t does not agree with the exact interval."
     if table.margin > MOST_MARGIN:
         yield (
             f"No equality is claimed: one of the runs could not tell a setup from itself to "
@@ -164,21 +154,10 @@ def _memory(table: ChangeTable) -> OutcomeTable:
         for it in table.memory
     ]
     return OutcomeTable(
-        title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({_place(table)})",
+        title=f"{_phase(table)}, {_KINDS[table.memory[0].kind]} ({place(table)})",
         grid=grid(MEMORY, table.memory),
         lead=_lead(outcomes, LEAST_MARGIN),
-        notes=_reasons(CellOutcome(line(it.label), it.verdict, it.reason) for it in table.memory),
-    )
-
-
-def _reasons(outcomes: Iterable[CellOutcome]) -> tuple[str, ...]:
-    """Of names and verdicts that have a reason, each reason once."""
-    names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, verdict, reason in outcomes:
-        if reason:
-            names[verdict, line(reason)].append(name)
-    return tuple(
-        f"{listed(of_it)}: {verdict}, {reason}." for (verdict, reason), of_it in names.items()
+        notes=tuple(reasons((it.label, it.verdict, it.reason) for it in table.memory)),
     )
 
 
@@ -191,13 +170,12 @@ def _quality(table: QualityChanges) -> OutcomeTable:
         Column("difference by seed", lambda it: Value(_difference(it.pair, metric))),
         Column("verdict", lambda it: it.pair.verdict, "text"),
     ]
+    outcomes = ((_name(it), it.pair.verdict, it.pair.reason) for it in table.changes)
     return OutcomeTable(
-        title=f"{line(table.task)}, final {metric} ({_place(table)})",
+        title=f"{line(table.task)}, final {metric} ({place(table)})",
         grid=grid(columns, table.changes),
         lead=_quality_lead(table),
-        notes=_reasons(
-            CellOutcome(_name(it), it.pair.verdict, it.pair.reason) for it in table.changes
-        ),
+        notes=tuple(reasons(outcomes)),
     )
 
 
@@ -224,27 +202,20 @@ def _difference(pair: QualityPair, metric: str) -> str:
     difference = pair.difference
     if difference is None:
         return fmt.NONE
-
-    points = METRICS[metric].unit == "percent"
+    points = METRICS[metric].unit == "percent" and not pair.relative
 
     def signed(value: float) -> str:
         if pair.relative:
             return fmt.change(value)
-        text = f"{100 * value:+.2f}" if points else f"{value:+.3g}"
-        return text.replace("-", "−")
+        return (f"{100 * value:+.2f}" if points else f"{value:+.3g}").replace("-", "−")
 
-    unit = " points" if points and not pair.relative else ""
-    text = f"{signed(difference.estimate)}{unit}"
-    if difference.low is not None and difference.high is not None:
-        return f"{text} ({signed(difference.low)} to {signed(difference.high)})"
-    if difference.least is None or difference.most is None:
+    text = f"{signed(difference.estimate)}{' points' if points else ''}"
+    many, low, high = "", difference.low, difference.high
+    if low is None or high is None:
+        many, low, high = f"range of {difference.n}: ", difference.least, difference.most
+    if low is None or high is None:
         return text
-    return (
-        f"{text} (range of {difference.n}: {signed(difference.least)} to {signed(difference.most)})"
-    )
-
-
-_MARKS = {"a": "only before", "b": "only after"}
+    return f"{text} ({many}{signed(low)} to {signed(high)})"
 
 
 def render(comparison: Comparison, console: Console) -> None:
@@ -252,53 +223,43 @@ def render(comparison: Comparison, console: Console) -> None:
     for title, text in _sides(comparison):
         console.print(Text.assemble((f"{title}: ", "dim"), text))
     console.print()
-    for sheet in sheets(comparison):
-        console.print(Text(sheet.title, "bold"))
-        console.print(rich_table(sheet.grid, sheet.shown))
-        console.print(Text(sheet.lead, "bold"))
-        for note in sheet.notes:
+    for table in outcome_tables(comparison):
+        console.print(Text(table.title, "bold"))
+        console.print(rich_table(table.grid, SHOWN))
+        console.print(Text(table.lead, "bold"))
+        for note in table.notes:
             console.print(Text(note))
         console.print()
     for text in _not_compared(comparison):
         console.print(Text(text, "yellow"))
-    for what, before, after in _facts(comparison).rows:
+    for what, before, after in grid(FACTS, comparison.facts).rows:
         console.print(Text.assemble((f"{what.text}: ", "dim"), f"{before.text} → {after.text}"))
     for note in comparison.notes:
         console.print(Text(line(note), "italic"))
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole comparison as Markdown."""
-    parts = [f"# {prose(_title(comparison))}"]
+    parts = [f"# {prose(f'{comparison.a.name} → {comparison.b.name}')}"]
     parts.append("\n".join(f"- **{name}:** {prose(text)}" for name, text in _sides(comparison)))
-    for it in sheets(comparison):
-        parts += [f"## {prose(it.title)}", f"**{prose(it.lead)}**", markdown_table(it.grid)]
-        parts += [prose(note) for note in it.notes]
+    for table in outcome_tables(comparison):
+        parts += [f"## {prose(table.title)}", f"**{prose(table.lead)}**"]
+        parts += [markdown_table(table.grid), *map(prose, table.notes)]
     if comparison.apart:
         parts.append("## Not compared")
         parts.append("\n".join(f"- {prose(text)}" for text in _not_compared(comparison)))
     if comparison.facts:
-        parts += ["## What differs", markdown_table(_facts(comparison))]
-    parts += [prose(note) for note in comparison.notes]
-    return "\n\n".join(parts) + "\n"
-
-
-def _title(comparison: Comparison) -> str:
-    return f"{line(comparison.a.name)} → {line(comparison.b.name)}"
+        parts += ["## What differs", markdown_table(grid(FACTS, comparison.facts))]
+    return "\n\n".join([*parts, *map(prose, comparison.notes)]) + "\n"
 
 
 def _sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    for name, it in (("Before", comparison.a), ("After", comparison.b)):
-        yield name, _run(it)
-
-
-def _run(info: RunInfo) -> str:
-    return f"{line(info.name)}, {line(info.created)}, {machine(info.machine)}"
+    for name, info in (("Before", comparison.a), ("After", comparison.b)):
+        yield name, f"{line(info.name)}, {line(info.created)}, {machine(info.machine)}"
 
 
 def _not_compared(comparison: Comparison) -> Iterator[str]:
-    for it in comparison.apart:
-        yield f"{_MARKS[it.side]}: {line(it.cell)}: {line(it.reason)}"
+    sides = {"a": "only before", "b": "only after"}
+    return (f"{sides[it.side]}: {line(it.cell)}: {line(it.reason)}" for it in comparison.apart)
 
 
 FACTS: tuple[Column[Fact], ...] = (
@@ -306,7 +267,3 @@ FACTS: tuple[Column[Fact], ...] = (
     Column("before", lambda it: None if it.a is None else str(it.a), "text"),
     Column("after", lambda it: None if it.b is None else str(it.b), "text"),
 )
-
-
-def _facts(comparison: Comparison) -> Grid:
-    return grid(FACTS, comparison.facts)

@@ -27,12 +27,12 @@ _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)", re.IGNO
 @functools.lru_cache(maxsize=4096)
 def line(text: str) -> str:
     """One line without terminal sequences, control, formatting or direction-changing characters."""
-    return " ".join(_visible(text).split())
+    return " ".join(shown(text).split())
 
 
 def lines(text: str) -> str:
     """The same with line breaks kept, and tabs as spaces."""
-    clean = (_visible(it.expandtabs(4)) for it in text.replace("\r\n", "\n").split("\n"))
+    clean = (shown(it.expandtabs(4)) for it in text.replace("\r\n", "\n").split("\n"))
     return "\n".join(it.rstrip() for it in clean).strip("\n")
 
 
@@ -40,8 +40,16 @@ def shown(text: str) -> str:
     """Any text as it may reach a terminal: of what acts on it only line breaks and tabs stay."""
     if _PLAIN.fullmatch(text):
         return text
-    text = _ESCAPE_SEQUENCE.sub("", text)
-    return "".join(it if it in "\n\t" else _shown(it) for it in text)
+    return "".join(map(_shown, _ESCAPE_SEQUENCE.sub("", text)))
+
+
+def _shown(character: str) -> str:
+    if character in "\r\u2028\u2029":
+        return " "
+    # A zero-width joiner holds many an emoji together and can do no harm.
+    if character in "\n\t\u200d" or unicodedata.category(character) not in _INVISIBLE:
+        return character
+    return "\N{REPLACEMENT CHARACTER}"
 
 
 def sheet(text: str) -> str:
@@ -50,29 +58,12 @@ def sheet(text: str) -> str:
     return f"'{clean}" if text.startswith(_FORMULA) or clean.startswith(_FORMULA) else clean
 
 
-def _visible(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text.replace("\n", " ").replace("\t", " ")
-    text = _ESCAPE_SEQUENCE.sub("", text)
-    return "".join(_shown(it) for it in text)
-
-
-def _shown(character: str) -> str:
-    if character in "\n\t\r\u2028\u2029":
-        return " "
-    # A zero-width joiner holds many an emoji together and can do no harm.
-    if character != "\u200d" and unicodedata.category(character) in _INVISIBLE:
-        return "\N{REPLACEMENT CHARACTER}"
-    return character
-
-
 def code(text: str) -> str:
     """A code span of Markdown; nothing in it is interpreted."""
     text = line(text)
     if not text:
         return ""
-    longest = max((len(it) for it in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
+    fence = _fence(text)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
@@ -92,6 +83,10 @@ def cell(markdown: str) -> str:
 def fenced(text: str) -> str:
     """A fenced block of Markdown around several lines."""
     text = lines(text)
-    longest = max((len(it) for it in re.findall("`{3,}", text)), default=2)
-    fence = "`" * (longest + 1)
+    fence = _fence(text, 3)
     return f"{fence}text\n{text}\n{fence}"
+
+
+def _fence(text: str, least: int = 1) -> str:
+    """More backquotes than stand together anywhere in the text."""
+    return "`" * max([least, *(len(it) + 1 for it in re.findall("`+", text))])

@@ -3,52 +3,34 @@ tasks, and every cell with its samples."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
+from typing import Any
 
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryPeaks
-from harness.analysis.sentences import imprecise, listed, width
+from harness.analysis.sentences import imprecise, width
 from harness.analysis.settings import SettingRow, side_by_side
 from harness.analysis.startup import BreakEven
-from harness.analysis.stats import Interval
 from harness.analysis.summary import Aggregate, CellRow, Gain, Summary, Table
 from harness.analysis.tables import BlockSamples, samples
 from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
-from harness.report.columns import (
-    CellOf,
-    Column,
-    View,
-    cells,
-    explained,
-    grid,
-    shown_in,
-)
-from harness.report.content import Everything, Raw, Section, section
+from harness.report.columns import PEAKS, CellOf, Column, Grid, cells, explained, grid, shown_in
+from harness.report.content import Everything, Section, grouped, reasons, section
 from harness.report.format import Value
 from harness.report.safe_text import line
-from harness.report.style import Places, Scope, label, place, scope
+from harness.report.style import Places, Scope, label, lane_mark, place, scope
 from harness.tasks.spec import FileData
 
-STAGES = ("import", "build", "first call", "second call", "steady step")
 WHOLE = (
     "The whole start is import, build and both calls, less the two steps that these make; the "
     "lines of the figure begin there and rise by a steady step."
 )
-PEAKS = {
-    "incremental_rss": "peak RSS, incremental",
-    "total_rss": "peak RSS, total",
-    "logical": "logical peak",
-    "device_allocated": "device peak, allocated",
-    "device_reserved": "device peak, reserved",
-}
-"""Kinds of memory, and the titles of their columns."""
+OVERTAKES = {"overtakes": "overtakes", "is overtaken": "is overtaken by"}
+"""The verbs of break-evens."""
 MANY = 20_000
-"""Samples that a page can hold; of more it shows what each block spans."""
+"""Samples that a page can hold; of more it shows the range of each block."""
 
 
 def speed(
@@ -66,140 +48,118 @@ def speed(
     `others` are the same table against other baselines. One that is `rebased` has only the columns
     that follow the choice of a baseline.
     """
-    view: View = "latency" if table.phase in LATENCY else "speed"
-    columns = shown_in(view, table)
+    columns = shown_in("latency" if table.phase in LATENCY else "speed", table)
     shown = [it for it in columns if it.role or it.side == "name"] if rebased else columns
-    return section(
+    return _section(
         f"speed-{number}",
-        table.rows[0].cell.setup,
-        table.phase,
+        table,
+        places,
         grid(shown, cells(table)),
-        (
-            *((*_probes(table), *explained(columns)) if probes else ()),
-            *_sizes(table),
-            *_unranked(table),
-            *_reasons(table),
-        ),
+        (*((*_probes(table), *explained(columns)) if probes else ()), *_notes(table)),
         lead=f"{line(table.sentence)} {trust(table)}",
-        where=places.differing(table),
         baseline=line(table.baseline),
         others=tuple(speed(it, number, places, probes=probes, rebased=True) for it in others),
     )
 
 
+def _section(
+    anchor: str, table: Table, places: Places, content: Grid, notes: Iterable[str], **more: Any
+) -> Section:
+    setup, where = table.rows[0].cell.setup, places.differing(table)
+    return section(anchor, setup, table.phase, content, notes, lane=setup.lane, where=where, **more)
+
+
 def trust(table: Table) -> str:
     """How far a table's verdict may be trusted: the noise floor of its phase, and the proofs."""
     floors = [it.floor for it in table.floors if it.floor is not None]
+    floor = f"Noise floor {width(max(floors)).removeprefix('±')}; " if floors else ""
     proven, rows = sum(not it.proof for it in table.rows), len(table.rows)
-    everyone = "both" if rows == 2 else f"all {rows}"
-    proofs = f"{everyone} proven" if proven == rows > 1 else f"{proven} of {rows} proven"
-    floor = width(max(floors)).removeprefix("±") if floors else ""
-    return f"(Noise floor {floor}; {proofs}.)" if floors else f"({proofs}.)"
+    proofs = f"{proven} of {rows}"
+    if proven == rows > 1:
+        proofs = "both" if rows == 2 else f"all {rows}"
+    return f"({floor}{proofs} proven.)"
 
 
-def _probes(table: Table) -> tuple[str, ...]:
-    probes, data = line(table.task.probes).rstrip("."), table.task.data
-    said = [f"Probes {probes}."] if probes else []
+def _probes(table: Table) -> Iterator[str]:
+    if probes := line(table.task.probes).rstrip("."):
+        yield f"Probes {probes}."
+    data = table.task.data
     if isinstance(data, FileData):
         scaled = "standardised by the training rows" if data.standardise else "not standardised"
-        said.append(
+        yield (
             f"Data: {line(data.file)} (content {data.content}), {data.train:,} training and "
             f"{data.test:,} test rows, {fmt.count(data.features, 'input')}, "
             f"{fmt.count(data.outputs, 'output')}, targets of kind {data.kind}, {scaled}."
         )
-    return tuple(said)
 
 
-def _sizes(table: Table) -> tuple[str, ...]:
-    sentence = imprecise(table.pairs, table.precision)
-    return (line(sentence),) if sentence else ()
-
-
-def _unranked(table: Table) -> tuple[str, ...]:
-    """Why rows stand outside the ranking, and why a verdict is not what its interval suggests."""
-    rows = [f"{label(it.cell.setup)}: {line(it.unranked)}." for it in table.rows if it.unranked]
-    unranked = {it.cell.setup.label for it in table.rows if it.unranked}
-    reasons: dict[str, list[str]] = {}
-    for it in table.pairs:
-        if it.reason and it.label not in unranked:
-            reasons.setdefault(f"{it.verdict}, {line(it.reason)}", []).append(line(it.label))
-    pairs = [f"{listed(labels)}: {why}." for why, labels in reasons.items()]
-    doubted = [
-        f"{line(it.label)}: Student’s t on the same ratios does not agree with the exact interval."
-        for it in table.pairs
-        if not it.agrees
-    ]
-    steady = [
-        f"{label(it.cell.setup)}: {line(it.steadiness.sentence)}."
-        for it in table.rows
-        if it.steadiness.verdict in ("never steady", "trend")
-    ]
-    return (*rows, *pairs, *doubted, *steady)
-
-
-def _reasons(table: Table) -> tuple[str, ...]:
-    """Why intervals are missing or of another kind, each reason once."""
+def _notes(table: Table) -> Iterator[str]:
+    """Ratios that are known in their direction only, rows that are not ranked, and verdicts and
+    intervals that are missing or not what they seem, each with its reason."""
+    if missed := imprecise(table.pairs, table.precision):
+        yield line(missed)
+    unranked = {it.cell.setup.label: it.unranked for it in table.rows if it.unranked}
+    for name, why in unranked.items():
+        yield f"{line(name)}: {line(why)}."
+    ranked = [it for it in table.pairs if it.label not in unranked]
+    yield from reasons((it.label, it.verdict, it.reason) for it in ranked)
+    for pair in table.pairs:
+        if not pair.agrees:
+            yield (
+                f"{line(pair.label)}: Student’s t on the same ratios does not agree with the exact "
+                "interval."
+            )
+    for row in table.rows:
+        if row.steadiness.verdict in ("never steady", "trend"):
+            yield f"{label(row.cell.setup)}: {line(row.steadiness.sentence)}."
     intervals = [row.step for row in table.rows] + [it.speed for it in table.pairs]
-    return tuple(dict.fromkeys(it for interval in intervals if (it := _why(interval))))
-
-
-def _why(interval: Interval) -> str:
-    return f"No interval: {interval.reason}." if interval.method == "none" else ""
+    missing = (f"No interval: {it.reason}." for it in intervals if it.method == "none")
+    yield from dict.fromkeys(missing)
 
 
 def phases(table: Table, number: int, places: Places) -> Section:
-    """From import to the steady step, and when a slower start has paid."""
+    """From import to the steady step, and after how many steps a slower start has paid."""
     rows = [
         CellOf(table, row, start, "cold cache" if start.cold else "")
         for row in table.rows
         for start in row.starts
     ]
-    notes = tuple(break_even(it) for it in table.break_evens)
+    notes = [break_even(it) for it in table.break_evens]
     if any(it.start and it.start.total for it in rows):
-        notes = (*notes, WHOLE)
+        notes.append(WHOLE)
     content = grid(shown_in("starts"), rows)
     folded = "" if table.phase == "train" else "How its first calls go"
-    setup, where = table.rows[0].cell.setup, places.differing(table)
-    anchor = f"phases-{number}"
-    return section(anchor, setup, table.phase, content, notes, where=where, folded=folded)
+    return _section(f"phases-{number}", table, places, content, notes, folded=folded)
 
 
-def stage_times(row: CellRow) -> tuple[float | None, ...]:
-    """Seconds of each of `STAGES`, with a warm compile cache where both were seen."""
-    if not row.starts:
-        return (None,) * (len(STAGES) - 1) + (row.step.estimate,)
-    it = row.starts[0]
-    stages = (it.import_seconds, it.build_seconds, it.first_call, it.second_call, it.step)
-    return tuple(None if at is None else at.estimate for at in stages)
-
-
-def break_even(it: BreakEven) -> str:
+def break_even(result: BreakEven) -> str:
     """After how many steps a row overtakes the baseline, in a sentence."""
-    names = f"{line(it.label)} and {line(it.baseline)}"
-    cold = ", compiling with a cold cache" if it.cold else ""
-    if it.verdict == "from the first step":
-        ahead = f"{line(it.label)} is ahead of {line(it.baseline)} throughout"
-        return f"Counting its start, {ahead}{cold}."
-    if it.verdict == "never":
-        return f"Counting its start, {line(it.label)} never overtakes {line(it.baseline)}{cold}."
-    if it.verdict == "cannot tell" or it.steps is None or it.seconds is None:
-        return f"Break-even of {names}: cannot tell, {line(it.reason)}{cold}."
-    if it.steps.estimate == 0:  # the median start is no handicap, but it may be one
-        first, other = (it.label, it.baseline)[:: 1 if it.verdict == "overtakes" else -1]
-        ahead = f"{line(first)} seems to be ahead of {line(other)} throughout"
-        return f"Counting its start, {ahead}, which is not sure{cold}."
-    steps, seconds = fmt.number_interval(it.steps), fmt.seconds_interval(it.seconds)
-    verb = "overtakes" if it.verdict == "overtakes" else "is overtaken by"
-    later = f"{' '.join(steps).strip()} steps, {' '.join(seconds).strip()}"
-    return f"Counting its start, {line(it.label)} {verb} {line(it.baseline)} after {later}{cold}."
+    names = (line(result.label), line(result.baseline))
+    cold = ", compiling with a cold cache" if result.cold else ""
+    if result.verdict == "from the first step":
+        outcome = f"{names[0]} is ahead of {names[1]} throughout"
+    elif result.verdict == "never":
+        outcome = f"{names[0]} never overtakes {names[1]}"
+    elif result.verdict == "cannot tell" or result.steps is None or result.seconds is None:
+        return f"Break-even of {' and '.join(names)}: cannot tell, {line(result.reason)}{cold}."
+    elif result.steps.estimate == 0:  # the median start is no handicap, but it may be one
+        first, other = names if result.verdict == "overtakes" else names[::-1]
+        outcome = f"{first} seems to be ahead of {other} throughout, which is not sure"
+    else:
+        steps, bounds = fmt.interval(result.steps)
+        after = f"{steps} {bounds}".strip()
+        seconds = " ".join(fmt.interval(result.seconds, "seconds")).strip()
+        outcome = f" {OVERTAKES[result.verdict]} ".join(names)
+        outcome += f" after {after} steps, {seconds}"
+    return f"Counting its start, {outcome}{cold}."
 
 
 def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
     """The kinds to show: all but those of a device where it has none."""
     return [
-        it
-        for it in PEAKS
-        if not it.startswith("device") or any(amount(row.peaks, it) is not None for row in rows)
+        kind
+        for kind in PEAKS
+        if not kind.startswith("device") or any(amount(it.peaks, kind) is not None for it in rows)
     ]
 
 
@@ -214,38 +174,28 @@ def memory(table: Table, number: int, places: Places) -> Section:
     counted = counted_peaks(table.rows)
     hidden = {title for kind, title in PEAKS.items() if kind not in counted}
     columns = [it for it in shown_in("memory") if it.title not in hidden]
-    reasons = {
-        f"No {PEAKS[it]} of {label(row.cell.setup)}: {line(getattr(row.peaks, it).reason)}."
+    missing = {
+        f"No {PEAKS[kind]} of {label(row.cell.setup)}: {line(getattr(row.peaks, kind).reason)}."
         for row in table.rows
-        for it in counted
-        if amount(row.peaks, it) is None and getattr(row.peaks, it).reason
+        for kind in counted
+        if amount(row.peaks, kind) is None and getattr(row.peaks, kind).reason
     }
-    notes = (*(explained(columns) if number == 1 else ()), *sorted(reasons))
+    notes = (*(explained(columns) if number == 1 else ()), *sorted(missing))
     content = grid(columns, [CellOf(table, row) for row in table.rows])
-    setup, where = table.rows[0].cell.setup, places.differing(table)
-    return section(f"memory-{number}", setup, table.phase, content, notes, where=where)
+    return _section(f"memory-{number}", table, places, content, notes)
 
 
 def settings_sections(run: Run) -> tuple[Section, ...]:
     """What every worker really ran with, side by side: one section a group and lane."""
-    groups: dict[tuple[object, ...], dict[str, list[Record]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for it in run.records:
-        if it.status == "ok" and it.settings and not it.setup.twin:
-            groups[it.setup.ranking][it.setup.label].append(it)
-    return tuple(
-        it
-        for number, by_label in enumerate(groups.values(), start=1)
-        for it in _settings(by_label, number)
-    )
+    records = [it for it in run.records if it.status == "ok" and it.settings and not it.setup.twin]
+    groups = grouped(records, lambda it: it.setup.ranking)
+    return tuple(it for n, group in enumerate(groups, start=1) for it in _settings(group, n))
 
 
-def _settings(by_label: dict[str, list[Record]], number: int) -> Iterator[Section]:
-    """The settings that differ, and those that are alike."""
-    labels = sorted(by_label)
-    setup = by_label[labels[0]][0].setup
-    rows = side_by_side({label: by_label[label] for label in labels})
+def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
+    ordered = sorted(records, key=lambda it: it.setup.label)
+    by_label = {it[0].setup.label: it for it in grouped(ordered, lambda it: it.setup.label)}
+    setup, rows = ordered[0].setup, side_by_side(by_label)
     columns: list[Column[SettingRow]] = [
         Column(
             "setting",
@@ -253,36 +203,38 @@ def _settings(by_label: dict[str, list[Record]], number: int) -> Iterator[Sectio
             "name",
             detail=lambda it: "must agree" if it.must_agree else "",
         ),
-        *map(_setting_of, labels),
+        *map(_setting_of, by_label),
         Column("alike", _alike, "text"),
         Column("meaning", lambda it: it.meaning, "text"),
     ]
-    broken = [line(it.name) for it in rows if it.differs and it.must_agree]
     differing = [it for it in rows if it.differs]
     alike = [it for it in rows if not it.differs]
+    broken = ", ".join(line(it.name) for it in differing if it.must_agree)
     lead = "All agree in what must agree."
     if broken:
-        lead = f"They differ in what must agree: {', '.join(broken)}."
-    anchor = f"settings-{number}"
+        lead = f"They differ in what must agree: {broken}."
+    anchor, lane = f"settings-{number}", setup.lane
     if differing:
-        yield section(anchor, setup, "settings", grid(columns, differing), lead=lead)
+        content = grid(columns, differing)
+        yield section(anchor, setup, "settings", content, lane=lane, lead=lead)
     if alike:
         yield section(
             f"{anchor}-alike",
             setup,
             "settings alike",
             grid(columns, alike),
+            lane=lane,
             lead="" if differing else lead,
             folded=f"{fmt.count(len(alike), 'setting')} without a difference",
         )
 
 
 def _setting_of(label: str) -> Column[SettingRow]:
-    return Column(line(label), lambda it: _setting(it.values.get(label)), "text")
+    def get(row: SettingRow) -> Setting:
+        value = row.values.get(label)
+        return value if value is None or isinstance(value, bool) else str(value)
 
-
-def _setting(value: Setting) -> Setting:
-    return value if value is None or isinstance(value, bool) else str(value)
+    return Column(line(label), get, "text")
 
 
 def _alike(row: SettingRow) -> str | None:
@@ -292,8 +244,8 @@ def _alike(row: SettingRow) -> str | None:
 
 
 GAINS: tuple[Column[Gain], ...] = (
-    Column("idiomatic", lambda it: label(it.idiom), "name"),
-    Column("identical", lambda it: label(it.plain), "name"),
+    Column("idiomatic", lambda it: it.idiom.label, "name"),
+    Column("identical", lambda it: it.plain.label, "name"),
     Column("× as fast", lambda it: it.pair.speed, "ratio"),
     Column(
         "verdict",
@@ -306,55 +258,35 @@ GAINS: tuple[Column[Gain], ...] = (
 )
 
 
-def gain_sections(gains: Sequence[Gain]) -> tuple[Section, ...]:
+def gain_sections(gains: Iterable[Gain]) -> tuple[Section, ...]:
     """What idiom gains, a section a task and phase: each framework as its experts write it,
     against the same steps for all."""
-
-    def key(it: Gain) -> tuple[object, ...]:
-        return (*it.idiom.group, it.phase)
-
-    groups = groupby(gains, key)  # they stand in this order
-    return tuple(_gains(list(group), number) for number, (_, group) in enumerate(groups, start=1))
-
-
-def _gains(gains: Sequence[Gain], number: int) -> Section:
-    setup = gains[0].idiom
-    return Section(
-        anchor=f"idioms-{number}",
-        task=line(setup.task),
-        phase=gains[0].phase,
-        place=place(setup),
-        lead="",
-        grid=grid(GAINS, gains),
-        scope=replace(scope(setup), lane=""),
+    groups = grouped(gains, lambda it: (it.idiom.group, it.phase))
+    return tuple(
+        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows))
+        for n, rows in enumerate(groups, start=1)
     )
 
 
-def aggregate_sections(aggregates: Sequence[Aggregate]) -> tuple[Section, ...]:
+def aggregate_sections(aggregates: Iterable[Aggregate]) -> tuple[Section, ...]:
     """One section a phase and lane: geometric means over the run's tasks."""
-
-    def key(it: Aggregate) -> tuple[object, ...]:
-        return (it.device, it.threads, it.dtype, it.lane, it.phase)
-
-    groups = groupby(aggregates, key)  # they stand in this order
-    return tuple(_means(list(group), number) for number, (_, group) in enumerate(groups, start=1))
+    groups = grouped(aggregates, lambda it: (place(it), it.lane, it.phase))
+    return tuple(_means(it, n) for n, it in enumerate(groups, start=1))
 
 
 def _means(means: Sequence[Aggregate], number: int) -> Section:
     first = means[0]
     columns: list[Column[Aggregate]] = [
-        Column("framework:mode", lambda it: line(it.label), "name"),
+        Column("framework:mode", lambda it: it.label, "name"),
         Column(f"× as fast as {line(first.baseline)}", lambda it: it.speed, "ratio"),
         Column("tasks", lambda it: len(it.tasks), "count"),
         Column("without", lambda it: ", ".join(it.missing) or None, "text"),
     ]
-    lane = "" if first.lane == "identical" else f", {first.lane}"
     return Section(
         anchor=f"means-{number}",
         task="all tasks",
-        phase=f"{first.phase}{lane}",
-        place=f"{first.device}, {fmt.count(first.threads, 'thread')}, {first.dtype}",
-        lead="",
+        phase=f"{first.phase}{lane_mark(first.lane)}",
+        place=place(first),
         grid=grid(columns, sorted(means, key=lambda it: -it.speed.estimate)),
         notes=(
             "Geometric means of the ratios of this run’s tasks; of other tasks they say nothing.",
@@ -367,49 +299,51 @@ def everything(run: Run, summary: Summary) -> Everything:
     """One row a cell, in the order of the tables."""
     rows = [CellOf(table, row) for table in summary.tables for row in table.rows]
     numbers = {it.row.cell: n for n, it in enumerate(rows, start=1)}
-    samples: Column[CellOf] = Column(
+    link: Column[CellOf] = Column(
         "behind it", lambda it: Value("samples", anchor=f"raw-{numbers[it.row.cell]}"), "text"
     )
+    by_cell = samples(run.records)
+    total = sum(len(it.times) for cell in numbers for it in by_cell[cell].values())
     return Everything(
-        cells=grid((*shown_in("cells"), samples), rows, drawn=False),
-        scopes=tuple(scope(it.setup) for it in rows),
-        raws=_raws(run.records, numbers),
+        grid((*shown_in("cells"), link), rows, drawn=False),
+        tuple(scope(it.setup) for it in rows),
+        tuple(_raw(it, by_cell[it], n, whole=total <= MANY) for it, n in numbers.items()),
     )
 
 
-def _raws(records: Iterable[Record], numbers: Mapping[Cell, int]) -> tuple[Raw, ...]:
-    by_cell = samples(records)
-    total = sum(len(it.times) for cell in numbers for it in by_cell[cell].values())
-    return tuple(_raw(it, by_cell[it], n, whole=total <= MANY) for it, n in numbers.items())
+def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: bool) -> Section:
+    """The median of each block, and its samples or their range."""
+    unit, name = fmt.unit_of(min(it.median for it in blocks.values()))
 
+    def times(block: BlockSamples) -> str:
+        texts = [_short(it / unit) for it in block.times]
+        if whole:
+            return " ".join(texts)
+        least, most = _short(min(block.times) / unit), _short(max(block.times) / unit)
+        return f"{least} – {most} ({len(texts)})"
 
-def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: bool) -> Raw:
-    unit, name = fmt.time_unit(min(it.median for it in blocks.values()))
     columns: list[Column[tuple[int, BlockSamples]]] = [
         Column("block", lambda it: it[0], "count"),
         Column(f"median, {name}", lambda it: Value(_short(it[1].median / unit), raw=it[1].median)),
         Column(
             f"{'samples in their order' if whole else 'from – to'}, {name}",
-            lambda it: _samples([time / unit for time in it[1].times], whole=whole),
+            lambda it: times(it[1]),
             "text",
         ),
     ]
-    setup, lane = cell.setup, "" if cell.setup.lane == "identical" else f"{cell.setup.lane}, "
-    count = sum(len(it.times) for it in blocks.values())
-    return Raw(
-        anchor=f"raw-{number}",
-        title=f"{label(setup)}, {line(setup.task)} {cell.phase} ({lane}{place(setup)}): "
-        f"{fmt.count(count, 'sample')} in {fmt.count(len(blocks), 'block')}",
-        scope=scope(setup),
-        grid=grid(columns, blocks.items()),
-        note="" if whole else "Too many to show: the store, samestep.sqlite, holds every sample.",
+    setup = cell.setup
+    lane = "" if setup.lane == "identical" else f"{setup.lane}, "
+    count = fmt.count(sum(len(it.times) for it in blocks.values()), "sample")
+    return section(
+        f"raw-{number}",
+        setup,
+        cell.phase,
+        grid(columns, blocks.items()),
+        () if whole else ("Too many to show: the store, samestep.sqlite, holds every sample.",),
+        lane=setup.lane,
+        folded=f"{label(setup)}, {line(setup.task)} {cell.phase} ({lane}{place(setup)}): "
+        f"{count} in {fmt.count(len(blocks), 'block')}",
     )
-
-
-def _samples(times: Sequence[float], *, whole: bool) -> str:
-    if whole:
-        return " ".join(map(_short, times))
-    return f"{_short(min(times))} – {_short(max(times))} ({len(times)})"
 
 
 def _short(value: float) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.adapter import Framework
-from harness.analysis.quality import QualityTable
-from harness.analysis.summary import Summary, Table
-from harness.cells import Lane, Setup
+from harness.analysis.summary import Summary
+from harness.cells import Setup
 from harness.frameworks import frameworks
+from harness.report.format import count
 from harness.report.safe_text import line
 
 UNKNOWN_COLOR = "#6B6B6B"
 """For a framework that is in the records but no longer among the folders."""
 HEX = re.compile(r"#[0-9A-Fa-f]{6}")
-"""What a framework's colour must be to stand in a page: a stranger may have written it."""
+"""A colour that may stand in a page: that of a foreign framework is not trusted."""
 INK, FAINT, GRID, BAND, PAPER = "#1d2129", "#5b6270", "#e3e6ea", "#f4f5f7", "#ffffff"
 """Colours of text, of explanations, of grid lines, of every second row, and of the background."""
 MARKERS = ("D", "P", "o", "s", "^", "v", "X", "*")
@@ -46,7 +47,7 @@ class Look:
 
 
 PLAIN = Look(INK, "o", ())
-"""In legends that tell kinds of marks, not frameworks."""
+"""Of a legend of kinds of marks, not of frameworks."""
 
 
 @functools.cache
@@ -57,12 +58,13 @@ def _known() -> dict[str, Framework]:
 def look(setup: Setup) -> Look:
     """The colour is the framework's, the first marker that of its version; modes go on from there.
 
-    The marker comes from the name, so that it stays the same whoever else takes part.
+    The marker comes from the name, so that it does not depend on the other setups.
     """
     framework = _known().get(setup.framework)
-    color = framework.color if framework and HEX.fullmatch(framework.color) else UNKNOWN_COLOR
-    own = framework.idioms if framework and setup.lane == "idiomatic" else None
-    modes = list(own if own is not None else framework.modes) if framework else []
+    color, modes = UNKNOWN_COLOR, list[str]()
+    if framework:
+        modes = list(framework.idioms if setup.lane == "idiomatic" else framework.modes)
+        color = framework.color if HEX.fullmatch(framework.color) else UNKNOWN_COLOR
     place = modes.index(setup.mode) if setup.mode in modes else 0
     marker = zlib.adler32(setup.name.encode()) + place
     dashes = place + bool(setup.version)
@@ -75,58 +77,59 @@ def is_reference(setup: Setup) -> bool:
     return framework is not None and framework.role == "reference"
 
 
-def lane_mark(lane: Lane) -> str:
-    """What tells the idiomatic lane in headings; the identical one is what nobody need name."""
-    return "" if lane == "identical" else f", {lane}"
-
-
-def label(setup: Setup) -> str:
-    """`framework:mode`, inert."""
-    return line(setup.label)
-
-
-def scope(setup: Setup) -> Scope:
-    """What a part about this setup's group and lane is about."""
-    return Scope(line(setup.task), setup.device, setup.lane)
-
-
 def framework_title(name: str) -> str:
     """The framework's own spelling of its name."""
     framework = _known().get(name)
     return line(framework.title if framework else name)
 
 
+def lane_mark(lane: str) -> str:
+    """The lane in a heading; the identical one is not named."""
+    return "" if lane in ("", "identical") else f", {lane}"
+
+
+def label(setup: Setup) -> str:
+    """`framework:mode`, safe to show."""
+    return line(setup.label)
+
+
+def scope(setup: Setup) -> Scope:
+    return Scope(line(setup.task), setup.device, setup.lane)
+
+
+class Located(Protocol):
+    """A setup, a group or a table: whatever was measured in one place."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+
+
 class Places:
-    """Where tables were measured, in words; only what differs needs saying beside each."""
+    """The places of all tables of a summary."""
 
-    def __init__(self, tables: Iterable[Table | QualityTable]) -> None:
-        self._all = {_place(table) for table in tables}
-
-    @classmethod
-    def of(cls, summary: Summary) -> Places:
-        return cls((*summary.tables, *summary.qualities))
+    def __init__(self, summary: Summary) -> None:
+        tables: tuple[Located, ...] = (*summary.tables, *summary.qualities)
+        self._all = {_parts(it) for it in tables}
 
     @property
     def common(self) -> str:
         """The one place of all tables, or empty."""
-        return _joined(next(iter(self._all))) if len(self._all) == 1 else ""
+        return ", ".join(next(iter(self._all))) if len(self._all) == 1 else ""
 
-    def differing(self, table: Table | QualityTable) -> str:
+    def differing(self, table: Located) -> str:
         """What of the table's place is not the same everywhere, e.g. `2 threads`; or empty."""
-        place = _place(table)
-        varies = [len({it[n] for it in self._all}) > 1 for n in range(len(place))]
-        return ", ".join(part for part, it in zip(place, varies, strict=True) if it)
+        varies = (len(set(values)) > 1 for values in zip(*self._all, strict=True))
+        return ", ".join(itertools.compress(_parts(table), varies))
 
 
-def place(setup: Setup) -> str:
+def place(located: Located) -> str:
     """Device, threads and dtype in words."""
-    return _joined(_place(setup))
+    return ", ".join(_parts(located))
 
 
-def _place(it: Table | QualityTable | Setup) -> tuple[str, str, str]:
-    threads = f"{it.threads} thread" + ("s" if it.threads != 1 else "")
-    return (it.device, threads, it.dtype)
-
-
-def _joined(parts: tuple[str, ...]) -> str:
-    return ", ".join(parts)
+def _parts(located: Located) -> tuple[str, str, str]:
+    return (line(located.device), count(located.threads, "thread"), line(located.dtype))

@@ -7,7 +7,7 @@ Everything is written as `Text`, never as markup: names from outside stay what t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -26,7 +26,8 @@ from harness.report import format as fmt
 from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
 from harness.report.columns import CellOf, Column, Grid, cells, grid, shown_in
 from harness.report.compose import facts, left_out, troubles
-from harness.report.format import Value, duration, seconds
+from harness.report.content import Choice
+from harness.report.format import Value
 from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line
 from harness.report.style import Places, label, lane_mark
@@ -38,13 +39,13 @@ REFRESH_SECONDS = 0.25
 
 
 class Plain:
-    """One line a block and one a failure: for logs, pipes and `--quiet`'s opposite."""
+    """One line a block and one a failure: for logs and pipes."""
 
     def __init__(self, console: Console, tasks: tuple[Task, ...]) -> None:
-        self._console = console
-        self._tasks = tasks
+        self._console, self._tasks = console, tasks
         self._records: list[Record] = []
-        self._now: tuple[int, int, Block, float] | None = None
+        self._number = self._blocks = 0
+        self._left = 0.0
         self._began = time.monotonic()
 
     def __enter__(self) -> Plain:
@@ -54,17 +55,14 @@ class Plain:
         return
 
     def block(self, number: int, of: int, block: Block, seconds_left: float) -> None:
-        self._now = (number, of, block, seconds_left)
+        self._number, self._blocks, self._left = number, of, seconds_left
         self._began = time.monotonic()
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
-        if step != "done" or self._now is None:
-            return
-        number, of, _, _ = self._now
-        took = time.monotonic() - self._began
-        lines = [f"block {number}/{of}  {block.task.name}  {seconds(took)}"]
-        lines += [f"    {line}" for line in ratios_so_far(self._summary(), block.task)]
-        self._print("\n".join(lines))
+        if step == "done":
+            took = fmt.seconds(time.monotonic() - self._began)
+            head = f"block {self._number}/{self._blocks}  {block.task.name}  {took}"
+            self.note("\n    ".join([head, *self._ratios(block.task)]))
 
     def ended(self, record: Record) -> None:
         self._records.append(record)
@@ -74,8 +72,8 @@ class Plain:
     def note(self, text: str) -> None:
         self._print(text)
 
-    def _summary(self) -> Summary:
-        return summarise(self._tasks, self._records)
+    def _ratios(self, task: Task) -> list[str]:
+        return ratios_so_far(summarise(self._tasks, self._records), task)
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -97,7 +95,7 @@ class Screen(Plain):
     def __init__(self, console: Console, tasks: tuple[Task, ...]) -> None:
         super().__init__(console, tasks)
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._ratios: list[str] = []
+        self._shown: list[str] = []
         self._drawn = 0.0
 
     def __enter__(self) -> Screen:
@@ -108,28 +106,22 @@ class Screen(Plain):
         self._live.stop()
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None:
-        if self._now is None:
-            return
         if step == "done":
-            self._ratios = ratios_so_far(self._summary(), block.task)
+            self._shown = self._ratios(block.task)
         elif time.monotonic() - self._drawn < REFRESH_SECONDS and step != "starting":
             return
-        self._live.update(self._picture(step, setup, done), refresh=True)
-        self._drawn = time.monotonic()
-
-    def _picture(self, step: Step, setup: Setup | None, done: float) -> Group:
-        assert self._now is not None
-        number, of, block, left = self._now
-        share = min(1.0, (number - 1 + done) / of)
-        left = max(0.0, left - (time.monotonic() - self._began))
+        share = min(1.0, (self._number - 1 + done) / max(self._blocks, 1))
+        left = max(0.0, self._left - (time.monotonic() - self._began))
         head = RichTable.grid(padding=(0, 2))
         head.add_row(
-            Text(f"block {number} of {of}", style="bold"),
+            Text(f"block {self._number} of {self._blocks}", style="bold"),
             ProgressBar(total=1.0, completed=share, width=30),
-            Text(f"{100 * share:.0f} %, about {duration(left)} left"),
+            Text(f"{100 * share:.0f} %, about {fmt.duration(left)} left"),
         )
         now = Text(f"{block.task.name}: {step} {setup.label if setup else ''}".rstrip())
-        return Group(head, now, *(Text("  " + line) for line in self._ratios))
+        ratios = (Text(f"  {it}") for it in self._shown)
+        self._live.update(Group(head, now, *ratios), refresh=True)
+        self._drawn = time.monotonic()
 
 
 def ratios_so_far(summary: Summary, task: Task) -> list[str]:
@@ -158,7 +150,7 @@ STYLES = {
 
 def render(run: Run, summary: Summary, console: Console) -> None:
     """Print a run: a table with its verdict per task and phase, quality, what failed."""
-    places = Places.of(summary)
+    places = Places(summary)
     finals = {
         row.setup.id: fmt.quality(row.final, table.task.metric)
         for table in summary.qualities
@@ -166,43 +158,37 @@ def render(run: Run, summary: Summary, console: Console) -> None:
     }
     for table in summary.tables:
         _table(table, places, finals, console)
-    several = len({it.device for it in summary.aggregates}) > 1
     if summary.tables:
-        console.print(Text(INCREMENTAL, "dim"))
-        console.print()
-    for it in summary.aggregates:
-        sentence = aggregate_sentence(it.label, it.baseline, it.speed, it.phase, it.tasks)
-        console.print(Text(line(f"{it.device}: {sentence}" if several else sentence)))
+        console.print(Text(INCREMENTAL, "dim"), end="\n\n")
+    several = len({it.device for it in summary.aggregates}) > 1
+    for mean in summary.aggregates:
+        sentence = aggregate_sentence(mean.label, mean.baseline, mean.speed, mean.phase, mean.tasks)
+        console.print(Text(line(f"{mean.device}: {sentence}" if several else sentence)))
     if summary.aggregates:
         console.print()
     for trained in summary.qualities:
         _quality(trained, places, console)
-    _choices(run, summary, places, console)
+    _choices(choices(run, summary), console)
     if not summary.tables and not summary.qualities:
         console.print(Text("No trial ended well, so there is nothing to compare.", "bold"))
     for trouble in troubles(summary):
-        sentence = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}"
         why = f": {trouble.error}" if trouble.error else ""
-        console.print(Text(f"{sentence}{why}", "red"), no_wrap=True, overflow="ellipsis")
+        text = f"{trouble.label} on {trouble.task}: {trouble.status}, {trouble.trials}{why}"
+        console.print(Text(text, "red"), no_wrap=True, overflow="ellipsis")
     for what, reason in left_out(run):
         console.print(Text(f"left out: {what}: {reason}", "yellow"))
-    for name, text in facts(run, summary):
-        console.print(Text.assemble((f"{name}: ", "dim"), text))
+    for name, fact in facts(run, summary):
+        console.print(Text.assemble((f"{name}: ", "dim"), fact))
 
 
-def _table(table: Table, places: Places, finals: dict[str, str], console: Console) -> None:
-    console.print(
-        Text.assemble(
-            (line(table.task.name), "bold"),
-            " ",
-            (table.phase + lane_mark(table.lane), "bold cyan"),
-            _where(places, table),
-        )
-    )
+def _table(table: Table, places: Places, finals: Mapping[str, str], console: Console) -> None:
+    phase = (table.phase + lane_mark(table.lane), "bold cyan")
+    where = _where(places, table)
+    console.print(Text.assemble((line(table.task.name), "bold"), " ", phase, where))
     columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
     trained = table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows)
     if trained:
-        columns.append(_final(table, finals))
+        columns.append(_final(METRICS[table.task.metric].word, finals))
     wide = console.width >= WIDE
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
     tight = not wide and trained and any(it.speed.low for it in table.pairs)
@@ -217,15 +203,11 @@ def _table(table: Table, places: Places, finals: dict[str, str], console: Consol
     console.print()
 
 
-def _final(table: Table, finals: Mapping[str, str]) -> Column[CellOf]:
+def _final(word: str, finals: Mapping[str, str]) -> Column[CellOf]:
     """The quality that trainings end with, beside their speed."""
-    word = METRICS[table.task.metric].word
     half = len(word) // 2
-    return Column(
-        word,
-        lambda it: Value(finals.get(it.setup.id, "")),
-        brief=f"{word[:half]}-\n{word[half:]}" if len(word) > 6 else "",
-    )
+    brief = f"{word[:half]}-\n{word[half:]}" if len(word) > 6 else ""
+    return Column(word, lambda it: Value(finals.get(it.setup.id, "")), brief=brief)
 
 
 def rich_table(
@@ -245,58 +227,53 @@ def rich_table(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
     columns = grid.columns[:shown]
-    for it in columns:
+    for column in columns:
         table.add_column(
-            Text(it.brief or it.title),
-            justify="right" if it.side == "number" else "left",
+            Text(column.brief or column.title),
+            justify="right" if column.side == "number" else "left",
             overflow="fold",
-            min_width=16 if it.side == "name" else None,
-            max_width=(narrow or {}).get(it.title),
+            min_width=16 if column.side == "name" else None,
+            max_width=(narrow or {}).get(column.title),
         )
     for row in grid.rows:
         table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
     return table
 
 
-def _cell(column: Column[Any], it: Value, styles: Mapping[str, str]) -> Text:
+def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
     """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
-        return Text(f"{it.text} {it.detail}".replace(" ×", "").strip())
+        return Text(f"{entry.text} {entry.detail}".replace(" ×", "").strip())
     if column.side == "name":
-        if it.detail == "yardstick":
-            return Text(it.text).append("\nyardstick", "dim")
-        return Text(it.text, "bold" if it.detail else "")
+        if entry.detail == "yardstick":
+            return Text(entry.text).append("\nyardstick", "dim")
+        return Text(entry.text, "bold" if entry.detail else "")
     judged = column.title.startswith(("verdict", "outcome"))
-    return Text(it.text, styles.get(it.text, "") if judged else "")
+    return Text(entry.text, styles.get(entry.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
-    what = METRICS[table.task.metric].word
-    console.print(
-        Text.assemble(
-            (line(table.task.name), "bold"),
-            f" {what}{_where(places, table)}: {spread_sentence(table)}",
-        )
-    )
-    if table.task.target is not None:
-        target = fmt.quality(table.task.target, table.task.metric)
+    metric, target = table.task.metric, table.task.target
+    text = f" {METRICS[metric].word}{_where(places, table)}: {spread_sentence(table)}"
+    console.print(Text.assemble((line(table.task.name), "bold"), text))
+    if target is not None:
         times = ", ".join(f"{label(row.setup)} {time_to_target(row)}" for row in table.rows)
-        console.print(Text(f"Time to {target}: {times}."))
+        console.print(Text(f"Time to {fmt.quality(target, metric)}: {times}."))
     console.print()
 
 
-def _choices(run: Run, summary: Summary, places: Places, console: Console) -> None:
-    advice = choices(run, summary, places)
-    if advice:
-        console.print(Text("Which should I choose?", "bold"))
-    for it in (it for it in advice if it.answer != UNKNOWN):
-        why = f": {it.because}" if it.answer in (DEPENDS, UNDECIDED) else ""
-        console.print(Text.assemble((f"{it.scenario}: ", "dim"), f"{it.answer}{why}"))
+def _choices(advice: Sequence[Choice], console: Console) -> None:
+    if not advice:
+        return
+    console.print(Text("Which should I choose?", "bold"))
     unknown = [it.scenario for it in advice if it.answer == UNKNOWN]
+    for choice in advice:
+        if choice.answer != UNKNOWN:
+            why = f": {choice.because}" if choice.answer in (DEPENDS, UNDECIDED) else ""
+            console.print(Text.assemble((f"{choice.scenario}: ", "dim"), f"{choice.answer}{why}"))
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
-    if advice:
-        console.print()
+    console.print()
 
 
 def _where(places: Places, table: Table | QualityTable) -> str:

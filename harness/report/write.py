@@ -19,7 +19,7 @@ from harness.records import Run
 from harness.report.charts import make_charts
 from harness.report.compose import make_content
 from harness.report.document import run_document
-from harness.report.frames import results_csv, trainings_csv
+from harness.report.frames import summary_csv
 from harness.runs.files import output_option, within
 from harness.whole_files import write_whole
 
@@ -73,7 +73,7 @@ def keep_fonts(output: Path) -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(within(output.absolute(), ".matplotlib")))
 
 
-def write_report(run: Run, directory: Path, progress: Progress | None = None) -> list[Path]:
+def write_report(run: Run, directory: Path, progress: Progress = lambda *_: None) -> list[Path]:
     """Write report, figures, CSV and JSON; returns the files in the order of their importance.
 
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
@@ -89,29 +89,26 @@ def write_report(run: Run, directory: Path, progress: Progress | None = None) ->
     saved = [it for it in charts if it.overview or panels <= LONG]
     drawings = []
     for chart in charts:
-        if progress is not None:
-            progress(drawn, panels)
+        progress(drawn, panels)
         drawings.append(draw(chart, picture=chart in saved))
         drawn += len(chart.panels)
     content = make_content(run, summary, rebased(summary.tables, run.records, run.certificates))
     data = {
-        "results.csv": results_csv(summary),
-        "trainings.csv": trainings_csv(summary),
+        "results.csv": summary_csv("cells", summary),
+        "trainings.csv": summary_csv("trainings", summary),
         "run.json": _json(run_document(run, summary)),
     }
-    files = {
-        "report.html": render_page(content, drawings, data, carry=panels <= LONG),
-        "report.md": render_markdown(content, saved),
-        **data,
-    }
-    figures: dict[str, str | bytes] = {}
+    page = render_page(content, drawings, data, carry=panels <= LONG)
+    texts = {"report.html": page, "report.md": render_markdown(content, saved), **data}
+    files = {name: text.encode("utf-8") for name, text in texts.items()}
     for drawing in drawings:
         if drawing.png:
-            figures[f"figures/{drawing.chart.name}.png"] = drawing.png
-            figures[f"figures/{drawing.chart.name}.svg"] = drawing.svg
+            files[f"figures/{drawing.chart.name}.png"] = drawing.png
+            files[f"figures/{drawing.chart.name}.svg"] = drawing.svg.encode("utf-8")
     # The page comes last: where it stands, all that it links to stands too.
-    paths = {name: _write(directory / name, it) for name, it in reversed((files | figures).items())}
-    return [paths[name] for name in (*files, *figures)]
+    for name, written in reversed(files.items()):
+        write_whole(directory / name, written)
+    return [directory / name for name in files]
 
 
 def _json(document: dict[str, Any]) -> str:
@@ -121,7 +118,3 @@ def _json(document: dict[str, Any]) -> str:
     except PydanticSerializationError:
         # Bytes that are no text, in a variable or a path: Python's writer escapes them.
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
-
-
-def _write(path: Path, content: str | bytes) -> Path:
-    return write_whole(path, content.encode("utf-8") if isinstance(content, str) else content)

@@ -11,7 +11,6 @@ from harness.analysis.summary import summarise, summarise_run
 from harness.records import Around, Record
 from harness.report.advice_text import choices
 from harness.report.noise_sections import DISTURBED
-from harness.report.style import Places
 from tests.builders import TASK, certified, make_run, measured
 
 CALM = Around(
@@ -93,7 +92,7 @@ def test_a_table_of_disturbed_blocks_names_no_winner_and_recommends_nothing(bad)
         assert all(it.reason == f"{SAID} in {bad} of 9 blocks" for it in table.pairs)
         assert f"cannot tell: {SAID} in {bad} of 9 blocks" in table.sentence
     assert not any(it.setups for it in summary.advice)
-    told = [it for it in choices(run, summary, Places.of(summary)) if SAID in it.because.lower()]
+    told = [it for it in choices(run, summary) if SAID in it.because.lower()]
     assert told
     assert {it.answer for it in told} == {"Cannot tell"}
 

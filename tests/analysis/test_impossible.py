@@ -9,7 +9,6 @@ from harness.analysis.pairs import entries
 from harness.analysis.summary import rebased, summarise, summarise_run
 from harness.records import Limits, Record
 from harness.report.advice_text import choices
-from harness.report.style import Places
 from harness.tasks.costs import flops
 from tests.builders import TASK, certified, make_record, make_run, make_setup, measured
 
@@ -98,7 +97,7 @@ def test_it_is_not_ranked_and_the_reason_is_said():
     assert "1 setup is not ranked" in table.sentence
     others = rebased(summary.tables, run.records, run.certificates)
     assert [it.winner for its in others for it in its] == [None] * sum(map(len, others))
-    assert not any(QUICK in it.answer for it in choices(run, summary, Places.of(summary)))
+    assert not any(QUICK in it.answer for it in choices(run, summary))
 
 
 def test_ordinary_runs_have_nothing_impossible():

@@ -15,7 +15,6 @@ from harness.analysis.verdicts import compare_blocks, contradicts, ends_of, mean
 from harness.records import Record
 from harness.report.advice_text import choices, to_decide
 from harness.report.frames import FRAMES
-from harness.report.style import Places
 from tests.analysis.simulator import SYMMETRIC, Shape, simulate
 from tests.builders import (
     TASK,
@@ -132,7 +131,7 @@ def test_throughput_is_of_the_mean_step_and_the_median_stands_beside():
 def test_the_reason_stands_in_the_choice_and_more_blocks_are_not_suggested():
     run = make_run(run_of(0.1, (5, 1.3)))
     summary = summarise_run(run)
-    told = choices(run, summary, Places.of(summary))
+    told = choices(run, summary)
     assert any("slower in whole trainings: pauses" in it.because for it in told)
     assert not any("--blocks" in it.because for it in told)
     assert to_decide(run, summary) == ""

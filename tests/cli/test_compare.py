@@ -14,7 +14,7 @@ from harness.analysis.sentences import ratio
 from harness.analysis.verdicts import USUAL_PRECISION
 from harness.cli.results import compare
 from harness.errors import NotComparable, UsageError
-from harness.report.exports import schemas
+from harness.report.frames import schemas
 from harness.report.run_comparison import markdown, render
 from tests.builders import (
     LABELS,

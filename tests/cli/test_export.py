@@ -18,8 +18,7 @@ from harness.cli.results import export, schema
 from harness.errors import HarnessError, NotComparable, UsageError
 from harness.frameworks import framework_facts
 from harness.report.document import run_document
-from harness.report.exports import schema_text, schemas, written
-from harness.report.frames import FRAMES
+from harness.report.frames import FRAMES, schema_text, schemas, written
 from harness.results import find, lines_of
 from tests.builders import LABELS
 from tests.stores import make_store, named

@@ -12,7 +12,7 @@ import pytest
 
 from harness.__main__ import served
 from harness.errors import UsageError
-from harness.report.exports import schemas
+from harness.report.frames import schemas
 
 PROGRAM = """
 import numpy as np

@@ -32,7 +32,7 @@ def present(value):
 
 def expected_ratio(row):
     baseline = row["verdict"] == "baseline"
-    return fmt.SAME if baseline else " ".join(fmt.ratio_interval(interval(row, "speed_ratio")))
+    return fmt.SAME if baseline else " ".join(fmt.interval(interval(row, "speed_ratio"), "ratio"))
 
 
 def expected_speed(row):
@@ -42,8 +42,8 @@ def expected_speed(row):
         mark = " yardstick"
     return [
         f"{row['framework']}:{row['mode']}{mark}",
-        " ".join(fmt.number_interval(interval(row, "examples_per_second"))),
-        " ".join(fmt.seconds_interval(interval(row, "step_seconds"))),
+        " ".join(fmt.interval(interval(row, "examples_per_second"))),
+        " ".join(fmt.interval(interval(row, "step_seconds"), "seconds")),
         fmt.number(row["gflops"])
         + ("" if of_peak is None else f" ({fmt.whole_percent(of_peak)} of peak)"),
         fmt.NONE if products is None else f"{fmt.number(products)} ×",

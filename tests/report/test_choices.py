@@ -9,7 +9,6 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise_run
 from harness.report.advice_text import DEPENDS, UNKNOWN, choices
-from harness.report.style import Places
 from harness.report.terminal import render
 from tests.builders import (
     LABELS,
@@ -27,12 +26,12 @@ def told(tasks, records, certificates=None, **info):
     proofs = certified(records) if certificates is None else certificates
     run = make_run(records, tasks, certificates=proofs, **info)
     summary = summarise_run(run)
-    return {it.scenario: it for it in choices(run, summary, Places.of(summary))}
+    return {it.scenario: it for it in choices(run, summary)}
 
 
 @pytest.fixture(scope="module")
 def said(written):
-    return choices(written.run, written.summary, Places.of(written.summary))
+    return choices(written.run, written.summary)
 
 
 def test_every_choice_leads_to_its_tables(written, said):

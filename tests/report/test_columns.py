@@ -10,10 +10,9 @@ import re
 import jsonschema
 from rich.console import Console
 
-from harness.report import columns, exports
+from harness.report import columns, frames
 from harness.report.columns import Column
-from harness.report.exports import schemas
-from harness.report.frames import FRAMES
+from harness.report.frames import FRAMES, schemas
 from harness.report.terminal import render
 from harness.report.write import write_report
 from tests.report.reading import Page, markdown_tables
@@ -49,7 +48,7 @@ def test_a_new_column_is_one_entry_and_appears_everywhere(written, request, tmp_
 
 
 def written_as_json(lines, run):
-    return json.loads(b"".join(exports.written(lines, "json", "cells", run.info)))
+    return json.loads(b"".join(frames.written(lines, "json", "cells", run.info)))
 
 
 def test_every_field_has_one_name_and_a_description():

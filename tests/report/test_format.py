@@ -78,15 +78,15 @@ def test_shares_and_qualities():
 
 def test_bounds_have_the_unit_and_the_decimals_of_their_estimate():
     wide = Interval(estimate=754e-6, low=398e-6, high=1.2e-3, n=6, method="order-statistic")
-    assert fmt.seconds_interval(wide) == ("754 µs", "(398–1,200 µs)")
+    assert fmt.interval(wide, "seconds") == ("754 µs", "(398–1,200 µs)")
     fast = Interval(estimate=45_432, low=45_051, high=101_111, n=6, method="order-statistic")
-    assert fmt.number_interval(fast) == ("45,400", "(45,100–101,100)")
+    assert fmt.interval(fast) == ("45,400", "(45,100–101,100)")
     alone = Interval(estimate=2.0, low=None, high=None, n=1, method="none")
-    assert fmt.seconds_interval(alone) == ("2.00 s", "")
+    assert fmt.interval(alone, "seconds") == ("2.00 s", "")
     early = Interval(estimate=0.48, low=None, high=None, n=3, method="none", least=-0.83, most=0.83)
-    assert fmt.seconds_interval(early) == ("480 ms", "(range of 3: −830–830 ms)")
-    assert fmt.number_interval(alone) == ("2.00", "")
-    assert fmt.ratio_interval(alone) == ("2.00 ×", "")
+    assert fmt.interval(early, "seconds") == ("480 ms", "(range of 3: −830–830 ms)")
+    assert fmt.interval(alone) == ("2.00", "")
+    assert fmt.interval(alone, "ratio") == ("2.00 ×", "")
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,8 @@ def test_bounds_have_the_unit_and_the_decimals_of_their_estimate():
 )
 def test_bounds_that_are_a_factor_of_two_away_to_either_side_are_not_shown(low, high, shown):
     wide = Interval(estimate=(low + high) / 2, low=low, high=high, n=2, method="student-t")
-    for written in (fmt.seconds_interval, fmt.number_interval):
-        assert (written(wide)[1] == "(not known)") is not shown
-    assert fmt.ratio_interval(wide)[1].startswith("(not known)") is not shown
+    for unit in ("seconds", "number", "ratio"):
+        assert (fmt.interval(wide, unit)[1] == "(not known)") is not shown
 
 
 def test_no_share_of_a_peak_is_beyond_it():

@@ -71,7 +71,7 @@ def test_saved_figures_have_the_numbers_of_the_tables(written):
     svg = written.text("figures/ratios.svg")
     for table in written.summary.tables:
         for pair in table.pairs:
-            value, bounds = fmt.ratio_interval(pair.speed)
+            value, bounds = fmt.interval(pair.speed, "ratio")
             tip = f"{pair.label}, {pair.verdict}\n{value}\n95 % interval {bounds}</title>"
             assert tip in svg
 
@@ -130,12 +130,12 @@ def test_too_many_samples_are_summed_up(monkeypatch, written):
     whole = everything(written.run, written.summary)
     monkeypatch.setattr("harness.report.sections.MANY", 10)
     short = everything(written.run, written.summary)
-    texts = [it.raws[0].grid.rows[0][2].text for it in (whole, short)]
+    texts = [it.samples[0].grid.rows[0][2].text for it in (whole, short)]
     times = [float(it) for it in texts[0].split()]
     assert len(times) == 7
     assert texts[1] == f"{min(times):.4g} – {max(times):.4g} (7)"
-    assert "samestep.sqlite" in short.raws[0].note
-    assert not whole.raws[0].note
+    assert "samestep.sqlite" in short.samples[0].notes[0]
+    assert not whole.samples[0].notes
 
 
 def test_every_table_can_be_seen_against_each_of_its_rows(html):

@@ -23,7 +23,6 @@ from harness.gate.judging import limits_of
 from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
 from harness.report.check import WORDS
 from harness.report.compose import facts, make_content
-from harness.report.style import Places
 from harness.report.terminal import render
 from harness.runs import plan
 from harness.runs.config import resolve
@@ -105,7 +104,7 @@ def test_a_large_batch_is_one_that_the_rows_allow():
     def large(name):
         run = RUNS[name]
         summary = summarise_run(run)
-        made = {it.scenario: it for it in choices(run, summary, Places.of(summary))}
+        made = {it.scenario: it for it in choices(run, summary)}
         return made["Large batches"].because
 
     assert "-t digits-mlp --set batch_size=1024 does" in large("two noisy blocks")
@@ -117,7 +116,7 @@ def test_a_large_batch_is_one_that_the_rows_allow():
 def test_whatever_cannot_be_told_says_why_and_what_would_decide_it(name):
     run = RUNS[name]
     summary = summarise_run(run)
-    for it in choices(run, summary, Places.of(summary)):
+    for it in choices(run, summary):
         if it.answer == UNDECIDED:
             assert re.search(
                 r": .+; (--blocks \d+ may decide it|more blocks would not)", it.because

@@ -11,8 +11,7 @@ import pytest
 
 from harness.analysis.summary import summarise_run
 from harness.cells import PHASES
-from harness.report.exports import FORMATS, schemas, written
-from harness.report.frames import FRAMES, results_csv, tidy
+from harness.report.frames import FORMATS, FRAMES, schemas, summary_csv, tidy, written
 from tests.builders import TASK, make_failure, make_record, make_run, make_setup, measured
 
 FORMULA = '=1+1, "<script>" | x'
@@ -109,7 +108,7 @@ def test_all_formats_hold_the_same(run, summary, what):
 
 def test_results_csv_is_the_frame_of_cells(run, summary):
     own = exported(run, summary, "csv", "cells").decode()
-    assert own == results_csv(summary)
+    assert own == summary_csv("cells", summary)
 
 
 def test_a_column_of_one_name_holds_one_kind_everywhere(run, summary):

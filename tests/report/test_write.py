@@ -17,7 +17,7 @@ from harness.analysis.summary import summarise
 from harness.records import Memory, Unavailable
 from harness.report.compose import machine
 from harness.report.document import RUN_SCHEMA_VERSION, run_schema
-from harness.report.frames import FRAMES, results_csv, trainings_csv
+from harness.report.frames import FRAMES, summary_csv
 from harness.report.write import write_report
 from tests.builders import (
     ERROR_TASK,
@@ -227,8 +227,8 @@ def test_csv_has_every_documented_column_and_row(written):
 
 def test_a_csv_of_nothing_has_its_columns():
     summary = summarise([], [])
-    assert results_csv(summary) == ",".join(FRAMES["cells"].fields) + "\n"
-    assert trainings_csv(summary) == ",".join(FRAMES["trainings"].fields) + "\n"
+    assert summary_csv("cells", summary) == ",".join(FRAMES["cells"].fields) + "\n"
+    assert summary_csv("trainings", summary) == ",".join(FRAMES["trainings"].fields) + "\n"
 
 
 def test_the_machine_in_one_line():

@@ -10,8 +10,7 @@ import pytest
 from harness.adapter import Options
 from harness.analysis.summary import summarise_run
 from harness.report.compose import make_content
-from harness.report.exports import schemas
-from harness.report.frames import FRAMES
+from harness.report.frames import FRAMES, schemas
 from harness.report.markdown import render_markdown
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.datasets import data_directory, load, missing

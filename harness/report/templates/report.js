@@ -80,15 +80,15 @@
 
   const copier = (label, text) => {
     const button = make("button", { type: "button", className: "copy", textContent: label });
-    const said = make("span", { className: "copied" });
-    said.setAttribute("role", "status");
+    const status = make("span", { className: "copied" });
+    status.setAttribute("role", "status");
     button.addEventListener("click", async () => {
       const [content, what] = text();
       await copy(content);
-      said.textContent = `copied ${what}`;
-      setTimeout(() => { said.textContent = ""; }, 4000);
+      status.textContent = `copied ${what}`;
+      setTimeout(() => { status.textContent = ""; }, 4000);
     });
-    return [said, button];
+    return [status, button];
   };
 
   const LONG = 8;
@@ -154,9 +154,9 @@
         it.querySelector("h2").after(make("p", { className: "nothing", textContent: text }));
       }
     });
-    const said = FILTERS.filter((it) => chosen[it]).map((it) => `${it} ${chosen[it]}`);
-    shown.textContent = said.length ? `Only ${said.join(", ")}` : "";
-    reset.hidden = !said.length;
+    const active = FILTERS.filter((it) => chosen[it]).map((it) => `${it} ${chosen[it]}`);
+    shown.textContent = active.length ? `Only ${active.join(", ")}` : "";
+    reset.hidden = !active.length;
   };
 
   /* Another baseline: Python has computed every table, the script exchanges its parts. */
@@ -174,26 +174,26 @@
   });
 
   const variants = new Map(articles.map((article) => {
-    const found = new Map(all("template", article).map((it) => [it.dataset.baseline, it.content]));
-    const own = partsOf(article);
-    found.set(article.dataset.shownBaseline, {
-      ...own,
-      lead: own.lead.cloneNode(true),
-      notes: own.notes.cloneNode(true),
-      rows: new Map([...own.rows].map(([name, it]) => [name, it.map((at) => at.cloneNode(true))])),
+    const byBaseline = new Map(all("template", article).map((it) => [it.dataset.baseline, it.content]));
+    const original = partsOf(article);
+    byBaseline.set(article.dataset.shownBaseline, {
+      ...original,
+      lead: original.lead.cloneNode(true),
+      notes: original.notes.cloneNode(true),
+      rows: new Map([...original.rows].map(([name, it]) => [name, it.map((at) => at.cloneNode(true))])),
     });
-    return [article, { own: article.dataset.shownBaseline, found }];
+    return [article, { original: article.dataset.shownBaseline, byBaseline }];
   }));
 
   const against = (article, baseline) => {
-    const { own, found } = variants.get(article);
-    const name = found.has(baseline) ? baseline : own;
+    const { original, byBaseline } = variants.get(article);
+    const name = byBaseline.has(baseline) ? baseline : original;
     if (article.dataset.shownBaseline === name) return;
-    const kept = found.get(name);
+    const kept = byBaseline.get(name);
     const parts = kept instanceof DocumentFragment ? partsOf(kept) : kept;
     const now = partsOf(article);
     ["lead", "notes"].forEach((it) => {
-      const part = parts[it] ?? found.get(own)[it];
+      const part = parts[it] ?? byBaseline.get(original)[it];
       if (part) now[it].replaceWith(part.cloneNode(true));
     });
     now.rows.forEach((cells, row) => {
@@ -229,10 +229,10 @@
     return [select(`show-${name}`, title, options, (it) => { chosen[name] = it; filter(); })];
   });
 
-  const baselines = new Set([...variants.values()].flatMap(({ found }) => [...found.keys()]));
+  const baselines = new Set([...variants.values()].flatMap(({ byBaseline }) => [...byBaseline.keys()]));
   if (baselines.size > 1) {
-    const own = [...new Set([...variants.values()].map((it) => it.own))];
-    const usual = own.length === 1 ? ` (${own[0]})` : "";
+    const original = [...new Set([...variants.values()].map((it) => it.original))];
+    const usual = original.length === 1 ? ` (${original[0]})` : "";
     const options = [["", `as measured${usual}`], ...[...baselines].sort().map((it) => [it, it])];
     select("baseline", "Baseline", options, (it) => articles.forEach((at) => against(at, it)));
   }
@@ -259,21 +259,21 @@
   /* Tooltips: of what the pointer or the keyboard is on. */
 
   const tip = document.getElementById("tip");
-  let told = null;
+  let described = null;
 
   const tell = (mark, x, y) => {
     const title = mark.querySelector("title");
     if (title) {
       // Its own tooltip would come beside ours.
       mark.setAttribute("aria-label", title.textContent.split("\n").join(", "));
-      mark.dataset.said = title.textContent;
+      mark.dataset.tip = title.textContent;
       title.remove();
     }
-    const [name, value, interval = ""] = mark.dataset.said.split("\n");
+    const [name, value, interval = ""] = mark.dataset.tip.split("\n");
     tip.replaceChildren(...Object.entries({ name, value, interval }).map(([kind, textContent]) =>
       make("div", { className: `tip-${kind}`, textContent })));
     tip.hidden = false;
-    told = mark;
+    described = mark;
     const box = tip.getBoundingClientRect();
     const left = Math.min(Math.max(4, x - box.width / 2), innerWidth - box.width - 4);
     const above = y - box.height - 14;
@@ -286,12 +286,12 @@
     tell(mark, box.left + box.width / 2, box.top + box.height / 2 - 6);
   };
 
-  const silence = () => { tip.hidden = true; told = null; };
+  const silence = () => { tip.hidden = true; described = null; };
 
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest?.(".mark");
     if (mark) tellOf(mark);
-    else if (told && told !== document.activeElement) silence();
+    else if (described && described !== document.activeElement) silence();
   });
   document.addEventListener("focusin", (event) => {
     const mark = event.target.closest(".mark");
@@ -299,7 +299,7 @@
     else silence();
   });
   document.addEventListener("focusout", silence);
-  document.addEventListener("scroll", () => { if (told !== document.activeElement) silence(); }, true);
+  document.addEventListener("scroll", () => { if (described !== document.activeElement) silence(); }, true);
 
   const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 

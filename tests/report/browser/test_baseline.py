@@ -42,7 +42,7 @@ def expected(records, baseline):
         {UNPROVEN: "not proven"} if baseline != UNPROVEN else dict.fromkeys(timed, "not proven")
     )
     found = {
-        it.label: (" ".join(fmt.ratio_interval(it.speed)), it.verdict)
+        it.label: (" ".join(fmt.interval(it.speed, "ratio")), it.verdict)
         for it in judged(pairs, barred)
     }
     return found | {baseline: (fmt.SAME, "baseline")}
