@@ -222,7 +222,7 @@ def published(tmp_path_factory):
     results = out / "results"
     chosen = ("-f", "leaky", "-f", "reference", "-t", "small", "-o", results)
     chosen += ("--task-file", home / "tasks.toml", "--data-dir", home / "markersecret-two")
-    words = ("--blocks", "1", "--seeds", "1", "--no-twin")
+    words = ("--blocks", "1", "--seeds", "1", "--no-twin", "--no-wait")
 
     def run(code, *command, **more):
         told = harness(*command, cwd=home, **(variables | more))
