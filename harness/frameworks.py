@@ -78,15 +78,22 @@ def _declarations() -> dict[str, Framework | str]:
 def _origins() -> dict[str, list[Origin]]:
     """What declares a framework of a name, by name. The first folder counts, and comes before any
     plug-in."""
-    origins = _folders()
+    origins = {name: [*it] for name, it in _folders().items()}
     for name, plugins in _plugins().items():
         origins.setdefault(name, []).extend(plugins)
     return origins
 
 
-def _folders() -> dict[str, list[Origin]]:
+def _folders() -> Mapping[str, list[Origin]]:
+    places = [it for it in dict.fromkeys(impls.__path__) if os.path.isdir(it)]
+    return _packages(tuple((it, os.stat(it).st_mtime_ns) for it in places))
+
+
+@functools.cache  # a plan asks for the facts of each setup in each block
+def _packages(folders: tuple[tuple[str, int], ...]) -> Mapping[str, list[Origin]]:
+    """The packages in folders, each with the time of its last change, by name."""
     origins: dict[str, list[Origin]] = {}
-    for folder in dict.fromkeys(impls.__path__):
+    for folder, _changed_ns in folders:
         for module in pkgutil.iter_modules([folder]):
             if module.ispkg:
                 place = str(Path(folder) / module.name / "__init__.py")

@@ -30,9 +30,7 @@ TASK_FILE = re.compile(r"```toml\n(\[\[task\]\].*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize(("document", "command"), COMMANDS)
-def test_commands_in_the_documents_are_understood(
-    tmp_path, monkeypatch, capsys, document, command
-):
+def test_commands_in_the_documents_are_understood(tmp_path, monkeypatch, capsys, document, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
     words = shlex.split(command)

@@ -188,7 +188,7 @@ class Clock:
     """How long blocks take: guessed before any has run, learnt from then on."""
 
     def __init__(self, config: RunConfig) -> None:
-        self._config = config
+        self._config, self._cores = config, cores()
         # Seconds by group and kind of block; and by group how far each guess was off.
         self._took: Mapping[Key, dict[Kind, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._off: Mapping[Key, list[float]] = defaultdict(list)
@@ -208,7 +208,7 @@ class Clock:
     def _guess(self, slot: Slot) -> float:
         config, task = self._config, slot.group.task
         workers = len(slot.setups)
-        starts = workers if slot.alone else max(1.0, workers / cores())
+        starts = workers if slot.alone else max(1.0, workers / self._cores)
         trained = sum(map(is_trained, slot.setups)) if slot.trains else 0
         step = _step_seconds(slot.group)
         # Half of a turn wakes the worker; after the turn its threads come to rest.

@@ -1,6 +1,6 @@
 """A hundred steps of every catalogue task in float64, beside PyTorch in float64.
 
-A fifth of them where a step takes as long as fifty of another: millions of weights, or whole epochs.
+A fifth of them where a step takes as long as fifty of another: millions of weights, whole epochs.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def test_a_run_beside_busy_processes_is_not_ranked(tmp_path):
     small = ("run", "-t", "diabetes-regression", "-f", "reference:replay")
     small += ("-f", "reference:eager", "--seeds", "0", "--no-twin", "-o", tmp_path)
     small += ("--threads", "1", "--phase", "train")
-    harness(*small, "--blocks", "1", "--no-wait")  # what is proven need not be proven beside busy processes
+    # What is proven need not be proven beside busy processes.
+    harness(*small, "--blocks", "1", "--no-wait")
     loop = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(loop) for _ in range(cores())]
     try:
