@@ -60,11 +60,13 @@ class Efficiency(Frozen):
 
 def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
     """The best of the setups of one group; None where no worker measured a peak."""
-    peaks = [
-        Peak(setup=setup, flops=median_interval(list(rates.values())), by_block=rates)
-        for setup, blocks in setups.items()
-        if (rates := _peaks(blocks))
-    ]
+    peaks = []
+    for setup, blocks in setups.items():
+        limits = {block: record.limits for block, record in blocks.items() if record.limits}
+        rates = {block: it.peak_flops for block, it in limits.items() if it.peak_flops}
+        if rates:
+            rate = median_interval([*rates.values()])
+            peaks.append(Peak(setup=setup, flops=rate, by_block=rates))
     return max(peaks, key=lambda it: it.flops.estimate, default=None)
 
 
@@ -90,14 +92,6 @@ def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Eff
         reason="; ".join(reasons),
         products=interval_of(products.values()),
     )
-
-
-def _peaks(blocks: Blocks) -> dict[int, float]:
-    return {
-        block: it.limits.peak_flops
-        for block, it in blocks.items()
-        if it.limits and it.limits.peak_flops
-    }
 
 
 def impossible(task: Task, entries: Iterable[Entry]) -> dict[Setup, str]:

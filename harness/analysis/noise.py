@@ -202,7 +202,7 @@ def turn_noise(records: Iterable[Record]) -> TurnNoise | None:
 def block_noise(records: Sequence[Record], around: Disturbance | None = None) -> BlockNoise:
     """The noise of one block, all its trials given; raises ValueError for any other number."""
     if len({it.block for it in records}) != 1:
-        raise ValueError("the records of one block, please")
+        raise ValueError("not the records of one block")
     turns = [counted for record in records if (counted := turn_noise([record]))]
     noise = BlockNoise(
         block=records[0].block,
