@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,8 +15,9 @@ from harness.tasks.data_files import READERS, FileRequest, read_data_file
 from harness.tasks.datasets import Arrays, load
 from harness.tasks.mnist import data_directory
 from harness.tasks.programs import Description
-from harness.tasks.spec import KNOWN, FileData, Kind, Known
+from harness.tasks.spec import KNOWN, Data, Frozen, Kind, Known, Teacher
 
+Model = TypeVar("Model", bound=Frozen)
 ROWS = 32
 SMALLER = 2
 """The number, from 0, of the batch that has a quarter fewer rows, which shows what depends on them.
@@ -61,16 +62,44 @@ class DataSource(NamedTuple):
     target: str | None = None
 
     def request(self, kind: Kind) -> FileRequest | None:
-        """The request for the user's file; None for a published data set. Raises UsageError."""
+        """The request for the user's file; None for other data. Raises UsageError."""
         if not self.name.endswith(tuple(READERS)):
             return None
-        fields = {"file": self.name, "kind": kind}
+        target = {"target": self.target} if self.target else {}
+        return self._valid(FileRequest, {"file": self.name, "kind": kind} | target)
+
+    def _valid(self, model: type[Model], fields: dict[str, Any]) -> Model:
         try:
-            return FileRequest.model_validate(
-                fields | ({"target": self.target} if self.target else {})
-            )
+            return model.model_validate(fields)
         except ValidationError as error:
             raise UsageError(f"--data {self.name}: {first_problem(error)}") from None
+
+    def declared(self, features: int, outputs: int, kind: Kind) -> Data:
+        """The data as a task declares them, for a model of these widths.
+
+        Raises UsageError, and DataError for a bad file.
+        """
+        data: Data
+        if request := self.request(kind):
+            data = read_data_file(request, Path())
+        elif self.name == "teacher":
+            if kind != "classes":
+                raise UsageError(f"--data teacher has classes; the program's targets are {kind}")
+            data = self._valid(Teacher, {"features": features, "classes": outputs})
+        elif self.name in KNOWN:
+            shape = KNOWN[self.name]
+            target = "inputs" if outputs == shape.features != shape.outputs else "labels"
+            data = Known.model_validate({"name": self.name, "target": target})
+        else:
+            raise unknown("data", self.name, [*KNOWN, "teacher"])
+        has = data.shape
+        for what, due, width in (
+            ("inputs", has.features, features),
+            ("outputs", has.outputs, outputs),
+        ):
+            if width != due:
+                raise UsageError(f"the model has {width} {what}; data {self.name} needs {due}")
+        return data
 
 
 def arrays_for(a: OpenProgram, b: OpenProgram, source: DataSource | None, rows: int) -> Arrays:
@@ -85,22 +114,7 @@ def arrays_for(a: OpenProgram, b: OpenProgram, source: DataSource | None, rows: 
             synthetic(features, outputs, kind, *it) for it in ((rows, 1), (rows // 4, 2))
         )
         return Arrays(*train, *test)
-    data: Known | FileData
-    if request := source.request(kind):
-        data = read_data_file(request, Path())
-    elif source.name in KNOWN:
-        shape = KNOWN[source.name]
-        target = "inputs" if outputs == shape.features != shape.outputs else "labels"
-        data = Known.model_validate({"name": source.name, "target": target})
-    else:
-        raise unknown("data", source.name, KNOWN)
-    has = data.shape
-    if (has.features, has.outputs) != (features, outputs):
-        raise UsageError(
-            f"data {source.name} has {has.features} features and {has.outputs} outputs; the "
-            f"programs have {features} and {outputs}"
-        )
-    return load(data, data_directory(None))
+    return load(source.declared(features, outputs, kind), data_directory(None))
 
 
 def batches_for(

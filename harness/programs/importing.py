@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_args
 
 from pydantic import ValidationError
@@ -16,9 +15,8 @@ from harness.adapter import Array
 from harness.errors import UsageError, first_problem, unknown
 from harness.programs.batches import DataSource
 from harness.programs.initializers import initializer_of
-from harness.tasks.data_files import read_data_file
 from harness.tasks.programs import Description, LayerFacts, LossFacts, OptimizerFacts
-from harness.tasks.spec import KNOWN, Activation, Task
+from harness.tasks.spec import Activation, Task
 from harness.tasks.variants import KEYS, OPTIMIZERS, parse_settings, variants
 
 ACTIVATIONS = get_args(Activation)
@@ -52,14 +50,14 @@ def imported(
     widths, activation, output = _layers(description)
     task_loss, output = _loss(description.loss, loss, output, notes)
     kind = LossFacts(name=task_loss, shown=task_loss).kind or "binary"
-    request = DataSource(data, target).request(kind)
+    source = DataSource(data, target)
     if (initializer := initializer_of(description, weights)) is None:
         initializer = "glorot-uniform"
         notes.append(f"the weights do not show which initializer drew them: {initializer}")
     content = {
         "name": name,
         "probes": f"imported from {description.framework}",
-        "data": read_data_file(request, Path()) if request else _data(data, widths, task_loss),
+        "data": source.declared(widths[0], widths[-1], kind),
         "model": {
             "hidden": widths[1:-1],
             "activation": activation or "relu",
@@ -87,7 +85,7 @@ def imported(
         if len(several) != 1:
             raise UsageError("--set: one value each; an import makes one task")
         task = several[0].model_copy(update={"name": name})
-    _check_widths(task, widths)
+    request = source.request(kind)
     entry = request.model_dump(exclude_unset=True) if request else None
     return ImportedTask(task, tuple(notes), entry)
 
@@ -234,29 +232,6 @@ def _check_optimizer(facts: OptimizerFacts, name: str) -> None:
             f"optimizer {facts.shown} has weight_decay={decay}, {form}; of a task's optimizers "
             "only adamw has one, decoupled"
         )
-
-
-def _data(data: str, widths: Sequence[int], loss: str) -> dict[str, Any]:
-    features, outputs = widths[0], widths[-1]
-    if data == "teacher":
-        if loss not in ("cross-entropy", "cross-entropy-of-probabilities"):
-            raise UsageError(f"--data teacher has classes; loss {loss} does not fit")
-        return {"name": "teacher", "features": features, "classes": outputs}
-    if data not in KNOWN:
-        raise unknown("data", data, [*KNOWN, "teacher"])
-    shape = KNOWN[data]
-    autoencoder = loss == "mse" and shape.kind != "real" and outputs == features
-    return {"name": data, "target": "inputs" if autoencoder else "labels"}
-
-
-def _check_widths(task: Task, widths: Sequence[int]) -> None:
-    shape = task.data.shape
-    for what, has, takes in (
-        ("inputs", shape.features, widths[0]),
-        ("outputs", shape.outputs, widths[-1]),
-    ):
-        if has != takes:
-            raise UsageError(f"the model has {takes} {what}; data {task.data.name} needs {has}")
 
 
 def task_file(made: ImportedTask) -> str:

@@ -72,17 +72,17 @@ def _trainings(whole: Trainings) -> Iterator[str]:
         f"Trained with {seeds} seed{'s' * (seeds > 1)}: {metric.word} {a} after "
         f"{whole.steps[0]:,} steps of A, {b} after {whole.steps[1]:,} of B."
     )
+    if whole.differ is None:
+        yield "Fewer than six seeds cannot tell whether that is more than seeds make."
+    else:
+        yield f"That is {'more' if whole.differ else 'no more'} than seeds make."
     if whole.initializer is not None:
-        yield f"With each seed both began with new weights, drawn as A's ({whole.initializer})."
+        yield f"Each seed began both with new weights, drawn by {whole.initializer} as A's are."
     else:
         yield (
             "With each seed both began with A's weights, the entries of every tensor in another "
             "order: A's initializer is unknown."
         )
-    if whole.differ is None:
-        yield "Fewer than six seeds cannot tell whether that is more than seeds make."
-    else:
-        yield f"That is {'more' if whole.differ else 'no more'} than seeds make."
 
 
 def _mean(values: tuple[float | None, ...], unit: str) -> str:

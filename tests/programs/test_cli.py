@@ -153,7 +153,7 @@ def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "first at step 1, in the loss" in capsys.readouterr().out
     assert served(["diff", a, str(tmp_path / "absent.py")]) == 2
     assert served(["diff", a, a, "--data", "digits"]) == 2
-    assert "data digits has 64 features" in capsys.readouterr().err
+    assert "the model has 6 inputs; data digits needs 64" in capsys.readouterr().err
 
 
 def test_nothing_that_is_known_explains_it(

@@ -42,6 +42,7 @@ def test_two_programs_of_a_tutorial_differ_as_the_page_says(
         assert re.search(".*".join(parts), printed), line
     assert "after 225 steps of A" in printed
     assert "after 5 of B" in printed
+    assert "new weights, drawn by glorot-uniform as A's are" in printed
 
 
 def test_an_imported_model_is_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
