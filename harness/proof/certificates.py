@@ -214,16 +214,11 @@ def code_of(framework: str) -> str:
         roots[f"impls/{name}"] = folder_of(name)
     digest = hashlib.sha256()
     for name, root in sorted(roots.items()):
-        for path in _files(root):
+        paths = [root] if root.is_file() else sorted(root.rglob("*"))
+        for path in (it for it in paths if it.is_file() and "__pycache__" not in it.parts):
             digest.update(f"{name}/{path.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def _files(root: Path) -> Iterable[Path]:
-    if root.is_file():
-        return [root]
-    return sorted(it for it in root.rglob("*") if it.is_file() and "__pycache__" not in it.parts)
 
 
 def machine_of(device: str) -> str:

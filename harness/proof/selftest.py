@@ -25,7 +25,7 @@ from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.real import MODES, planted_in
 from harness.proof.pool import launcher
-from harness.proof.whole_training import CHECK, QUICK, Reach
+from harness.proof.whole_training import CHECK, QUICK
 from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.engines import LocalEngine
@@ -64,18 +64,14 @@ def _staged(cases: Sequence[Case], folder: Path) -> Mapping[Data, Path]:
 def _proved(
     cases: Sequence[Case], data: Mapping[Data, Path], folder: Path, provers: int
 ) -> Iterator[Judgement]:
-    claims = {
-        number: claim(it.task, it.setup, quick=False, seed=it.seed, reach=_reach(it))
-        for number, it in enumerate(cases)
-    }
+    claims = {}
+    for number, case in enumerate(cases):
+        # Of the faults only those that a long proof must catch have one.
+        reach = QUICK if case.fault is None or case.fault.check == CHECK else None
+        claims[number] = claim(case.task, case.setup, quick=False, seed=case.seed, reach=reach)
     launch = launcher(folder, folder / "caches")
     for number, proved in proved_claims(claims, data, LIMIT, launch, provers):
         yield judge(cases[number], proved.findings)
-
-
-def _reach(case: Case) -> Reach | None:
-    """Only faults that a long proof must catch have one."""
-    return QUICK if case.fault is None or case.fault.check == CHECK else None
 
 
 def _measured(case: Case, data: Path, engine: LocalEngine) -> list[Finding]:

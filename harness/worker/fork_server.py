@@ -85,7 +85,9 @@ def main() -> None:
                 forked = True
                 send(channel, messages.Forked(pid=_fork(channel, environment)))
             case messages.Reap(pid=pid):
-                send(channel, messages.Reaped(code=_reap(pid)))
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                code = os.waitstatus_to_exitcode(status) if ended else None
+                send(channel, messages.Reaped(code=code))
 
 
 def _import(setups: tuple[Setup, ...], forked: bool) -> None:
@@ -132,12 +134,6 @@ def _fork(channel: Connection, environment: dict[str, str]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _reap(pid: int) -> int | None:
-    """How a worker ended: its exit code, or minus the signal; None if it has not."""
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 if __name__ == "__main__":

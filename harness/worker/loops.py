@@ -37,11 +37,6 @@ def batches_at_once(task: Task) -> int:
     return max(1, min(64, PORTION_BYTES // (task.batch * row), task.steps_per_epoch))
 
 
-def set_of(round_: int) -> int:
-    """The number of the set of batches that the samples of a round go through."""
-    return round_ // ROUNDS_OF_A_SET % SETS
-
-
 def sample_order(start: Start, number: int = 0) -> NDArray[np.int64]:
     """The rows of a set of batches that a sample cycles through, (batches, rows): the first ones of
     an epoch."""

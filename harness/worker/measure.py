@@ -17,7 +17,7 @@ from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
 from harness.tasks.start import Start
 from harness.worker import loops, system
-from harness.worker.loops import Loop, Ran, set_of
+from harness.worker.loops import Loop, Ran
 
 MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
@@ -156,7 +156,8 @@ class PhaseRun:
         Raises Diverged, and OtherWork if the loss is not that of the samples before.
         """
         iterations, train = self.record.iterations, self.record.phase.startswith("train")
-        if (number := set_of(round_)) != self.set:
+        number = round_ // loops.ROUNDS_OF_A_SET % loops.SETS
+        if number != self.set:
             loop = self.loop.over_set(number)
             if loop is not self.loop:
                 self.loop, self.set = loop, number
