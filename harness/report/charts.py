@@ -95,7 +95,7 @@ def _mark(row: CellRow, interval: Interval, shown: tuple[str, str], **more: Any)
 
 
 def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
-    """A legend of setups, by name; with `lines` the marker stands on a piece of the setup's."""
+    """A legend of setups, by name; with `lines` each marker stands on its setup's line."""
     by_name = {label(it): it for it in setups}
     alone = all(map(is_reference, by_name.values()))
     return tuple(

@@ -74,7 +74,7 @@ class Column(Generic[Row]):
 
     @property
     def side(self) -> Literal["name", "text", "number"]:
-        """How it is set: as code, to the left, to the right."""
+        """How it is written: as code, to the left, or to the right."""
         if self.unit == "name":
             return "name"
         return "text" if self.unit in ("text", "flag") else "number"

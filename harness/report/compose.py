@@ -230,9 +230,9 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         "Verdict": "Faster and slower are exact sign tests of the block ratios. Equivalent is two "
         f"one-sided tests that the difference is below δ: {delta}. Both are corrected over the "
         "rows of a table (Holm), so that a whole table holds a false answer in at most one of 20 "
-        "runs. What neither test decides is “cannot tell”. Rows stand in the order of their ratios "
-        "to the baseline. A winner is faster than every other, compared directly: the median of "
-        "the ratios of two setups is not always the quotient of their two ratios to a third.",
+        "runs. What neither test decides is “cannot tell”. A winner is faster than every other, "
+        "compared directly: the median of the ratios of two setups is not always the quotient of "
+        "their two ratios to a third.",
         "Pauses": "A median hides what happens in fewer than half of the rounds. So examples/s and "
         "GFLOP/s are of the mean step, with the median step beside them. There is no verdict where "
         "the ratio of mean times, or that of full trainings in the same blocks, contradicts the "
@@ -251,9 +251,8 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         "peak of the whole process, or what a framework allocates on a GPU; two setups differ "
         "where no count of one reaches those of the other.",
         "Columns": "GFLOP/s counts the matrix products of the task, not what a framework executes. "
-        "CPU is CPU time ÷ wall time during samples; 100 % is one busy core. Incremental peak RSS "
-        "is the high-water mark of a phase above the resident size at its start; total peak RSS "
-        "includes the framework itself. 1 MB is 1,000,000 bytes.",
+        "CPU is CPU time ÷ wall time during samples; 100 % is one busy core. 1 MB is 1,000,000 "
+        "bytes.",
     }
     if summary.qualities:
         method["Quality"] = (

@@ -103,7 +103,7 @@ class Drawing:
 
 
 def draw(chart: Chart, *, picture: bool = True) -> Drawing:
-    """The figure; without the PNG if no `picture` is wanted."""
+    """The figure; the PNG is empty without `picture`."""
     svg, png = io.BytesIO(), io.BytesIO()
     with settings():
         sheet = make_sheet(chart)
@@ -130,7 +130,7 @@ def draw(chart: Chart, *, picture: bool = True) -> Drawing:
 
 @contextlib.contextmanager
 def settings() -> Iterator[None]:
-    """Ours alone, whatever the user's matplotlibrc says. A text is never read as mathematics."""
+    """Defaults and SETTINGS, whatever a matplotlibrc says. No text is read as mathematics."""
     import matplotlib as mpl
 
     with mpl.rc_context(), warnings.catch_warnings():

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.analysis.quality import TrainingRow
@@ -140,17 +140,11 @@ def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
     )
 
 
-class _PairOf(NamedTuple):
-    setup: Setup
-    phase: Phase
-    pair: Pair
-
-
-def _pairs(summary: Summary) -> Iterator[_PairOf]:
+def _pairs(summary: Summary) -> Iterator[tuple[Setup, Phase, Pair]]:
     for table in summary.tables:
         setups = {row.cell.setup.label: row.cell.setup for row in table.rows}
         for pair in table.pairs:
-            yield _PairOf(setups[pair.label], table.phase, pair)
+            yield setups[pair.label], table.phase, pair
 
 
 class _OfTrial(NamedTuple):
@@ -199,21 +193,16 @@ def _epochs(summary: Summary) -> Iterator[_EpochOf]:
                 yield _EpochOf(table.task, training, number, it, elapsed)
 
 
-class _StepOf(NamedTuple):
-    setup: Setup
-    divergence: Divergence
-
-
-def _steps(certificates: Iterable[Certificate]) -> Iterator[_StepOf]:
-    return (_StepOf(of.setup, it) for of in certificates for it in of.divergence)
+def _steps(certificates: Iterable[Certificate]) -> Iterator[tuple[Setup, Divergence]]:
+    return ((of.setup, step) for of in certificates for step in of.divergence)
 
 
 _OF_SETUP: list[Column[Any]] = of(attrgetter("setup"), SETUP)
 # fmt: off
 PAIRS = [
-    *_OF_SETUP,
-    field("phase", "train, predict, or their latency", "text"),
-    *of(attrgetter("pair"), [
+    *of(itemgetter(0), SETUP),
+    field("phase", "train, predict, or their latency", "text", itemgetter(1)),
+    *of(itemgetter(2), [
         field("baseline", "framework:mode that the setup is compared with", "text"),
         field("blocks", "blocks that both finished: the n of the intervals and tests", "count",
             attrgetter("n")),
@@ -343,8 +332,8 @@ CERTIFICATES = [
     field("key", "changes with anything that could change the outcome", "text"),
 ]
 DIVERGENCE = [
-    *_OF_SETUP,
-    *of(attrgetter("divergence"), [
+    *of(itemgetter(0), SETUP),
+    *of(itemgetter(1), [
         field("step", "optimizer step, counted from 0", "count"),
         field("loss",
             "largest difference from the float64 reference, relative; empty where not compared"),

@@ -37,14 +37,8 @@ from harness.tasks.metrics import METRICS
 _KINDS = {"total_rss": "total peak RSS", "device_allocated": "peak allocated on the device"}
 SHOWN = 5
 """Columns of a table for which a terminal has room."""
-
-
-class CellOutcome(NamedTuple):
-    """What became of one cell; `words` are its verdict in full."""
-
-    name: str
-    verdict: str
-    words: str
+Outcome = tuple[str, str, str]
+"""A name, its verdict, and that in full."""
 
 
 class OutcomeTable(NamedTuple):
@@ -106,21 +100,21 @@ def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     return OutcomeTable(title, grid(columns, table.changes), lead, tuple(notes))
 
 
-def _outcome(label: str, shift: Shift) -> CellOutcome:
-    return CellOutcome(label, shift.verdict, f"is {ratio(shift.speed)} as fast as before")
+def _outcome(label: str, shift: Shift) -> Outcome:
+    return label, shift.verdict, f"is {ratio(shift.speed)} as fast as before"
 
 
-def _lead(outcomes: Sequence[CellOutcome], margin: float) -> str:
+def _lead(outcomes: Sequence[Outcome], margin: float) -> str:
     """What changed, then what did not, then what is not known."""
     quiet = {
         "equivalent": f"no difference larger than {percent(margin)}",
         "cannot tell": "cannot tell",
         "not ranked": "not ranked",
     }
-    parts = [f"{line(it.name)} {it.words}" for it in outcomes if it.verdict not in quiet]
+    parts = [f"{line(name)} {words}" for name, verdict, words in outcomes if verdict not in quiet]
     changed = bool(parts)
     for verdict, words in quiet.items():
-        if names := [line(it.name) for it in outcomes if it.verdict == verdict]:
+        if names := [line(name) for name, it, _ in outcomes if it == verdict]:
             parts.append(f"{words} for {listed(names)}")
     text = f"{'; '.join(parts)}."
     # A name keeps its own spelling, a word begins the sentence.
@@ -150,7 +144,7 @@ MEMORY: tuple[Column[MemoryChange], ...] = (
 
 def _memory(table: ChangeTable) -> OutcomeTable:
     outcomes = [
-        CellOutcome(it.label, it.verdict, f"takes {ratio(it.times)} as much memory as before")
+        (it.label, it.verdict, f"takes {ratio(it.times)} as much memory as before")
         for it in table.memory
     ]
     return OutcomeTable(

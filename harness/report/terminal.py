@@ -191,8 +191,7 @@ def _table(table: Table, places: Places, finals: Mapping[str, str], console: Con
         columns.append(_final(METRICS[table.task.metric].word, finals))
     wide = console.width >= WIDE
     # `cannot tell` in two lines leaves the interval in one, where there is a column for quality.
-    tight = not wide and trained and any(it.speed.low for it in table.pairs)
-    narrow = {"verdict": 8} if tight else {}
+    narrow = not wide and trained and any(it.speed.low for it in table.pairs)
     console.print(rich_table(grid(columns, cells(table)), wide=wide, narrow=narrow))
     for row in table.rows:
         if row.unranked:
@@ -215,13 +214,12 @@ def rich_table(
     shown: int | None = None,
     *,
     wide: bool = False,
-    narrow: Mapping[str, int] | None = None,
+    narrow: bool = False,
     styles: Mapping[str, str] = STYLES,
 ) -> RichTable:
     """A table, or as many of its columns as are to be `shown`.
 
-    `narrow` gives the width of those, by title, that are to be broken; `styles` are those of
-    verdicts and outcomes.
+    A `narrow` one breaks verdicts in two lines; `styles` are those of verdicts and outcomes.
     """
     table = RichTable(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
@@ -233,7 +231,7 @@ def rich_table(
             justify="right" if column.side == "number" else "left",
             overflow="fold",
             min_width=16 if column.side == "name" else None,
-            max_width=(narrow or {}).get(column.title),
+            max_width=8 if narrow and column.role == "verdict" else None,
         )
     for row in grid.rows:
         table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
