@@ -554,6 +554,7 @@ def main(names: list[str]) -> None:
                 "expected": expected,
                 "causes": [[it.name for it in each] for each in result.explanations],
                 "lines": [[it.line for it in each] for each in result.explanations],
+                "stock": [[it.stock for it in each] for each in result.explanations],
                 "agreement": result.agreement,
                 "first": result.first and result.first.model_dump(),
                 "notes": result.notes,

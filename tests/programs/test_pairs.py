@@ -54,6 +54,11 @@ def test_what_explains_a_fault_is_exact(found: dict[str, Any]) -> None:
             assert it["agreement"] < 1e-11, name
 
 
+def test_a_formula_of_user_code_is_not_called_the_frameworks(found: dict[str, Any]) -> None:
+    assert found["faults"]["pytorch inside"]["stock"] == [[False]]
+    assert found["faults"]["keras late"]["stock"] == [[False, True]]
+
+
 def test_programs_without_a_fault_have_no_cause(found: dict[str, Any]) -> None:
     assert len(found["same"]) == 20
     for seed, (same, largest, causes) in found["same"].items():
