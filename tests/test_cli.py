@@ -89,6 +89,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     told = harness("run", "--dry-run", "-t", "digits-mlp", "-f", "reference", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "digits-mlp (cpu" in told.stdout
+    assert "1 full training of each setup that trains" in " ".join(told.stdout.split())
     assert "about" in told.stdout
     assert list(tmp_path.iterdir()) == []
 

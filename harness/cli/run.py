@@ -251,8 +251,8 @@ def _print_plan(plan: Plan, console: Console) -> None:
         print_text(console, f"{group.task.name} ({where}): {names}")
     many = f"at most {config.blocks}" if config.precision else f"{config.blocks}"
     phases = ", ".join(config.phases)
-    text = f"{many} blocks each, {phases}; {config.seeds} full training(s) of each setup"
-    print_text(console, text)
+    trainings = f"{config.seeds} full training{'s' * (config.seeds != 1)}"
+    print_text(console, f"{many} blocks each, {phases}; {trainings} of each setup that trains")
     for framework in dict.fromkeys(it.framework for it in plan.setups):
         if not trains(framework):
             print_text(console, f"{framework} only predicts")
