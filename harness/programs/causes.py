@@ -207,7 +207,7 @@ def _losses(formula: Formula, first: ShownStep, clues: Clues) -> Sequence[str]:
     if targets.dtype.kind in "iu":
         return tuple(it for it in LOSSES if it == "nll" or it.startswith("cross-entropy"))
     if set(np.unique(targets)) <= {0.0, 1.0}:
-        return ("binary-cross-entropy", "binary-cross-entropy-of-probabilities", "mse")
+        return tuple(it for it in LOSSES if it == "mse" or it.startswith("binary"))
     return ("mse",)
 
 

@@ -38,8 +38,6 @@ BOUNDS = LIMITS["float64"]
 MOST_CAUSES = 3
 BEAM = 6
 """Alterations that are altered once more: those after which the two go together longest."""
-TRIED_STEPS = 12
-"""On so many steps alterations are tried; what explains these must explain all of them."""
 NOISE = 1e-13
 """A tensor that is so small beside the others of its kind is nothing but rounding."""
 
@@ -165,8 +163,8 @@ class Search:
     def _made(self, formula: Formula) -> Iterator[ShownStep]:
         return steps(formula, self.clues.loaded, self.clues.initial, self.clues.batches)
 
-    def followed(self, formula: Formula, last: int | None = None) -> Agreement:
-        pairs = zip(self.clues.shown[:last], self._made(formula), strict=False)
+    def followed(self, formula: Formula) -> Agreement:
+        pairs = zip(self.clues.shown, self._made(formula), strict=False)
         try:
             with np.errstate(all="ignore"):
                 return agreement(step_differences(made, seen) for seen, made in pairs)
@@ -176,26 +174,22 @@ class Search:
     def explained(self, starts: Sequence[Formula]) -> list[Formula]:
         """The formulas with the fewest alterations that agree over all steps; none: no such."""
         seen = set(starts)
-        better = [(self.followed(it, TRIED_STEPS), it) for it in dict.fromkeys(starts)]
-        if whole := [it for at, it in better if self._explains(at, it)]:
+        better = [(self.followed(it), it) for it in dict.fromkeys(starts)]
+        if whole := [it for at, it in better if at.first is None]:
             return whole
         for _ in range(MOST_CAUSES):
             frontier = sorted(better, key=lambda it: it[0].progress, reverse=True)[:BEAM]
             better = []
             for at, formula in frontier:
                 for variant in self._variants(formula, seen):
-                    then = self.followed(variant, TRIED_STEPS)
-                    if self._explains(then, variant):
+                    then = self.followed(variant)
+                    if then.first is None:
                         whole.append(variant)
                     elif then.progress > at.progress:
                         better.append((then, variant))
             if whole:
                 return whole
         return []
-
-    def _explains(self, tried: Agreement, formula: Formula) -> bool:
-        whole = len(self.clues.shown) <= TRIED_STEPS
-        return tried.first is None and (whole or self.followed(formula).first is None)
 
     def _variants(self, formula: Formula, seen: set[Formula]) -> Iterator[Formula]:
         try:

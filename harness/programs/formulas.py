@@ -333,6 +333,11 @@ def _clipped_first(p: Tensor, y: Array, smoothing: float) -> Tensor:
     return losses.softmax_cross_entropy(ops.log(p), Tensor(y))
 
 
+def _unclipped(p: Tensor, y: Array, smoothing: float) -> Tensor:
+    """Keras on TensorFlow remembers what a softmax was computed of, and takes those logits."""
+    return losses.softmax_cross_entropy(ops.log(p), Tensor(y))
+
+
 def _nll(z: Tensor, y: Array, smoothing: float) -> Tensor:
     chosen = Tensor(np.eye(z.array.shape[1])[y])
     return ops.negative(ops.mean(ops.sum(ops.multiply(z, chosen), axis=1)))
@@ -350,26 +355,36 @@ def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
     return ops.negative(ops.mean(ops.add(right, wrong)))
 
 
+def _binary_unclipped(p: Tensor, y: Array, smoothing: float) -> Tensor:
+    """The same for a sigmoid."""
+    logits = ops.subtract(ops.log(p), ops.log(ops.subtract(1.0, p)))
+    return losses.sigmoid_cross_entropy(logits, _smoothed(y, smoothing))
+
+
 LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy": _cross_entropy,
     "nll": _nll,
     "cross-entropy-of-probabilities": lambda p, y, _: losses.probability_cross_entropy(
         p, Tensor(y)
     ),
+    "cross-entropy-of-unclipped-probabilities": _unclipped,
     "cross-entropy-of-shares": _normalised_first,
     "cross-entropy-of-clipped-shares": _clipped_first,
     "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(np.float64))),
     "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
+    "binary-cross-entropy-of-unclipped-probabilities": _binary_unclipped,
 }
 
 
 FORMS = {
     ("identity", "cross-entropy"): "softmax",
     ("softmax", "cross-entropy-of-probabilities"): "softmax",
+    ("softmax", "cross-entropy-of-unclipped-probabilities"): "softmax",
     ("log-softmax", "nll"): "softmax",
     ("identity", "binary-cross-entropy"): "sigmoid",
     ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
+    ("sigmoid", "binary-cross-entropy-of-unclipped-probabilities"): "sigmoid",
 }
 """Pairs of output and loss that are one mathematics, by what makes probabilities of the logits."""
 
