@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from harness.adapter import Array, Options, Setting, State
+from harness.adapter import Array, Options, Setting
 from harness.proof.faults.fault import (
     ADAMW,
     AUTOENCODER,
@@ -20,18 +18,18 @@ from harness.proof.faults.fault import (
     LARGE_BATCH,
     RMSPROP,
     SAME,
+    Formulated,
     Net,
     Planted,
+    altered,
     changed,
-    criterion,
     fault,
+    within,
 )
+from harness.proof.formulas import Formula
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
 from impls.reference import optim
-from impls.reference import primitives as ops
-from impls.reference.losses import softmax_cross_entropy as cross_entropy
-from impls.reference.losses import squared_error
 from impls.reference.tensor import Tensor, primitive
 
 # One field of the task.
@@ -49,73 +47,120 @@ changed(
 changed("decay-forgotten", "no weight decay", "weights", ADAMW, optimizer={"weight_decay": 0.0})
 changed("activation", "tanh for ReLU in every layer", "logits", model={"activation": "tanh"})
 
+# One field of the formula: the loss.
 
-# The loss.
-
-
-@criterion("double-softmax", "softmax before a loss that takes logits")
-def _(z: Tensor, y: Tensor) -> Any:
-    return cross_entropy(ops.softmax(z), y)
-
-
-@criterion("loss-summed", "loss summed over the batch instead of averaged")
-def _(z: Tensor, y: Tensor) -> Any:
-    return ops.multiply(cross_entropy(z, y), float(len(z.array)))
-
-
-@criterion("softmax-axis", "softmax over the rows instead of the classes")
-def _(z: Tensor, y: Tensor) -> Any:
-    return ops.negative(ops.mean(ops.sum(ops.log_softmax(z, axis=0) * one_hot(z, y), axis=1)))
-
-
-@criterion("label-smoothing", "labels smoothed by 1 %")
-def _(z: Tensor, y: Tensor) -> Any:
-    even = ops.negative(ops.mean(ops.log_softmax(z)))
-    return 0.99 * cross_entropy(z, y) + 0.01 * even
-
-
-@criterion("loss-halved", "½(z − y)² for (z − y)²", AUTOENCODER)
-def _(z: Tensor, y: Tensor) -> Any:
-    return 0.5 * squared_error(z, y)
-
-
-@criterion("outputs-summed", "squares summed over the outputs", AUTOENCODER)
-def _(z: Tensor, y: Tensor) -> Any:
-    return squared_error(z, y) * float(z.array.shape[1])
-
-
-def one_hot(z: Tensor, y: Tensor) -> Tensor:
-    return Tensor(np.eye(z.array.shape[1], dtype=z.array.dtype)[y.array])
-
+altered("double-softmax", "softmax before a loss that takes logits", "loss", before_loss="softmax")
+altered("loss-summed", "loss summed over the batch instead of averaged", "loss", reduction="sum")
+altered(
+    "softmax-axis",
+    "softmax over the rows instead of the classes",
+    "loss",
+    before_loss="log-softmax-over-rows",
+    loss="nll",
+)
+altered("label-smoothing", "labels smoothed by 1 %", "loss", smoothing=0.01)
+altered("loss-halved", "½(z − y)² for (z − y)²", "loss", AUTOENCODER, reduction="half")
+altered(
+    "outputs-summed",
+    "squares summed over the outputs",
+    "loss",
+    AUTOENCODER,
+    reduction="outputs-summed",
+)
 
 # The layers.
 
+altered(
+    "leaky-relu",
+    "leaky ReLU with slope 0.01 for ReLU, in one layer",
+    "logits",
+    hidden=("relu", "leaky-relu:0.01"),
+)
+altered(
+    "gelu-tanh",
+    "the tanh form of GELU for the exact one, in one layer",
+    "logits",
+    GELU,
+    hidden=("gelu", "gelu-tanh"),
+)
+altered("output-activated", "ReLU after the last layer too", "logits", output="relu")
+altered("bias-missing", "one layer without its bias", "gradients", biases=(True, False, True))
 
-@fault("leaky-relu", "leaky ReLU with slope 0.01 for ReLU, in one layer", "logits")
-class LeakyLayer(Net):
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        return ops.leaky_relu(x, slope=0.01) if index == 1 else super().activate(index, name, x)
+# What is fed and loaded.
+
+altered("labels-shifted", "labels shifted by one", "loss", label_shift=1)
+altered("inputs-rescaled", "inputs scaled once more", "logits", input_factor=1 / 16)
+altered(
+    "weights-transposed",
+    "square weights loaded and read back transposed",
+    "logits",
+    weights="transposed",
+)
+
+# The update.
+
+altered("epsilon-inside", "ε inside the root", "weights", epsilon_place="inside")
+altered(
+    "rms-epsilon-inside",
+    "ε inside the root of RMSprop",
+    "weights",
+    RMSPROP,
+    epsilon_place="inside",
+)
+altered("no-bias-correction", "Adam without bias correction", "weights", correction="none")
+altered("correction-late", "bias correction of the step before", "weights", correction="late")
+altered(
+    "momentum-rate",
+    "momentum scaled by the learning rate twice",
+    "slots",
+    DIABETES,
+    momentum_form="rate-twice",
+)
+altered(
+    "dampening",
+    "momentum with dampening: v ← μ·v + (1 − μ)·g",
+    "slots",
+    DIABETES,
+    momentum_form="average",
+)
+altered("decay-coupled", "weight decay coupled to the gradient", "slots", ADAMW, decay="coupled")
+altered(
+    "decay-unasked",
+    "weight decay of 1e-4 where none is asked for",
+    "weights",
+    unseen="ten steps shrink a weight by 1e-6 of itself; the tolerance is 1e-5",
+    weight_decay=1e-4,
+)
+altered("gradient-clipped", "gradients clipped to ±0.01", "slots", clip_value=0.01)
 
 
-@fault("gelu-tanh", "the tanh form of GELU for the exact one, in one layer", "logits", GELU)
-class GeluByTanh(Net):
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        if index != 1:
-            return super().activate(index, name, x)
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        return ops.multiply(0.5 * x, 1 + ops.tanh(inner))
+@fault(
+    "beta2-rounded",
+    "powers of β₂ from a β₂ that went through float32",
+    "weights",
+    unseen="a rate off by 6e-6 moves a weight by less than the tolerance",
+)
+class Beta2Rounded(Planted):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        if isinstance(self._rule, optim.Adam):  # for its scalars alone; updates keep the other
+            self._rule = replace(self._rule, beta2=float(np.float32(self._rule.beta2)))
 
 
-@fault("output-activated", "ReLU after the last layer too", "logits")
-class OutputActivated(Net):
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        return ops.relu(x)
+@fault("rate-late", "the learning rate halves after 150 steps", "whole training")
+class RateLate(Formulated):
+    def at(self, step: int) -> tuple[Formula, int]:
+        late = replace(self._formula, learning_rate=self._formula.learning_rate / 2)
+        return late if step > 150 else self._formula, step
 
 
-@fault("bias-missing", "one layer without its bias", "gradients")
-class BiasMissing(Net):
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return super().affine(index, x, weight, bias * 0.0 if index == 1 else bias)
+@fault("count-saturates", "the step count ends at 100", "whole training")
+class CountSaturates(Formulated):
+    def at(self, step: int) -> tuple[Formula, int]:
+        return self._formula, min(step, 100)
+
+
+# Dropout.
 
 
 @fault("dropout", "dropout of 10 %, in training and inference", "logits")
@@ -125,98 +170,18 @@ class Dropout(Net):
         return x * kept(x) if index == 0 else x
 
 
-@fault("dropout-training", "dropout of 10 % in training steps alone", "loss")
-class DropoutInTraining(Planted):
-    def train_step(self, batch: Any) -> Any:
-        with self.other(Dropout):
-            return super().train_step(batch)
-
-
-@fault("dropout-inference", "predict leaves dropout on", "logits")
-class DropoutInInference(Planted):
-    def predict(self, batch: Any) -> Any:
-        with self.other(Dropout):
-            return super().predict(batch)
-
-
 def kept(x: Tensor) -> Tensor:
     """A mask that drops one entry in ten, and scales the others up."""
     mask = np.random.default_rng(len(x.array)).random(x.array.shape) >= 0.1
     return Tensor((mask / 0.9).astype(x.array.dtype))
 
 
-# The update.
-
-
-@fault("epsilon-inside", "ε inside the root", "weights")
-class EpsilonInside(optim.Adam):
-    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
-        _, m, v = super().update(xp, g, w, m, v, rate, epsilon)
-        # ε̂ = ε·√(1 − β₂ᵗ); under the root of v it becomes ε·(1 − β₂ᵗ) = ε̂²/ε.
-        return w - rate * m / xp.sqrt(v + epsilon * epsilon / self.epsilon), m, v
-
-
-@fault("rms-epsilon-inside", "ε inside the root of RMSprop", "weights", RMSPROP)
-class RMSEpsilonInside(optim.RMSprop):
-    def update(self, xp: Any, g: Any, w: Any, s: Any) -> Any:
-        _, s = super().update(xp, g, w, s)
-        return w - self.learning_rate * g / xp.sqrt(s + self.epsilon), s
-
-
-@fault("no-bias-correction", "Adam without bias correction", "weights")
-class NoCorrection(optim.Adam):
-    def scalars(self, step: int) -> dict[str, float]:
-        return {"rate": self.learning_rate, "epsilon": self.epsilon}
-
-
-@fault("correction-late", "bias correction of the step before", "weights")
-class CorrectionLate(optim.Adam):
-    def scalars(self, step: int) -> dict[str, float]:
-        return super().scalars(max(1, step - 1))
-
-
-@fault(
-    "beta2-rounded",
-    "powers of β₂ from a β₂ that went through float32",
-    "weights",
-    unseen="a rate off by 6e-6 moves a weight by less than the tolerance",
+fault("dropout-training", "dropout of 10 % in training steps alone", "loss")(
+    within(Dropout, "train_step")
 )
-class Beta2Rounded(optim.Adam):
-    def scalars(self, step: int) -> dict[str, float]:
-        beta2 = float(np.float32(self.beta2))
-        return optim.Adam(self.learning_rate, self.beta1, beta2, self.epsilon).scalars(step)
+fault("dropout-inference", "predict leaves dropout on", "logits")(within(Dropout, "predict"))
 
-
-@fault("momentum-rate", "momentum scaled by the learning rate twice", "slots", DIABETES)
-class RateTwice(optim.SGD):
-    def update(self, xp: Any, g: Any, w: Any, *slots: Any) -> Any:
-        return super().update(xp, self.learning_rate * g, w, *slots)
-
-
-@fault("dampening", "momentum with dampening: v ← μ·v + (1 − μ)·g", "slots", DIABETES)
-class Dampening(optim.SGD):
-    def update(self, xp: Any, g: Any, w: Any, *slots: Any) -> Any:
-        return super().update(xp, (1 - self.momentum) * g, w, *slots)
-
-
-@fault("decay-coupled", "weight decay coupled to the gradient", "slots", ADAMW)
-class DecayCoupled(optim.Adam):
-    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
-        decay, shrink = self.weight_decay, 1 - self.learning_rate * self.weight_decay
-        # The shrinking that comes with the step is taken back.
-        return super().update(xp, g + decay * w, w / shrink, m, v, rate, epsilon)
-
-
-@fault(
-    "decay-unasked",
-    "weight decay of 1e-4 where none is asked for",
-    "weights",
-    unseen="ten steps shrink a weight by 1e-6 of itself; the tolerance is 1e-5",
-)
-class DecayUnasked(optim.Adam):
-    def update(self, xp: Any, g: Any, w: Any, m: Any, v: Any, rate: Any, epsilon: Any) -> Any:
-        return super().update(xp, g, w * (1 - 1e-4 * self.learning_rate), m, v, rate, epsilon)
-
+# Precision.
 
 MANTISSA_BITS = 10
 
@@ -272,52 +237,18 @@ class Float32Inside(Planted):
         return super().settings() | {"dtype": self._shown}
 
 
-@fault("inference-cheaper", "float16 in predict alone", "logits")
-class InferenceCheaper(Planted):
-    def predict(self, batch: Any) -> Any:
-        with self.other(Float16Net):
-            return super().predict(batch)
-
-
-@fault("batch-cheaper", "10 mantissa bits from 256 rows on", "full-batch", LARGE_BATCH)
-class BatchCheaper(Planted):
-    LARGE = 256
-
-    def predict(self, batch: Any) -> Any:
-        with self._network_of(batch):
-            return super().predict(batch)
-
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        with self._network_of(batch):
-            return super().gradients(batch)
-
-    def train_step(self, batch: Any) -> Any:
-        with self._network_of(batch):
-            return super().train_step(batch)
-
-    def _network_of(self, batch: Any) -> AbstractContextManager[None]:
-        return self.other(TF32Net) if len(batch.inputs) >= self.LARGE else nullcontext()
-
+fault("inference-cheaper", "float16 in predict alone", "logits")(within(Float16Net, "predict"))
+fault("batch-cheaper", "10 mantissa bits from 256 rows on", "full-batch", LARGE_BATCH)(
+    within(TF32Net, "predict", "gradients", "train_step", rows=256)
+)
 
 # What is fed.
-
-
-@fault("labels-shifted", "labels shifted by one", "loss")
-class LabelsShifted(Planted):
-    def stage(self, inputs: Array, targets: Array) -> Any:
-        return super().stage(inputs, (targets + 1) % 10)
 
 
 @fault("rows-apart", "each row with its neighbour's label", "loss")
 class RowsApart(Planted):
     def stage(self, inputs: Array, targets: Array) -> Any:
         return super().stage(inputs, np.roll(targets, 1, axis=0))
-
-
-@fault("inputs-rescaled", "inputs scaled once more", "logits")
-class InputsRescaled(Planted):
-    def stage(self, inputs: Array, targets: Array) -> Any:
-        return super().stage(inputs / 16, targets)
 
 
 @fault("last-row-dropped", "a batch without its last row", "loss", CANCER)
@@ -333,26 +264,6 @@ class RowDropped(Planted):
 class WeightsAnew(Planted):
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, make_start(task, start.seed + 1), options)
-
-
-@fault("weights-transposed", "square weights loaded and read back transposed", "logits")
-class Transposed(Planted):
-    def __init__(self, task: Task, start: Start, options: Options) -> None:
-        super().__init__(task, replace(start, weights=turned(start.weights)), options)
-
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        return turned(super().gradients(batch))
-
-    def state(self) -> State:
-        state = super().state()
-        return State(turned(state.weights), turned(state.slots))
-
-
-def turned(values: dict[str, Array]) -> dict[str, Array]:
-    return {
-        name: np.ascontiguousarray(it.T) if it.ndim == 2 and len(set(it.shape)) == 1 else it
-        for name, it in values.items()
-    }
 
 
 # What happens between steps.
@@ -384,12 +295,6 @@ class GradientLate(Planted):
         self._late = None
 
 
-@fault("gradient-clipped", "gradients clipped to ±0.01", "slots")
-class GradientClipped(Planted):
-    def doctored(self, gradient: Array) -> Array:
-        return gradient.clip(-0.01, 0.01)
-
-
 @fault("bias-frozen", "one bias never updated", "weights")
 class BiasFrozen(Planted):
     def train_step(self, batch: Any) -> Any:
@@ -406,36 +311,3 @@ class StepSkipped(Planted):
             self._steps += 1
             return self.loss(batch)
         return super().train_step(batch)
-
-
-# What comes late.
-
-
-class LateStep(optim.Adam):
-    """Adam that changes after so many steps."""
-
-    HONEST_STEPS = 150
-
-    def scalars(self, step: int) -> dict[str, float]:
-        scalars = super().scalars(step)
-        if step > self.HONEST_STEPS:
-            scalars |= self.late(step, scalars)
-        return scalars
-
-    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
-        """What changes then; nothing of its own."""
-        return {}
-
-
-@fault("rate-late", "the learning rate halves after 150 steps", "whole training")
-class RateLate(LateStep):
-    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
-        return {"rate": scalars["rate"] / 2}
-
-
-@fault("count-saturates", "the step count ends at 100", "whole training")
-class CountSaturates(LateStep):
-    HONEST_STEPS = 100
-
-    def late(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
-        return optim.Adam.scalars(self, self.HONEST_STEPS)

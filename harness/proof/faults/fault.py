@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from harness.adapter import Array, Idiom, Options
+from harness.proof.formulas import Formula, clipped, criterion, forward, task_formula, updated
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import AdamW, Known, Model, RMSprop, Task, Teacher
 from harness.tasks.start import Start
 from impls.reference.idiom import Idiom as Reference
-from impls.reference.losses import LOSSES
-from impls.reference.network import Network, update
-from impls.reference.optim import UpdateRule
+from impls.reference.network import Network
 from impls.reference.primitives import linear
 from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
 
@@ -61,11 +59,11 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 class Fault:
     """One thing that is wrong: `part` takes the place of the reference's own.
 
-    A part is a subclass of `Planted`, `Faulty`, or the reference's network or update rule, or a
-    function from the task that is asked for to the one that is done. `check` is the check that must
-    catch it. `unseen` says why a proof in float32, with ten steps and wider tolerances, need not
-    catch it. `by` is what must catch it: a proof (`verify`), or the worker that measures (`run`).
-    The fault is tried with so many `threads`.
+    A part is a subclass of `Planted`, `Faulty` or the reference's network, or a function from the
+    task that is asked for to the one that is done. `check` is the check that must catch it.
+    `unseen` says why a proof in float32, with ten steps and wider tolerances, need not. `by` is
+    what must catch it: a proof (`verify`), or the worker that measures (`run`). The fault is tried
+    with so many `threads`.
     """
 
     name: str
@@ -83,13 +81,14 @@ class Fault:
         part = self.part
         if not isinstance(part, type):
             return Planted(part(task), start, options)
-        if issubclass(part, Planted):
-            return part(task, start, options)
-        if issubclass(part, Faulty):
-            return part(Planted(task, start, options))
         if issubclass(part, Network):
-            return Planted(task, start, options, network=part)
-        return Planted(task, start, options, rule=cast(type[UpdateRule], part))
+            return Planted(task, start, options, part)
+        made: Planted | Faulty = (
+            part(Planted(task, start, options))
+            if issubclass(part, Faulty)
+            else part(task, start, options)
+        )
+        return made
 
 
 FAULTS: dict[str, Fault] = {}
@@ -127,17 +126,31 @@ def changed(
     fault(name, line, check, task, real=real)(change)
 
 
+def altered(
+    name: str, line: str, check: str, task: Task = DIGITS, *, unseen: str = "", **to: Any
+) -> None:
+    """Enter a fault that computes another formula: `reduction="sum"` changes that field."""
+    fault(name, line, check, task, unseen=unseen)(type("Altered", (Formulated,), {"altered": to}))
+
+
+def returning(name: str, line: str, check: str, **to: Callable[[Any], Any]) -> None:
+    """Enter a fault that changes what a method returns: `settings=lambda it: {}`."""
+    ((method, change),) = to.items()
+
+    def changing(self: Planted, *given: Any) -> Any:
+        return change(getattr(Planted, method)(self, *given))
+
+    fault(name, line, check)(type("Returning", (Planted,), {method: changing}))
+
+
 class Net(Network):
-    """The reference's network, with a method for every layer and for the loss."""
+    """The reference's network, with a method for every layer."""
 
     def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return linear(x, weight, bias)
 
     def activate(self, index: int, name: str, x: Tensor) -> Tensor:
         return x if name == "identity" else PRIMITIVES[name](x)
-
-    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES[self.loss](outputs, targets)
 
     def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
         last = len(weights) // 2 - 1
@@ -146,41 +159,15 @@ class Net(Network):
             x = self.activate(index, name, self.affine(index, x, weight, bias))
         return x
 
-    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
-        tensors = [parameter(view, xp) for view in self.split(weights).values()]
-        loss = self.criterion(self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
-        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
-
-
-def criterion(name: str, line: str, task: Task = DIGITS) -> Callable[[Part], Part]:
-    """Enter a loss, a function (outputs, targets) → scalar, that is not the task's."""
-
-    def enter(loss: Part) -> Part:
-        fault(name, line, "loss", task)(
-            type("Criterion", (Net,), {"criterion": staticmethod(loss)})
-        )
-        return loss
-
-    return enter
-
 
 class Planted(Reference):
     """The reference in mode `eager`, with parts to exchange; by itself it has no fault."""
 
     def __init__(
-        self,
-        task: Task,
-        start: Start,
-        options: Options,
-        network: type[Network] = Net,
-        rule: type[UpdateRule] | None = None,
+        self, task: Task, start: Start, options: Options, network: type[Network] = Net
     ) -> None:
         super().__init__(task, start, replace(options, mode="eager"))
         self._network = self.variant(network)
-        # Of the same optimizer: a count of the memory of inference asks for a task without slots.
-        if rule is not None and issubclass(rule, type(self._rule)):
-            self._rule = rule(**task.optimizer.model_dump(exclude={"name"}))
-            self._update = partial(update, self._rule)
 
     def doctored(self, gradient: Array) -> Array:
         """The gradient that a training step uses, from the one that it computed."""
@@ -190,8 +177,9 @@ class Planted(Reference):
         doctored = inputs | {"gradient": self.doctored(inputs["gradient"])}
         return super()._advance(name, step, rows, doctored)
 
-    def variant(self, network: type[Network]) -> Network:
-        return network(**{it.name: getattr(self._network, it.name) for it in fields(Network)})
+    def variant(self, network: type[Network], **more: Any) -> Network:
+        same = {it.name: getattr(self._network, it.name) for it in fields(Network)}
+        return network(**same, **more)
 
     @contextmanager
     def other(self, network: type[Network]) -> Iterator[None]:
@@ -211,6 +199,62 @@ class Planted(Reference):
         """The memory of a weight."""
         view: Array = self._network.split(self._state["weights"])[name]
         return view
+
+
+def within(network: type[Network], *methods: str, rows: int = 0) -> type[Planted]:
+    """Some methods compute with another network: with batches of so many rows at the least."""
+
+    def method_of(name: str) -> Callable[[Planted, Any], Any]:
+        def method(self: Planted, batch: Any) -> Any:
+            usual = type(self._network)
+            with self.other(network if len(batch.inputs) >= rows else usual):
+                return getattr(Planted, name)(self, batch)
+
+        return method
+
+    return type("Within", (Planted,), {it: method_of(it) for it in methods})
+
+
+@dataclass(frozen=True)
+class FormulaNetwork(Network):
+    """The network and the loss of a formula."""
+
+    formula: Formula
+
+    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        return forward(self.formula, x.array, dict(zip(self.shapes, weights, strict=True)), {})
+
+    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
+        tensors = [parameter(view, xp) for view in self.split(weights).values()]
+        loss = criterion(self.formula, self.forward(Tensor(inputs), tensors), targets, len(inputs))
+        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
+
+
+class Formulated(Planted):
+    """The reference as a formula: that of its task, with some fields `altered`."""
+
+    altered: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
+        super().__init__(task, start, options)
+        self._formula = replace(task_formula(task), **self.altered)
+        self._network = self.variant(FormulaNetwork, formula=self._formula)
+
+    def at(self, step: int) -> tuple[Formula, int]:
+        """The formula of a step, and the number that its optimizer has for it."""
+        return self._formula, step
+
+    def full_step(self, batch: Any) -> Mapping[str, Any]:
+        self._steps += 1
+        formula, step = self.at(self._steps)
+        state = dict(self._state)
+        weights = state.pop("weights")
+        result = self._network.gradients(self._xp, weights, *batch)
+        used = clipped(formula, {"": result["gradient"]})[""]
+        weights, slots = updated(formula, "", weights, used, state, step)
+        for name, values in {"weights": weights, **slots}.items():
+            self._state[name][...] = values
+        return {**result, **self._state}
 
 
 class Faulty:
