@@ -274,12 +274,8 @@ class GradientsKept(Planted):
     _sum: Any = 0.0
 
     def doctored(self, gradient: Array) -> Array:
-        self._sum = self._sum + gradient
+        self._sum = gradient + (self._sum if self._steps > 1 else 0.0)
         return np.array(self._sum)
-
-    def reset(self) -> None:
-        super().reset()
-        self._sum = 0.0
 
 
 @fault("gradient-late", "every update uses the gradient of the step before", "slots")
@@ -288,11 +284,7 @@ class GradientLate(Planted):
 
     def doctored(self, gradient: Array) -> Array:
         late, self._late = self._late, gradient
-        return gradient if late is None else np.array(late)
-
-    def reset(self) -> None:
-        super().reset()
-        self._late = None
+        return np.array(late) if self._steps > 1 else gradient
 
 
 @fault("bias-frozen", "one bias never updated", "weights")

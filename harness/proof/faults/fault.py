@@ -261,14 +261,25 @@ class Faulty:
     """An adapter around an honest one of any framework; by itself it has no fault.
 
     `seams` reach inside the honest one: `write(adapter, state)` sets weights and the slots that are
-    given, `set_count(adapter, steps)` sets the optimizer's count of steps.
+    given, `set_count(adapter, steps)` sets the optimizer's count of steps. `steps` counts those
+    since the last reset.
     """
 
     def __init__(self, inner: Idiom, seams: Any = None) -> None:
         self.inner, self.seams = inner, seams
 
+        self.steps = 0
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+    def train_step(self, batch: Any) -> Any:
+        self.steps += 1
+        return self.inner.train_step(batch)
+
+    def reset(self) -> None:
+        self.steps = 0
+        self.inner.reset()
 
     def to_numpy(self, handle: Any) -> Array:
         return handle.copy() if isinstance(handle, np.ndarray) else self.inner.to_numpy(handle)

@@ -108,12 +108,8 @@ class StaleBatch(Faulty):
     _last: Any = None
 
     def train_step(self, batch: Any) -> Any:
-        last, self._last = batch if self._last is None else self._last, batch
-        return self.inner.train_step(last)
-
-    def reset(self) -> None:
-        self._last = None
-        self.inner.reset()
+        last, self._last = self._last if self.steps else batch, batch
+        return super().train_step(last)
 
 
 @fault("loss-stale", "train_step returns the loss of the step before", "loss")
@@ -130,39 +126,21 @@ class StaleLoss(Faulty):
 @fault("iterations-fewer", "runs fewer iterations than claimed", "unwatched")
 @real("unwatched-skipped", "only the first step between two looks is taken", "unwatched")
 class UnwatchedSkipped(Faulty):
-    _watched = True
+    _watched = False
     _loss: Any = None
 
     def train_step(self, batch: Any) -> Any:
-        if self._watched:
-            self._watched, self._loss = False, self.inner.train_step(batch)
+        if self._watched or not self.steps:
+            self._watched, self._loss = False, super().train_step(batch)
         return self._loss
 
     def state(self) -> State:
         self._watched = True
         return self.inner.state()
 
-    def reset(self) -> None:
-        self._watched = True
-        self.inner.reset()
-
-
-class Counting(Faulty):
-    """Counts the steps since the last reset."""
-
-    steps = 0
-
-    def train_step(self, batch: Any) -> Any:
-        self.steps += 1
-        return self.inner.train_step(batch)
-
-    def reset(self) -> None:
-        self.steps = 0
-        self.inner.reset()
-
 
 @real("rate-later", "the learning rate is 20 % higher after step 150", "train", by="run")
-class RateLater(Counting):
+class RateLater(Faulty):
     FIRST, MORE = 150, 0.2
 
     def train_step(self, batch: Any) -> Any:
@@ -177,7 +155,7 @@ class RateLater(Counting):
 
 
 @real("count-saturates", "the step count of Adam ends at 100", "train", by="run")
-class StepCountSaturates(Counting):
+class StepCountSaturates(Faulty):
     LAST = 100
 
     def train_step(self, batch: Any) -> Any:
@@ -277,18 +255,8 @@ class PredictStale(Faulty):
 class CachedIdentity(PredictStale):
     """At the shared start only: samples of predictions begin there."""
 
-    _moved = False
-
     def predict(self, batch: Any) -> Any:
-        return self.inner.predict(batch) if self._moved else super().predict(batch)
-
-    def train_step(self, batch: Any) -> Any:
-        self._moved = True
-        return self.inner.train_step(batch)
-
-    def reset(self) -> None:
-        self._moved = False
-        self.inner.reset()
+        return self.inner.predict(batch) if self.steps else super().predict(batch)
 
 
 @real("cached-content", "predict knows rows again at the same weights", "predict", by="run")
