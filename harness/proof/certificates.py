@@ -162,7 +162,7 @@ def claim(
     steps = LIMITS[setup.dtype].steps
     return Claim(
         task=task,
-        setup=setup.model_copy(update={"twin": False}),
+        setup=setup.original,
         tolerance=tolerance_of(setup),
         steps=min(steps, QUICK_STEPS) if quick else steps_compared(task, steps),
         seed=seed,
