@@ -23,12 +23,10 @@ from harness.errors import HarnessError, in_one_line
 from harness.programs.messages import (
     PROGRAM_REQUEST,
     WEIGHT,
+    Answered,
     Follow,
-    Followed,
     Open,
-    Opened,
     ProgramRequest,
-    TrainedWhole,
     TrainWhole,
     flattened,
     read_arrays,
@@ -81,7 +79,7 @@ class ProgramSession:
     _parts: Parts
     _file: str
 
-    def answer(self, request: ProgramRequest) -> Any:
+    def answer(self, request: ProgramRequest) -> Answered | Failed:
         """The answer, or the error: no error of user code ends the process."""
         try:
             match request:
@@ -96,7 +94,7 @@ class ProgramSession:
         except (Exception, SystemExit) as error:
             return Failed(status="failed", error=self._place(error))
 
-    def _open(self, request: Open) -> Opened:
+    def _open(self, request: Open) -> Answered:
         self._file = request.file
         self._parts = _opened(Path(request.file), request.name)
         self._program = _program_of(self._parts)
@@ -107,9 +105,9 @@ class ProgramSession:
             if not values.size or not np.isfinite(values).all():
                 raise Unreadable(f"{name} is empty, or holds what is no finite number")
         write_arrays(request.out, weights)
-        return Opened(description=described)
+        return Answered(description=described)
 
-    def _follow(self, request: Follow) -> Followed:
+    def _follow(self, request: Follow) -> Answered:
         program, given = self._program, read_arrays(request.given)
         if not request.dropout:
             program.without_dropout()
@@ -121,9 +119,9 @@ class ProgramSession:
         write_arrays(request.out, flattened(shown))
         pairs = ((shown[0].loss, once.loss), (shown[0].logits, once.logits))
         same = all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
-        return Followed(random=not same)
+        return Answered(random=not same)
 
-    def _train(self, request: TrainWhole) -> TrainedWhole:
+    def _train(self, request: TrainWhole) -> Answered:
         program, given = self._program, read_arrays(request.given)
         x, y = self._prepared(given["x_train"], given["y_train"])
         x_test, _ = self._prepared(given["x_test"], given["y_test"])
@@ -132,7 +130,7 @@ class ProgramSession:
             rows = rows[rows >= 0]  # the last batch may be a smaller one
             program.update(x[rows], y[rows])
         write_arrays(request.out, {"outputs": program.predict(x_test)})
-        return TrainedWhole()
+        return Answered()
 
     def _prepared(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
         if self._parts.prepare is None:
