@@ -83,11 +83,9 @@ class Fault:
             return Planted(part(task), start, options)
         if issubclass(part, Network):
             return Planted(task, start, options, part)
-        made: Planted | Faulty = (
-            part(Planted(task, start, options))
-            if issubclass(part, Faulty)
-            else part(task, start, options)
-        )
+        if issubclass(part, Faulty):
+            return part(Planted(task, start, options))
+        made: Planted = part(task, start, options)
         return made
 
 
