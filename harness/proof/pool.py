@@ -242,8 +242,8 @@ def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> It
     waiting: dict[Group, deque[Prove]] = defaultdict(deque)
     for request in sorted(requests, key=cost, reverse=True):
         waiting[group_of(request.setup)].append(request)
-    idle = [Slot(launch) for _ in range(min(provers, len(requests)))]
-    slots, running = tuple(idle), dict[Future[Proved], tuple[Slot, Prove]]()
+    idle = [ProverSlot(launch) for _ in range(min(provers, len(requests)))]
+    slots, running = tuple(idle), dict[Future[Proved], tuple[ProverSlot, Prove]]()
 
     def fill() -> None:
         """Give every idle slot a request of its group, else of the group with most work for each
@@ -277,7 +277,7 @@ def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> It
                 slot.end()
 
 
-class Slot:
+class ProverSlot:
     """One prover at a time, each for the requests of one group."""
 
     def __init__(self, launch: Launch) -> None:
