@@ -433,7 +433,7 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
     "settings": settings,
     "memory": memory,
 }
-OWN_LOOP_CHECKS: dict[str, Callable[[Bench], str]] = {"fit": fit, "infer": infer}
+IDIOM_CHECKS: dict[str, Callable[[Bench], str]] = {"fit": fit, "infer": infer}
 PREDICTING_CHECKS: dict[str, Callable[[Bench], str]] = {"other-weights": other_weights}
 TRAINING = ("reset", "unwatched", "fit")
 """Checks of nothing but training."""
@@ -441,7 +441,7 @@ TRAINING = ("reset", "unwatched", "fit")
 
 def conduct(bench: Bench) -> list[Finding]:
     """One finding for each check; raises only Unsupported."""
-    checks = CHECKS | (OWN_LOOP_CHECKS if bench.lane == "idiomatic" else {})
+    checks = CHECKS | (IDIOM_CHECKS if bench.lane == "idiomatic" else {})
     if not bench.oracle.trains:
         checks = {it: checks[it] for it in checks if it not in TRAINING} | PREDICTING_CHECKS
     reasons = {name: _attempt(check, bench) for name, check in checks.items()}

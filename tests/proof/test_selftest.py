@@ -66,7 +66,7 @@ def test_a_formula_that_is_not_altered_is_the_reference(task, dtype):
 
 
 def test_every_check_has_a_fault_that_needs_it():
-    checks = {"start", *lockstep.QUANTITIES, *conduct.CHECKS, *conduct.OWN_LOOP_CHECKS, *TIMING}
+    checks = {"start", *lockstep.QUANTITIES, *conduct.CHECKS, *conduct.IDIOM_CHECKS, *TIMING}
     checks.add(CHECK)
     assert {it.check for it in FAULTS.values()} >= checks | {ENDED}
 
