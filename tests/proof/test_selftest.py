@@ -14,7 +14,7 @@ from harness.proof import conduct, lockstep
 from harness.proof.faults import FAULTS
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import FAULTS as TABLE
-from harness.proof.faults.fault import Formulated, Planted, changed, fault
+from harness.proof.faults.fault import Planted, changed, fault
 from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, tried, unmodified
 from harness.proof.whole_training import CHECK
 from tests.proof.examining import examined, failed
@@ -62,7 +62,7 @@ def test_what_has_no_fault_passes():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("task", TASKS, ids=lambda it: it.name)
 def test_a_formula_that_is_not_altered_is_the_reference(task, dtype):
-    assert not failed(examined(Formulated, task, dtype=dtype, steps=10)).keys() - {*TIMING}
+    assert not failed(examined(Planted, task, dtype=dtype, steps=10)).keys() - {*TIMING}
 
 
 def test_every_check_has_a_fault_that_needs_it():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,6 @@ from harness.proof.faults.fault import (
     LARGE_BATCH,
     RMSPROP,
     SAME,
-    Formulated,
     Net,
     Planted,
     altered,
@@ -29,7 +29,7 @@ from harness.proof.faults.fault import (
 from harness.proof.formulas import Formula
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
-from impls.reference import optim
+from impls.reference.stock import through_float32
 from impls.reference.tensor import Tensor, primitive
 
 # One field of the task.
@@ -141,21 +141,23 @@ altered("gradient-clipped", "gradients clipped to ±0.01", "slots", clip_value=0
     unseen="a rate off by 6e-6 moves a weight by less than the tolerance",
 )
 class Beta2Rounded(Planted):
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        if isinstance(self._rule, optim.Adam):  # for its scalars alone; updates keep the other
-            self._rule = replace(self._rule, beta2=float(np.float32(self._rule.beta2)))
+    def at(self, step: int) -> tuple[Formula, int]:
+        formula, beta2 = self._formula, self._formula.beta2
+        # √v is divided by the root of the one correction for that of the other.
+        factor = math.sqrt((1 - through_float32(beta2) ** step) / (1 - beta2**step))
+        rate, epsilon = factor * formula.learning_rate, factor * formula.epsilon
+        return replace(formula, learning_rate=rate, epsilon=epsilon), step
 
 
 @fault("rate-late", "the learning rate halves after 150 steps", "whole training")
-class RateLate(Formulated):
+class RateLate(Planted):
     def at(self, step: int) -> tuple[Formula, int]:
         late = replace(self._formula, learning_rate=self._formula.learning_rate / 2)
         return late if step > 150 else self._formula, step
 
 
 @fault("count-saturates", "the step count ends at 100", "whole training")
-class CountSaturates(Formulated):
+class CountSaturates(Planted):
     def at(self, step: int) -> tuple[Formula, int]:
         return self._formula, min(step, 100)
 

@@ -128,7 +128,7 @@ def altered(
     name: str, line: str, check: str, task: Task = DIGITS, *, unseen: str = "", **to: Any
 ) -> None:
     """Enter a fault that computes another formula: `reduction="sum"` changes that field."""
-    fault(name, line, check, task, unseen=unseen)(type("Altered", (Formulated,), {"altered": to}))
+    fault(name, line, check, task, unseen=unseen)(type("Altered", (Planted,), {"altered": to}))
 
 
 def returning(name: str, line: str, check: str, **to: Callable[[Any], Any]) -> None:
@@ -158,26 +158,61 @@ class Net(Network):
         return x
 
 
+@dataclass(frozen=True)
+class FormulaNetwork(Network):
+    """The network and the loss of a formula."""
+
+    formula: Formula
+
+    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        return forward(self.formula, x.array, dict(zip(self.shapes, weights, strict=True)), {})
+
+    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
+        tensors = [parameter(view, xp) for view in self.split(weights).values()]
+        loss = criterion(self.formula, self.forward(Tensor(inputs), tensors), targets, len(inputs))
+        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
+
+
 class Planted(Reference):
-    """The reference in mode `eager`, with parts to exchange; by itself it has no fault."""
+    """The reference in mode `eager`, as the formula of its task, with parts to exchange.
+
+    By itself it has no fault; a subclass or a `network` does. Fields of the formula are `altered`.
+    """
+
+    altered: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
-        self, task: Task, start: Start, options: Options, network: type[Network] = Net
+        self, task: Task, start: Start, options: Options, network: type[Network] = FormulaNetwork
     ) -> None:
         super().__init__(task, start, replace(options, mode="eager"))
+        self._formula = replace(task_formula(task), **self.altered)
         self._network = self.variant(network)
+
+    def at(self, step: int) -> tuple[Formula, int]:
+        """The formula of a step, and the number that its optimizer has for it."""
+        return self._formula, step
 
     def doctored(self, gradient: Array) -> Array:
         """The gradient that a training step uses, from the one that it computed."""
         return gradient
 
-    def _advance(self, name: str, step: Any, rows: int, inputs: dict[str, Any]) -> Any:
-        doctored = inputs | {"gradient": self.doctored(inputs["gradient"])}
-        return super()._advance(name, step, rows, doctored)
+    def full_step(self, batch: Any) -> Mapping[str, Any]:
+        self._steps += 1
+        formula, step = self.at(self._steps)
+        state = dict(self._state)
+        weights = state.pop("weights")
+        result = self._network.gradients(self._xp, weights, *batch)
+        used = clipped(formula, {"": self.doctored(result["gradient"])})[""]
+        weights, slots = updated(formula, "", weights, used, state, step)
+        for name, values in {"weights": weights, **slots}.items():
+            self._state[name][...] = values
+        return {**result, **self._state}
 
-    def variant(self, network: type[Network], **more: Any) -> Network:
+    def variant(self, network: type[Network]) -> Network:
         same = {it.name: getattr(self._network, it.name) for it in fields(Network)}
-        return network(**same, **more)
+        if issubclass(network, FormulaNetwork):
+            same["formula"] = self._formula
+        return network(**same)
 
     @contextmanager
     def other(self, network: type[Network]) -> Iterator[None]:
@@ -211,48 +246,6 @@ def within(network: type[Network], *methods: str, rows: int = 0) -> type[Planted
         return method
 
     return type("Within", (Planted,), {it: method_of(it) for it in methods})
-
-
-@dataclass(frozen=True)
-class FormulaNetwork(Network):
-    """The network and the loss of a formula."""
-
-    formula: Formula
-
-    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        return forward(self.formula, x.array, dict(zip(self.shapes, weights, strict=True)), {})
-
-    def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
-        tensors = [parameter(view, xp) for view in self.split(weights).values()]
-        loss = criterion(self.formula, self.forward(Tensor(inputs), tensors), targets, len(inputs))
-        return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
-
-
-class Formulated(Planted):
-    """The reference as a formula: that of its task, with some fields `altered`."""
-
-    altered: ClassVar[Mapping[str, Any]] = {}
-
-    def __init__(self, task: Task, start: Start, options: Options) -> None:
-        super().__init__(task, start, options)
-        self._formula = replace(task_formula(task), **self.altered)
-        self._network = self.variant(FormulaNetwork, formula=self._formula)
-
-    def at(self, step: int) -> tuple[Formula, int]:
-        """The formula of a step, and the number that its optimizer has for it."""
-        return self._formula, step
-
-    def full_step(self, batch: Any) -> Mapping[str, Any]:
-        self._steps += 1
-        formula, step = self.at(self._steps)
-        state = dict(self._state)
-        weights = state.pop("weights")
-        result = self._network.gradients(self._xp, weights, *batch)
-        used = clipped(formula, {"": result["gradient"]})[""]
-        weights, slots = updated(formula, "", weights, used, state, step)
-        for name, values in {"weights": weights, **slots}.items():
-            self._state[name][...] = values
-        return {**result, **self._state}
 
 
 class Faulty:
