@@ -14,7 +14,7 @@ from harness.proof import conduct, lockstep
 from harness.proof.faults import FAULTS
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import FAULTS as TABLE
-from harness.proof.faults.fault import Planted, changed, fault
+from harness.proof.faults.fault import Planted, altered, fault
 from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, tried, unmodified
 from harness.proof.whole_training import CHECK
 from tests.proof.examining import examined, failed
@@ -140,7 +140,7 @@ def test_unmodified_takes_every_mode_seed_and_task():
 
 def test_a_fault_is_added_in_three_lines(monkeypatch):
     monkeypatch.setattr("harness.proof.faults.fault.FAULTS", table := {})
-    changed("rate", "twice the rate", "weights", optimizer={"learning_rate": 2e-3})
+    altered("rate", "twice the rate", "weights", learning_rate=2e-3)
 
     @fault("idle", "does nothing", "weights", tasks.CANCER)
     class Idle(Planted):

@@ -22,7 +22,6 @@ from harness.proof.faults.fault import (
     Net,
     Planted,
     altered,
-    changed,
     fault,
     within,
 )
@@ -32,22 +31,18 @@ from harness.tasks.start import Start, make_start
 from impls.reference.stock import through_float32
 from impls.reference.tensor import Tensor, primitive
 
-# One field of the task.
+# One field of the formula: the constants.
 
-changed("adam-epsilon", "ε 1e-7 for 1e-8", "weights", optimizer={"epsilon": 1e-7})
-changed("beta1", "β₁ 0.95 for 0.9", "slots", optimizer={"beta1": 0.95})
-changed("beta2", "β₂ 0.99 for 0.999", "slots", optimizer={"beta2": 0.99})
-changed("rho", "ρ 0.99 for 0.9 in RMSprop", "slots", RMSPROP, optimizer={"rho": 0.99})
-changed(
-    "learning-rate", "learning rate off by 1 %", "weights", optimizer={"learning_rate": 1.01e-3}
-)
-changed(
-    "nesterov", "Nesterov for plain momentum", "weights", DIABETES, optimizer={"nesterov": True}
-)
-changed("decay-forgotten", "no weight decay", "weights", ADAMW, optimizer={"weight_decay": 0.0})
-changed("activation", "tanh for ReLU in every layer", "logits", model={"activation": "tanh"})
+altered("adam-epsilon", "ε 1e-7 for 1e-8", "weights", epsilon=1e-7)
+altered("beta1", "β₁ 0.95 for 0.9", "slots", beta1=0.95)
+altered("beta2", "β₂ 0.99 for 0.999", "slots", beta2=0.99)
+altered("rho", "ρ 0.99 for 0.9 in RMSprop", "slots", RMSPROP, rho=0.99)
+altered("learning-rate", "learning rate off by 1 %", "weights", learning_rate=1.01e-3)
+altered("nesterov", "Nesterov for plain momentum", "weights", DIABETES, nesterov=True)
+altered("decay-forgotten", "no weight decay", "weights", ADAMW, weight_decay=0.0)
+altered("activation", "tanh for ReLU in every layer", "logits", hidden=("tanh", "tanh"))
 
-# One field of the formula: the loss.
+# The loss.
 
 altered("double-softmax", "softmax before a loss that takes logits", "loss", before_loss="softmax")
 altered("loss-summed", "loss summed over the batch instead of averaged", "loss", reduction="sum")

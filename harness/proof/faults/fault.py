@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -59,11 +59,11 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 class Fault:
     """One thing that is wrong: `part` takes the place of the reference's own.
 
-    A part is a subclass of `Planted`, `Faulty` or the reference's network, or a function from the
-    task that is asked for to the one that is done. `check` is the check that must catch it.
-    `unseen` says why a proof in float32, with ten steps and wider tolerances, need not. `by` is
-    what must catch it: a proof (`verify`), or the worker that measures (`run`). The fault is tried
-    with so many `threads`.
+    A part is a subclass of `Planted`, `Faulty` or the reference's network; of a real framework it
+    is a `Faulty` or a function from the task that is asked for to the one that is done. `check` is
+    the check that must catch it. `unseen` says why a proof in float32, with ten steps and wider
+    tolerances, need not. `by` is what must catch it: a proof (`verify`), or the worker that
+    measures (`run`). The fault is tried with so many `threads`.
     """
 
     name: str
@@ -78,9 +78,7 @@ class Fault:
 
     def build(self, task: Task, start: Start, options: Options) -> Planted | Faulty:
         """The reference's adapter with the fault."""
-        part = self.part
-        if not isinstance(part, type):
-            return Planted(part(task), start, options)
+        part = cast("type[Any]", self.part)
         if issubclass(part, Network):
             return Planted(task, start, options, part)
         if issubclass(part, Faulty):
@@ -108,20 +106,6 @@ def fault(
         return part
 
     return enter
-
-
-def changed(
-    name: str, line: str, check: str, task: Task = DIGITS, *, real: bool = False, **to: Any
-) -> None:
-    """Enter a fault that does another task: `optimizer={"epsilon": 1e-7}` changes that field."""
-
-    def change(asked: Task) -> Task:
-        content = asked.model_dump()
-        for key, value in to.items():
-            content[key] = content[key] | value if isinstance(value, Mapping) else value
-        return Task.model_validate(content)
-
-    fault(name, line, check, task, real=real)(change)
 
 
 def altered(

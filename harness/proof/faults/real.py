@@ -22,7 +22,7 @@ import numpy as np
 from harness.adapter import Array, Framework, Options, State
 from harness.cells import LANES, Lane
 from harness.frameworks import declaration, module_of
-from harness.proof.faults.fault import REAL, Fault, Faulty, changed, fault
+from harness.proof.faults.fault import REAL, Fault, Faulty, fault
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 
@@ -82,13 +82,20 @@ def adapters(name: str, kind: str) -> Callable[[Task, Start, Options], Any]:
 
 # Another task, or other options.
 
-changed("epsilon", "Adam's ε is 1e-7", "weights", real=True, optimizer={"epsilon": 1e-7})
+
+def changed(name: str, line: str, check: str, part: str, **to: Any) -> None:
+    """Enter a fault that does another task, with other fields in a part of it."""
+
+    def change(asked: Task) -> Task:
+        content = asked.model_dump()
+        return Task.model_validate(content | {part: content[part] | to})
+
+    real(name, line, check)(change)
+
+
+changed("epsilon", "Adam's ε is 1e-7", "weights", "optimizer", epsilon=1e-7)
 changed(
-    "double-softmax",
-    "softmax before a loss that takes logits",
-    "logits",
-    real=True,
-    model={"output": "softmax"},
+    "double-softmax", "softmax before a loss that takes logits", "logits", "model", output="softmax"
 )
 
 
