@@ -18,7 +18,7 @@ from harness.tasks.spec import PROBABILITY_FLOOR, Task
 from impls.reference import losses
 from impls.reference import primitives as ops
 from impls.reference.stock import through_float32
-from impls.reference.tensor import Tensor, gradient, parameter
+from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
 
 Batch = tuple[Array, Array]
 
@@ -27,7 +27,7 @@ Batch = tuple[Array, Array]
 class Formula:
     """`hidden` are the activations after all dense layers but the last, `output` the one after it:
     a name with its number behind a colon, or several joined by +. Other tuples have an entry for
-    each dense layer."""
+    each dense layer. `rounding` names a primitive that rounds operands and results of products."""
 
     hidden: tuple[str, ...]
     output: str
@@ -40,6 +40,7 @@ class Formula:
     input_offset: float = 0.0
     label_shift: int = 0
     weights: str = "loaded"
+    rounding: str = ""
     loss: str = "cross-entropy"
     before_loss: str = ""
     reduction: str = "mean"
@@ -225,14 +226,16 @@ def _running(before: Slots, values: tuple[Array, Array, float], rows: int, unbia
 def forward(
     formula: Formula, inputs: Array, weights: Mapping[str, Tensor], statistics: Statistics
 ) -> Tensor:
+    rounded = PRIMITIVES.get(formula.rounding, ACTIVATIONS["identity"])
     h, number = Tensor(inputs * formula.input_factor + formula.input_offset), 0
     for index, activations in enumerate((*formula.hidden, formula.output)):
         weight = weights[f"layer{number}.weight"]
         if formula.weights == "transposed" and weight.array.shape[0] == weight.array.shape[1]:
             weight = ops.transpose(weight, axes=(1, 0))
-        h = ops.matmul(h, weight)
+        h = ops.matmul(rounded(h), rounded(weight))
         if formula.biases[index] and f"layer{number}.bias" in weights:
             h = ops.add(h, weights[f"layer{number}.bias"])
+        h = rounded(h)
         number += 1  # of layers that have weights
         kind, _, after = formula.norms[index].partition(" ")
         if kind and not after:

@@ -19,13 +19,12 @@ from harness.proof.faults.fault import (
     LARGE_BATCH,
     RMSPROP,
     SAME,
-    Net,
     Planted,
     altered,
     fault,
     within,
 )
-from harness.proof.formulas import Formula
+from harness.proof.formulas import ACTIVATIONS, Formula
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
 from impls.reference.stock import through_float32
@@ -157,26 +156,22 @@ class CountSaturates(Planted):
         return self._formula, min(step, 100)
 
 
-# Dropout.
+# Dropout after the first layer.
 
 
-@fault("dropout", "dropout of 10 %, in training and inference", "logits")
-class Dropout(Net):
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        x = super().activate(index, name, x)
-        return x * kept(x) if index == 0 else x
-
-
-def kept(x: Tensor) -> Tensor:
-    """A mask that drops one entry in ten, and scales the others up."""
+def dropped_out(x: Tensor) -> Tensor:
+    """Without one entry in ten; the others are scaled up."""
     mask = np.random.default_rng(len(x.array)).random(x.array.shape) >= 0.1
-    return Tensor((mask / 0.9).astype(x.array.dtype))
+    return x * Tensor((mask / 0.9).astype(x.array.dtype))
 
 
+ACTIVATIONS["planted-dropout"] = dropped_out
+DROPOUT = ("relu+planted-dropout", "relu")
+altered("dropout", "dropout of 10 %, in training and inference", "logits", hidden=DROPOUT)
 fault("dropout-training", "dropout of 10 % in training steps alone", "loss")(
-    within(Dropout, "train_step")
+    within("train_step", hidden=DROPOUT)
 )
-fault("dropout-inference", "predict leaves dropout on", "logits")(within(Dropout, "predict"))
+fault("dropout-inference", "predict leaves dropout on", "logits")(within("predict", hidden=DROPOUT))
 
 # Precision.
 
@@ -195,27 +190,21 @@ def float16(values: Array) -> Array:
 
 
 # Rounded on the way forth and on the way back: every product has such operands.
-through_tf32 = primitive("planted_tf32")(lambda xp, x: (tf32(x), tf32))
-through_float16 = primitive("planted_float16")(lambda xp, x: (float16(x), float16))
+primitive("planted_tf32")(lambda xp, x: (tf32(x), tf32))
+primitive("planted_float16")(lambda xp, x: (float16(x), float16))
+IN_TF32: dict[str, Any] = {"rounding": "planted_tf32"}
+IN_FLOAT16: dict[str, Any] = {"rounding": "planted_float16"}
 
-
-class TF32Net(Net):
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        product = super().affine(index, through_tf32(x), through_tf32(weight), bias)
-        return through_tf32(product)
-
-
-@fault("float16", "float16 inside", "logits")
-class Float16Net(Net):
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        product = super().affine(index, through_float16(x), through_float16(weight), bias)
-        return through_float16(product)
+altered("float16", "float16 inside", "logits", **IN_FLOAT16)
+fault("inference-cheaper", "float16 in predict alone", "logits")(within("predict", **IN_FLOAT16))
+fault("batch-cheaper", "10 mantissa bits from 256 rows on", "full-batch", LARGE_BATCH)(
+    within("predict", "gradients", "train_step", rows=256, **IN_TF32)
+)
 
 
 @fault("tf32", "matrix products with 10 mantissa bits, as TF32", "logits")
 class TF32(Planted):
-    def __init__(self, task: Task, start: Start, options: Options) -> None:
-        super().__init__(task, start, options, network=TF32Net)
+    altered = IN_TF32
 
     def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
         return super().products([(tf32(left), tf32(right)) for left, right in pairs])
@@ -233,11 +222,6 @@ class Float32Inside(Planted):
     def settings(self) -> dict[str, Setting]:
         return super().settings() | {"dtype": self._shown}
 
-
-fault("inference-cheaper", "float16 in predict alone", "logits")(within(Float16Net, "predict"))
-fault("batch-cheaper", "10 mantissa bits from 256 rows on", "full-batch", LARGE_BATCH)(
-    within(TF32Net, "predict", "gradients", "train_step", rows=256)
-)
 
 # What is fed.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.adapter import Array, DeviceMemory, Setting, State
-from harness.proof.faults.arithmetic import TF32Net, tf32
+from harness.proof.faults.arithmetic import IN_TF32, tf32
 from harness.proof.faults.fault import Planted, fault, returning
 
 # Tensors.
@@ -360,7 +360,7 @@ class TF32Later(Later):
     def predict(self, batch: Any) -> Any:
         if not self.later:
             return super().predict(batch)
-        with self.other(TF32Net):
+        with self.other(**IN_TF32):
             return super().predict(batch)
 
     def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:

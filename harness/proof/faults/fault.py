@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
@@ -19,8 +19,7 @@ from harness.tasks.spec import AdamW, Known, Model, RMSprop, Task, Teacher
 from harness.tasks.start import Start
 from impls.reference.idiom import Idiom as Reference
 from impls.reference.network import Network
-from impls.reference.primitives import linear
-from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
+from impls.reference.tensor import Tensor, gradient, parameter
 
 DIGITS = CATALOGUE["digits-mlp"]
 """Classes, ReLU, Adam; its first two layers are square."""
@@ -59,11 +58,11 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 class Fault:
     """One thing that is wrong: `part` takes the place of the reference's own.
 
-    A part is a subclass of `Planted`, `Faulty` or the reference's network; of a real framework it
-    is a `Faulty` or a function from the task that is asked for to the one that is done. `check` is
-    the check that must catch it. `unseen` says why a proof in float32, with ten steps and wider
-    tolerances, need not. `by` is what must catch it: a proof (`verify`), or the worker that
-    measures (`run`). The fault is tried with so many `threads`.
+    A part is a subclass of `Planted` or `Faulty`; of a real framework it is a `Faulty` or a
+    function from the task that is asked for to the one that is done. `check` is the check that must
+    catch it. `unseen` says why a proof in float32, with ten steps and wider tolerances, need not.
+    `by` is what must catch it: a proof (`verify`), or the worker that measures (`run`). The fault
+    is tried with so many `threads`.
     """
 
     name: str
@@ -78,13 +77,10 @@ class Fault:
 
     def build(self, task: Task, start: Start, options: Options) -> Planted | Faulty:
         """The reference's adapter with the fault."""
-        part = cast("type[Any]", self.part)
-        if issubclass(part, Network):
-            return Planted(task, start, options, part)
+        part = cast("type[Planted | Faulty]", self.part)
         if issubclass(part, Faulty):
             return part(Planted(task, start, options))
-        made: Planted = part(task, start, options)
-        return made
+        return part(task, start, options)
 
 
 FAULTS: dict[str, Fault] = {}
@@ -125,23 +121,6 @@ def returning(name: str, line: str, check: str, **to: Callable[[Any], Any]) -> N
     fault(name, line, check)(type("Returning", (Planted,), {method: changing}))
 
 
-class Net(Network):
-    """The reference's network, with a method for every layer."""
-
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return linear(x, weight, bias)
-
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        return x if name == "identity" else PRIMITIVES[name](x)
-
-    def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        last = len(weights) // 2 - 1
-        for index, (weight, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-            name = self.activation if index < last else self.output
-            x = self.activate(index, name, self.affine(index, x, weight, bias))
-        return x
-
-
 @dataclass(frozen=True)
 class FormulaNetwork(Network):
     """The network and the loss of a formula."""
@@ -158,19 +137,21 @@ class FormulaNetwork(Network):
 
 
 class Planted(Reference):
-    """The reference in mode `eager`, as the formula of its task, with parts to exchange.
+    """The reference in mode `eager`, as the formula of its task; by itself it has no fault.
 
-    By itself it has no fault; a subclass or a `network` does. Fields of the formula are `altered`.
+    Subclasses have other methods, or `altered` fields of the formula.
     """
 
     altered: ClassVar[Mapping[str, Any]] = {}
+    _network: FormulaNetwork
 
-    def __init__(
-        self, task: Task, start: Start, options: Options, network: type[Network] = FormulaNetwork
-    ) -> None:
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, replace(options, mode="eager"))
         self._formula = replace(task_formula(task), **self.altered)
-        self._network = self.variant(network)
+        model = task.model
+        self._network = FormulaNetwork(
+            task.widths, model.activation, model.output, task.loss, self._formula
+        )
 
     def at(self, step: int) -> tuple[Formula, int]:
         """The formula of a step, and the number that its optimizer has for it."""
@@ -192,16 +173,11 @@ class Planted(Reference):
             self._state[name][...] = values
         return {**result, **self._state}
 
-    def variant(self, network: type[Network]) -> Network:
-        same = {it.name: getattr(self._network, it.name) for it in fields(Network)}
-        if issubclass(network, FormulaNetwork):
-            same["formula"] = self._formula
-        return network(**same)
-
     @contextmanager
-    def other(self, network: type[Network]) -> Iterator[None]:
-        """Compute with another network for a while."""
-        before, self._network = self._network, self.variant(network)
+    def other(self, **to: Any) -> Iterator[None]:
+        """Compute with other fields of the formula for a while."""
+        before = self._network
+        self._network = replace(before, formula=replace(before.formula, **to))
         try:
             yield
         finally:
@@ -218,13 +194,12 @@ class Planted(Reference):
         return view
 
 
-def within(network: type[Network], *methods: str, rows: int = 0) -> type[Planted]:
-    """Some methods compute with another network: with batches of so many rows at the least."""
+def within(*methods: str, rows: int = 0, **to: Any) -> type[Planted]:
+    """Some methods compute another formula, for batches of so many rows at the least."""
 
     def method_of(name: str) -> Callable[[Planted, Any], Any]:
         def method(self: Planted, batch: Any) -> Any:
-            usual = type(self._network)
-            with self.other(network if len(batch.inputs) >= rows else usual):
+            with self.other(**(to if len(batch.inputs) >= rows else {})):
                 return getattr(Planted, name)(self, batch)
 
         return method
