@@ -170,7 +170,7 @@ def test_columns_are_standardised_by_the_training_rows(name):
 
 def test_another_release_with_other_rows_is_refused(monkeypatch):
     short = Arrays(*(array[:9] for array in load(Known(name="digits"), NOWHERE)))
-    monkeypatch.setitem(datasets.EMBEDDED, "digits", lambda: short)
+    monkeypatch.setattr(datasets, "_embedded", lambda name: short)
     with pytest.raises(DataError, match="digits: inputs of shapes"):
         load(Known(name="digits"), NOWHERE)
 
