@@ -356,12 +356,13 @@ def _nll(z: Tensor, y: Array, smoothing: float) -> Tensor:
     return ops.negative(ops.mean(ops.sum(ops.multiply(z, chosen), axis=1)))
 
 
-def _smoothed(y: Array, smoothing: float) -> Tensor:
-    return Tensor(y.astype(np.float64) * (1 - smoothing) + smoothing / 2)
+def _smoothed(z: Tensor, y: Array, smoothing: float) -> Tensor:
+    """Binary targets, in the dtype of the outputs."""
+    return Tensor(y.astype(z.array.dtype) * (1 - smoothing) + smoothing / 2)
 
 
 def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
-    target = _smoothed(y, smoothing)
+    target = _smoothed(p, y, smoothing)
     p = ops.clip(p, low=PROBABILITY_FLOOR, high=1 - PROBABILITY_FLOOR)
     right = ops.multiply(target, ops.log(p))
     wrong = ops.multiply(ops.subtract(1.0, target), ops.log(ops.subtract(1.0, p)))
@@ -377,7 +378,7 @@ LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy-of-shares": _normalised_first,
     "cross-entropy-of-clipped-shares": _clipped_first,
     "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(z.array.dtype))),
-    "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
+    "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(z, y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
 }
 
