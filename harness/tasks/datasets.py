@@ -83,7 +83,7 @@ def load(data: Data, directory: Path | None) -> Arrays:
 def _images(name: str, directory: Path | None) -> Arrays:
     place = mnist.needed(directory)
     train, train_labels, test, test_labels = (
-        mnist.read(name, place, file) for file in mnist.FILES[name]
+        mnist.read(name, place, file) for file in mnist.PUBLISHED[name].files
     )
     return Arrays(
         _scaled(train, 255),
