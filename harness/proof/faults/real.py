@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -211,32 +211,20 @@ class StateLive(Faulty):
 # Predictions that are not made.
 
 
-class Promise:
-    """Outputs that are computed when they are read."""
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self._compute, self._value = compute, None
-
-    def value(self) -> Any:
-        if self._value is None:
-            self._value = self._compute()
-        return self._value
-
-
 @real("lazy", "predictions that are dropped are never computed", "predict", by="run")
 class Lazy(Faulty):
-    _last: Promise | None = None
+    _last: Callable[[], Any] | None = None
 
     def predict(self, batch: Any) -> Any:
-        self._last = Promise(partial(self.inner.predict, batch))
+        self._last = cache(partial(self.inner.predict, batch))
         return self._last
 
     def to_numpy(self, handle: Any) -> Array:
-        return super().to_numpy(handle.value() if isinstance(handle, Promise) else handle)
+        return super().to_numpy(handle() if callable(handle) else handle)
 
     def synchronize(self) -> None:
         if self._last is not None:
-            self._last.value()
+            self._last()
         self.inner.synchronize()
 
 
@@ -323,53 +311,46 @@ class Float16Rows(Faulty):
 # The clock, threads, processes, memory.
 
 
-class DeviceQueue:
-    """A device with a queue and a time of its own."""
+@fault("synchronize", "synchronize returns before the device is done", "synchronize")
+@real("synchronize", "synchronize returns before the work is done", "synchronize")
+class WorksUnwaited(Faulty):
+    """A device with a queue. Every result is waited for, but not when the device is."""
 
     SECONDS = 0.005
 
-    def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(1)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._queue = ThreadPoolExecutor(1)
 
-    def submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
+    def _submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
         def work() -> Any:
             time.sleep(self.SECONDS)
             return function(batch)
 
-        return self._worker.submit(work)
+        return self._queue.submit(work)
 
-    def finish(self) -> None:
-        self._worker.submit(int).result()
-
-
-@fault("synchronize", "synchronize returns before the device is done", "synchronize")
-@real("synchronize", "synchronize returns before the work is done", "synchronize")
-class WorksUnwaited(Faulty):
-    """Every result is waited for, but not when the device is."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._queue = DeviceQueue()
+    def _finish(self) -> None:
+        self._queue.submit(int).result()
 
     def train_step(self, batch: Any) -> Any:
-        return self._queue.submit(self.inner.train_step, batch)
+        return self._submit(self.inner.train_step, batch)
 
     def predict(self, batch: Any) -> Any:
-        return self._queue.submit(self.inner.predict, batch)
+        return self._submit(self.inner.predict, batch)
 
     def to_numpy(self, handle: Any) -> Array:
         return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
 
     def state(self) -> State:
-        self._queue.finish()
+        self._finish()
         return self.inner.state()
 
     def gradients(self, batch: Any) -> dict[str, Array]:
-        self._queue.finish()
+        self._finish()
         return self.inner.gradients(batch)
 
     def reset(self) -> None:
-        self._queue.finish()
+        self._finish()
         self.inner.reset()
 
 
