@@ -27,6 +27,7 @@ from harness.proof.faults.fault import (
 from harness.proof.formulas import ACTIVATIONS, Formula
 from harness.tasks.spec import Task
 from harness.tasks.start import Start, make_start
+from impls.reference.primitives import multiply
 from impls.reference.stock import through_float32
 from impls.reference.tensor import Tensor, primitive
 
@@ -162,7 +163,7 @@ class CountSaturates(Planted):
 def dropped_out(x: Tensor) -> Tensor:
     """Without one entry in ten; the others are scaled up."""
     mask = np.random.default_rng(len(x.array)).random(x.array.shape) >= 0.1
-    return x * Tensor((mask / 0.9).astype(x.array.dtype))
+    return multiply(x, Tensor((mask / 0.9).astype(x.array.dtype)))
 
 
 ACTIVATIONS["planted-dropout"] = dropped_out
