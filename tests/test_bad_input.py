@@ -38,7 +38,7 @@ from harness.errors import (
 from harness.runs import store as stores
 from harness.runs.store import PROOF_TABLES, TABLES, guards
 from harness.tasks.datasets import load, open_staged, write_staged
-from harness.tasks.mnist import FILES
+from harness.tasks.mnist import PUBLISHED
 from harness.tasks.spec import Teacher
 from tests.builders import TASK, make_info, measured
 from tests.modules import ROOT, imports, modules
@@ -154,7 +154,7 @@ def scribbled(path: Path) -> None:
     path.write_bytes(content)
 
 
-NAMES = FILES["mnist"]
+NAMES = PUBLISHED["mnist"].files
 
 
 def mnist(**contents: bytes) -> Prepare:

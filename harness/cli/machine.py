@@ -241,7 +241,7 @@ def data_verify(
     directory = mnist.needed(data_directory(data_dir))
     states = [
         state
-        for known in ([name] if name else fetch.SOURCES)
+        for known in ([name] if name else mnist.PUBLISHED)
         for state in fetch.verify(known, directory)
     ]
     for state in states:

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.errors import UsageError, first_problem, unknown
-from harness.programs.formulas import Batch
 from harness.programs.process import OpenProgram
+from harness.proof.formulas import Batch
 from harness.tasks.data_files import READERS, FileRequest, read_data_file
 from harness.tasks.datasets import Arrays, load
 from harness.tasks.mnist import data_directory

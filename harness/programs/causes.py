@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.adapter import Array
-from harness.programs.formulas import LOSSES, Batch, Formula
+from harness.proof.formulas import LOSSES, Batch, Formula
 from harness.tasks.programs import ShownStep
 
 

@@ -19,7 +19,9 @@ from harness.certificates import Divergence
 from harness.differences import LIMITS, Difference, compare, finite
 from harness.errors import NotComparable
 from harness.programs.causes import CAUSES, Cause, Clues
-from harness.programs.formulas import (
+from harness.programs.process import OpenProgram, side_by_side
+from harness.programs.trainings import Trainings, schedule_differences
+from harness.proof.formulas import (
     Batch,
     Formula,
     formula_of,
@@ -28,8 +30,6 @@ from harness.programs.formulas import (
     same_form,
     steps,
 )
-from harness.programs.process import OpenProgram, side_by_side
-from harness.programs.trainings import Trainings, schedule_differences
 from harness.proof.lockstep import QUANTITIES, limit_at
 from harness.tasks.programs import ShownStep
 from harness.tasks.spec import Frozen

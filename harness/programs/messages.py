@@ -46,20 +46,13 @@ class TrainWhole(Frozen):
     out: str
 
 
-class Opened(Frozen):
-    answer: Literal["opened"] = "opened"
-    description: Description
+class Answered(Frozen):
+    """`description` is that of an opened program. Its steps are `random` where the same one, made
+    twice, did not give the same outputs or loss."""
 
-
-class Followed(Frozen):
-    """`random` where the same step, made twice, did not give the same outputs or loss."""
-
-    answer: Literal["followed"] = "followed"
-    random: bool
-
-
-class TrainedWhole(Frozen):
-    answer: Literal["trained-whole"] = "trained-whole"
+    answer: Literal["answered"] = "answered"
+    description: Description | None = None
+    random: bool = False
 
 
 ProgramRequest = Open | Follow | TrainWhole
@@ -67,7 +60,7 @@ PROGRAM_REQUEST: TypeAdapter[ProgramRequest] = TypeAdapter(
     Annotated[ProgramRequest, Field(discriminator="ask")]
 )
 PROGRAM_REPLY: TypeAdapter[Any] = TypeAdapter(
-    Annotated[Opened | Followed | TrainedWhole | Failed, Field(discriminator="answer")]
+    Annotated[Answered | Failed, Field(discriminator="answer")]
 )
 """`Failed` as `unsupported`: the program cannot be read, and the user can mend that."""
 

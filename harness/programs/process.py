@@ -18,7 +18,6 @@ from harness.adapter import Array
 from harness.cells import Setup
 from harness.environment import CLEARED, THREAD_VARIABLES
 from harness.errors import UsageError
-from harness.programs.formulas import Batch
 from harness.programs.messages import (
     PROGRAM_REPLY,
     WEIGHT,
@@ -30,6 +29,7 @@ from harness.programs.messages import (
     unflattened,
     write_arrays,
 )
+from harness.proof.formulas import Batch
 from harness.runs.files import plain
 from harness.runs.process import ROOT, WorkerFailed, WorkerProcess
 from harness.tasks.programs import Description, ShownStep

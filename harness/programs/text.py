@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.programs.comparison import NamedCause, ProgramDifference
 from harness.programs.trainings import Trainings
+from harness.proof.lockstep import QUANTITIES
 from harness.tasks.metrics import METRICS
 
 ROWS = 8
@@ -52,12 +53,11 @@ def _joined(causes: tuple[NamedCause, ...]) -> str:
 
 
 def _table(result: ProgramDifference) -> Iterator[str]:
-    names = ("logits", "loss", "gradients", "slots", "weights")
-    yield "step" + "".join(f"{it:>11}" for it in names)
+    yield "step" + "".join(f"{it:>11}" for it in QUANTITIES)
     rows = result.divergence
     shown = rows[: ROWS - 1] + rows[-1:] if len(rows) > ROWS else rows
     for row in shown:
-        sizes = (getattr(row, it) for it in names)
+        sizes = (getattr(row, it) for it in QUANTITIES)
         yield f"{row.step:4}" + "".join(f"{_size(it):>11}" for it in sizes)
 
 

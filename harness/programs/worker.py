@@ -20,16 +20,13 @@ import numpy as np
 
 import impls
 from harness.errors import HarnessError, in_one_line
-from harness.programs.functions import FUNCTIONS, Functions
 from harness.programs.messages import (
     PROGRAM_REQUEST,
     WEIGHT,
+    Answered,
     Follow,
-    Followed,
     Open,
-    Opened,
     ProgramRequest,
-    TrainedWhole,
     TrainWhole,
     flattened,
     read_arrays,
@@ -39,7 +36,9 @@ from harness.tasks.programs import (
     Array,
     Described,
     Description,
+    LayerFacts,
     Parts,
+    ShownStep,
     Unreadable,
     UserProgram,
     refuse_large,
@@ -49,6 +48,8 @@ from harness.worker.system import adopt_orphans, end_escaped, limit_memory
 
 FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
 """The folder in `impls` whose `program.opened` reads a file of this kind."""
+FUNCTIONS = ("weights", "forward", "step")
+"""The form of a program for NumPy, JAX and all else that has arrays: docs/own-task.md."""
 PARTS = ("model", "loss", "optimizer", "train_step", "prepare")
 MOST_BYTES = 2**32
 """Of a file, printed lines among them: a program that prints without end fills no disk."""
@@ -78,7 +79,7 @@ class ProgramSession:
     _parts: Parts
     _file: str
 
-    def answer(self, request: ProgramRequest) -> Any:
+    def answer(self, request: ProgramRequest) -> Answered | Failed:
         """The answer, or the error: no error of user code ends the process."""
         try:
             match request:
@@ -93,7 +94,7 @@ class ProgramSession:
         except (Exception, SystemExit) as error:
             return Failed(status="failed", error=self._place(error))
 
-    def _open(self, request: Open) -> Opened:
+    def _open(self, request: Open) -> Answered:
         self._file = request.file
         self._parts = _opened(Path(request.file), request.name)
         self._program = _program_of(self._parts)
@@ -104,9 +105,9 @@ class ProgramSession:
             if not values.size or not np.isfinite(values).all():
                 raise Unreadable(f"{name} is empty, or holds what is no finite number")
         write_arrays(request.out, weights)
-        return Opened(description=described)
+        return Answered(description=described)
 
-    def _follow(self, request: Follow) -> Followed:
+    def _follow(self, request: Follow) -> Answered:
         program, given = self._program, read_arrays(request.given)
         if not request.dropout:
             program.without_dropout()
@@ -118,9 +119,9 @@ class ProgramSession:
         write_arrays(request.out, flattened(shown))
         pairs = ((shown[0].loss, once.loss), (shown[0].logits, once.logits))
         same = all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
-        return Followed(random=not same)
+        return Answered(random=not same)
 
-    def _train(self, request: TrainWhole) -> TrainedWhole:
+    def _train(self, request: TrainWhole) -> Answered:
         program, given = self._program, read_arrays(request.given)
         x, y = self._prepared(given["x_train"], given["y_train"])
         x_test, _ = self._prepared(given["x_test"], given["y_test"])
@@ -129,7 +130,7 @@ class ProgramSession:
             rows = rows[rows >= 0]  # the last batch may be a smaller one
             program.update(x[rows], y[rows])
         write_arrays(request.out, {"outputs": program.predict(x_test)})
-        return TrainedWhole()
+        return Answered()
 
     def _prepared(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
         if self._parts.prepare is None:
@@ -274,6 +275,79 @@ def _program_of(parts: Parts) -> UserProgram:
         )
     made: UserProgram = program(parts)
     return made
+
+
+class Functions:
+    """The three functions as a `UserProgram`; `parts.model` maps their names to them."""
+
+    def __init__(self, parts: Parts) -> None:
+        weights, self._forward, self._step = (parts.model[it] for it in FUNCTIONS)
+        self._now = _arrays(weights(), "weights()")
+        self._slots: dict[str, Any] = {}
+        self._t = 0
+        self._layers = tuple(_layers(self._now))
+
+    def description(self) -> Description:
+        return Description(framework="functions", layers=self._layers, ordered=False)
+
+    def weights(self) -> dict[str, Array]:
+        return dict(self._now)
+
+    def load(self, weights: Mapping[str, Array]) -> None:
+        self._now, self._slots, self._t = dict(weights), {}, 0
+
+    def step(self, inputs: Array, targets: Array) -> ShownStep:
+        logits = self.predict(inputs)
+        answer = self._updated(inputs, targets)
+        gradients = _arrays(answer.get("gradients") or {}, "step: gradients")
+        slots = _arrays(self._slots, "step: slots")
+        return ShownStep(logits, float(answer["loss"]), gradients, self.weights(), slots)
+
+    def update(self, inputs: Array, targets: Array) -> None:
+        self._updated(inputs, targets)
+
+    def _updated(self, inputs: Array, targets: Array) -> Mapping[str, Any]:
+        self._t += 1
+        answer = self._step(dict(self._now), self._slots, inputs, targets, self._t)
+        if not isinstance(answer, Mapping) or not {"loss", "weights"} <= set(answer):
+            raise Unreadable("step must return a dictionary with loss and weights at least")
+        moved = _arrays(answer["weights"], "step: weights")
+        if {k: it.shape for k, it in moved.items()} != {k: it.shape for k, it in self._now.items()}:
+            raise Unreadable("step returned weights of other names or shapes than it was given")
+        self._now, self._slots = moved, dict(answer.get("slots") or {})
+        return answer
+
+    def predict(self, inputs: Array) -> Array:
+        return np.array(self._forward(dict(self._now), inputs), np.float64)
+
+    def without_dropout(self) -> None:
+        """Their own code decides."""
+
+
+def _arrays(values: Any, what: str) -> dict[str, Array]:
+    if not isinstance(values, Mapping):
+        raise Unreadable(f"{what} is a {type(values).__name__}, not a dictionary of arrays")
+    return {str(name): np.array(it, np.float64) for name, it in values.items()}
+
+
+def _layers(weights: Mapping[str, Array]) -> list[LayerFacts]:
+    """Dense layers by their weights; raises Unreadable for other names."""
+    layers = []
+    for index in range(len(weights)):
+        if (weight := weights.get(f"layer{index}.weight")) is None:
+            break
+        if weight.ndim != 2:
+            raise Unreadable(f"layer{index}.weight has shape {weight.shape}; (in, out) is due")
+        bias = f"layer{index}.bias" in weights
+        options = {"inputs": weight.shape[0], "outputs": weight.shape[1], "bias": bias}
+        shown = f"layer{index} {weight.shape}"
+        layers.append(LayerFacts(kind="dense", shown=shown, options=options))
+    known = {f"layer{it}.{part}" for it in range(len(layers)) for part in ("weight", "bias")}
+    if strange := sorted(set(weights) - known):
+        raise Unreadable(f"weights() has {strange[0]!r}; names are layer0.weight, layer0.bias, …")
+    if not layers:
+        raise Unreadable("weights() has no layer0.weight")
+    return layers
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ import itertools
 import json
 import multiprocessing
 import os
-import queue
 import signal
 import sys
-import threading
 import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -239,84 +238,58 @@ def prove_all(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterat
 
 
 def _side_by_side(requests: Sequence[Prove], launch: Launch, provers: int) -> Iterator[Done]:
-    jobs = Jobs(requests)
-    results: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
-    slots = [ProverThread(jobs, launch, results) for _ in range(min(provers, len(requests)))]
-    try:
-        for slot in slots:
-            slot.start()
-        for _ in requests:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        jobs.clear()
-        for slot in slots:
-            slot.end()
+    # The longest first: short ones fill the end.
+    waiting: dict[Group, deque[Prove]] = defaultdict(deque)
+    for request in sorted(requests, key=cost, reverse=True):
+        waiting[group_of(request.setup)].append(request)
+    idle = [ProverSlot(launch) for _ in range(min(provers, len(requests)))]
+    slots, running = tuple(idle), dict[Future[Proved], tuple[ProverSlot, Prove]]()
+
+    def fill() -> None:
+        """Give every idle slot a request of its group, else of the group with most work for each
+        of its slots; end its prover if none is left."""
+        while idle:
+            slot = idle.pop()
+            serving = Counter(group_of(it.setup) for _, it in running.values())
+            left = {
+                group: sum(map(cost, jobs)) / (1 + serving[group])
+                for group, jobs in waiting.items()
+                if jobs
+            }
+            if not left:
+                slot.close()
+                continue
+            group = slot.group if slot.group in left else max(left, key=lambda it: left[it])
+            request = waiting[group].popleft()
+            running[threads.submit(slot.prove, request)] = slot, request
+
+    with ThreadPoolExecutor(max(1, len(slots))) as threads:
+        try:
+            fill()
+            for _ in requests:
+                done = next(as_completed(running))
+                slot, request = running.pop(done)
+                idle.append(slot)
+                fill()
+                yield request, done.result()
+        finally:
+            for slot in slots:
+                slot.end()
 
 
-class Jobs:
-    """The requests that wait. Slots take from them; each stays with its group while it can."""
-
-    def __init__(self, requests: Sequence[Prove]) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[Group, deque[Prove]] = defaultdict(deque)
-        self._serving: Counter[Group] = Counter()
-        # The longest first: short ones fill the end.
-        for request in sorted(requests, key=cost, reverse=True):
-            self._waiting[group_of(request.setup)].append(request)
-
-    def next(self, group: Group | None) -> Prove | None:
-        """A request of the slot's group, else of the group with most work for each of its slots."""
-        with self._lock:
-            if group is not None and not self._waiting[group]:
-                self._serving[group] -= 1
-                group = None
-            if group is None:
-                waiting = {it: jobs for it, jobs in self._waiting.items() if jobs}
-                if not waiting:
-                    return None
-                group = max(waiting, key=lambda it: self._left(it) / (1 + self._serving[it]))
-                self._serving[group] += 1
-            return self._waiting[group].popleft()
-
-    def _left(self, group: Group) -> float:
-        return sum(cost(it) for it in self._waiting[group])
-
-    def clear(self) -> None:
-        with self._lock:
-            for jobs in self._waiting.values():
-                jobs.clear()
-
-
-class ProverThread(threading.Thread):
+class ProverSlot:
     """One prover at a time, each for the requests of one group."""
 
-    def __init__(
-        self, jobs: Jobs, launch: Launch, results: queue.SimpleQueue[Done | BaseException]
-    ) -> None:
-        super().__init__(daemon=True)
-        self._jobs = jobs
+    def __init__(self, launch: Launch) -> None:
+        self.group: Group | None = None
         self._launch = launch
-        self._results = results
         self._prover: Prover | None = None
         self._ended = False
 
-    def run(self) -> None:
-        group: Group | None = None
-        try:
-            while request := self._jobs.next(group):
-                if group != group_of(request.setup):
-                    self._close()
-                    group = group_of(request.setup)
-                self._results.put((request, self._proved(request)))
-        except BaseException as error:  # raised again where the results are read
-            self._results.put(error)
-        finally:
-            self._close()
-
-    def _proved(self, request: Prove) -> Proved:
+    def prove(self, request: Prove) -> Proved:
+        if self.group != group_of(request.setup):
+            self.close()
+            self.group = group_of(request.setup)
         try:
             if self._prover is None:
                 self._prover = self._launch(request.setup)
@@ -324,20 +297,18 @@ class ProverThread(threading.Thread):
                 raise WorkerFailed("interrupted", "its result is no longer needed")
             return self._prover.prove(request)
         except WorkerFailed as failure:
-            self._close()
+            self.close()
             return gone(failure)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         prover, self._prover = self._prover, None
         if prover is not None:
             prover.close()
 
     def end(self) -> None:
-        """End the prover, whatever it does, and the thread with it."""
+        """Close the prover, whatever it does, and start no other."""
         self._ended = True
-        self._close()
-        if self.is_alive():
-            self.join()
+        self.close()
 
 
 def group_of(setup: Setup) -> Group:

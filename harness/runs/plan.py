@@ -34,8 +34,8 @@ from harness.runs.config import RunConfig, part_of
 from harness.runs.machine import cores, gpus
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import Task
+from harness.tasks.start import kept_weights, started_from
 from harness.tasks.variants import hints, known_tasks, parse_settings, variants
-from harness.tasks.weights import kept, started_from
 from harness.venvs import named
 
 Contestant = tuple[str, str, Lane]
@@ -152,7 +152,7 @@ def _tasks(config: RunConfig, directory: Path | None) -> tuple[list[Task], list[
         tasks = started_from(config.weights, tasks)
     for task in tasks:
         if task.model.weights is not None:
-            kept(task)  # raises where they are not here
+            kept_weights(task)  # raises where they are not here
     lacking = {name: absent[name] for name in names if name not in known}
     lacking |= {task.name: reason for task in tasks if (reason := missing(task.data, directory))}
     if lacking and lacking.keys() >= {task.name for task in tasks}:

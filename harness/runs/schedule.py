@@ -17,7 +17,7 @@ from harness.runs.block import is_trained
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores
 from harness.runs.plan import Group, Plan
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 
 GENERATION = 4
 """So many blocks in a row may share what their workers are forked from."""
@@ -229,7 +229,7 @@ def _kind(slot: Slot) -> Kind:
 def _step_seconds(group: Group) -> float:
     setup = group.setups[0]
     per_second = FLOPS_PER_THREAD * setup.threads if setup.device == "cpu" else FLOPS_OF_A_GPU
-    return train_flops(group.task) / per_second + STEP_OVERHEAD
+    return flops(group.task, "train") / per_second + STEP_OVERHEAD
 
 
 def planned_seconds(plan: Plan) -> float:

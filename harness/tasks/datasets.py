@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ def load(data: Data, directory: Path | None) -> Arrays:
         if data.content not in FILES_READ:
             raise DataError(f"{data.file}: {NOT_READ}")
         return FILES_READ[data.content]
-    arrays = _images(data.name, directory) if data.name in DOWNLOADED else EMBEDDED[data.name]()
+    arrays = _images(data.name, directory) if data.name in DOWNLOADED else _embedded(data.name)
     if data.target == "inputs":
         arrays = arrays._replace(y_train=arrays.x_train, y_test=arrays.x_test)
     _check_sizes(data, arrays)
@@ -83,7 +83,7 @@ def load(data: Data, directory: Path | None) -> Arrays:
 def _images(name: str, directory: Path | None) -> Arrays:
     place = mnist.needed(directory)
     train, train_labels, test, test_labels = (
-        mnist.read(name, place, file) for file in mnist.FILES[name]
+        mnist.read(name, place, file) for file in mnist.PUBLISHED[name].files
     )
     return Arrays(
         _scaled(train, 255),
@@ -93,32 +93,16 @@ def _images(name: str, directory: Path | None) -> Arrays:
     )
 
 
-def _digits() -> Arrays:
-    pixels, labels = read("digits")
-    return split(_scaled(pixels, 16), labels.astype(np.int64))
-
-
-def _cancer() -> Arrays:
-    columns, labels = read("cancer")
-    arrays = split(columns, labels.astype(np.float32)[:, None])
-    x_train, x_test = standardised(arrays.x_train, arrays.x_test)
-    return arrays._replace(x_train=x_train, x_test=x_test)
-
-
-def _diabetes() -> Arrays:
-    columns, target = read("diabetes")
-    arrays = split(columns, target[:, None])
-    x_train, x_test = standardised(arrays.x_train, arrays.x_test)
-    y_train, y_test = standardised(arrays.y_train, arrays.y_test)
-    return Arrays(x_train, y_train, x_test, y_test)
-
-
-EMBEDDED: dict[str, Callable[[], Arrays]] = {
-    "digits": _digits,
-    "cancer": _cancer,
-    "diabetes": _diabetes,
-}
-"""Data sets that come with scikit-learn."""
+def _embedded(name: str) -> Arrays:
+    """A data set that comes with scikit-learn."""
+    columns, target = read(name)
+    if name == "digits":
+        return split(_scaled(columns, 16), target.astype(np.int64))
+    x_train, y_train, x_test, y_test = split(columns, target[:, None])
+    x_train, x_test = standardised(x_train, x_test)
+    if name == "diabetes":
+        y_train, y_test = standardised(y_train, y_test)
+    return Arrays(x_train, y_train.astype(np.float32), x_test, y_test.astype(np.float32))
 
 
 def _scaled(pixels: Array, largest: int) -> Float32:
@@ -164,16 +148,16 @@ def write_staged(arrays: Arrays, directory: Path) -> None:
     The manifest goes first and comes last, so a directory with a manifest is complete. Raises
     DataError where the directory cannot be written.
     """
-    by_array: dict[int, str] = {}
+    files: dict[str, str] = {}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MANIFEST).unlink(missing_ok=True)
         for field, array in arrays._asdict().items():
-            if id(array) not in by_array:
-                by_array[id(array)] = f"{field}.npy"
+            first = next(it for it in Arrays._fields if getattr(arrays, it) is array)
+            files[field] = f"{first}.npy"
+            if first == field:
                 save = partial(np.save, arr=array, allow_pickle=False)
-                write_whole(directory / f"{field}.npy", save)
-        files = {field: by_array[id(array)] for field, array in arrays._asdict().items()}
+                write_whole(directory / files[field], save)
         write_whole(directory / MANIFEST, json.dumps(files).encode())
     except OSError as error:
         raise DataError(f"{directory}: cannot stage data: {error.strerror or error}") from None

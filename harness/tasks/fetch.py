@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import DataError, unknown
 from harness.tasks import mnist
-from harness.tasks.mnist import FILES, File, Files, TruncatedError
+from harness.tasks.mnist import PUBLISHED, File, Published, TruncatedError
 
 TRIES = 5
 """Of one mirror, as long as each gets further."""
@@ -20,31 +20,6 @@ TIMEOUT = 30.0
 CHUNK = 4096
 """Bytes; a connection that is cut loses less than one."""
 
-
-class Archives(NamedTuple):
-    """Where a data set's archives are served: `<mirror><archive>`, the first mirror tried first."""
-
-    mirrors: tuple[str, ...]
-    files: Files
-
-
-SOURCES: Mapping[str, Archives] = {
-    "mnist": Archives(
-        (
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-        FILES["mnist"],
-    ),
-    "fashion-mnist": Archives(
-        (
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-        FILES["fashion-mnist"],
-    ),
-}
 
 State = Literal["ok", "absent", "truncated", "corrupt"]
 
@@ -58,14 +33,14 @@ class FileState(NamedTuple):
 
 
 def verify(
-    name: str, directory: Path, sources: Mapping[str, Archives] = SOURCES
+    name: str, directory: Path, sources: Mapping[str, Published] = PUBLISHED
 ) -> list[FileState]:
     """The state of each of a data set's files, by its whole content; UsageError if unknown."""
     return [_state(name, directory, file) for file in _source(name, sources).files]
 
 
 def fetch(
-    name: str, directory: Path, sources: Mapping[str, Archives] = SOURCES, progress: bool = True
+    name: str, directory: Path, sources: Mapping[str, Published] = PUBLISHED, progress: bool = True
 ) -> list[Path]:
     """Get what `verify` does not find ok into `<directory>/<name>/`; returns the files it got.
 
@@ -94,7 +69,7 @@ def fetch(
     return [folder / file.archive for file in wanted]
 
 
-def _source(name: str, sources: Mapping[str, Archives]) -> Archives:
+def _source(name: str, sources: Mapping[str, Published]) -> Published:
     if name not in sources:
         raise unknown("data set to fetch", name, sources)
     return sources[name]

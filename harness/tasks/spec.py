@@ -241,7 +241,7 @@ class Model(Frozen):
     """A multilayer perceptron: dense layers x·W + b, an activation after each hidden one.
 
     `weights` is the digest of a user's own first weights, which then stand in the initializer's
-    place (`harness.tasks.weights`).
+    place (`harness.tasks.start`).
     """
 
     hidden: Annotated[tuple[Width, ...], Field(max_length=1000)]

@@ -12,7 +12,7 @@ from harness.errors import DataError, HarnessError, UsageError
 from harness.programs.messages import read_arrays
 from harness.programs.process import OpenProgram
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.weights import fitting, kept, read, started_from
+from harness.tasks.start import fitting_weights, kept_weights, read_weights, started_from
 
 GOOD = """
 import numpy as np
@@ -150,7 +150,7 @@ def test_a_hostile_step_is_refused(name: str, shared: OpenProgram, tmp_path: Pat
 def test_objects_in_an_npz_file_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
     with pytest.raises(UsageError, match="not a readable npz"):
-        read(tmp_path / "objects.npz")
+        read_weights(tmp_path / "objects.npz")
     with pytest.raises(DataError, match="not a readable npz"):
         read_arrays(tmp_path / "objects.npz")
 
@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_refused(
     weights = {k: it for k, it in (digits_weights() | change).items() if it is not None}
     np.savez(tmp_path / "w.npz", **weights)
     with pytest.raises(HarnessError, match=expected):
-        fitting(CATALOGUE["digits-mlp"], read(tmp_path / "w.npz"), "w.npz")
+        fitting_weights(CATALOGUE["digits-mlp"], read_weights(tmp_path / "w.npz"), "w.npz")
 
 
 def test_the_digest_covers_a_users_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,4 +191,4 @@ def test_the_digest_covers_a_users_weights(tmp_path: Path, monkeypatch: pytest.M
     np.savez(tmp_path / "w.npz", **weights)
     (other,) = started_from(tmp_path / "w.npz", [task])
     assert len({task.digest, one.digest, other.digest}) == 3
-    assert kept(other)["layer2.bias"][3] == weights["layer2.bias"][3]
+    assert kept_weights(other)["layer2.bias"][3] == weights["layer2.bias"][3]

@@ -40,7 +40,7 @@ def test_a_run_starts_from_them_and_needs_their_file_only_once(tmp_path: Path) -
 def test_the_start_is_theirs_whatever_the_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.tasks.weights import started_from
+    from harness.tasks.start import started_from
 
     monkeypatch.setenv("SAMESTEP_DATA", str(tmp_path))
     weights = {name: it + 1 for name, it in make_start(TASK, 3).weights.items()}

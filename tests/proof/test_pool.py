@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.certificates import ENDED, Finding
-from harness.proof.pool import Jobs, Prove, Proved, group_of, prove_all
+from harness.proof.pool import Prove, Proved, group_of, prove_all
 from harness.runs.process import WorkerFailed
 from harness.tasks.catalogue import CATALOGUE
 from tests.builders import make_setup
@@ -184,16 +184,12 @@ def test_whoever_stops_listening_ends_the_provers():
 
 def test_the_longest_work_comes_first_and_a_slot_stays_with_its_group():
     small, large = TASK, CATALOGUE["mnist-wide"]
-    jobs = Jobs(
-        [
-            request("pytorch:a", small),
-            request("pytorch:b", large),
-            request("reference:a", small),
-            request("reference:b", small),
-        ]
-    )
-    order, group = [], None
-    while job := jobs.next(group):
-        group = group_of(job.setup)
-        order.append(job.setup.label)
+    requests = [
+        request("pytorch:a", small),
+        request("pytorch:b", large),
+        request("reference:a", small),
+        request("reference:b", small),
+    ]
+    stage = Stage()
+    order = [it.setup.label for it, _ in prove_all(requests, stage, 1)]
     assert order == ["pytorch:b", "pytorch:a", "reference:a", "reference:b"]

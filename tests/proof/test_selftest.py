@@ -7,15 +7,17 @@ import os
 import pytest
 
 import impls
+from harness.cells import DTYPES
 from harness.certificates import ENDED, SUPPORTED, Finding
 from harness.frameworks import frameworks
 from harness.proof import conduct, lockstep
 from harness.proof.faults import FAULTS
 from harness.proof.faults import fault as tasks
 from harness.proof.faults.fault import FAULTS as TABLE
-from harness.proof.faults.fault import Planted, changed, fault
+from harness.proof.faults.fault import Planted, altered, fault
 from harness.proof.selftest import TASKS, Case, faulty, judge, planted, sampled, tried, unmodified
 from harness.proof.whole_training import CHECK
+from tests.proof.examining import examined, failed
 
 TIMING = ("synchronize", "threads")
 IN_FLOAT32 = ("adam-epsilon", "tf32", "beta2-rounded", "step-skipped", "threads", "fit-short")
@@ -57,8 +59,14 @@ def test_what_has_no_fault_passes():
     assert not [it for it in judgements if it.outcome != "passed"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("task", TASKS, ids=lambda it: it.name)
+def test_a_formula_that_is_not_altered_is_the_reference(task, dtype):
+    assert not failed(examined(Planted, task, dtype=dtype, steps=10)).keys() - {*TIMING}
+
+
 def test_every_check_has_a_fault_that_needs_it():
-    checks = {"start", *lockstep.QUANTITIES, *conduct.CHECKS, *conduct.OWN_LOOP_CHECKS, *TIMING}
+    checks = {"start", *lockstep.QUANTITIES, *conduct.CHECKS, *conduct.IDIOM_CHECKS, *TIMING}
     checks.add(CHECK)
     assert {it.check for it in FAULTS.values()} >= checks | {ENDED}
 
@@ -132,7 +140,7 @@ def test_unmodified_takes_every_mode_seed_and_task():
 
 def test_a_fault_is_added_in_three_lines(monkeypatch):
     monkeypatch.setattr("harness.proof.faults.fault.FAULTS", table := {})
-    changed("rate", "twice the rate", "weights", optimizer={"learning_rate": 2e-3})
+    altered("rate", "twice the rate", "weights", learning_rate=2e-3)
 
     @fault("idle", "does nothing", "weights", tasks.CANCER)
     class Idle(Planted):

@@ -68,7 +68,7 @@ def no_clock(monkeypatch):
 def test_without_a_check_of_conduct_its_fault_escapes(monkeypatch, check, name):
     assert FAULTS[name].check == check
     assert outcome(name) == "caught"
-    for table in (conduct.CHECKS, conduct.OWN_LOOP_CHECKS):
+    for table in (conduct.CHECKS, conduct.IDIOM_CHECKS):
         if check in table:
             monkeypatch.delitem(table, check)
     assert outcome(name) in ("escaped", "by another")

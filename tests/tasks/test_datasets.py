@@ -25,7 +25,7 @@ from harness.tasks.datasets import (
     open_staged,
     write_staged,
 )
-from harness.tasks.mnist import File, TruncatedError, content_sum, header
+from harness.tasks.mnist import File, Published, TruncatedError, content_sum, header
 from harness.tasks.spec import DOWNLOADED, KNOWN, Known, Teacher
 
 EMBEDDED = sorted(set(KNOWN) - set(DOWNLOADED))
@@ -90,7 +90,7 @@ def test_embedded_and_synthetic_data_are_never_missing(data):
 
 def test_missing_wants_all_four_files_plain_or_packed(tmp_path):
     (tmp_path / "mnist").mkdir()
-    for file in images.FILES["mnist"]:
+    for file in images.PUBLISHED["mnist"].files:
         line = missing(Known(name="mnist"), tmp_path)
         assert file.archive in line
         packed = "images" in file.name
@@ -170,7 +170,7 @@ def test_columns_are_standardised_by_the_training_rows(name):
 
 def test_another_release_with_other_rows_is_refused(monkeypatch):
     short = Arrays(*(array[:9] for array in load(Known(name="digits"), NOWHERE)))
-    monkeypatch.setitem(datasets.EMBEDDED, "digits", lambda: short)
+    monkeypatch.setattr(datasets, "_embedded", lambda name: short)
     with pytest.raises(DataError, match="digits: inputs of shapes"):
         load(Known(name="digits"), NOWHERE)
 
@@ -209,7 +209,7 @@ def small(monkeypatch, tmp_path):
     files = tuple(
         File(name, array.shape, content_sum(array), 0, "") for name, array in contents.items()
     )
-    monkeypatch.setattr(images, "FILES", {"mnist": files})
+    monkeypatch.setattr(images, "PUBLISHED", {"mnist": Published((), files)})
     monkeypatch.setattr(datasets, "_check_sizes", lambda *_: None)
     (tmp_path / "mnist").mkdir()
     for name, array in contents.items():

@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from harness.errors import DataError, UsageError
 from harness.tasks import fetch as fetching
-from harness.tasks.fetch import SOURCES, Archives, fetch, verify
-from harness.tasks.mnist import File, content_sum, header, read_idx
+from harness.tasks.fetch import fetch, verify
+from harness.tasks.mnist import PUBLISHED, File, Published, content_sum, header, read_idx
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (300, 28, 28), np.uint8)  # larger than the chunks of a download
@@ -92,7 +92,7 @@ def server():
 
 def sources(server, *mirrors, files=(IMAGE_FILE,)):
     base = f"http://127.0.0.1:{server.server_port}"
-    return {"small": Archives(tuple(f"{base}/{mirror}/" for mirror in mirrors), files)}
+    return {"small": Published(tuple(f"{base}/{mirror}/" for mirror in mirrors), files)}
 
 
 def names(folder):
@@ -251,7 +251,7 @@ def test_no_server_at_all(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    nobody = {"small": Archives((f"http://127.0.0.1:{port}/",), (IMAGE_FILE,))}
+    nobody = {"small": Published((f"http://127.0.0.1:{port}/",), (IMAGE_FILE,))}
     with pytest.raises(DataError, match=r"connection failed$"):
         fetch("small", tmp_path, nobody, progress=False)
 
@@ -339,8 +339,8 @@ def test_an_unknown_name_is_refused(ask, tmp_path):
 
 def test_sources_are_complete():
     """Both published sets, four files each, and more than one mirror for either."""
-    assert set(SOURCES) == {"mnist", "fashion-mnist"}
-    for source in SOURCES.values():
+    assert set(PUBLISHED) == {"mnist", "fashion-mnist"}
+    for source in PUBLISHED.values():
         assert len(source.mirrors) >= 2
         assert all(mirror.endswith("/") for mirror in source.mirrors)
         assert len({file.sha256 for file in source.files}) == 4

@@ -13,11 +13,50 @@ from typing import Any
 
 import numpy as np
 
-from harness.adapter import Array, DeviceMemory, Setting, State, Work
-from harness.proof.faults.arithmetic import TF32Net, tf32
-from harness.proof.faults.fault import Planted, fault
+from harness.adapter import Array, DeviceMemory, Setting, State
+from harness.proof.faults.arithmetic import IN_TF32, tf32
+from harness.proof.faults.fault import Planted, fault, returning
 
 # Tensors.
+
+returning(
+    "tensor-missing",
+    "one gradient is left out",
+    "gradients",
+    gradients=lambda it: {name: values for name, values in it.items() if name != "layer2.bias"},
+)
+returning("tensors-none", "no gradients at all", "gradients", gradients=lambda it: {})
+returning(
+    "gradients-zero",
+    "all gradients are zero",
+    "gradients",
+    gradients=lambda it: {name: np.zeros_like(values) for name, values in it.items()},
+)
+returning(
+    "gradients-float16",
+    "gradients handed over in float16",
+    "gradients",
+    gradients=lambda it: {name: values.astype(np.float16) for name, values in it.items()},
+)
+returning(
+    "shape-broadcasts",
+    "a bias of shape (1, n), which would broadcast",
+    "gradients",
+    gradients=lambda it: it | {"layer1.bias": it["layer1.bias"][None, :]},
+)
+returning(
+    "gradient-transposed",
+    "a square gradient, transposed",
+    "gradients",
+    gradients=lambda it: it | {"layer1.weight": it["layer1.weight"].T},
+)
+returning(
+    "tensor-extra",
+    "one weight more than the task has",
+    "start",
+    state=lambda it: State(it.weights | {"layer3.bias": it.weights["layer2.bias"]}, it.slots),
+)
+returning("slots-none", "no slots are shown", "start", state=lambda it: State(it.weights, {}))
 
 
 @fault("gradient-nan", "one gradient holds a NaN", "gradients")
@@ -28,45 +67,6 @@ class GradientNaN(Planted):
         return gradients
 
 
-@fault("tensor-missing", "one gradient is left out", "gradients")
-class TensorMissing(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        return {name: it for name, it in super().gradients(batch).items() if name != "layer2.bias"}
-
-
-@fault("tensors-none", "no gradients at all", "gradients")
-class TensorsNone(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        return {}
-
-
-@fault("tensor-extra", "one weight more than the task has", "start")
-class TensorExtra(Planted):
-    def state(self) -> State:
-        state = super().state()
-        return State(
-            state.weights | {"layer3.bias": np.zeros(10, self._options.dtype)}, state.slots
-        )
-
-
-@fault("slots-none", "no slots are shown", "start")
-class SlotsNone(Planted):
-    def state(self) -> State:
-        return State(super().state().weights, {})
-
-
-@fault("gradients-zero", "all gradients are zero", "gradients")
-class GradientsZero(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        return {name: np.zeros_like(it) for name, it in super().gradients(batch).items()}
-
-
-@fault("gradients-float16", "gradients handed over in float16", "gradients")
-class GradientsFloat16(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        return {name: it.astype(np.float16) for name, it in super().gradients(batch).items()}
-
-
 @fault("slots-swapped", "one slot under the name of the other", "slots")
 class SlotsSwapped(Planted):
     def state(self) -> State:
@@ -75,20 +75,6 @@ class SlotsSwapped(Planted):
         half = len(names) // 2
         turned = names[half:] + names[:half]
         return State(state.weights, dict(zip(turned, state.slots.values(), strict=True)))
-
-
-@fault("shape-broadcasts", "a bias of shape (1, n), which would broadcast", "gradients")
-class ShapeBroadcasts(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        gradients = super().gradients(batch)
-        return gradients | {"layer1.bias": gradients["layer1.bias"][None, :]}
-
-
-@fault("gradient-transposed", "a square gradient, transposed", "gradients")
-class GradientTransposed(Planted):
-    def gradients(self, batch: Any) -> dict[str, Array]:
-        gradients = super().gradients(batch)
-        return gradients | {"layer1.weight": gradients["layer1.weight"].T}
 
 
 @fault("state-stale", "the state that is shown was kept from the first look", "slots")
@@ -154,11 +140,12 @@ class PredictPrevious(Planted):
         return shown
 
 
-@fault("predict-softmax", "predict returns probabilities for logits", "logits")
-class PredictSoftmax(Planted):
-    def predict(self, batch: Any) -> Any:
-        e = np.exp(super().predict(batch))
-        return e / e.sum(axis=1, keepdims=True)
+returning(
+    "predict-softmax",
+    "predict returns probabilities for logits",
+    "logits",
+    predict=lambda it: np.exp(it) / np.exp(it).sum(axis=1, keepdims=True),
+)
 
 
 @fault(
@@ -197,24 +184,19 @@ class Dies(Planted):
 
 # Settings.
 
-
-@fault("dtype-lie", "says another dtype than was asked for", "settings")
-class DtypeLie(Planted):
-    def settings(self) -> dict[str, Setting]:
-        return super().settings() | {"dtype": "float16"}
-
-
-@fault("device-lie", "runs on another device than was asked for", "settings")
-class DeviceLie(Planted):
-    def settings(self) -> dict[str, Setting]:
-        return super().settings() | {"device": "gpu:0"}
-
-
-@fault("settings-none", "reads nothing back", "settings")
-class SettingsNone(Planted):
-    def settings(self) -> dict[str, Setting]:
-        return {}
-
+returning(
+    "dtype-lie",
+    "says another dtype than was asked for",
+    "settings",
+    settings=lambda it: it | {"dtype": "float16"},
+)
+returning(
+    "device-lie",
+    "runs on another device than was asked for",
+    "settings",
+    settings=lambda it: it | {"device": "gpu:0"},
+)
+returning("settings-none", "reads nothing back", "settings", settings=lambda it: {})
 
 # Resets.
 
@@ -295,18 +277,13 @@ class MoreThreads(Planted):
         return super().predict(batch)
 
 
-@fault("memory-zero", "a device memory counter that reports 0", "memory")
-class MemoryZero(Planted):
-    def device_memory(self) -> DeviceMemory:
-        return DeviceMemory(allocated=0, peak_allocated=0, peak_reserved=0)
-
-
-@fault("logical-zero", "a count of tensors that reports 0", "memory")
-class LogicalZero(Planted):
-    def logical_peak(self, work: Work) -> int | None:
-        work.run()
-        return 0
-
+returning(
+    "memory-zero",
+    "a device memory counter that reports 0",
+    "memory",
+    device_memory=lambda it: DeviceMemory(allocated=0, peak_allocated=0, peak_reserved=0),
+)
+returning("logical-zero", "a count of tensors that reports 0", "memory", logical_peak=lambda it: 0)
 
 # The framework's own loop.
 
@@ -383,7 +360,7 @@ class TF32Later(Later):
     def predict(self, batch: Any) -> Any:
         if not self.later:
             return super().predict(batch)
-        with self.other(TF32Net):
+        with self.other(**IN_TF32):
             return super().predict(batch)
 
     def products(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 
 from harness.adapter import Array, Idiom, Options
+from harness.proof.formulas import Formula, clipped, criterion, forward, task_formula, updated
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.spec import AdamW, Known, Model, RMSprop, Task, Teacher
 from harness.tasks.start import Start
 from impls.reference.idiom import Idiom as Reference
-from impls.reference.losses import LOSSES
-from impls.reference.network import Network, update
-from impls.reference.optim import UpdateRule
-from impls.reference.primitives import linear
-from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
+from impls.reference.network import Network
+from impls.reference.tensor import Tensor, gradient, parameter
 
 DIGITS = CATALOGUE["digits-mlp"]
 """Classes, ReLU, Adam; its first two layers are square."""
@@ -61,11 +58,11 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 class Fault:
     """One thing that is wrong: `part` takes the place of the reference's own.
 
-    A part is a subclass of `Planted`, `Faulty`, or the reference's network or update rule, or a
+    A part is a subclass of `Planted` or `Faulty`; of a real framework it is a `Faulty` or a
     function from the task that is asked for to the one that is done. `check` is the check that must
-    catch it. `unseen` says why a proof in float32, with ten steps and wider tolerances, need not
-    catch it. `by` is what must catch it: a proof (`verify`), or the worker that measures (`run`).
-    The fault is tried with so many `threads`.
+    catch it. `unseen` says why a proof in float32, with ten steps and wider tolerances, need not.
+    `by` is what must catch it: a proof (`verify`), or the worker that measures (`run`). The fault
+    is tried with so many `threads`.
     """
 
     name: str
@@ -80,16 +77,10 @@ class Fault:
 
     def build(self, task: Task, start: Start, options: Options) -> Planted | Faulty:
         """The reference's adapter with the fault."""
-        part = self.part
-        if not isinstance(part, type):
-            return Planted(part(task), start, options)
-        if issubclass(part, Planted):
-            return part(task, start, options)
+        part = cast("type[Planted | Faulty]", self.part)
         if issubclass(part, Faulty):
             return part(Planted(task, start, options))
-        if issubclass(part, Network):
-            return Planted(task, start, options, network=part)
-        return Planted(task, start, options, rule=cast(type[UpdateRule], part))
+        return part(task, start, options)
 
 
 FAULTS: dict[str, Fault] = {}
@@ -113,90 +104,80 @@ def fault(
     return enter
 
 
-def changed(
-    name: str, line: str, check: str, task: Task = DIGITS, *, real: bool = False, **to: Any
+def altered(
+    name: str, line: str, check: str, task: Task = DIGITS, *, unseen: str = "", **to: Any
 ) -> None:
-    """Enter a fault that does another task: `optimizer={"epsilon": 1e-7}` changes that field."""
-
-    def change(asked: Task) -> Task:
-        content = asked.model_dump()
-        for key, value in to.items():
-            content[key] = content[key] | value if isinstance(value, Mapping) else value
-        return Task.model_validate(content)
-
-    fault(name, line, check, task, real=real)(change)
+    """Enter a fault that computes another formula: `reduction="sum"` changes that field."""
+    fault(name, line, check, task, unseen=unseen)(type("Altered", (Planted,), {"altered": to}))
 
 
-class Net(Network):
-    """The reference's network, with a method for every layer and for the loss."""
+def returning(name: str, line: str, check: str, **to: Callable[[Any], Any]) -> None:
+    """Enter a fault that changes what a method returns: `settings=lambda it: {}`."""
+    ((method, change),) = to.items()
 
-    def affine(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return linear(x, weight, bias)
+    def changing(self: Planted, *given: Any) -> Any:
+        return change(getattr(Planted, method)(self, *given))
 
-    def activate(self, index: int, name: str, x: Tensor) -> Tensor:
-        return x if name == "identity" else PRIMITIVES[name](x)
+    fault(name, line, check)(type("Returning", (Planted,), {method: changing}))
 
-    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES[self.loss](outputs, targets)
+
+@dataclass(frozen=True)
+class FormulaNetwork(Network):
+    """The network and the loss of a formula."""
+
+    formula: Formula
 
     def forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        last = len(weights) // 2 - 1
-        for index, (weight, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-            name = self.activation if index < last else self.output
-            x = self.activate(index, name, self.affine(index, x, weight, bias))
-        return x
+        return forward(self.formula, x.array, dict(zip(self.shapes, weights, strict=True)), {})
 
     def gradients(self, xp: Any, weights: Any, inputs: Any, targets: Any) -> dict[str, Any]:
         tensors = [parameter(view, xp) for view in self.split(weights).values()]
-        loss = self.criterion(self.forward(Tensor(inputs, xp), tensors), Tensor(targets, xp))
+        loss = criterion(self.formula, self.forward(Tensor(inputs), tensors), targets, len(inputs))
         return {"loss": loss.array, "gradient": xp.pack(*gradient(loss, tensors))}
 
 
-def criterion(name: str, line: str, task: Task = DIGITS) -> Callable[[Part], Part]:
-    """Enter a loss, a function (outputs, targets) → scalar, that is not the task's."""
-
-    def enter(loss: Part) -> Part:
-        fault(name, line, "loss", task)(
-            type("Criterion", (Net,), {"criterion": staticmethod(loss)})
-        )
-        return loss
-
-    return enter
-
-
 class Planted(Reference):
-    """The reference in mode `eager`, with parts to exchange; by itself it has no fault."""
+    """The reference in mode `eager`, as the formula of its task; by itself it has no fault.
 
-    def __init__(
-        self,
-        task: Task,
-        start: Start,
-        options: Options,
-        network: type[Network] = Net,
-        rule: type[UpdateRule] | None = None,
-    ) -> None:
+    Subclasses have other methods, or `altered` fields of the formula.
+    """
+
+    altered: ClassVar[Mapping[str, Any]] = {}
+    _network: FormulaNetwork
+
+    def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, replace(options, mode="eager"))
-        self._network = self.variant(network)
-        # Of the same optimizer: a count of the memory of inference asks for a task without slots.
-        if rule is not None and issubclass(rule, type(self._rule)):
-            self._rule = rule(**task.optimizer.model_dump(exclude={"name"}))
-            self._update = partial(update, self._rule)
+        self._formula = replace(task_formula(task), **self.altered)
+        model = task.model
+        self._network = FormulaNetwork(
+            task.widths, model.activation, model.output, task.loss, self._formula
+        )
+
+    def at(self, step: int) -> tuple[Formula, int]:
+        """The formula of a step, and the number that its optimizer has for it."""
+        return self._formula, step
 
     def doctored(self, gradient: Array) -> Array:
         """The gradient that a training step uses, from the one that it computed."""
         return gradient
 
-    def _advance(self, name: str, step: Any, rows: int, inputs: dict[str, Any]) -> Any:
-        doctored = inputs | {"gradient": self.doctored(inputs["gradient"])}
-        return super()._advance(name, step, rows, doctored)
-
-    def variant(self, network: type[Network]) -> Network:
-        return network(**{it.name: getattr(self._network, it.name) for it in fields(Network)})
+    def full_step(self, batch: Any) -> Mapping[str, Any]:
+        self._steps += 1
+        formula, step = self.at(self._steps)
+        state = dict(self._state)
+        weights = state.pop("weights")
+        result = self._network.gradients(self._xp, weights, *batch)
+        used = clipped(formula, {"": self.doctored(result["gradient"])})[""]
+        weights, slots = updated(formula, "", weights, used, state, step)
+        for name, values in {"weights": weights, **slots}.items():
+            self._state[name][...] = values
+        return {**result, **self._state}
 
     @contextmanager
-    def other(self, network: type[Network]) -> Iterator[None]:
-        """Compute with another network for a while."""
-        before, self._network = self._network, self.variant(network)
+    def other(self, **to: Any) -> Iterator[None]:
+        """Compute with other fields of the formula for a while."""
+        before = self._network
+        self._network = replace(before, formula=replace(before.formula, **to))
         try:
             yield
         finally:
@@ -213,18 +194,42 @@ class Planted(Reference):
         return view
 
 
+def within(*methods: str, rows: int = 0, **to: Any) -> type[Planted]:
+    """Some methods compute another formula, for batches of so many rows at the least."""
+
+    def method_of(name: str) -> Callable[[Planted, Any], Any]:
+        def method(self: Planted, batch: Any) -> Any:
+            with self.other(**(to if len(batch.inputs) >= rows else {})):
+                return getattr(Planted, name)(self, batch)
+
+        return method
+
+    return type("Within", (Planted,), {it: method_of(it) for it in methods})
+
+
 class Faulty:
     """An adapter around an honest one of any framework; by itself it has no fault.
 
     `seams` reach inside the honest one: `write(adapter, state)` sets weights and the slots that are
-    given, `set_count(adapter, steps)` sets the optimizer's count of steps.
+    given, `set_count(adapter, steps)` sets the optimizer's count of steps. `steps` counts those
+    since the last reset.
     """
 
     def __init__(self, inner: Idiom, seams: Any = None) -> None:
         self.inner, self.seams = inner, seams
 
+        self.steps = 0
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+    def train_step(self, batch: Any) -> Any:
+        self.steps += 1
+        return self.inner.train_step(batch)
+
+    def reset(self) -> None:
+        self.steps = 0
+        self.inner.reset()
 
     def to_numpy(self, handle: Any) -> Array:
         return handle.copy() if isinstance(handle, np.ndarray) else self.inner.to_numpy(handle)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from harness.adapter import Array, Framework, Options, State
 from harness.cells import LANES, Lane
 from harness.frameworks import declaration, module_of
-from harness.proof.faults.fault import REAL, Fault, Faulty, changed, fault
+from harness.proof.faults.fault import REAL, Fault, Faulty, fault
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
 
@@ -82,13 +82,20 @@ def adapters(name: str, kind: str) -> Callable[[Task, Start, Options], Any]:
 
 # Another task, or other options.
 
-changed("epsilon", "Adam's ε is 1e-7", "weights", real=True, optimizer={"epsilon": 1e-7})
+
+def changed(name: str, line: str, check: str, part: str, **to: Any) -> None:
+    """Enter a fault that does another task, with other fields in a part of it."""
+
+    def change(asked: Task) -> Task:
+        content = asked.model_dump()
+        return Task.model_validate(content | {part: content[part] | to})
+
+    real(name, line, check)(change)
+
+
+changed("epsilon", "Adam's ε is 1e-7", "weights", "optimizer", epsilon=1e-7)
 changed(
-    "double-softmax",
-    "softmax before a loss that takes logits",
-    "logits",
-    real=True,
-    model={"output": "softmax"},
+    "double-softmax", "softmax before a loss that takes logits", "logits", "model", output="softmax"
 )
 
 
@@ -108,12 +115,8 @@ class StaleBatch(Faulty):
     _last: Any = None
 
     def train_step(self, batch: Any) -> Any:
-        last, self._last = batch if self._last is None else self._last, batch
-        return self.inner.train_step(last)
-
-    def reset(self) -> None:
-        self._last = None
-        self.inner.reset()
+        last, self._last = self._last if self.steps else batch, batch
+        return super().train_step(last)
 
 
 @fault("loss-stale", "train_step returns the loss of the step before", "loss")
@@ -130,39 +133,21 @@ class StaleLoss(Faulty):
 @fault("iterations-fewer", "runs fewer iterations than claimed", "unwatched")
 @real("unwatched-skipped", "only the first step between two looks is taken", "unwatched")
 class UnwatchedSkipped(Faulty):
-    _watched = True
+    _watched = False
     _loss: Any = None
 
     def train_step(self, batch: Any) -> Any:
-        if self._watched:
-            self._watched, self._loss = False, self.inner.train_step(batch)
+        if self._watched or not self.steps:
+            self._watched, self._loss = False, super().train_step(batch)
         return self._loss
 
     def state(self) -> State:
         self._watched = True
         return self.inner.state()
 
-    def reset(self) -> None:
-        self._watched = True
-        self.inner.reset()
-
-
-class Counting(Faulty):
-    """Counts the steps since the last reset."""
-
-    steps = 0
-
-    def train_step(self, batch: Any) -> Any:
-        self.steps += 1
-        return self.inner.train_step(batch)
-
-    def reset(self) -> None:
-        self.steps = 0
-        self.inner.reset()
-
 
 @real("rate-later", "the learning rate is 20 % higher after step 150", "train", by="run")
-class RateLater(Counting):
+class RateLater(Faulty):
     FIRST, MORE = 150, 0.2
 
     def train_step(self, batch: Any) -> Any:
@@ -177,7 +162,7 @@ class RateLater(Counting):
 
 
 @real("count-saturates", "the step count of Adam ends at 100", "train", by="run")
-class StepCountSaturates(Counting):
+class StepCountSaturates(Faulty):
     LAST = 100
 
     def train_step(self, batch: Any) -> Any:
@@ -226,32 +211,20 @@ class StateLive(Faulty):
 # Predictions that are not made.
 
 
-class Promise:
-    """Outputs that are computed when they are read."""
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self._compute, self._value = compute, None
-
-    def value(self) -> Any:
-        if self._value is None:
-            self._value = self._compute()
-        return self._value
-
-
 @real("lazy", "predictions that are dropped are never computed", "predict", by="run")
 class Lazy(Faulty):
-    _last: Promise | None = None
+    _last: Callable[[], Any] | None = None
 
     def predict(self, batch: Any) -> Any:
-        self._last = Promise(partial(self.inner.predict, batch))
+        self._last = cache(partial(self.inner.predict, batch))
         return self._last
 
     def to_numpy(self, handle: Any) -> Array:
-        return super().to_numpy(handle.value() if isinstance(handle, Promise) else handle)
+        return super().to_numpy(handle() if callable(handle) else handle)
 
     def synchronize(self) -> None:
         if self._last is not None:
-            self._last.value()
+            self._last()
         self.inner.synchronize()
 
 
@@ -277,18 +250,8 @@ class PredictStale(Faulty):
 class CachedIdentity(PredictStale):
     """At the shared start only: samples of predictions begin there."""
 
-    _moved = False
-
     def predict(self, batch: Any) -> Any:
-        return self.inner.predict(batch) if self._moved else super().predict(batch)
-
-    def train_step(self, batch: Any) -> Any:
-        self._moved = True
-        return self.inner.train_step(batch)
-
-    def reset(self) -> None:
-        self._moved = False
-        self.inner.reset()
+        return self.inner.predict(batch) if self.steps else super().predict(batch)
 
 
 @real("cached-content", "predict knows rows again at the same weights", "predict", by="run")
@@ -348,53 +311,46 @@ class Float16Rows(Faulty):
 # The clock, threads, processes, memory.
 
 
-class DeviceQueue:
-    """A device with a queue and a time of its own."""
+@fault("synchronize", "synchronize returns before the device is done", "synchronize")
+@real("synchronize", "synchronize returns before the work is done", "synchronize")
+class WorksUnwaited(Faulty):
+    """A device with a queue. Every result is waited for, but not when the device is."""
 
     SECONDS = 0.005
 
-    def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(1)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._queue = ThreadPoolExecutor(1)
 
-    def submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
+    def _submit(self, function: Callable[[Any], Any], batch: Any) -> Future[Any]:
         def work() -> Any:
             time.sleep(self.SECONDS)
             return function(batch)
 
-        return self._worker.submit(work)
+        return self._queue.submit(work)
 
-    def finish(self) -> None:
-        self._worker.submit(int).result()
-
-
-@fault("synchronize", "synchronize returns before the device is done", "synchronize")
-@real("synchronize", "synchronize returns before the work is done", "synchronize")
-class WorksUnwaited(Faulty):
-    """Every result is waited for, but not when the device is."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._queue = DeviceQueue()
+    def _finish(self) -> None:
+        self._queue.submit(int).result()
 
     def train_step(self, batch: Any) -> Any:
-        return self._queue.submit(self.inner.train_step, batch)
+        return self._submit(self.inner.train_step, batch)
 
     def predict(self, batch: Any) -> Any:
-        return self._queue.submit(self.inner.predict, batch)
+        return self._submit(self.inner.predict, batch)
 
     def to_numpy(self, handle: Any) -> Array:
         return super().to_numpy(handle.result() if isinstance(handle, Future) else handle)
 
     def state(self) -> State:
-        self._queue.finish()
+        self._finish()
         return self.inner.state()
 
     def gradients(self, batch: Any) -> dict[str, Array]:
-        self._queue.finish()
+        self._finish()
         return self.inner.gradients(batch)
 
     def reset(self) -> None:
-        self._queue.finish()
+        self._finish()
         self.inner.reset()
 
 

@@ -1,7 +1,7 @@
-"""What a program computes, as plain values, and the reference that computes it in float64.
+"""What a program computes, as plain values, and the reference that computes it.
 
-A `Formula` has a field for everything that a known cause of difference changes; causes are fields
-exchanged. Its steps are differentiated by the reference's tape.
+A `Formula` has a field for everything that a known cause of difference changes. A cause is a field
+exchanged, and so are most planted faults of arithmetic. The reference's tape differentiates it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from harness.adapter import Array
 from harness.tasks.programs import Description, LayerFacts, ShownStep
-from harness.tasks.spec import PROBABILITY_FLOOR
+from harness.tasks.spec import PROBABILITY_FLOOR, Task
 from impls.reference import losses
 from impls.reference import primitives as ops
 from impls.reference.stock import through_float32
-from impls.reference.tensor import Tensor, gradient, parameter
+from impls.reference.tensor import PRIMITIVES, Tensor, gradient, parameter
 
 Batch = tuple[Array, Array]
 
@@ -27,7 +27,7 @@ Batch = tuple[Array, Array]
 class Formula:
     """`hidden` are the activations after all dense layers but the last, `output` the one after it:
     a name with its number behind a colon, or several joined by +. Other tuples have an entry for
-    each dense layer."""
+    each dense layer. `rounding` names a primitive that rounds operands and results of products."""
 
     hidden: tuple[str, ...]
     output: str
@@ -40,6 +40,7 @@ class Formula:
     input_offset: float = 0.0
     label_shift: int = 0
     weights: str = "loaded"
+    rounding: str = ""
     loss: str = "cross-entropy"
     before_loss: str = ""
     reduction: str = "mean"
@@ -67,6 +68,21 @@ class Formula:
     amsgrad: bool = False
     centered: bool = False
     constants: str = "exact"
+
+
+def task_formula(task: Task) -> Formula:
+    """The formula of a task."""
+    model, layers = task.model, len(task.layers)
+    optimizer = task.optimizer.model_dump(exclude={"name"})
+    return Formula(
+        hidden=(model.activation,) * len(model.hidden),
+        output=model.output,
+        biases=(True,) * layers,
+        norms=("",) * layers,
+        loss=task.loss,
+        optimizer=task.optimizer.name.replace("adamw", "adam"),
+        **optimizer,
+    )
 
 
 def formula_of(description: Description) -> Formula:
@@ -176,10 +192,9 @@ def steps(
     slots: dict[str, Slots] = {}
     used: dict[str, Array] = {}
     for t, (inputs, targets) in enumerate(batches, start=1):
-        x = inputs.astype(np.float64) * formula.input_factor + formula.input_offset
         tensors = {name: parameter(it) for name, it in weights.items()}
         statistics: Statistics = {}
-        outputs = forward(formula, x, tensors, statistics)
+        outputs = forward(formula, inputs.astype(np.float64), tensors, statistics)
         loss = criterion(formula, outputs, targets, len(batches[0][0]))
         made = gradient(loss, [tensors[it] for it in names])
         gradients = dict(zip(names, made, strict=True))
@@ -190,7 +205,7 @@ def steps(
                 state = slots.get(name, {})
                 weights[name], slots[name] = updated(formula, name, weights[name], g, state, t)
         for name, values in statistics.items():
-            slots[name] = _running(slots.get(name, {}), values, len(x), formula.unbiased)
+            slots[name] = _running(slots.get(name, {}), values, len(inputs), formula.unbiased)
         flat = {f"{slot}/{k}": it for k, state in slots.items() for slot, it in state.items()}
         yield ShownStep(outputs.array, float(loss.array), gradients, dict(weights), flat)
 
@@ -209,17 +224,19 @@ def _running(before: Slots, values: tuple[Array, Array, float], rows: int, unbia
 
 
 def forward(
-    formula: Formula, x: Array, weights: Mapping[str, Tensor], statistics: Statistics
+    formula: Formula, inputs: Array, weights: Mapping[str, Tensor], statistics: Statistics
 ) -> Tensor:
-    h, number = Tensor(x), 0  # layers are counted that have weights
+    rounded = PRIMITIVES.get(formula.rounding, ACTIVATIONS["identity"])
+    h, number = Tensor(inputs * formula.input_factor + formula.input_offset), 0
     for index, activations in enumerate((*formula.hidden, formula.output)):
         weight = weights[f"layer{number}.weight"]
         if formula.weights == "transposed" and weight.array.shape[0] == weight.array.shape[1]:
             weight = ops.transpose(weight, axes=(1, 0))
-        h = ops.matmul(h, weight)
+        h = ops.matmul(rounded(h), rounded(weight))
         if formula.biases[index] and f"layer{number}.bias" in weights:
             h = ops.add(h, weights[f"layer{number}.bias"])
-        number += 1
+        h = rounded(h)
+        number += 1  # of layers that have weights
         kind, _, after = formula.norms[index].partition(" ")
         if kind and not after:
             h = _normalised(formula, index, f"layer{number}", h, weights, statistics)
@@ -277,6 +294,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda x: ops.softmax(x, axis=1),
     "softmax-over-rows": lambda x: ops.softmax(x, axis=0),
     "log-softmax": lambda x: ops.log_softmax(x, axis=1),
+    "log-softmax-over-rows": lambda x: ops.log_softmax(x, axis=0),
 }
 
 
@@ -339,16 +357,17 @@ def _unclipped(p: Tensor, y: Array, smoothing: float) -> Tensor:
 
 
 def _nll(z: Tensor, y: Array, smoothing: float) -> Tensor:
-    chosen = Tensor(np.eye(z.array.shape[1])[y])
+    chosen = Tensor(np.eye(z.array.shape[1], dtype=z.array.dtype)[y])
     return ops.negative(ops.mean(ops.sum(ops.multiply(z, chosen), axis=1)))
 
 
-def _smoothed(y: Array, smoothing: float) -> Tensor:
-    return Tensor(y.astype(np.float64) * (1 - smoothing) + smoothing / 2)
+def _smoothed(z: Tensor, y: Array, smoothing: float) -> Tensor:
+    """Binary targets, in the dtype of the outputs."""
+    return Tensor(y.astype(z.array.dtype) * (1 - smoothing) + smoothing / 2)
 
 
 def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
-    target = _smoothed(y, smoothing)
+    target = _smoothed(p, y, smoothing)
     p = ops.clip(p, low=PROBABILITY_FLOOR, high=1 - PROBABILITY_FLOOR)
     right = ops.multiply(target, ops.log(p))
     wrong = ops.multiply(ops.subtract(1.0, target), ops.log(ops.subtract(1.0, p)))
@@ -370,8 +389,8 @@ LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy-of-unclipped-probabilities": _unclipped,
     "cross-entropy-of-shares": _normalised_first,
     "cross-entropy-of-clipped-shares": _clipped_first,
-    "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(np.float64))),
-    "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(y, s)),
+    "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(z.array.dtype))),
+    "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(z, y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
     "binary-cross-entropy-of-unclipped-probabilities": _binary_unclipped,
 }
