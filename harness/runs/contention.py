@@ -17,7 +17,7 @@ from typing import NamedTuple
 from harness.analysis.contention import OTHERS_LIMIT, crowding, used_by_others
 from harness.records import Around
 from harness.runs.machine import ROOT, usable
-from harness.worker.system import queues, text_of
+from harness.worker.system import cpu_of_descendants, descendants, queues, text_of
 
 LOOK_SECONDS = 0.2
 """Long enough for a counter that grows in steps of 10 ms."""
@@ -66,37 +66,17 @@ def core_times(cpus: frozenset[int], root: Path = ROOT) -> CoreTimes | None:
 
 def used(root: Path = ROOT) -> Used:
     """All counters now. The time to read them counts as CPU time of this process."""
-    cpu, folders = _family(root)
-    threads = [it for folder in folders for it in queues(folder)]
+    processes = (os.getpid(), *descendants())
+    threads = [it for pid in processes for it in queues(root / "proc" / str(pid))]
     times = core_times(usable(), root)
     return Used(
         at=time.perf_counter(),
         busy=times.busy if times else None,
         stolen=times.stolen if times else None,
-        cpu=cpu,
+        cpu=time.process_time() + cpu_of_descendants(),
         ran=sum(it.ran for it in threads),
         waited=sum(it.waited for it in threads) if threads else None,
     )
-
-
-def _family(root: Path) -> tuple[float, list[Path]]:
-    """CPU seconds of this process and its descendants, and their folders in /proc.
-
-    The time of a child that has ended is its parent's from then on, as soon as it is waited for.
-    """
-    parents: dict[int, int] = {}
-    seconds: dict[int, float] = {}
-    for folder in (root / "proc").glob("[0-9]*"):
-        # The name, in brackets, may hold anything.
-        fields = text_of(folder / "stat").rpartition(")")[2].split()
-        if len(fields) > 14:
-            number = int(folder.name)
-            parents[number] = int(fields[1])
-            seconds[number] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    ours = {os.getpid()}
-    while more := {it for it, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    return sum(seconds.get(it, 0.0) for it in ours), [root / "proc" / str(it) for it in ours]
 
 
 class Watcher:
