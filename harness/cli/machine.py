@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.adapter import Framework
 from harness.analysis.sentences import listed
 from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT
-from harness.cli.app import DataDir, Output, TaskFile
+from harness.cli import app
 from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Level, collect, examine
 from harness.environment import recorded
@@ -44,8 +44,8 @@ MAX_BYTES = 4 * 2**30
 
 
 def list_(
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="List the names that --set takes, with their values.")
     ] = False,
@@ -125,7 +125,7 @@ def info() -> None:
 
 
 def doctor(
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Raises CannotTell where the machine is not fit."""
@@ -193,7 +193,7 @@ def explain(
             metavar="NAME=VALUE",
         ),
     ] = None,
-    task_file: TaskFile = None,
+    task_file: app.TaskFile = None,
 ) -> None:
     """Raises UsageError for what does not exist or is too large."""
     known = known_tasks(task_file)
@@ -225,7 +225,7 @@ def _refuse_huge(task: Task, rows: int) -> None:
 DataName = Annotated[str, typer.Argument(help="mnist or fashion-mnist.")]
 
 
-def data_fetch(name: DataName, data_dir: DataDir = None) -> None:
+def data_fetch(name: DataName, data_dir: app.DataDir = None) -> None:
     directory = mnist.needed(data_directory(data_dir))
     got = fetch.fetch(name, directory, progress=sys.stderr.isatty())
     for path in got:
@@ -235,7 +235,7 @@ def data_fetch(name: DataName, data_dir: DataDir = None) -> None:
 
 def data_verify(
     name: Annotated[str | None, typer.Argument(help="mnist or fashion-mnist.")] = None,
-    data_dir: DataDir = None,
+    data_dir: app.DataDir = None,
 ) -> None:
     """Raises DataError if a file is broken, or one of the named data set is absent."""
     directory = mnist.needed(data_directory(data_dir))

@@ -18,20 +18,7 @@ from rich.text import Text
 
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate, LongProof
-from harness.cli.app import (
-    DataDir,
-    Devices,
-    Dtypes,
-    Frameworks,
-    Fresh,
-    Lanes,
-    Output,
-    Settings,
-    TaskFile,
-    Tasks,
-    Threads,
-    WholeTraining,
-)
+from harness.cli import app
 from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.errors import NotProven, SelftestFailed
 from harness.proof.certificates import Need, needs, one_of_each, prove
@@ -64,18 +51,18 @@ STYLES = {"caught": "green", "unseen": "yellow", "passed": "green", "unsupported
 
 
 def verify(
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
-    output: Output = RESULTS,
-    fresh: Fresh = False,
-    whole: WholeTraining = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
+    output: app.Output = RESULTS,
+    fresh: app.Fresh = False,
+    whole: app.WholeTraining = None,
 ) -> None:
     """Prints a line for every setup. Raises NotProven if one could not be proven."""
     plan = make_plan(resolve(None, EVERYTHING | given(locals())))

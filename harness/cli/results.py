@@ -19,7 +19,7 @@ from harness.analysis.history import METRICS, series
 from harness.analysis.run_comparison import Comparison, same_machine
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import MACHINE, PHASE_ALIASES, PHASES
-from harness.cli.app import Output, RunName
+from harness.cli import app
 from harness.cli.console import Console, print_text
 from harness.errors import ReportError, StoreError, UsageError, unknown
 from harness.frameworks import framework_facts, matches
@@ -52,12 +52,12 @@ To = Annotated[
 ]
 
 
-def show(name: RunName = None, output: Output = RESULTS) -> None:
+def show(name: app.RunName = None, output: app.Output = RESULTS) -> None:
     stored = stored_run(name, output)
     render(stored, summarise_run(stored, framework_facts()), Console())
 
 
-def report(name: RunName = None, output: Output = RESULTS) -> None:
+def report(name: app.RunName = None, output: app.Output = RESULTS) -> None:
     stored, console = stored_run(name, output), Console()
     publish(stored, output, console)
     print_text(console, f"report: {output / stored.info.name / 'report.html'}")
@@ -87,7 +87,7 @@ def show_and_report(run: Run, output: Path, console: Console, note: str = "") ->
 
 
 def export(
-    name: RunName = None,
+    name: app.RunName = None,
     what: Annotated[
         str,
         typer.Option(
@@ -100,7 +100,7 @@ def export(
         typer.Option("--format", help="Choose csv, json or parquet [default: by the file]."),
     ] = None,
     to: To = STDOUT,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError before anything is written."""
     if what not in FRAMES:
@@ -163,7 +163,7 @@ def compare(
         typer.Option("--format", help="Choose terminal, markdown or json [default: by the file]."),
     ] = None,
     to: To = STDOUT,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises NotComparable where the runs have no cell in common."""
     chosen = format_ or COMPARE_SUFFIXES.get(Path(to).suffix, "terminal")
@@ -204,7 +204,7 @@ def merge(
             metavar="[MACHINE=]RUN...", help="Names, results directories or runs' folders."
         ),
     ],
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError or NotComparable before anything is written, ReportError where the merged
     run is stored and its report is not."""
@@ -249,7 +249,7 @@ def history(
     phase: Annotated[
         str, typer.Option(help="Choose train, predict, or a latency phase.")
     ] = "train",
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError for what does not exist or was never measured."""
     if metric not in METRICS:

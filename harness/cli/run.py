@@ -7,21 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import (
-    DataDir,
-    Devices,
-    Dtypes,
-    Frameworks,
-    Fresh,
-    Lanes,
-    Output,
-    Phases,
-    Settings,
-    TaskFile,
-    Tasks,
-    Threads,
-    WholeTraining,
-)
+from harness.cli import app
 from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.cli.proof import label_in_lane, prove_first
 from harness.cli.results import show_and_report, stored_run
@@ -45,14 +31,14 @@ DISPLAYS = {"quiet": Silent, "plain": Plain, "screen": Screen}
 
 
 def run(
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    phases: Phases = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    phases: app.Phases = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Use the preset quick (the default), standard or full.", metavar="NAME"),
@@ -105,8 +91,8 @@ def run(
             help="Measure one part of the comparisons: 1/3 is the first third.", metavar="I/N"
         ),
     ] = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -117,7 +103,7 @@ def run(
         Path | None,
         typer.Option(help="Read options from this TOML file; flags override it.", metavar="FILE"),
     ] = None,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and its expected time, then exit.")
     ] = False,
@@ -127,8 +113,8 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
     ] = False,
-    fresh: Fresh = False,
-    whole: WholeTraining = None,
+    fresh: app.Fresh = False,
+    whole: app.WholeTraining = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print a line for every block.")] = (
         False
