@@ -118,16 +118,15 @@ class Block:
     """What to run: `rounds` samples of each of the `phases` from every setup that can do it, and a
     full training of those that train if the block `trains`.
 
-    `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
-    shared start and, with the name, the order of turns. Workers of a block that is `alone` start
-    one after the other, and measure the limits of the device before they end. A worker has at most
-    `memory_limit` bytes. Blocks of one `generation` may fork their workers from the same processes;
-    `more` of it will probably follow.
+    `number` counts from 0 within the group. The seed makes the shared start and, with the name, the
+    order of turns. Workers of a block that is `alone` start one after the other, and measure the
+    limits of the device before they end. A worker has at most `memory_limit` bytes. Blocks of one
+    `generation` may fork their workers from the same processes; `more` of it will probably follow.
+    Only when it is about to run a block gets its `name`, which is unique in the store, the number
+    of the `attempt`, and the folder of its `data`.
     """
 
-    name: str
     number: int
-    attempt: int
     task: Task
     setups: tuple[Setup, ...]
     phases: tuple[Phase, ...]
@@ -135,12 +134,19 @@ class Block:
     seed: int
     trains: bool
     alone: bool
-    data: str
     sample_seconds: float
     warmup_seconds: float
     memory_limit: int | None = None
     generation: int = 0
     more: int = 0
+    name: str = ""
+    attempt: int = 1
+    data: str = ""
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What all its setups share."""
+        return self.setups[0].group
 
 
 Step = Literal["starting", "warming up", "sampling", "training", "finishing", "done"]
