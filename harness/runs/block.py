@@ -20,20 +20,8 @@ from harness.runs.contention import Watcher
 from harness.runs.process import Worker, WorkerFailed
 from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
-from harness.worker.messages import (
-    Finish,
-    Finished,
-    Load,
-    Loaded,
-    Prepare,
-    Prepared,
-    Request,
-    Sampled,
-    TakeSample,
-    Trained,
-    TrainEpoch,
-    fits,
-)
+from harness.worker import messages
+from harness.worker.messages import Finished, Loaded, Prepared, Request, Sampled, Trained, fits
 
 
 def is_trained(setup: Setup) -> bool:
@@ -248,7 +236,7 @@ class _BlockRun:
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
-        request = Load(
+        request = messages.Load(
             task=block.task,
             setup=setup,
             seed=block.seed,
@@ -262,7 +250,9 @@ class _BlockRun:
     def _prepare(self, trial: Trial) -> None:
         self._show("warming up", trial.setup)
         block = self._block
-        request = Prepare(sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds)
+        request = messages.Prepare(
+            sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds
+        )
         self._ask(trial, request, PREPARE_LIMIT)
         trial.prepared = self._answer(trial, Prepared)
 
@@ -272,14 +262,14 @@ class _BlockRun:
         prepared = next(it for it in trial.prepared.phases if it.phase == phase)
         # As many again, at most, wake the worker before the first is timed.
         expected = 2 * prepared.iterations * max(prepared.warmup)
-        request = TakeSample(phase=phase, round=round_, turn=turn)
+        request = messages.TakeSample(phase=phase, round=round_, turn=turn)
         self._ask(trial, request, TURN_LIMIT + PATIENCE * expected)
         if reply := self._answer(trial, Sampled):
             trial.samples.setdefault(phase, []).append(reply.sample)
 
     def _train(self, trial: Trial, epoch: int) -> None:
         self._show("training", trial.setup)
-        self._ask(trial, TrainEpoch(epoch=epoch), self._epoch_limit(trial))
+        self._ask(trial, messages.TrainEpoch(epoch=epoch), self._epoch_limit(trial))
         if reply := self._answer(trial, Trained):
             trial.epochs.append(reply.epoch)
 
@@ -299,7 +289,9 @@ class _BlockRun:
         # The device's limits are the same in every block and for both of two twins.
         limits = block.alone and bool(trial.asked) and not twin
         checks = not twin and (block.alone or train_flops(block.task) <= CHEAP_FLOPS)
-        request = Finish(limits=limits, checks=checks, thorough=checks and not block.number)
+        request = messages.Finish(
+            limits=limits, checks=checks, thorough=checks and not block.number
+        )
         self._ask(trial, request, FINISH_LIMIT)
         trial.finished = self._answer(trial, Finished)
         if trial.finished is not None:
