@@ -25,8 +25,7 @@ import threadpoolctl
 from harness.cells import Setup
 from harness.frameworks import declaration
 from harness.worker import messages
-from harness.worker.__main__ import failed, send, work
-from harness.worker.session import implementation, refuse_other_version
+from harness.worker.session import failed, implementation, refuse_other_version, send, work
 from harness.worker.system import adopt_orphans, hide_from, still_running, threads_of
 
 RESTARTED = "jemalloc"
