@@ -32,7 +32,6 @@ PROC = Path("/proc")
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LAST_SECONDS = 5.0
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Queue(NamedTuple):
@@ -102,13 +101,13 @@ def cpu_of_descendants() -> float:
 
 def resident() -> int | None:
     """Resident memory of this process and its descendants in bytes; None if it is unknown."""
-    alone = _resident(os.getpid())
+    alone = _status_bytes("self", "VmRSS")
     return None if alone is None else alone + resident_of_descendants()
 
 
 def resident_of_descendants() -> int:
     """Resident memory of all descendants in bytes; pages that they share count again."""
-    return sum(_resident(it) or 0 for it in descendants())
+    return sum(_status_bytes(it, "VmRSS") or 0 for it in descendants())
 
 
 def any_works() -> bool:
@@ -181,11 +180,6 @@ def _cpu_of(pid: int) -> float:
     except OSError:
         seconds = (int(fields[11]) + int(fields[12])) / ticks
     return seconds + (int(fields[13]) + int(fields[14])) / ticks
-
-
-def _resident(pid: int) -> int | None:
-    words = text_of(PROC / str(pid) / "statm").split()
-    return int(words[1]) * PAGE if len(words) > 1 else None
 
 
 def text_of(path: Path) -> str:
