@@ -14,13 +14,11 @@ import json
 import os
 import sqlite3
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -152,24 +150,19 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         )
     try:
         # Before any statement reads a table: views and triggers of a foreign file would run.
-        _refuse_foreign(_objects(connection), schema, path)
+        objects, known = _objects(connection), _known_objects(schema)
+        if objects not in known:
+            foreign = sorted(name for _, name, *_ in objects - frozenset().union(*known))
+            what = f"{foreign[0]!r} is another" if foreign else "some are missing"
+            raise StoreError(
+                f"{path}: its tables, indices and triggers are not those that samestep makes "
+                f"({what}); nothing was read from it"
+            )
         (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except UnicodeDecodeError:
         problem = "SQLite's report quotes bytes that are not text"
     if problem != "ok":
         raise StoreError(f"{path}: damaged ({problem}); restore it from a copy")
-
-
-def _refuse_foreign(objects: Objects, schema: int, path: Path) -> None:
-    known = _known_objects(schema)
-    if objects in known:
-        return
-    foreign = sorted(name for _, name, *_ in objects - frozenset().union(*known))
-    what = f"{foreign[0]!r} is another" if foreign else "some are missing"
-    raise StoreError(
-        f"{path}: its tables, indices and triggers are not those that samestep makes ({what}); "
-        "nothing was read from it"
-    )
 
 
 @functools.cache
@@ -224,22 +217,23 @@ class StoredTrial(NamedTuple):
     setup: Setup
     status: str | None
 
+    @property
+    def of(self) -> tuple[object, ...]:
+        """Its block: the group, and the number in it."""
+        return (*self.setup.group, self.block)
+
 
 def _last_attempts(trials: Sequence[StoredTrial]) -> list[StoredTrial]:
     """Of every block the trials of one attempt: of the last that came to its end, if one did."""
-    blocks: dict[tuple[object, ...], dict[int, list[StoredTrial]]] = defaultdict(dict)
+    ended: dict[tuple[object, ...], Counter[int]] = defaultdict(Counter)
     for trial in trials:
-        blocks[*trial.setup.group, trial.block].setdefault(trial.attempt, []).append(trial)
+        # A twin may be left out of a later attempt.
+        whole = trial.status not in (None, "interrupted") and not trial.setup.twin
+        ended[trial.of][trial.attempt] += whole
     counted = {
-        key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
-        for key, attempts in blocks.items()
+        block: max(attempts, key=lambda it: (attempts[it], it)) for block, attempts in ended.items()
     }
-    return [it for it in trials if it.attempt == counted[*it.setup.group, it.block]]
-
-
-def _ended(attempt: Iterable[StoredTrial]) -> int:
-    """How many trials of an attempt have ended; a twin may be left out of a later one."""
-    return sum(it.status not in (None, "interrupted") and not it.setup.twin for it in attempt)
+    return [it for it in trials if it.attempt == counted[it.of]]
 
 
 class Store:
@@ -404,12 +398,8 @@ class Store:
         """How often every block was begun, by group and number."""
         with self._reading():
             counts: dict[tuple[object, ...], int] = {}
-            rows = self._rows(
-                "SELECT DISTINCT setup, block, attempt FROM started WHERE run = ?", run
-            )
-            for setup, block, attempt in rows:
-                key = (*Setup.model_validate_json(setup).group, block)
-                counts[key] = max(attempt, counts.get(key, 0))
+            for trial in self._trials(run):
+                counts[trial.of] = max(trial.attempt, counts.get(trial.of, 0))
             return counts
 
     def certificate(self, key: str) -> Certificate | None:
@@ -488,15 +478,13 @@ class Store:
         rows = self._rows(
             f"SELECT phase, {fields} FROM samples WHERE trial = ? ORDER BY phase, round", trial
         )
-        by_phase: dict[str, tuple[Sample, ...]] = {}
-        for phase, of_phase in groupby(rows, itemgetter(0)):
-            samples = [dict(zip(columns, values[1:], strict=True)) for values in of_phase]
-            for sample in samples:
-                # SQLite has no lists: a text holds them.
-                readings = sample.get("readings")
-                sample["readings"] = json.loads(readings) if readings else ()
-            by_phase[phase] = SAMPLES.validate_python(samples)
-        return by_phase
+        by_phase: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for phase, *values in rows:
+            sample = dict(zip(columns, values, strict=True))
+            # SQLite has no lists: a text holds them.
+            readings = sample.get("readings")
+            by_phase[phase].append(sample | {"readings": json.loads(readings) if readings else ()})
+        return {phase: SAMPLES.validate_python(it) for phase, it in by_phase.items()}
 
 
 def _values(sample: Sample) -> list[object]:
