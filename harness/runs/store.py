@@ -64,9 +64,7 @@ CREATE TABLE samples (
 CREATE TABLE stops (
     run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
 ) STRICT;
-"""
-# A proof outlives the run that asked for it: `proven` says which certificates a run had.
-PROOFS = """
+-- A proof outlives the run that asked for it: `proven` says which certificates a run had.
 CREATE TABLE certificates (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, certificate TEXT NOT NULL, at REAL NOT NULL
 ) STRICT;
@@ -76,18 +74,14 @@ CREATE TABLE proven (
     PRIMARY KEY (run, certificate)
 ) STRICT;
 """
-TABLES = ("runs", "tasks", "started", "ended", "samples", "stops")
-PROOF_TABLES = ("certificates", "proven")
-ADDED = "pressure_seconds REAL, load REAL, loss REAL, readings TEXT"
-"""The columns of `samples` that schema 1 lacks; it has no tables of proofs either."""
-FIRST_SCHEMA = SCHEMA.replace(f"    {ADDED},\n", "")
+TABLES = ("runs", "tasks", "started", "ended", "samples", "stops", "certificates", "proven")
 
 Objects = frozenset[tuple[str, str, str, str]]
 """What `sqlite_master` has: type, name, table and statement of every table, index and trigger."""
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a database ready to be written, be it new or of an older schema.
+    """Make a database ready to be written; lay out a new one.
 
     Raises StoreError, with nothing changed, for one that `check` refuses.
     """
@@ -98,8 +92,6 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if version(connection) == 1:
-        upgrade(connection)
 
 
 def make(connection: sqlite3.Connection, path: Path) -> None:
@@ -107,17 +99,8 @@ def make(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise StoreError(f"{path}: a database, but not one of samestep's")
     connection.executescript(
-        f"BEGIN; {SCHEMA} {PROOFS} {guards(TABLES + PROOF_TABLES)}"
+        f"BEGIN; {SCHEMA} {guards(TABLES)}"
         f"PRAGMA application_id = {APPLICATION_ID};"
-        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
-
-
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a store of schema 1 to the present schema."""
-    added = "".join(f"ALTER TABLE samples ADD COLUMN {column};" for column in ADDED.split(", "))
-    connection.executescript(
-        f"BEGIN; {added} {PROOFS} {guards(PROOF_TABLES)}"
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 
@@ -150,9 +133,10 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         )
     try:
         # Before any statement reads a table: views and triggers of a foreign file would run.
-        objects, known = _objects(connection), _known_objects(schema)
-        if objects not in known:
-            foreign = sorted(name for _, name, *_ in objects - frozenset().union(*known))
+        objects = _objects(connection)
+        known = _standard_objects() if schema == SCHEMA_VERSION else frozenset()
+        if objects != known:
+            foreign = sorted(name for _, name, *_ in objects - known)
             what = f"{foreign[0]!r} is another" if foreign else "some are missing"
             raise StoreError(
                 f"{path}: its tables, indices and triggers are not those that samestep makes "
@@ -166,25 +150,15 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @functools.cache
-def _known_objects(schema: int) -> tuple[Objects, ...]:
-    """What a store of a schema may consist of: made so, or made with schema 1 and upgraded.
-
-    Empty for a schema that samestep never wrote.
-    """
-    if schema not in (1, SCHEMA_VERSION):
-        return ()
-    with closing(sqlite3.connect(":memory:")) as first, closing(sqlite3.connect(":memory:")) as new:
-        first.executescript(f"{FIRST_SCHEMA} {guards(TABLES)}")
-        if schema == 1:
-            return (_objects(first),)
-        upgrade(first)
+def _standard_objects() -> Objects:
+    """What every store consists of."""
+    with closing(sqlite3.connect(":memory:")) as new:
         make(new, Path())
-        return _objects(new), _objects(first)
+        return _objects(new)
 
 
 def _objects(connection: sqlite3.Connection) -> Objects:
-    """White space in statements does not count: versions of SQLite add columns with other white
-    space."""
+    """White space in statements does not count."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100")
     return frozenset(
         (str(kind), str(name), str(table), " ".join(str(sql).split()))
@@ -411,8 +385,6 @@ class Store:
             return Certificate.model_validate_json(row[0]) if row else None
 
     def _certificates(self, run: str) -> tuple[Certificate, ...]:
-        if version(self._connection) < 2:
-            return ()
         # A later proof of the same setup, in a resumed run, replaces the earlier one.
         by_setup: dict[Setup, Certificate] = {}
         for key, text in self._rows(
@@ -431,13 +403,10 @@ class Store:
     def _records(self, run: str, tasks: Iterable[Task]) -> Iterator[Record]:
         """Raises ValueError for records that contradict their run, which has these tasks."""
         known = {(it.name, it.digest) for it in tasks}
-        # A store of schema 1 that is only read has fewer columns.
-        existing = {row[1] for row in self._rows("PRAGMA table_info(samples)")}
-        columns = [name for name in SAMPLE_FIELDS if name in existing]
         for trial in _last_attempts(self._trials(run)):
             if (trial.setup.task, trial.setup.digest) not in known:
                 raise ValueError(f"trials of tasks that the run does not have: {trial.setup.task}")
-            yield self._record(trial, columns)
+            yield self._record(trial)
 
     def _trials(self, run: str) -> list[StoredTrial]:
         setup_of = functools.cache(Setup.model_validate_json)
@@ -451,7 +420,7 @@ class Store:
             for name, block, attempt, setup, status in rows
         ]
 
-    def _record(self, trial: StoredTrial, columns: Sequence[str]) -> Record:
+    def _record(self, trial: StoredTrial) -> Record:
         if trial.status is None:
             return Record(
                 trial=trial.name,
@@ -466,24 +435,24 @@ class Store:
         stated = (record.trial, record.block, record.attempt, record.setup, record.status)
         if tuple(trial) != stated:
             raise ValueError(f"the record of trial {trial.name} is of another one")
-        samples = self._samples(trial.name, columns)
+        samples = self._samples(trial.name)
         phases = (
             it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases
         )
         return record.model_copy(update={"phases": tuple(phases)})
 
-    def _samples(self, trial: str, columns: Sequence[str]) -> dict[str, tuple[Sample, ...]]:
+    def _samples(self, trial: str) -> dict[str, tuple[Sample, ...]]:
         """The samples of one trial by phase: they lie together in the order of the store."""
-        fields = ", ".join(columns)
+        fields = ", ".join(SAMPLE_FIELDS)
         rows = self._rows(
             f"SELECT phase, {fields} FROM samples WHERE trial = ? ORDER BY phase, round", trial
         )
         by_phase: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for phase, *values in rows:
-            sample = dict(zip(columns, values, strict=True))
+            sample = dict(zip(SAMPLE_FIELDS, values, strict=True))
             # SQLite has no lists: a text holds them.
-            readings = sample.get("readings")
-            by_phase[phase].append(sample | {"readings": json.loads(readings) if readings else ()})
+            sample["readings"] = json.loads(sample["readings"] or "[]")
+            by_phase[phase].append(sample)
         return {phase: SAMPLES.validate_python(it) for phase, it in by_phase.items()}
 
 
