@@ -173,12 +173,6 @@ def _fault(name: str, origin: Origin) -> str:
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
-def package_of(name: str) -> str:
-    """The package that declares a framework. A folder's is found without a look at plug-ins."""
-    origins = _folders().get(name) or _plugins().get(name)
-    return origins[0].package if origins else f"impls.{name}"
-
-
 def plugin_of(name: str) -> str | None:
     """The distribution, with its version, that brings a framework; None where a folder does."""
     first = _origins()[name][0]
@@ -186,8 +180,13 @@ def plugin_of(name: str) -> str | None:
 
 
 def module_of(name: str, part: str = "") -> ModuleType:
-    """Import a framework's declaration, or a part beside it: `adapter`, `idiom`, `explain`."""
-    return importlib.import_module(".".join(filter(None, (package_of(name), part))))
+    """Import a framework's declaration, or a part beside it: `adapter`, `idiom`, `explain`.
+
+    What a folder declares is imported without a look at plug-ins.
+    """
+    origins = _folders().get(name) or _plugins().get(name)
+    package = origins[0].package if origins else f"impls.{name}"
+    return importlib.import_module(f"{package}.{part}" if part else package)
 
 
 def declaration(name: str) -> Framework:

@@ -22,7 +22,7 @@ from harness.cli import app
 from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Level, collect, examine
 from harness.environment import recorded
-from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
+from harness.errors import CannotTell, DataError, UsageError, unknown
 from harness.frameworks import absence, frameworks, modes_of, module_of, plugin_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
@@ -198,7 +198,7 @@ def explain(
     """Raises UsageError for what does not exist or is too large."""
     known = known_tasks(task_file)
     for what, word, choices, aliases in (
-        ("task", task, known, NO_ALIASES),
+        ("task", task, known, None),
         ("phase", phase, THROUGHPUT, PHASE_ALIASES),
         ("dtype", dtype, DTYPES, DTYPE_ALIASES),
     ):
