@@ -25,8 +25,7 @@ from harness.worker.messages import Finished, Loaded, Prepared, Request, Sampled
 
 
 def is_trained(setup: Setup) -> bool:
-    """Whether a setup takes part in full trainings: a twin does not, nor a framework that only
-    predicts."""
+    """Whether a setup takes part in full trainings: a twin does not."""
     return not setup.twin and trains(setup.framework)
 
 
@@ -47,11 +46,9 @@ class Trial:
     finished: Finished | None = None
 
     def phases(self) -> tuple[PhaseRecord, ...]:
-        """The phases as far as they came, with the samples taken so far.
-
-        What a forked process shares with its parent is resident in both, or in neither until it is
-        read again: such memory is no measure of a framework's.
-        """
+        """The phases as far as they came, with the samples taken so far."""
+        # What a forked process shares with its parent is resident in both, or in neither until it
+        # is read again: such memory is no measure of a framework's.
         known, forked = self.prepared or self.loaded, self.worker is not None and self.worker.forked
         return tuple(
             phase.model_copy(
