@@ -274,7 +274,7 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     """The modes that a framework offers in a lane, each with one line, the default first."""
     if lane == "identical":
         return dict(framework.modes)
-    return {mode: own.line for mode, own in framework.idioms.items()}
+    return {mode: idiom.line for mode, idiom in framework.idioms.items()}
 
 
 def phases_of(framework: str, phases: Iterable[Phase]) -> tuple[Phase, ...]:

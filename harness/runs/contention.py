@@ -19,7 +19,7 @@ from harness.records import Around
 from harness.runs.machine import ROOT, usable
 from harness.worker.system import cpu_of_descendants, descendants, queues, text_of
 
-LOOK_SECONDS = 0.2
+WATCH_SECONDS = 0.2
 """Long enough for a counter that grows in steps of 10 ms."""
 PORTION, PORTIONS = bytes(1 << 18), 16
 """What each thread of the fixed computation hashes: 2 to 10 ms of work in a core's own cache."""
@@ -119,7 +119,7 @@ def increase(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else max(0.0, after - before)
 
 
-def others(seconds: float = LOOK_SECONDS) -> float | None:
+def others(seconds: float = WATCH_SECONDS) -> float | None:
     """Cores that other processes keep busy, watched for a moment in which this one sleeps."""
     before = used()
     time.sleep(seconds)
@@ -156,18 +156,18 @@ class QuietWait:
         most: float,
         note: Callable[[str], None],
         ending: Callable[[], bool] = lambda: False,
-        look: Callable[[], float | None] = others,
+        busy_cores: Callable[[], float | None] = others,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._left, self._note, self._ending = most, note, ending
-        self._look, self._clock = look, clock
+        self._busy_cores, self._clock = busy_cores, clock
 
     def before(self, threads: int) -> None:
         """Return when a block of so many threads may begin."""
         noted = False
         while self._left > 0 and not self._ending():
             begin = self._clock()
-            busy, cores = self._look(), len(usable())
+            busy, cores = self._busy_cores(), len(usable())
             if busy is None or crowding(busy, cores, threads) < OTHERS_LIMIT:
                 return
             if not noted:

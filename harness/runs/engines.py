@@ -25,7 +25,7 @@ from harness.runs.process import ROOT, Process, Worker, WorkerFailed, WorkerProc
 from harness.worker.messages import FORK_REPLY, Fork, Forked, Import, Imported, Reap, Reaped
 
 IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 Key = tuple[str, str, int, bool]
 """Framework with its version, its mode if its environment names it, threads, and whether for the
@@ -80,7 +80,7 @@ class ForkedProcess:
             if self._code is None:
                 if time.monotonic() > late:
                     raise subprocess.TimeoutExpired("a forked worker", timeout)
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         return self._code
 
 

@@ -139,7 +139,7 @@ def refuse_network(directory: Path) -> None:
         )
 
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 NAMED_SECONDS = 1.0
 """How long to wait for the note of a new holder."""
 LONGEST_COMMAND = 200
@@ -164,7 +164,7 @@ def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     try:
         _acquire(descriptor, time.monotonic() + patience)
         _refuse_foreign(descriptor, path)
-        _write_note(descriptor, _own_note())
+        _write_note(descriptor, _note_of_this_process())
         try:
             yield
         finally:
@@ -237,10 +237,10 @@ def _acquire(descriptor: int, until: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise LockHeld(_holder(descriptor)) from None
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _own_note() -> bytes:
+def _note_of_this_process() -> bytes:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     # All users may read the machine's lock, and a killed process leaves its note behind.
     command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
@@ -273,5 +273,5 @@ def _holder(descriptor: int) -> str:
             if isinstance(process, int) and psutil.pid_exists(process):
                 where = f"since {note['since']}, in {note['in']}"
                 return f"process {process}, {where}: {note['command']}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return "a process that does not say which"

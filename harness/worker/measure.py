@@ -23,7 +23,7 @@ MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
 """A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
 the pauses that come at every fiftieth."""
-LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
+POLL_SECONDS, SETTLE_LIMIT = 0.001, 1.0
 STEPS_TO_DOUBLE = 40
 """How fast a difference of rounding may grow: in a thousand steps of the networks measured it grew
 by a factor of a million, which is a doubling every 45 to 50 steps."""
@@ -257,7 +257,7 @@ def settle(most: float | None = None) -> bool:
     """
     limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         if not system.others_work():
             return True
         if time.perf_counter() > limit:

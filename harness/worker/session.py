@@ -124,9 +124,9 @@ def refuse_other_version(setup: Setup) -> None:
     """
     if not setup.version:
         return
-    found = version(declaration(setup.framework))
-    if found != setup.version:
-        raise NotImported(f"{setup.name} was asked for, and {found or 'none'} would be imported")
+    actual = version(declaration(setup.framework))
+    if actual != setup.version:
+        raise NotImported(f"{setup.name} was asked for, and {actual or 'none'} would be imported")
 
 
 @contextlib.contextmanager
