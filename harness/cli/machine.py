@@ -210,16 +210,12 @@ def explain(
         more = "".join(f"; {hint}" for hint in hints(given))
         raise UsageError(f"explain shows one step; give each --set one value{more}")
     (variant,) = chosen
-    _refuse_huge(variant, rows or variant.batch)
+    needed = 8 * (6 * variant.parameters + 3 * (rows or variant.batch) * sum(variant.widths))
+    if needed > MAX_BYTES:
+        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {variant.name!r}")
     # By name, as a worker does: no module of the harness knows a framework.
     reference = module_of("reference", "explain")
     print(reference.explain(variant, phase=phase, rows=rows, dtype=dtype))
-
-
-def _refuse_huge(task: Task, rows: int) -> None:
-    needed = 8 * (6 * task.parameters + 3 * rows * sum(task.widths))
-    if needed > MAX_BYTES:
-        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {task.name!r}")
 
 
 DataName = Annotated[str, typer.Argument(help="mnist or fashion-mnist.")]

@@ -25,7 +25,7 @@ from harness.runs.files import measuring_alone, output_option, within
 from harness.runs.interrupts import patient
 from harness.runs.plan import Done, Plan, finished_blocks, make_plan, refuse_changed
 from harness.runs.schedule import planned_seconds
-from harness.runs.store import Store, StoreGone, create
+from harness.runs.store import StoreGone, create
 
 DISPLAYS = {"quiet": Silent, "plain": Plain, "screen": Screen}
 
@@ -157,7 +157,10 @@ def measure(
         within(output, name, "logs")
         refuse_links(output, name)
         with runner.staged_data(plan, scratch / "data") as data:
-            done = _done(store, resume, retry)
+            done = finished_blocks(())
+            if resume is not None:
+                records, attempts = store.load(resume).records, store.attempts(resume)
+                done = finished_blocks(records, attempts, retry=retry)
             print_left_out(plan.unavailable, console, plan.notes)
             print_overruled(plan, console)
             proofs = prove_first(
@@ -186,13 +189,6 @@ def measure(
                 )
                 run_blocks(blocks, done, f"{name}{output_option(output)}")
         return store.load(name)
-
-
-def _done(store: Store, resume: str | None, retry: bool) -> Done:
-    if resume is None:
-        return finished_blocks(())
-    records, attempts = store.load(resume).records, store.attempts(resume)
-    return finished_blocks(records, attempts, retry=retry)
 
 
 def run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:

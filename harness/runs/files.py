@@ -75,19 +75,18 @@ def temporary_files(folder: Path) -> Iterator[None]:
     tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
     folder.mkdir(parents=True)
     before = os.environ.get("TMPDIR")
-    name: str | None = str(folder)
-    with contextlib.ExitStack() as stack:
-        if not re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
-            descriptor, name = _opened(folder)
-            stack.callback(os.close, descriptor)
+    descriptor, name = _opened(folder)
+    if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
+        name = str(folder)
+    try:
         if name is not None:
             os.environ["TMPDIR"] = name
-        try:
-            yield
-        finally:
-            os.environ.pop("TMPDIR", None)
-            if before is not None:
-                os.environ["TMPDIR"] = before
+        yield
+    finally:
+        os.close(descriptor)
+        os.environ.pop("TMPDIR", None)
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 @functools.cache

@@ -49,11 +49,6 @@ class Group:
     task: Task
     setups: tuple[Setup, ...]
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What all its setups share: see `Setup.group`."""
-        return self.setups[0].group
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -271,10 +266,11 @@ class Done:
     finished: Mapping[tuple[object, ...], tuple[Record, ...]]
     attempts: Mapping[tuple[object, ...], int]
 
-    def of(self, group: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
-        """A group's finished blocks with their records, in order."""
-        blocks = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
-        return sorted(blocks, key=lambda it: it[0])
+    def of(self, group: Group) -> dict[int, tuple[Record, ...]]:
+        """The records of a group's finished blocks, in order of their numbers."""
+        shared = group.setups[0].group
+        blocks = {it[0].block: it for key, it in self.finished.items() if key[:-1] == shared}
+        return dict(sorted(blocks.items()))
 
 
 def finished_blocks(

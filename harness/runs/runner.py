@@ -166,7 +166,7 @@ class Runner:
 
     def _blocks(self, done: Done, begin: float) -> str:
         for course in self._courses:
-            for number, records in done.of(course.group.key):
+            for number, records in done.of(course.group).items():
                 if course.covers(number, records):
                     course.learn(number, records)
         taken, budget = 0, self.plan.config.budget
