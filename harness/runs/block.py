@@ -17,7 +17,7 @@ from harness.frameworks import phases_of, trains
 from harness.privacy import clean, cleaned
 from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.contention import Watcher
-from harness.runs.process import Worker, WorkerFailed
+from harness.runs.process import WorkerFailed, WorkerProcess
 from harness.tasks.costs import train_flops
 from harness.tasks.spec import Task
 from harness.worker import messages
@@ -37,7 +37,7 @@ class Trial:
     name: str
     setup: Setup
     asked: tuple[Phase, ...]
-    worker: Worker | None = None
+    worker: WorkerProcess | None = None
     request: Request | None = None
     loaded: Loaded | None = None
     prepared: Prepared | None = None
@@ -151,7 +151,7 @@ class Observer(Protocol):
 R = TypeVar("R", Loaded, Prepared, Sampled, Trained, Finished)
 T = TypeVar("T")
 
-Launch = Callable[[Setup, str], Worker]
+Launch = Callable[[Setup, str], WorkerProcess]
 """Starts a worker for a setup and a trial's name; raises WorkerFailed."""
 
 

@@ -23,7 +23,7 @@ from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
 from harness.runs.contention import QuietWait
-from harness.runs.engines import Engine
+from harness.runs.engines import LocalEngine
 from harness.runs.files import LockHeld, held, refuse_network, temporary_files, within
 from harness.runs.plan import Done, Plan
 from harness.runs.schedule import Clock, Course, courses, following, verdict
@@ -139,7 +139,7 @@ class Runner:
     plan: Plan
     name: str
     store: Store
-    engine: Engine
+    engine: LocalEngine
     data: Mapping[Data, Path]
     display: Display
     unranked: Collection[Setup] = frozenset()
