@@ -67,9 +67,9 @@ VERBS = {
         MACHINE, "machine", "Download a data set. Only this and `env add` use the network."
     ),
     "data verify": Verb(MACHINE, "machine", "Check the files of a data set (of all by default)."),
-    "env add": Verb(MACHINE, "env", "Make an environment with another version of a framework."),
-    "env list": Verb(MACHINE, "env", "List these environments, with size and place."),
-    "env remove": Verb(MACHINE, "env", "Remove environments."),
+    "env add": Verb(MACHINE, "machine", "Make an environment with another version of a framework."),
+    "env list": Verb(MACHINE, "machine", "List these environments, with size and place."),
+    "env remove": Verb(MACHINE, "machine", "Remove environments."),
 }
 GROUPS = {
     "baseline": "Save baselines to check against.",

@@ -1,4 +1,4 @@
-"""`list`, `info`, `doctor`, `explain` and `data`: what there is to run, and what to run it on.
+"""`list`, `info`, `doctor`, `explain`, `data`, `env`: what there is to run, and what to run it on.
 
 `list` and `info` answer at once, so nothing slow is imported here.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from harness import install, venvs
 from harness.adapter import Framework
 from harness.analysis.sentences import listed
 from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT
@@ -31,7 +34,7 @@ from harness.tasks import fetch, mnist
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import DOWNLOADED, Task
 from harness.tasks.variants import described, hints, known_tasks, parse_settings, variants
-from harness.venvs import made
+from harness.venvs import Venv
 
 MARKS: dict[Level, tuple[str, str]] = {
     "unfit": ("✗", "bold red"),
@@ -91,7 +94,7 @@ def _framework(name: str, framework: Framework) -> tuple[str, str]:
             remarks = ("idiomatic" if lane == "idiomatic" else "", "" if place else "default")
             marked = f" ({', '.join(filter(None, remarks))})" if any(remarks) else ""
             lines.append(f"{name}:{mode}{marked}: {meaning}")
-    for venv in made():
+    for venv in venvs.made():
         if venv.framework == name:
             state = absence(framework, venv) or "in an environment of its own"
             lines.append(f"{venv.name}: {state}")
@@ -247,3 +250,66 @@ def data_verify(
         raise DataError(broken[0].detail)
     if name and any(state.state == "absent" for state in states):
         raise DataError(f"{name} is not complete; get it with: python -m harness data fetch {name}")
+
+
+Requirements = Annotated[
+    list[str],
+    typer.Argument(
+        help="What pip is to install; the first names a framework: tensorflow==2.18.1.",
+        metavar="REQUIREMENT...",
+        show_default=False,
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names or globs of environments: tensorflow@2.18.1.",
+        metavar="NAME@VERSION...",
+        show_default=False,
+    ),
+]
+
+
+def env_add(requirements: Requirements) -> None:
+    """Raises UsageError, or InstallFailed with nothing left behind."""
+    show = sys.stderr.isatty()
+    made = install.add(requirements, lambda line: print(line, file=sys.stderr) if show else None)
+    print(f"{made.name}: {_size(made)} in {made.folder}")
+    print(f"measure it with: python -m harness run -f {made.name} -f {made.framework}")
+
+
+def env_list() -> None:
+    rows = [(it.name, _state(it)) for it in venvs.made()]
+    title = f"Environments in {venvs.directory()}"
+    Console().print(grid(title, rows) if rows else Text(f"{title}: none"))
+
+
+def env_remove(names: Names) -> None:
+    made = {it.name: it for it in venvs.made()}
+    if not made:
+        raise UsageError("there is no environment; `env add` makes one")
+    chosen: dict[str, Venv] = {}
+    for pattern in names:
+        matching = fnmatch.filter(made, pattern)
+        if not matching:
+            raise unknown("environment", pattern, made)
+        chosen |= {name: made[name] for name in matching}
+    for name, venv in chosen.items():
+        size = _size(venv)
+        shutil.rmtree(venv.folder)
+        print(f"removed {name}: {size} in {venv.folder}")
+
+
+def _state(venv: Venv) -> str:
+    framework = frameworks().get(venv.framework)
+    if framework is None:
+        state = "of a framework that is not known here"
+    else:
+        state = absence(framework, venv) or (
+            f"{len(venv.packages())} packages; made from {', '.join(venv.requested)}"
+        )
+    return f"{_size(venv)}, {state}"
+
+
+def _size(venv: Venv) -> str:
+    return f"{install.size(venv.folder) / 1e9:.2f} GB"
