@@ -34,7 +34,7 @@ from harness.runs import machine
 from harness.runs.machine import cores
 from harness.runs.process import environment
 from harness.runs.store import Store
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 from harness.tasks.spec import Data, Task
 from harness.venvs import venv_of
 
@@ -89,8 +89,8 @@ class Claim:
         if self.length is None:
             return None
         steps, rows = self.length
-        flops = steps * rows * train_flops(self.task) / self.task.batch
-        limit += steps * SLOWEST_STEP + flops / SLOWEST_FLOPS
+        cost = steps * rows * flops(self.task, "train") / self.task.batch
+        limit += steps * SLOWEST_STEP + cost / SLOWEST_FLOPS
         setup = self.setup.model_copy(update={"dtype": "float64"})
         return self.request(data, limit).model_copy(
             update={"setup": setup, "steps": steps, "rows": rows, "counted": False}

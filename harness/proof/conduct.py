@@ -24,7 +24,7 @@ from harness.errors import in_one_line
 from harness.proof import lockstep
 from harness.proof.lockstep import Driver, LockStep, Oracle, Place, Rows
 from harness.proof.rounding import unexcused
-from harness.tasks.costs import ITEM_BYTES, predict_flops
+from harness.tasks.costs import ITEM_BYTES, flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
@@ -298,7 +298,7 @@ def last_chunk(bench: Bench) -> str:
     """Outputs are right for any number of rows: one, fewer than a batch, the test rows at once."""
     bench.adapter.reset()
     task, arrays = bench.oracle.start.task, bench.arrays
-    affordable = max(task.batch, int(TEST_FLOPS * task.batch / predict_flops(task)))
+    affordable = max(task.batch, int(TEST_FLOPS * task.batch / flops(task, "predict")))
     first = min(len(arrays.x_test), TEST_ROWS, affordable)
     last = len(arrays.x_test) % first or first
     for number in sorted({1, min(max(1, task.batch - 1), first), last, first}):

@@ -31,7 +31,7 @@ from harness.certificates import Finding, LongProof
 from harness.differences import LIMITS, Difference, compare
 from harness.proof import lockstep
 from harness.proof.lockstep import FEWEST_ROWS, Oracle, Place, Truth, one_thread
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.metrics import METRICS
 from harness.tasks.spec import Task
@@ -66,7 +66,7 @@ class Reach:
 
         None where that is no further than every proof goes.
         """
-        whole, of_row = planned_steps(task), train_flops(task) / task.batch
+        whole, of_row = planned_steps(task), flops(task, "train") / task.batch
         steps = min(whole, self.steps)
         rows = min(task.batch, max(FEWEST_ROWS, int(self.flops / (steps * of_row))))
         steps = min(steps, int(self.flops / (rows * of_row)))

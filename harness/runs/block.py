@@ -18,7 +18,7 @@ from harness.privacy import clean, cleaned
 from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.contention import Watcher
 from harness.runs.process import WorkerFailed, WorkerProcess
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 from harness.tasks.spec import Task
 from harness.worker import messages
 from harness.worker.messages import Finished, Loaded, Prepared, Request, Sampled, Trained, fits
@@ -285,7 +285,7 @@ class _BlockRun:
         block, twin = self._block, trial.setup.twin
         # The device's limits are the same in every block and for both of two twins.
         limits = block.alone and bool(trial.asked) and not twin
-        checks = not twin and (block.alone or train_flops(block.task) <= CHEAP_FLOPS)
+        checks = not twin and (block.alone or flops(block.task, "train") <= CHEAP_FLOPS)
         request = messages.Finish(
             limits=limits, checks=checks, thorough=checks and not block.number
         )

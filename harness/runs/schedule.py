@@ -17,7 +17,7 @@ from harness.runs.block import Block, is_trained
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores
 from harness.runs.plan import Group, Plan
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 
 GENERATION = 4
 """So many blocks in a row may share what their workers are forked from."""
@@ -207,7 +207,7 @@ def _kind(block: Block) -> tuple[object, ...]:
 def _step_seconds(block: Block) -> float:
     setup = block.setups[0]
     per_second = FLOPS_PER_THREAD * setup.threads if setup.device == "cpu" else FLOPS_OF_A_GPU
-    return train_flops(block.task) / per_second + STEP_OVERHEAD
+    return flops(block.task, "train") / per_second + STEP_OVERHEAD
 
 
 def planned_seconds(plan: Plan) -> float:

@@ -52,16 +52,6 @@ def products(task: Task, phase: str) -> tuple[Product, ...]:
     return (*forward, *backward)
 
 
-def predict_flops(task: Task) -> int:
-    """Operations of one forward pass over one batch."""
-    return flops(task, "predict")
-
-
-def train_flops(task: Task) -> int:
-    """Operations of one optimizer step: forward, weight gradients, and input gradients."""
-    return flops(task, "train")
-
-
 def flops(task: Task, phase: str) -> int:
     """Operations of one iteration of a phase."""
     return sum(product.flops for product in products(task, phase))

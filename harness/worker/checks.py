@@ -28,7 +28,7 @@ from harness.adapter import Adapter, Array, Idiom, Options, State
 from harness.cells import Phase
 from harness.certificates import Finding
 from harness.differences import LIMITS, MARGIN, compare, shadows, tolerance_of, truth_of
-from harness.tasks.costs import flops, predict_flops
+from harness.tasks.costs import flops
 from harness.tasks.datasets import Arrays
 from harness.tasks.start import Start
 from harness.worker import loops
@@ -132,7 +132,7 @@ class Checks:
     def _held_out(self) -> str:
         """Outputs for the test rows, by which the quality is judged, at the present weights."""
         arrays = self._arrays
-        cost = predict_flops(self._task) / self._task.batch * len(arrays.x_test)
+        cost = flops(self._task, "predict") / self._task.batch * len(arrays.x_test)
         if cost > MOST_FLOPS and not self._training.done:
             return ""
         moved = replace(self._start, weights=self._adapter.state().weights)
@@ -338,7 +338,8 @@ class Checks:
         Batches are so large that to compute them takes longer than all else. The time that more of
         them add is compared with that of predictions of the same rows, the shortest of each.
         """
-        adapter, per_row = cast(Idiom, self._adapter), predict_flops(self._task) / self._task.batch
+        adapter = cast(Idiom, self._adapter)
+        per_row = flops(self._task, "predict") / self._task.batch
         rows = max(self._task.batch, int(INFER_FLOPS / per_row))
         calls = int(min(INFER_CALLS, max(2, MOST_FLOPS / (rows * per_row))))
         order = self._random.integers(0, len(self._arrays.x_train), (1 + calls, rows))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.summary import summarise
 from harness.records import Memory
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 from tests.builders import (
     ERROR_TASK,
     LABELS,
@@ -167,7 +167,7 @@ def test_numbers_of_a_cell():
     row = only_table(steady("pytorch:eager", 1e-3)).rows[0]
     assert row.step.estimate == pytest.approx(1e-3)
     assert row.examples_per_second.estimate == pytest.approx(TASK.batch / 1e-3)
-    assert row.gflops == pytest.approx(train_flops(TASK) / 1e-3 / 1e9)
+    assert row.gflops == pytest.approx(flops(TASK, "train") / 1e-3 / 1e9)
     assert row.cpu_share == pytest.approx(0.97)
     assert row.first_call == pytest.approx(40e-3)
     assert row.involuntary_switches_per_second == pytest.approx(2 / (50 * 1e-3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.tasks.catalogue import CATALOGUE
-from harness.tasks.costs import train_flops
+from harness.tasks.costs import flops
 from impls.reference.explain import explain
 
 MNIST = CATALOGUE["mnist-mlp"]
@@ -40,7 +40,7 @@ def test_totals():
     assert told.least_bytes <= told.peak_bytes <= 1.25 * told.least_bytes
     biases = 2 * 32 * (64 + 64 + 10)  # their sums over the batch, as products with ones
     products = sum(row.flops for row in told.rows if row.operation == "matmul")
-    assert products == train_flops(MNIST) + biases
+    assert products == flops(MNIST, "train") + biases
     assert told.flops == sum(row.flops for row in told.rows)
 
 
