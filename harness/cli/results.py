@@ -67,10 +67,7 @@ def stored_run(name: str | None, output: Path) -> Run:
 
 
 def show_and_report(run: Run, output: Path, console: Console, note: str = "") -> None:
-    """Write the report and print the result, and a note on it.
-
-    Raises ReportError only after that: the terminal can still have the result.
-    """
+    """Write the report, print the result and a note on it, and only then raise ReportError."""
     unwritten = None
     try:
         publish(run, output, console)
@@ -133,10 +130,7 @@ def schema(
 
 
 def write_out(content: Iterable[bytes], to: str) -> None:
-    """Write pieces to standard output, or into a file that appears whole or not at all.
-
-    Raises UsageError where it cannot be written.
-    """
+    """Write to standard output or into a file. Raises UsageError where it cannot be written."""
     if to == STDOUT:
         for piece in content:
             sys.stdout.buffer.write(piece)

@@ -243,8 +243,7 @@ NUMBERS: Mapping[str, Callable[[str], float]] = {
 
 
 class Words(NamedTuple):
-    """The words of a field: `groups` are words that stand for several `choices`, and `aliases` are
-    suggested, not accepted."""
+    """The words of a field: `groups` stand for several `choices`; `aliases` are only suggested."""
 
     name: str
     choices: Sequence[str]

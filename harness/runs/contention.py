@@ -1,7 +1,6 @@
 """What else uses the cores: the machine's counters, less what this process and its children use.
 
-None of it knows of ratios or of frameworks. A fact that this system does not have is None. `root`
-stands for `/`, so that tests can lay out a machine of their own.
+A fact that this system does not have is None. `root` stands for `/`, so that tests can replace it.
 """
 
 from __future__ import annotations
@@ -129,10 +128,7 @@ def others(seconds: float = WATCH_SECONDS) -> float | None:
 
 
 def fixed_seconds(threads: int) -> float:
-    """How long the same computation takes, so many threads of it side by side.
-
-    It ends with the last of them, as a step of a framework does whose threads wait for each other.
-    """
+    """How long a fixed computation takes in so many threads, until the last of them ends."""
     workers = [threading.Thread(target=_fixed_work) for _ in range(threads)]
     begin = time.perf_counter()
     for worker in workers:

@@ -28,8 +28,7 @@ IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
 POLL_SECONDS = 0.01
 
 Key = tuple[str, str, int, bool]
-"""Framework with its version, its mode if its environment names it, threads, and whether for the
-twin: what one server can serve."""
+"""What one server serves: framework and version, mode if it matters, threads, whether a twin."""
 
 
 class ForkServer(WorkerProcess):

@@ -32,13 +32,9 @@ NETWORK = (
     *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
     *("fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs"),
 )
-"""How the types of network file systems begin. SQLite's locks and its shared memory are not to be
-relied on there."""
+"""How the types of network file systems begin: SQLite's locks are not reliable there."""
 LONGEST_TEMPORARY = 60
-"""Bytes that the path of a folder for temporary files may have: a socket's path has at most 107,
-and libraries add up to 40."""
-
-
+"""Bytes of the path of a folder for temporary files: a socket's path has 107, libraries add 40."""
 PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
 """A path that needs no quotes anywhere and leaves room for long names below it."""
 
@@ -46,8 +42,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
 def within(output: Path, *names: str) -> Path:
     """The path of these names below the results directory, which itself may be a link.
 
-    Raises UsageError where one of them is a link, or no plain name: what is written there would
-    be written elsewhere.
+    Raises UsageError for a link or a name that would lead elsewhere.
     """
     path = output
     for name in names:
@@ -66,11 +61,10 @@ def output_option(output: Path) -> str:
 
 @contextlib.contextmanager
 def temporary_files(folder: Path) -> Iterator[None]:
-    """Make a folder, where processes begun meanwhile keep their temporary files.
+    """Make a folder in which processes that start meanwhile keep their temporary files.
 
-    Some libraries never remove theirs. This process itself goes on with its own folder. If the
-    path is too long for sockets or not plain enough for compilers, they get the name that the
-    system gives to an open file of this process.
+    If its path is too long for sockets or not plain enough for compilers, they get the name that
+    the system gives to an open file of this process.
     """
     tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
     folder.mkdir(parents=True)
@@ -91,10 +85,7 @@ def temporary_files(folder: Path) -> Iterator[None]:
 
 @functools.cache
 def plain(folder: Path) -> Path:
-    """The folder under a path that every compiler can take, as long as this process lives.
-
-    PyTorch puts paths of its files into commands unquoted.
-    """
+    """The folder under a path that needs no quotes, valid as long as this process lives."""
     whole = folder.absolute()
     if PLAIN.fullmatch(str(whole)):
         return folder
@@ -198,10 +189,7 @@ def measuring_alone() -> Iterator[None]:
 
 
 def _opened_lock(path: Path) -> int:
-    """A descriptor for the lock's file; no link is followed.
-
-    In a folder that all may write, a file of another user can be opened but not created over.
-    """
+    """A descriptor for the lock's file, which may be another user's; no link is followed."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     while True:
         try:
@@ -216,8 +204,7 @@ def _opened_lock(path: Path) -> int:
 
 
 def _refuse_foreign(descriptor: int, path: Path) -> None:
-    """Raises OSError for anything but a regular file with one name and nothing in it but the note
-    of a holder: what is written here would be lost or written elsewhere."""
+    """Raises OSError for anything but a regular file with one name and at most a holder's note."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -37,9 +37,7 @@ class Merged:
 
 
 def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> Merged:
-    """One run of them all. Raises NotComparable for tasks or machines that do not fit together,
-    UsageError for a run that is given twice.
-    """
+    """Raises NotComparable for tasks or machines that differ, UsageError for a repeated run."""
     parts = _named(parts)
     tasks = _tasks(parts)
     records: list[Record] = []

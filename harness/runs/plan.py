@@ -106,9 +106,7 @@ def _part(groups: tuple[Group, ...], shard: str | None) -> tuple[Group, ...]:
 def _setups(
     task: Task, device: str, threads: int, dtype: Dtype, chosen: Iterable[Contestant], twin: bool
 ) -> tuple[Setup, ...]:
-    """Every lane, and a baseline once more if there is to be a twin.
-
-    It is that of the first lane in which one trains, so that every phase has a noise floor."""
+    """Every lane, and with `twin` a baseline once more."""
     setups = [
         Setup(
             task=task.name,
@@ -124,7 +122,7 @@ def _setups(
         for name, mode, lane in chosen
         for framework, _, version in [name.partition("@")]
     ]
-    if twin:
+    if twin:  # of the first lane in which one trains, so that every phase has a noise floor
         able = [it for it in setups if trains(it.framework)] or setups
         candidates = {it.label: it for it in able if it.lane == able[0].lane}
         baseline = candidates[baseline_of(candidates)]
@@ -281,9 +279,8 @@ def finished_blocks(
 ) -> Done:
     """What a resumed run has already: blocks in which no trial was interrupted.
 
-    With `retry` those in which one failed are left out: they are made again, as a whole, for pairs
-    share an attempt. What is unsupported is no failure, and would be so again. `attempts` also
-    counts attempts whose records were replaced by those of a later or a better one.
+    With `retry` those in which one failed are left out: pairs share an attempt, so the whole block
+    is repeated. `attempts` also counts attempts whose records were replaced.
     """
     again = RETRIED if retry else {"interrupted"}
     blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)

@@ -100,8 +100,7 @@ class WorkerProcess:
         self._ended = watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
-        """The process, which answers on `channel` and writes to `output`. Raises OSError or
-        WorkerFailed."""
+        """Start the process, which answers on `channel`. Raises OSError or WorkerFailed."""
         # Safe path (-P): no folder of the user's may shadow a framework.
         return subprocess.Popen(
             [self._interpreter, "-P", *self.program, str(channel), str(os.getpid())],
@@ -158,8 +157,7 @@ class WorkerProcess:
         return reply
 
     def _message(self) -> bytes:
-        """What lies in the channel. Of a worker that stops in the middle of a message the rest is
-        waited for as long as for any answer."""
+        """What lies in the channel; the rest of half a message is waited for within the limit."""
         asked, limit, overdue = self._asked
         late = threading.Event()
 
