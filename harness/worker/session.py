@@ -181,7 +181,7 @@ def work(channel: Connection) -> int:
         send(channel, failed(error, full, limit))
         return 1
     finally:
-        system.end_escaped()
+        system.end_descendants(escaped=True)
     return 0
 
 

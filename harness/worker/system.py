@@ -110,14 +110,10 @@ def resident_of_descendants() -> int:
     return sum(_status_bytes(it, "VmRSS") or 0 for it in descendants())
 
 
-def any_works() -> bool:
-    """Whether a thread of a descendant runs or wants to."""
-    return any(thread_works(it) for pid in descendants() for it in threads_of(pid))
-
-
-def thread_works(thread: Path) -> bool:
-    """Whether the thread with this folder in /proc runs or wants to."""
-    return _stat(thread)[:1] == ["R"]
+def working_threads() -> set[str]:
+    """The threads of this process and its descendants that run or want to."""
+    pids: list[int | str] = ["self", *descendants()]
+    return {it.name for pid in pids for it in threads_of(pid) if _stat(it)[:1] == ["R"]}
 
 
 def _stat(folder: Path) -> list[str]:
@@ -125,11 +121,13 @@ def _stat(folder: Path) -> list[str]:
     return text_of(folder / "stat").rpartition(")")[2].split()
 
 
-def end_descendants(of: int | None = None) -> None:
-    """End all processes that a process started, in whatever group they are."""
+def end_descendants(of: int | None = None, *, escaped: bool = False) -> None:
+    """End all processes that a process started, or those that have `escaped` from the group of
+    this one: no other process finds them later."""
     for pid in descendants(of):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            if not escaped or os.getpgid(pid) != os.getpgrp():
+                os.kill(pid, signal.SIGKILL)
 
 
 def end_all() -> None:
@@ -141,14 +139,6 @@ def end_all() -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         time.sleep(0.001)
-
-
-def end_escaped() -> None:
-    """End the descendants that have left the group: no other process finds them later."""
-    for pid in descendants():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) != os.getpgrp():
-                os.kill(pid, signal.SIGKILL)
 
 
 def _has_children() -> bool:
@@ -268,9 +258,8 @@ def others_work() -> bool:
     CPU time shows less and later: Linux adds to it once a tick, every 1 to 10 ms. It is read, while
     the calling thread sleeps, where the states of threads are unknown.
     """
-    threads, caller = threads_of("self"), str(threading.get_native_id())
-    if threads:
-        return any(thread_works(it) for it in threads if it.name != caller) or any_works()
+    if threads_of("self"):
+        return bool(working_threads() - {str(threading.get_native_id())})
     before = time.process_time()
     time.sleep(TICK)
     return time.process_time() - before > BUSY * TICK

@@ -61,11 +61,11 @@ def restless(*, sure: bool) -> str:
 def _threads_at_work(seconds: float) -> float:
     """How many cores all threads but this one ask for while this one sleeps."""
     caller = str(threading.get_native_id())
-    before, waiting = _asked(), _waiting()
+    before, waiting = _asked(), system.working_threads()
     begin = time.perf_counter()
     time.sleep(seconds)
     passed = time.perf_counter() - begin
-    after, waiting = _asked(), waiting & _waiting()
+    after, waiting = _asked(), waiting & system.working_threads()
     total = 0.0
     for thread, asked in after.items():
         grown = asked - before.get(thread, 0.0)
@@ -79,11 +79,6 @@ def _asked() -> dict[str, float]:
     """Of every thread that lives, so far; without those that the kernel does not count."""
     folders = [system.PROC / str(pid) for pid in ("self", *system.descendants())]
     return {it.thread: it.ran + it.waited for folder in folders for it in system.queues(folder)}
-
-
-def _waiting() -> set[str]:
-    pids: list[int | str] = ["self", *system.descendants()]
-    return {it.name for pid in pids for it in system.threads_of(pid) if system.thread_works(it)}
 
 
 PATIENT_TURNS = 5
