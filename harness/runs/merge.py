@@ -8,7 +8,7 @@ or mean ever holds two of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.adapter import Setting
 from harness.analysis.run_comparison import same_machine
@@ -20,16 +20,14 @@ from harness.runs.store import Store
 from harness.tasks.spec import Task
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A run with the name that its user gives its machine; empty for none."""
 
     machine: str
     run: Run
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(NamedTuple):
     """`repeated` trainings are left out: a seed that was trained twice is no second seed."""
 
     run: Run
