@@ -101,11 +101,9 @@ class CannotTell(HarnessError):
 
 
 def in_one_line(error: BaseException, most: int = 500, *, named: bool = True) -> str:
-    """The message of any exception, with its type unless it is not to be `named`, and with nothing
-    private.
+    """The message of any exception, `named` by its type, without anything private.
 
-    Of one that is too long its beginning is kept, and its cause: the first later line with an
-    error (a compiler's, after the long command), else the last line.
+    A long one keeps its beginning and its cause: the first later line with an error, else the last.
     """
     message = clean(str(error))  # whole: half of a secret could not be found
     lines = [line for it in message.splitlines() if (line := " ".join(it.split()))]

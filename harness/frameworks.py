@@ -59,8 +59,7 @@ def undeclared() -> dict[str, str]:
 
 
 def faults() -> list[tuple[str, str]]:
-    """What is wrong with the folders and plug-ins of frameworks, the user's among them: what, and
-    why."""
+    """Folders and plug-ins of frameworks that cannot be used, each with the reason."""
     wrong = [(f"framework {name}", why) for name, why in undeclared().items()]
     for name, (first, *others) in _origins().items():
         if not first.plugin:
@@ -76,8 +75,7 @@ def _declarations() -> dict[str, Framework | str]:
 
 
 def _origins() -> dict[str, list[Origin]]:
-    """What declares a framework of a name, by name. The first folder counts, and comes before any
-    plug-in."""
+    """All declarations of each name. The first one counts; folders come before plug-ins."""
     origins = {name: [*it] for name, it in _folders().items()}
     for name, plugins in _plugins().items():
         origins.setdefault(name, []).extend(plugins)
@@ -228,8 +226,7 @@ def version_of(setup: Setup) -> str:
 
 
 def absence(framework: Framework, venv: Venv | None = None) -> str | None:
-    """Why it cannot take part, from here or from an environment: not installed, broken or too old;
-    None where it can."""
+    """Why it cannot take part: not installed, broken or too old; None where it can."""
     present = None if venv and venv.broken else version(framework, venv)
     if venv and present != venv.version:
         why = venv.broken or f"{present or 'none'} is installed in it"

@@ -81,8 +81,7 @@ class Results:
 
 
 Place = tuple[Path, str | None]
-"""Where a run lies: a `run.json`, or a results directory with the run's name; None for the
-latest."""
+"""A `run.json`, or a results directory with the name of a run (None for the latest)."""
 
 
 def load(path: Path, run: str | None = None) -> Results:

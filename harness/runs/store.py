@@ -81,10 +81,7 @@ Objects = frozenset[tuple[str, str, str, str]]
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a database ready to be written; lay out a new one.
-
-    Raises StoreError, with nothing changed, for one that `check` refuses.
-    """
+    """Make a database, new or not, ready to be written. Raises StoreError, with nothing changed."""
     if version(connection) == 0:
         make(connection, path)
     check(connection, path)
@@ -317,10 +314,7 @@ class Store:
         return self._connection.execute(statement, values)
 
     def runs(self) -> list[str]:
-        """Names in the order in which the runs were added: the clock may have been set back.
-
-        Raises StoreError where they cannot be read.
-        """
+        """Names in the order in which the runs were added. Raises StoreError."""
         with self._reading():
             return [str(name) for (name,) in self._rows("SELECT run FROM runs ORDER BY rowid")]
 

@@ -51,10 +51,7 @@ class Turn(NamedTuple):
 def take_turn(
     adapter: Adapter, loop: Loop, waking: int, iterations: int, timed: Loop | None = None
 ) -> Turn:
-    """Steps from the shared start: some off the clock, then those that are timed.
-
-    The timed steps are those of another loop where one is given.
-    """
+    """Steps from the shared start: `waking` ones off the clock, then those of the `timed` loop."""
     adapter.reset()
     woken = loop.run(waking)
     adapter.synchronize()
@@ -73,10 +70,7 @@ def take_turn(
 
 
 def held_bytes(adapter: Adapter) -> dict[str, float]:
-    """The memory that this process and its descendants hold now, by the fields of `Growth`.
-
-    A count that is not kept here is left out.
-    """
+    """Memory of this process and its descendants by fields of `Growth`, as far as it is counted."""
     device = adapter.device_memory()
     counts = {
         "resident": system.resident(),

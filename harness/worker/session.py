@@ -161,8 +161,7 @@ def implementation(setup: Setup) -> type[Adapter]:
 
 
 def _process_settings() -> dict[str, Setting]:
-    """Settings of the process, whatever the framework: its BLAS libraries and their threads, and
-    the cores that all its threads may use."""
+    """Settings of every process: BLAS libraries with their threads, and the cores it may use."""
     libraries = sorted(
         f"{' '.join(filter(None, (it['internal_api'], it['version'])))} ({it['num_threads']})"
         for it in threadpoolctl.threadpool_info()

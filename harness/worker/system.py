@@ -43,10 +43,7 @@ class Queue(NamedTuple):
 
 
 def queues(folder: Path) -> Iterator[Queue]:
-    """Every thread of the process with this folder in /proc; none where the kernel does not count.
-
-    A thread that has just ended is left out.
-    """
+    """The threads of the process with this folder in /proc, as far as the kernel counts."""
     for thread in folder.glob("task/*"):
         words = text_of(thread / "schedstat").split()
         if len(words) == 3:
@@ -185,8 +182,7 @@ TICK, BUSY = 0.01, 0.05
 
 
 class Counters(NamedTuple):
-    """What this process, its threads and its descendants used (switches: it alone), and what the
-    whole machine lost meanwhile."""
+    """What this process and its descendants used (switches: it alone) and the machine lost."""
 
     cpu_seconds: float
     voluntary_switches: int
@@ -397,10 +393,7 @@ def is_out_of_memory(text: str) -> bool:
 
 
 def hide_from(framework: Framework) -> None:
-    """Hide the modules that a framework is to be unaware of, as if they were not installed.
-
-    What this process has imported already stays.
-    """
+    """Make modules that are only for the harness seem absent, unless they are imported already."""
     modules = cast("dict[str, ModuleType | None]", sys.modules)
     for name in framework.tuning.unaware_of:
         modules.setdefault(name, None)
