@@ -197,11 +197,12 @@ def merge(
     merge_runs(parts, "", "", ())
     with create(output) as store:
         name = free_name(f"{now:%Y-%m-%d-%H%M}-merged", store.runs(), output)
-        merged = merge_runs(parts, name, now.isoformat(timespec="seconds"), command_line())
-        keep(merged.run, store)
+        created = now.isoformat(timespec="seconds")
+        merged, repeated = merge_runs(parts, name, created, command_line())
+        keep(merged, store)
         stored = store.load(name)
-    note = f"left out: {merged.repeated} trainings of a seed that was trained already"
-    show_and_report(stored, output, Console(), note if merged.repeated else "")
+    note = f"left out: {repeated} trainings of a seed that was trained already"
+    show_and_report(stored, output, Console(), note if repeated else "")
 
 
 def _part(text: str, output: Path) -> Part:

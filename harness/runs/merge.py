@@ -27,15 +27,14 @@ class Part(NamedTuple):
     run: Run
 
 
-class Merged(NamedTuple):
-    """`repeated` trainings are left out: a seed that was trained twice is no second seed."""
+def merge_runs(
+    parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]
+) -> tuple[Run, int]:
+    """One run of them all; and the number of trainings that are left out, since a seed that was
+    trained twice is no second seed.
 
-    run: Run
-    repeated: int
-
-
-def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> Merged:
-    """Raises NotComparable for tasks or machines that differ, UsageError for a repeated run."""
+    Raises NotComparable for tasks or machines that differ, UsageError for a repeated run.
+    """
     parts = _named(parts)
     tasks = _tasks(parts)
     records: list[Record] = []
@@ -59,7 +58,7 @@ def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[st
         seconds=sum(it.run.seconds or 0 for it in parts),
         certificates=tuple(_certificates(parts, tasks)),
     )
-    return Merged(run, repeated)
+    return run, repeated
 
 
 def _named(parts: Sequence[Part]) -> list[Part]:

@@ -203,10 +203,11 @@ class Checks:
         cost, steps = flops(self._task, phase), run.waking + run.record.iterations
         start, inputs = self._start, self._arrays.x_train
         truth = self._reference(start)
-        for number, kept in run.kept.items() if cost * len(run.kept) <= MOST_FLOPS else ():
-            rows = self._order(phase, number)[kept.batch]
+        kept = run.kept if cost * len(run.kept) <= MOST_FLOPS else {}
+        for number, (batch, outputs) in kept.items():
+            rows = self._order(phase, number)[batch]
             expected = self._predicted(truth, rows)
-            why = self._output_difference(kept.outputs, expected, start, inputs, rows)
+            why = self._output_difference(outputs, expected, start, inputs, rows)
             if why:
                 return f"a call that was timed, {why}"
         affordable = steps <= MOST_STEPS and cost * steps <= MOST_FLOPS

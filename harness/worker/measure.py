@@ -80,20 +80,13 @@ def held_bytes(adapter: Adapter) -> dict[str, float]:
     return {name: it for name, it in counts.items() if it is not None}
 
 
-class Kept(NamedTuple):
-    """Outputs of one call in a timed sample, for the batch of this number."""
-
-    batch: int
-    outputs: Array
-
-
 class PhaseRun:
     """One phase of one worker: `first_calls`, then `warm_up`, then samples.
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
     needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
     The loop goes through the batches of `set`; by set, `losses` are those after a sample's steps,
-    and `kept` are outputs of the last sample.
+    and `kept` are outputs of the last sample, with the number of their batch.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
@@ -104,7 +97,7 @@ class PhaseRun:
         self._earlier: DeviceMemory | None = None
         self.set = 0
         self.losses: dict[int, float] = {}
-        self.kept: dict[int, Kept] = {}
+        self.kept: dict[int, tuple[int, Array]] = {}
         self.waking = 1
         self.fastest = math.inf
         self._growth: dict[str, list[float]] = defaultdict(list)
@@ -163,7 +156,7 @@ class PhaseRun:
         if ran.kept and not train:
             call, handle = ran.kept
             batch = (self.waking + call) % self.loop.staged
-            self.kept[self.set] = Kept(batch, self._adapter.to_numpy(handle))
+            self.kept[self.set] = batch, self._adapter.to_numpy(handle)
         return Sample(
             round=round_,
             turn=turn,
