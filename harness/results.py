@@ -158,12 +158,11 @@ def _named(name: str | None, output: Path) -> Place:
 
 
 def _at(path: Path, run: str | None = None) -> Place:
-    if path.is_file() or (path / FILE).is_file():
-        return path, run
-    if run is None and (path.parent / FILE).is_file():
-        return path.parent, path.name
-    if run is None and (path / DOCUMENT).is_file():
-        return path / DOCUMENT, None
+    if run is None and not (path.is_file() or (path / FILE).is_file()):
+        if (path.parent / FILE).is_file():
+            return path.parent, path.name
+        if (path / DOCUMENT).is_file():
+            return path / DOCUMENT, None
     return path, run
 
 
@@ -175,10 +174,9 @@ def _document(path: Path, tables: bool) -> RunDocument:
             return read_document(content, tables)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {first_problem(error)}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {error}") from None
+        why = first_problem(error) if isinstance(error, ValidationError) else error
+        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {why}") from None
     raise NotComparable(
         f"{path}: of schema {version}, and this samestep reads {RUN_SCHEMA_VERSION}; write it "
         "again where its store is: python -m harness report"

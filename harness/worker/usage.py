@@ -25,8 +25,7 @@ class Demand:
     """Counts from its making on, without what the counting takes."""
 
     def __init__(self) -> None:
-        self._asked, self._started = _asked(), system.cpu_of_descendants()
-        self._cpu = time.process_time()
+        self._asked, self._counters = _asked(), system.SampleCounters()
 
     def since(self, passed: float) -> tuple[float, float]:
         """What all threads, descendants included, got of a core; and with it what they waited for.
@@ -34,8 +33,7 @@ class Demand:
         The kernel counts a wait when it ends, however long ago it began: no thread counts for more
         than the time that has passed.
         """
-        cpu = time.process_time() - self._cpu
-        cpu += max(0.0, system.cpu_of_descendants() - self._started)
+        cpu = self._counters.spent().cpu_seconds
         asked = (it - self._asked.get(thread, 0.0) for thread, it in _asked().items())
         return cpu, max(cpu, sum(min(it, passed) for it in asked))
 
