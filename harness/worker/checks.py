@@ -324,14 +324,15 @@ class Checks:
         fresh = run.loop.keeping(handles, loops.staged(adapter, self._arrays, order))
         turn = take_turn(adapter, run.loop, run.waking, steps, fresh)
         first, second = (self._reading_seconds(handles) for _ in range(2))
-        late = np.maximum(0.0, first - second)
-        return late + np.array([turn.seconds, turn.spent.cpu_seconds])
+        whole: Array = np.array([turn.seconds, turn.spent.cpu_seconds])
+        whole += np.maximum(0.0, first - second)
+        return whole
 
     def _reading_seconds(self, handles: Sequence[Any]) -> Array:
-        begin = np.array([time.perf_counter(), time.process_time()])
+        begin, cpu = time.perf_counter(), time.process_time()
         for handle in handles:
             self._adapter.to_numpy(handle)
-        return np.array([time.perf_counter(), time.process_time()]) - begin
+        return np.array([time.perf_counter() - begin, time.process_time() - cpu])
 
     def _skipped_batches(self) -> str:
         """Why a loop of its own must have left out batches: it hands out the last outputs only.
