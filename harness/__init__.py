@@ -18,6 +18,6 @@ def load(path: str | Path, run: str | None = None) -> Results:
     none, StoreError for what cannot be read. See docs/notebooks.md.
     """
     # Importing harness must cost nothing; this brings pydantic and SciPy.
-    from harness.results import load as found
+    from harness.results import load as load_results
 
-    return found(Path(path), run)
+    return load_results(Path(path), run)

@@ -16,14 +16,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+THREAD_VARIABLES = _names(
+    """
+    BLIS_NUM_THREADS GOTO_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS OMP_NUM_THREADS
+    OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS
+    """
 )
 """Every worker gets its number of threads in these."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from harness.privacy import clean
@@ -102,11 +101,9 @@ class CannotTell(HarnessError):
 
 
 def in_one_line(error: BaseException, most: int = 500, *, named: bool = True) -> str:
-    """The message of any exception, with its type unless it is not to be `named`, and with nothing
-    private.
+    """The message of any exception, `named` by its type, without anything private.
 
-    Of one that is too long its beginning is kept, and its cause: the first later line with an
-    error (a compiler's, after the long command), else the last line.
+    A long one keeps its beginning and its cause: the first later line with an error, else the last.
     """
     message = clean(str(error))  # whole: half of a secret could not be found
     lines = [line for it in message.splitlines() if (line := " ".join(it.split()))]
@@ -120,13 +117,12 @@ def in_one_line(error: BaseException, most: int = 500, *, named: bool = True) ->
     return f"{text[: most - len(cause) - 3]} … {cause}"
 
 
-NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 NEAR = 0.7
 """The least similarity of a suggestion, by difflib's ratio: lower ones were wrong too often."""
 
 
 def unknown(
-    what: str, word: str, choices: Iterable[str], aliases: Mapping[str, str] = NO_ALIASES
+    what: str, word: str, choices: Iterable[str], aliases: Mapping[str, str] | None = None
 ) -> UsageError:
     """The error for a name that does not exist, with the name that was probably meant.
 
@@ -134,7 +130,7 @@ def unknown(
     like a choice is mapped to `""`: it gets the list of all choices and no suggestion.
     """
     known = sorted(choices)
-    meant = aliases.get(word.lower())
+    meant = (aliases or {}).get(word.lower())
     if meant is None:
         meant = _similar(word.lower(), {it.lower(): it for it in known})
     hint = f"did you mean {meant!r}?" if meant else "choose from: " + ", ".join(known)

@@ -59,8 +59,7 @@ def undeclared() -> dict[str, str]:
 
 
 def faults() -> list[tuple[str, str]]:
-    """What is wrong with the folders and plug-ins of frameworks, the user's among them: what, and
-    why."""
+    """Folders and plug-ins of frameworks that cannot be used, each with the reason."""
     wrong = [(f"framework {name}", why) for name, why in undeclared().items()]
     for name, (first, *others) in _origins().items():
         if not first.plugin:
@@ -76,8 +75,7 @@ def _declarations() -> dict[str, Framework | str]:
 
 
 def _origins() -> dict[str, list[Origin]]:
-    """What declares a framework of a name, by name. The first folder counts, and comes before any
-    plug-in."""
+    """All declarations of each name. The first one counts; folders come before plug-ins."""
     origins = {name: [*it] for name, it in _folders().items()}
     for name, plugins in _plugins().items():
         origins.setdefault(name, []).extend(plugins)
@@ -173,12 +171,6 @@ def _fault(name: str, origin: Origin) -> str:
     return "" if declared.modes or declared.idioms else f"{place}: FRAMEWORK: modes: there is none"
 
 
-def package_of(name: str) -> str:
-    """The package that declares a framework. A folder's is found without a look at plug-ins."""
-    origins = _folders().get(name) or _plugins().get(name)
-    return origins[0].package if origins else f"impls.{name}"
-
-
 def plugin_of(name: str) -> str | None:
     """The distribution, with its version, that brings a framework; None where a folder does."""
     first = _origins()[name][0]
@@ -186,8 +178,13 @@ def plugin_of(name: str) -> str | None:
 
 
 def module_of(name: str, part: str = "") -> ModuleType:
-    """Import a framework's declaration, or a part beside it: `adapter`, `idiom`, `explain`."""
-    return importlib.import_module(".".join(filter(None, (package_of(name), part))))
+    """Import a framework's declaration, or a part beside it: `adapter`, `idiom`, `explain`.
+
+    What a folder declares is imported without a look at plug-ins.
+    """
+    origins = _folders().get(name) or _plugins().get(name)
+    package = origins[0].package if origins else f"impls.{name}"
+    return importlib.import_module(f"{package}.{part}" if part else package)
 
 
 def declaration(name: str) -> Framework:
@@ -229,8 +226,7 @@ def version_of(setup: Setup) -> str:
 
 
 def absence(framework: Framework, venv: Venv | None = None) -> str | None:
-    """Why it cannot take part, from here or from an environment: not installed, broken or too old;
-    None where it can."""
+    """Why it cannot take part: not installed, broken or too old; None where it can."""
     present = None if venv and venv.broken else version(framework, venv)
     if venv and present != venv.version:
         why = venv.broken or f"{present or 'none'} is installed in it"
@@ -275,7 +271,7 @@ def modes_of(framework: Framework, lane: Lane) -> dict[str, str]:
     """The modes that a framework offers in a lane, each with one line, the default first."""
     if lane == "identical":
         return dict(framework.modes)
-    return {mode: own.line for mode, own in framework.idioms.items()}
+    return {mode: idiom.line for mode, idiom in framework.idioms.items()}
 
 
 def phases_of(framework: str, phases: Iterable[Phase]) -> tuple[Phase, ...]:

@@ -47,14 +47,14 @@ def add(words: Sequence[str], show: Callable[[str], None]) -> Venv:
     exact = _exact(requirements[0])
     _refuse_old(name, framework, exact)
     _refuse_made(name, exact)
-    with_pip = _installer()
     folder = directory()
+    begun = Venv(name, "0", folder / f"{UNFINISHED}{os.getpid()}")
+    command = [*_installer(str(begun.interpreter)), *map(str, requirements), *NEEDS]
     folder.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(folder)
-    begun = Venv(name, "0", folder / f"{UNFINISHED}{os.getpid()}")
     try:
         venv.EnvBuilder(symlinks=os.name != "nt").create(begun.folder)
-        _install(begun, [*map(str, requirements), *NEEDS], with_pip, show)
+        _install(command, requirements[0], show)
         installed = version(framework, begun)
         if installed is None or not NAMED.fullmatch(f"{name}@{installed}"):
             raise InstallFailed(f"{requirements[0]} has no {name} of a known version in it")
@@ -121,18 +121,15 @@ def _remove_unfinished(folder: Path) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-Installer = Callable[[Venv], list[str]]
-
-
-def _installer() -> Installer:
-    """How a command that installs into an environment begins. Raises UsageError."""
+def _installer(python: str) -> list[str]:
+    """How a command that installs for an interpreter begins. Raises UsageError."""
     pip, uv = [sys.executable, "-m", "pip"], shutil.which("uv")
     has_pip = importlib.util.find_spec("pip") is not None
     if uv and not (has_pip and _configured(pip)):
-        return lambda it: [uv, "pip", "install", "--python", str(it.interpreter)]
+        return [uv, "pip", "install", "--python", python]
     if not has_pip:
         raise UsageError(f"neither uv nor the pip of {sys.executable} is here to install with")
-    return lambda it: [*pip, "--python", str(it.interpreter), "install"]
+    return [*pip, "--python", python, "install"]
 
 
 def _configured(pip: Sequence[str]) -> bool:
@@ -151,12 +148,10 @@ def _variables() -> Mapping[str, str]:
     return variables
 
 
-def _install(
-    into: Venv, requirements: Sequence[str], installer: Installer, show: Callable[[str], None]
-) -> None:
+def _install(command: Sequence[str], what: Requirement, show: Callable[[str], None]) -> None:
     last: deque[str] = deque(maxlen=LAST_LINES)
     with subprocess.Popen(
-        [*installer(into), *requirements],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -174,7 +169,7 @@ def _install(
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode:
-        raise InstallFailed(f"{requirements[0]} could not be installed: {_last_words(last)}")
+        raise InstallFailed(f"{what} could not be installed: {_last_words(last)}")
 
 
 def _last_words(lines: Iterable[str]) -> str:

@@ -1,9 +1,6 @@
 """`Record`: what one trial measured, raw. Statistics are derived from records, never stored here.
 
-Times are in seconds, memory in bytes. History of SCHEMA_VERSION:
-1: first version.
-2: noise, loss and single readings of a sample; settings before and after; limits of the device;
-   whether a worker started alone; certificates; devices that carry the name of a machine.
+Times are in seconds, memory in bytes.
 
 Names of effective settings are here too. An adapter reports under these names what it reads back
 from its framework; the worker adds what holds for the whole process. A setting that a framework

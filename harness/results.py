@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
 
 from harness.analysis.run_comparison import CellBlocks, Comparison, cell_blocks, compare_runs
 from harness.analysis.summary import Summary, summarise_run
@@ -30,9 +33,10 @@ class Results:
     UsageError.
     """
 
-    def __init__(self, run: Run | None, document: RunDocument | None = None) -> None:
-        self._run = run
-        self._document = document
+    def __init__(self, source: Run | RunDocument) -> None:
+        self._source = source
+        self.info: RunInfo = source.info if isinstance(source, Run) else source.run
+        self.tasks: tuple[str, ...] = tuple(it.name for it in source.tasks)
 
     def __repr__(self) -> str:
         return f"<samestep results {self.info.name!r}, {', '.join(self.tasks)}>"
@@ -40,34 +44,25 @@ class Results:
     @property
     def run(self) -> Run:
         """The run as it stands in the store, every record with its raw samples."""
-        if self._run is None:
-            raise UsageError(
-                f"a {DOCUMENT} alone has no raw samples; load the results directory they lie in"
-            )
-        return self._run
-
-    @property
-    def info(self) -> RunInfo:
-        return self._known.run if self._run is None else self._run.info
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of its tasks."""
-        return tuple(it.name for it in (self._run or self._known).tasks)
+        if isinstance(self._source, Run):
+            return self._source
+        raise UsageError(
+            f"a {DOCUMENT} alone has no raw samples; load the results directory they lie in"
+        )
 
     @functools.cached_property
     def summary(self) -> Summary:
         """All rows of its report."""
-        return (
-            self._known.summary
-            if self._run is None
-            else summarise_run(self._run, framework_facts())
-        )
+        source = self._source
+        if isinstance(source, Run):
+            return summarise_run(source, framework_facts())
+        return source.summary
 
     @functools.cached_property
     def blocks(self) -> tuple[CellBlocks, ...]:
         """Every cell by its blocks: what another run is compared with."""
-        return self._known.blocks if self._run is None else cell_blocks(self._run, self.summary)
+        source = self._source
+        return cell_blocks(source, self.summary) if isinstance(source, Run) else source.blocks
 
     def frame(self, what: str = "cells") -> pd.DataFrame:
         """A tidy frame of the run; `FRAMES` of `harness.report.frames` has the names and columns.
@@ -84,33 +79,14 @@ class Results:
         bare = Run(info=self.info, tasks=(), records=(), stopped_by=None, seconds=None)
         return frame.lines(self.run if frame.raw else bare, lambda: self.summary)
 
-    @property
-    def _known(self) -> RunDocument:
-        assert self._document is not None
-        return self._document
 
-
-class Place(NamedTuple):
-    """Where a run lies: a `run.json`, or a results directory with the run's name; None for the
-    latest."""
-
-    path: Path
-    run: str | None = None
-
-    @property
-    def stored(self) -> bool:
-        return not self.path.is_file()
-
-    def load(self, tables: bool = True) -> Results:
-        if not self.stored:
-            return Results(None, _document(self.path, tables))
-        with open_existing(self.path) as store:
-            return Results(store.load(self.run or store.latest()))
+Place = tuple[Path, str | None]
+"""A `run.json`, or a results directory with the name of a run (None for the latest)."""
 
 
 def load(path: Path, run: str | None = None) -> Results:
     """What lies at a path; see `harness.load`. Raises UsageError, StoreError, NotComparable."""
-    return _at(path, run).load()
+    return _loaded(_at(path, run))
 
 
 def find(name: str | None, output: Path, tables: bool = True) -> Results:
@@ -118,7 +94,15 @@ def find(name: str | None, output: Path, tables: bool = True) -> Results:
 
     Without a name it is the latest one there. Without `tables` those of a `run.json` are not read.
     """
-    return _named(name, output).load(tables)
+    return _loaded(_named(name, output), tables)
+
+
+def _loaded(place: Place, tables: bool = True) -> Results:
+    path, run = place
+    if path.is_file():
+        return Results(_document(path, tables))
+    with open_existing(path) as store:
+        return Results(store.load(run or store.latest()))
 
 
 def compare(a: Results, b: Results) -> Comparison:
@@ -149,16 +133,15 @@ def lines_of(
     What needs no statistics is read from the store as it is asked for: samples may be more than
     memory holds.
     """
-    place, frame = _named(name, output), FRAMES[what]
-    if not place.stored or frame.source == "summary":
-        results = place.load()
+    (path, run), frame = _named(name, output), FRAMES[what]
+    if path.is_file() or frame.source == "summary":
+        results = _loaded((path, run))
         return results.info, lambda: results.lines(what)
-    with open_existing(place.path) as store:
-        run = place.run or store.latest()
-        head = store.head(run)
+    with open_existing(path) as store:
+        head = store.head(run or store.latest())
     if frame.source == "certificates":
         return head.info, lambda: Results(head).lines(what)
-    return head.info, lambda: frame.filled(_records(place.path, run))
+    return head.info, lambda: frame.filled(_records(path, head.info.name))
 
 
 def _records(directory: Path, run: str) -> Iterator[Record]:
@@ -171,23 +154,19 @@ def _named(name: str | None, output: Path) -> Place:
     # A run that has no folder, because no report was written, has a path all the same.
     if name and (path.exists() or (len(path.parts) > 1 and (path.parent / FILE).is_file())):
         return _at(path)
-    return Place(output, name)
+    return output, name
 
 
 def _at(path: Path, run: str | None = None) -> Place:
-    if path.is_file() or (path / FILE).is_file():
-        return Place(path, run)
-    if run is None and (path.parent / FILE).is_file():
-        return Place(path.parent, path.name)
-    if run is None and (path / DOCUMENT).is_file():
-        return Place(path / DOCUMENT)
-    return Place(path, run)
+    if run is None and not (path.is_file() or (path / FILE).is_file()):
+        if (path.parent / FILE).is_file():
+            return path.parent, path.name
+        if (path / DOCUMENT).is_file():
+            return path / DOCUMENT, None
+    return path, run
 
 
 def _document(path: Path, tables: bool) -> RunDocument:
-    from pydantic import ValidationError
-    from pydantic_core import from_json
-
     try:
         content: Any = from_json(path.read_bytes())
         version = content["schema_version"]
@@ -195,10 +174,9 @@ def _document(path: Path, tables: bool) -> RunDocument:
             return read_document(content, tables)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {first_problem(error)}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {error}") from None
+        why = first_problem(error) if isinstance(error, ValidationError) else error
+        raise UsageError(f"{path}: not a {DOCUMENT} of a run: {why}") from None
     raise NotComparable(
         f"{path}: of schema {version}, and this samestep reads {RUN_SCHEMA_VERSION}; write it "
         "again where its store is: python -m harness report"

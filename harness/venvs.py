@@ -112,31 +112,27 @@ class Venv:
 def made() -> list[Venv]:
     """Every environment that there is, broken ones too, by name."""
     try:
-        names = sorted(it.name for it in directory().iterdir())
+        folders = sorted(directory().iterdir())
     except (OSError, UsageError):
         return []
-    return [_venv(*match.groups()) for it in names if (match := NAMED.fullmatch(it))]
+    return [Venv(match[1], match[2], it) for it in folders if (match := NAMED.fullmatch(it.name))]
 
 
 def venv_of(setup: Setup) -> Venv | None:
     """The environment of a setup's version; None where that is the one beside samestep."""
-    return _venv(setup.framework, setup.version) if setup.version else None
+    return named(setup.name)
 
 
 def named(name: str) -> Venv | None:
     """The environment of `tensorflow@2.18.1`; None for a name without a version."""
     framework, _, version = name.partition("@")
-    return _venv(framework, version) if version else None
+    return Venv(framework, version, directory() / name) if version else None
 
 
 def interpreter(setup: Setup) -> str:
     """The Python that a setup's processes run."""
     venv = venv_of(setup)
     return str(venv.interpreter) if venv else sys.executable
-
-
-def _venv(framework: str, version: str) -> Venv:
-    return Venv(framework, version, directory() / f"{framework}@{version}")
 
 
 @functools.cache

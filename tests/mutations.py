@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Limits, Run
-from harness.runs.store import FILE, PROOF_TABLES, TABLES, guards
+from harness.runs.store import FILE, TABLES, guards
 from tests.builders import (
     ERROR_TASK,
     LABELS,
@@ -152,13 +152,13 @@ def mutate_store(path: Path, rng: random.Random) -> str:
         for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
             raw.execute(f"DROP TRIGGER {name}")
         done = _mutate_row(raw, rng)
-        raw.executescript(guards(TABLES + PROOF_TABLES))
+        raw.executescript(guards(TABLES))
         raw.commit()
     return done
 
 
 def _mutate_row(raw: sqlite3.Connection, rng: random.Random) -> str:
-    table = rng.choice([*TABLES, *PROOF_TABLES])
+    table = rng.choice(TABLES)
     rows = [it for (it,) in raw.execute(f"SELECT rowid FROM {table}")]
     row = rng.choice(rows)
     if rng.random() < 0.15:

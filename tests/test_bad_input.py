@@ -36,7 +36,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.runs import store as stores
-from harness.runs.store import PROOF_TABLES, TABLES, guards
+from harness.runs.store import TABLES, guards
 from harness.tasks.datasets import load, open_staged, write_staged
 from harness.tasks.mnist import PUBLISHED
 from harness.tasks.spec import Teacher
@@ -129,7 +129,7 @@ def sql(statements: str, objects: str = "") -> Prepare:
         raw.commit()
         raw.close()
         raw = sqlite3.connect(path)
-        raw.executescript(f"{statements}; {guards(TABLES + PROOF_TABLES)}; {objects}")
+        raw.executescript(f"{statements}; {guards(TABLES)}; {objects}")
         raw.close()
 
     return store_with(change)

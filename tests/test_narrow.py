@@ -32,7 +32,7 @@ def selftested(console):
     console.print(proof._faults(caught))
     in_adapters = [Case(TASK, SETUP, 0, it, it.by == "run") for it in REAL.values()]
     caught = [judge(it, [Finding(check=it.fault.check, ok=False)]) for it in in_adapters]
-    console.print(proof._faults_in_adapters(caught))
+    console.print(proof._faults(caught, real=True))
     console.print(proof._others([judge(Case(TASK, SETUP), [Finding(check="x", ok=True)])]))
 
 

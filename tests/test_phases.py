@@ -97,14 +97,14 @@ def test_a_block_asks_for_nothing_else():
 def test_a_block_for_training_alone_goes_without_it():
     config = resolve(None, {"blocks": 1, "seeds": 3})
     course = Course(Group(TASK, SETUPS), config)
-    assert [(it.timed, ONLY in it.setups) for it in course.left()] == [
+    assert [(bool(it.phases), ONLY in it.setups) for it in course.left()] == [
         (True, True),
         (False, False),
         (False, False),
     ]
     alone = Course(Group(TASK, (ONLY,)), config)
     assert [it.number for it in alone.left()] == [0]
-    many, few = (Clock(config).expected(it.left()[0]) for it in (course, alone))
+    many, few = (Clock().expected(it.left()[0]) for it in (course, alone))
     assert few < many / 3  # it has one phase and no epochs
 
 

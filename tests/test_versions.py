@@ -336,7 +336,7 @@ def test_uv_installs_where_pip_has_no_configuration(old_numpy, tmp_path, monkeyp
     done = install.subprocess.CompletedProcess([], 0, told)
     monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: done)
     into = str(old_numpy.interpreter)
-    assert install._installer()(old_numpy) == (
+    assert install._installer(into) == (
         [sys.executable, "-m", "pip", "--python", into, "install"]
         if configured
         else [str(uv), "pip", "install", "--python", into]

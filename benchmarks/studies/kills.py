@@ -29,7 +29,7 @@ from harness.runs.block import Block, Observer, Step, run_block
 from harness.runs.config import resolve
 from harness.runs.machine import fingerprint
 from harness.runs.plan import Plan, finished_blocks, make_plan
-from harness.runs.process import Worker, WorkerProcess
+from harness.runs.process import WorkerProcess
 from harness.runs.runner import Runner, make_info, measuring
 from harness.runs.store import FILE, create
 
@@ -70,7 +70,7 @@ class Acknowledging:
     def run(self, block: Block, observer: Observer) -> None:
         run_block(block, self._launch, observer)
 
-    def _launch(self, setup: Setup, trial: str) -> Worker:
+    def _launch(self, setup: Setup, trial: str) -> WorkerProcess:
         return Puppet(setup, self._logs / f"{trial.replace('/', '_')}.log")
 
     def ended(self, record: Record) -> None:

@@ -67,9 +67,9 @@ VERBS = {
         MACHINE, "machine", "Download a data set. Only this and `env add` use the network."
     ),
     "data verify": Verb(MACHINE, "machine", "Check the files of a data set (of all by default)."),
-    "env add": Verb(MACHINE, "env", "Make an environment with another version of a framework."),
-    "env list": Verb(MACHINE, "env", "List these environments, with size and place."),
-    "env remove": Verb(MACHINE, "env", "Remove environments."),
+    "env add": Verb(MACHINE, "machine", "Make an environment with another version of a framework."),
+    "env list": Verb(MACHINE, "machine", "List these environments, with size and place."),
+    "env remove": Verb(MACHINE, "machine", "Remove environments."),
 }
 GROUPS = {
     "baseline": "Save baselines to check against.",
@@ -108,25 +108,19 @@ class Verbs(TyperGroup):
         return None
 
 
-def _placeholder() -> None:
-    """Stands for a verb until `Verbs.resolve_command` imports it."""
-
-
 app = typer.Typer(
     name="samestep",
     cls=Verbs,
     help="Prove that the same MLP computes the same in every framework, then measure it.",
     **PLAIN,
 )
-for group, line in GROUPS.items():
-    nested = typer.Typer(cls=Verbs, help=line, **PLAIN)
-    app.add_typer(nested, name=group)
-    for words, verb in VERBS.items():
-        if words.startswith(f"{group} "):
-            nested.command(words.split()[-1], help=verb.help)(_placeholder)
+groups = {name: typer.Typer(cls=Verbs, help=line, **PLAIN) for name, line in GROUPS.items()}
 for words, verb in VERBS.items():
-    if " " not in words:
-        app.command(words, help=verb.help)(_placeholder)
+    group, _, name = words.rpartition(" ")
+    # `Verbs.resolve_command` replaces what stands here.
+    (groups[group] if group else app).command(name, help=verb.help)(lambda: None)
+for name, nested in groups.items():
+    app.add_typer(nested, name=name)
 
 
 def _version(asked: bool) -> None:

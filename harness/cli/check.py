@@ -10,19 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.app import (
-    DataDir,
-    Devices,
-    Dtypes,
-    Frameworks,
-    Lanes,
-    Output,
-    Phases,
-    Settings,
-    TaskFile,
-    Tasks,
-    Threads,
-)
+from harness.cli import app
 from harness.cli.console import Console, print_overruled, print_text
 from harness.cli.results import stored_run, write_out
 from harness.errors import CannotTell, CellsFailed, NotComparable, UsageError
@@ -48,18 +36,18 @@ def baseline_save(
     from_run: Annotated[
         str | None, typer.Option("--from", help="Take the times of this run.", metavar="RUN")
     ] = None,
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    phases: Phases = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    phases: app.Phases = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     deterministic: Deterministic = False,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError, NotComparable, NotProven, CellsFailed."""
     flags, clocked = given(locals()), not deterministic
@@ -105,16 +93,16 @@ def check(
             metavar="NAME:SHARE",
         ),
     ] = None,
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    phases: Phases = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    phases: app.Phases = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     deterministic: Deterministic = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     markdown: Annotated[
@@ -124,7 +112,7 @@ def check(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print a line for every comparison.")
     ] = False,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises the error that has the exit code of the outcome; see docs/exit-codes.md."""
     flags, clocked = given(locals()), not deterministic

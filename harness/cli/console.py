@@ -1,9 +1,8 @@
 """Printing: streams that survive a closed reader, and a console that prints no foreign sequences.
 
-A run must not end because the pipe or terminal that it prints to was closed. Names, errors and
-settings may come from a foreign framework or store, and hold terminal sequences: the streams here
-make every print harmless, and `Console` does so before it adds colours. Commands print with this
-console and never with Rich's (`tests/test_printing.py`).
+Names, errors and settings may come from a foreign framework or store, and hold terminal sequences.
+The streams make every print harmless; `Console` does so before it adds colours. Commands never
+print with Rich's console (`tests/test_printing.py`).
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class SafeText(io.TextIOWrapper):
 
 
 def outlive_readers() -> None:
-    """Replace `sys.stdout` and `sys.stderr`; open what was closed from the start, lest a store or
-    a worker's channel take its number."""
+    """Replace `sys.stdout` and `sys.stderr`. Streams that are closed become the null device."""
+    # Else a store or a worker's channel would take their numbers.
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

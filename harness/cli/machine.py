@@ -1,4 +1,4 @@
-"""`list`, `info`, `doctor`, `explain` and `data`: what there is to run, and what to run it on.
+"""`list`, `info`, `doctor`, `explain`, `data`, `env`: what there is to run, and what to run it on.
 
 `list` and `info` answer at once, so nothing slow is imported here.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +17,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from harness import install, venvs
 from harness.adapter import Framework
 from harness.analysis.sentences import listed
 from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT
-from harness.cli.app import DataDir, Output, TaskFile
+from harness.cli import app
 from harness.cli.console import Console, print_left_out
 from harness.doctor.checks import Checkup, Level, collect, examine
 from harness.environment import recorded
-from harness.errors import NO_ALIASES, CannotTell, DataError, UsageError, unknown
+from harness.errors import CannotTell, DataError, UsageError, unknown
 from harness.frameworks import absence, frameworks, modes_of, module_of, plugin_of, version
 from harness.report.safe_text import line
 from harness.runs import RESULTS, machine
@@ -31,7 +34,7 @@ from harness.tasks import fetch, mnist
 from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import DOWNLOADED, Task
 from harness.tasks.variants import described, hints, known_tasks, parse_settings, variants
-from harness.venvs import made
+from harness.venvs import Venv
 
 MARKS: dict[Level, tuple[str, str]] = {
     "unfit": ("✗", "bold red"),
@@ -44,8 +47,8 @@ MAX_BYTES = 4 * 2**30
 
 
 def list_(
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="List the names that --set takes, with their values.")
     ] = False,
@@ -91,7 +94,7 @@ def _framework(name: str, framework: Framework) -> tuple[str, str]:
             remarks = ("idiomatic" if lane == "idiomatic" else "", "" if place else "default")
             marked = f" ({', '.join(filter(None, remarks))})" if any(remarks) else ""
             lines.append(f"{name}:{mode}{marked}: {meaning}")
-    for venv in made():
+    for venv in venvs.made():
         if venv.framework == name:
             state = absence(framework, venv) or "in an environment of its own"
             lines.append(f"{venv.name}: {state}")
@@ -125,7 +128,7 @@ def info() -> None:
 
 
 def doctor(
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Raises CannotTell where the machine is not fit."""
@@ -193,12 +196,12 @@ def explain(
             metavar="NAME=VALUE",
         ),
     ] = None,
-    task_file: TaskFile = None,
+    task_file: app.TaskFile = None,
 ) -> None:
     """Raises UsageError for what does not exist or is too large."""
     known = known_tasks(task_file)
     for what, word, choices, aliases in (
-        ("task", task, known, NO_ALIASES),
+        ("task", task, known, None),
         ("phase", phase, THROUGHPUT, PHASE_ALIASES),
         ("dtype", dtype, DTYPES, DTYPE_ALIASES),
     ):
@@ -210,22 +213,18 @@ def explain(
         more = "".join(f"; {hint}" for hint in hints(given))
         raise UsageError(f"explain shows one step; give each --set one value{more}")
     (variant,) = chosen
-    _refuse_huge(variant, rows or variant.batch)
+    needed = 8 * (6 * variant.parameters + 3 * (rows or variant.batch) * sum(variant.widths))
+    if needed > MAX_BYTES:
+        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {variant.name!r}")
     # By name, as a worker does: no module of the harness knows a framework.
     reference = module_of("reference", "explain")
     print(reference.explain(variant, phase=phase, rows=rows, dtype=dtype))
 
 
-def _refuse_huge(task: Task, rows: int) -> None:
-    needed = 8 * (6 * task.parameters + 3 * rows * sum(task.widths))
-    if needed > MAX_BYTES:
-        raise UsageError(f"explain would need about {needed / 1e9:.0f} GB for {task.name!r}")
-
-
 DataName = Annotated[str, typer.Argument(help="mnist or fashion-mnist.")]
 
 
-def data_fetch(name: DataName, data_dir: DataDir = None) -> None:
+def data_fetch(name: DataName, data_dir: app.DataDir = None) -> None:
     directory = mnist.needed(data_directory(data_dir))
     got = fetch.fetch(name, directory, progress=sys.stderr.isatty())
     for path in got:
@@ -235,7 +234,7 @@ def data_fetch(name: DataName, data_dir: DataDir = None) -> None:
 
 def data_verify(
     name: Annotated[str | None, typer.Argument(help="mnist or fashion-mnist.")] = None,
-    data_dir: DataDir = None,
+    data_dir: app.DataDir = None,
 ) -> None:
     """Raises DataError if a file is broken, or one of the named data set is absent."""
     directory = mnist.needed(data_directory(data_dir))
@@ -251,3 +250,66 @@ def data_verify(
         raise DataError(broken[0].detail)
     if name and any(state.state == "absent" for state in states):
         raise DataError(f"{name} is not complete; get it with: python -m harness data fetch {name}")
+
+
+Requirements = Annotated[
+    list[str],
+    typer.Argument(
+        help="What pip is to install; the first names a framework: tensorflow==2.18.1.",
+        metavar="REQUIREMENT...",
+        show_default=False,
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names or globs of environments: tensorflow@2.18.1.",
+        metavar="NAME@VERSION...",
+        show_default=False,
+    ),
+]
+
+
+def env_add(requirements: Requirements) -> None:
+    """Raises UsageError, or InstallFailed with nothing left behind."""
+    show = sys.stderr.isatty()
+    made = install.add(requirements, lambda line: print(line, file=sys.stderr) if show else None)
+    print(f"{made.name}: {_size(made)} in {made.folder}")
+    print(f"measure it with: python -m harness run -f {made.name} -f {made.framework}")
+
+
+def env_list() -> None:
+    rows = [(it.name, _state(it)) for it in venvs.made()]
+    title = f"Environments in {venvs.directory()}"
+    Console().print(grid(title, rows) if rows else Text(f"{title}: none"))
+
+
+def env_remove(names: Names) -> None:
+    made = {it.name: it for it in venvs.made()}
+    if not made:
+        raise UsageError("there is no environment; `env add` makes one")
+    chosen: dict[str, Venv] = {}
+    for pattern in names:
+        matching = fnmatch.filter(made, pattern)
+        if not matching:
+            raise unknown("environment", pattern, made)
+        chosen |= {name: made[name] for name in matching}
+    for name, venv in chosen.items():
+        size = _size(venv)
+        shutil.rmtree(venv.folder)
+        print(f"removed {name}: {size} in {venv.folder}")
+
+
+def _state(venv: Venv) -> str:
+    framework = frameworks().get(venv.framework)
+    if framework is None:
+        state = "of a framework that is not known here"
+    else:
+        state = absence(framework, venv) or (
+            f"{len(venv.packages())} packages; made from {', '.join(venv.requested)}"
+        )
+    return f"{_size(venv)}, {state}"
+
+
+def _size(venv: Venv) -> str:
+    return f"{install.size(venv.folder) / 1e9:.2f} GB"

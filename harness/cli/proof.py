@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,20 +18,7 @@ from rich.text import Text
 
 from harness.cells import DTYPES, Setup
 from harness.certificates import Certificate, LongProof
-from harness.cli.app import (
-    DataDir,
-    Devices,
-    Dtypes,
-    Frameworks,
-    Fresh,
-    Lanes,
-    Output,
-    Settings,
-    TaskFile,
-    Tasks,
-    Threads,
-    WholeTraining,
-)
+from harness.cli import app
 from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.errors import NotProven, SelftestFailed
 from harness.proof.certificates import Need, needs, one_of_each, prove
@@ -45,7 +32,7 @@ from harness.proof.selftest import (
     tried,
     unmodified,
 )
-from harness.proof.whole_training import QUICK, WHOLE, Reach
+from harness.proof.whole_training import QUICK, WHOLE
 from harness.report.format import span
 from harness.runs import RESULTS, runner
 from harness.runs.config import given, resolve
@@ -53,9 +40,11 @@ from harness.runs.files import within
 from harness.runs.machine import cores
 from harness.runs.plan import Plan, make_plan
 from harness.runs.store import Store, create
-from harness.tasks.spec import Data, Task
+from harness.tasks.spec import Data
 
 T = TypeVar("T")
+Shown = tuple[Certificate, bool]
+"""A certificate, and whether an earlier proof gave it."""
 
 EVERYTHING: dict[str, Any] = {"tasks": ("*",), "modes": "all", "dtypes": DTYPES, "twin": False}
 """What `verify` proves by default: every task and mode in the identical lane on the CPU."""
@@ -64,18 +53,18 @@ STYLES = {"caught": "green", "unseen": "yellow", "passed": "green", "unsupported
 
 
 def verify(
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
-    output: Output = RESULTS,
-    fresh: Fresh = False,
-    whole: WholeTraining = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
+    output: app.Output = RESULTS,
+    fresh: app.Fresh = False,
+    whole: app.WholeTraining = None,
 ) -> None:
     """Prints a line for every setup. Raises NotProven if one could not be proven."""
     plan = make_plan(resolve(None, EVERYTHING | given(locals())))
@@ -85,19 +74,12 @@ def verify(
     logs = within(output, "verify")
     with runner.measuring(output) as scratch, create(output) as store:
         _clear(logs)
-        setups = setups_of(plan)
-        earlier = None if fresh else store
-        wanted = needs(
-            setups, earlier, quick=False, counted=one_of_each(setups), reach=_reach(plan)
-        )
-        lacking = [it for it in wanted if it.certificate is None]
-        digests = {it.claim.task.digest for it in lacking}
+        wanted = _needs(plan, None if fresh else store, quick=False)
+        digests = {it.claim.task.digest for it in wanted if it.certificate is None}
         groups = tuple(group for group in plan.groups if group.task.digest in digests)
         with runner.staged_data(replace(plan, groups=groups), scratch / "data") as data:
-            made = _proved(lacking, store, data, logs, scratch / "caches", console)
+            certificates = _proved(wanted, store, data, logs, scratch / "caches", console)
     print_left_out(plan.unavailable, console, plan.notes)
-    shown = [(made.get(it.key) or it.certificate, it.key not in made) for it in wanted]
-    certificates = [(it, cached) for it, cached in shown if it is not None]
     console.print(_table(certificates))
     failed = [it for it, _ in certificates if not it.proven]
     _print_failures(failed, console)
@@ -134,39 +116,36 @@ def prove_first(
     With `fresh` no earlier certificate counts.
     """
     begin = time.monotonic()
-    wanted = needs(setups_of(plan), None if fresh else store, quick=True, reach=_reach(plan))
-    lacking = [it for it in wanted if it.certificate is None]
+    wanted = _needs(plan, None if fresh else store, quick=True)
     quiet = console or Console(quiet=True)
-    made = _proved(lacking, store, data, logs, caches, quiet)
-    shown = [(made[it.key], False) for it in lacking]
-    shown += [(it.certificate, True) for it in wanted if it.certificate]
+    shown = _proved(wanted, store, data, logs, caches, quiet)
     print_text(quiet, _counted(shown, time.monotonic() - begin))
     _print_failures([it for it, _ in shown if not it.proven], quiet)
     return [it for it, _ in shown]
 
 
-def _reach(plan: Plan) -> Reach:
-    """How far trainings are compared."""
-    return WHOLE if plan.config.whole else QUICK
-
-
-def setups_of(plan: Plan) -> list[tuple[Task, Setup]]:
-    return [(group.task, setup) for group in plan.groups for setup in group.setups]
+def _needs(plan: Plan, earlier: Store | None, *, quick: bool) -> list[Need]:
+    setups = [(group.task, setup) for group in plan.groups for setup in group.setups]
+    counted = None if quick else one_of_each(setups)
+    reach = WHOLE if plan.config.whole else QUICK
+    return needs(setups, earlier, quick=quick, counted=counted, reach=reach)
 
 
 def _proved(
-    lacking: Sequence[Need],
+    wanted: Sequence[Need],
     store: Store,
     data: Mapping[Data, Path],
     logs: Path,
     caches: Path,
     console: Console,
-) -> dict[str, Certificate]:
-    """New certificates by key, with a bar while they are made."""
-    if not lacking:
-        return {}
-    proofs = prove(lacking, store, data, logs, caches)
-    return {it.key: it for it in _tracked(proofs, len(lacking), "proving", console)}
+) -> list[Shown]:
+    """The certificate of every need, with a bar while those that lack are made."""
+    lacking = [it for it in wanted if it.certificate is None]
+    made: dict[str, Certificate] = {}
+    if lacking:
+        proofs = prove(lacking, store, data, logs, caches)
+        made = {it.key: it for it in _tracked(proofs, len(lacking), "proving", console)}
+    return [(it.certificate or made[it.key], it.certificate is not None) for it in wanted]
 
 
 def _tracked(things: Iterable[T], total: int, description: str, console: Console) -> Iterator[T]:
@@ -189,7 +168,7 @@ def _titled(title: str, caption: str | None = None) -> Table:
     )
 
 
-def _table(certificates: Sequence[tuple[Certificate, bool]]) -> Table:
+def _table(certificates: Sequence[Shown]) -> Table:
     """A line for every task and framework:mode; dtypes side by side."""
     table = _titled(
         "Largest difference from the float64 reference, of any tensor at any step",
@@ -246,7 +225,7 @@ def _print_failures(certificates: Sequence[Certificate], console: Console) -> No
             print_text(console, f"{where}: NOT PROVEN: {certificate.why}", "red")
 
 
-def _counted(shown: Sequence[tuple[Certificate, bool]], seconds: float) -> str:
+def _counted(shown: Sequence[Shown], seconds: float) -> str:
     proven = [(it, cached) for it, cached in shown if it.proven]
     earlier = sum(cached for _, cached in proven)
     unsupported = sum(it.unsupported for it, _ in shown)
@@ -294,7 +273,7 @@ def selftest(
     others = [it for it in judgements if not it.case.fault]
     console.print(_faults([it for it in faults if it.case.setup.framework == "planted"]))
     if in_adapters := [it for it in faults if it.case.setup.framework != "planted"]:
-        console.print(_faults_in_adapters(in_adapters))
+        console.print(_faults(in_adapters, real=True))
     for fault in [it.case.fault for it in faults if it.outcome == "unseen"]:
         if fault:
             print_text(console, f"unseen in float32: {fault.line}: {fault.unseen}", "yellow")
@@ -327,27 +306,19 @@ def _tried(cases: Sequence[Case], console: Console) -> list[Judgement]:
     return sorted(judgements, key=lambda it: place[it.case.setup.id, it.case.seed])
 
 
-def _faults(judgements: Iterable[Judgement]) -> Table:
-    caption = "+4: four other checks noticed it too"
-    return _by_fault("Planted faults", caption, judgements, lambda it: it.setup.dtype)
-
-
-def _faults_in_adapters(judgements: Iterable[Judgement]) -> Table:
-    title = "Faults planted in adapters of real frameworks"
-    caption = "verify: by the proof; run: by the worker that measures"
-    return _by_fault(
-        title, caption, judgements, lambda it: it.setup.framework.removeprefix("planted_")
-    )
-
-
-def _by_fault(
-    title: str, caption: str, judgements: Iterable[Judgement], column: Callable[[Case], str]
-) -> Table:
-    """A row for each fault, with what came of it in each column."""
-    table = _titled(title, caption)
+def _faults(judgements: Iterable[Judgement], *, real: bool = False) -> Table:
+    """A row for each fault, with what came of it by dtype, or by `real` framework."""
+    table = _titled("Planted faults", "+4: four other checks noticed it too")
+    if real:
+        table = _titled(
+            "Faults planted in adapters of real frameworks",
+            "verify: by the proof; run: by the worker that measures",
+        )
     rows: dict[str, dict[str, Judgement]] = {}
     for judgement in judgements:
-        rows.setdefault(judgement.case.setup.mode, {})[column(judgement.case)] = judgement
+        setup = judgement.case.setup
+        column = setup.framework.removeprefix("planted_") if real else setup.dtype
+        rows.setdefault(setup.mode, {})[column] = judgement
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table.add_column("what is wrong", ratio=1, overflow="fold")
     for name in ("to be caught by", *names):

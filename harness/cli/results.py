@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import gc
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,7 @@ from harness.analysis.history import METRICS, series
 from harness.analysis.run_comparison import Comparison, same_machine
 from harness.analysis.summary import Summary, summarise_run
 from harness.cells import MACHINE, PHASE_ALIASES, PHASES
-from harness.cli.app import Output, RunName
+from harness.cli import app
 from harness.cli.console import Console, print_text
 from harness.errors import ReportError, StoreError, UsageError, unknown
 from harness.frameworks import framework_facts, matches
@@ -52,12 +50,12 @@ To = Annotated[
 ]
 
 
-def show(name: RunName = None, output: Output = RESULTS) -> None:
+def show(name: app.RunName = None, output: app.Output = RESULTS) -> None:
     stored = stored_run(name, output)
     render(stored, summarise_run(stored, framework_facts()), Console())
 
 
-def report(name: RunName = None, output: Output = RESULTS) -> None:
+def report(name: app.RunName = None, output: app.Output = RESULTS) -> None:
     stored, console = stored_run(name, output), Console()
     publish(stored, output, console)
     print_text(console, f"report: {output / stored.info.name / 'report.html'}")
@@ -69,10 +67,7 @@ def stored_run(name: str | None, output: Path) -> Run:
 
 
 def show_and_report(run: Run, output: Path, console: Console, note: str = "") -> None:
-    """Write the report and print the result, and a note on it.
-
-    Raises ReportError only after that: the terminal can still have the result.
-    """
+    """Write the report, print the result and a note on it, and only then raise ReportError."""
     unwritten = None
     try:
         publish(run, output, console)
@@ -87,7 +82,7 @@ def show_and_report(run: Run, output: Path, console: Console, note: str = "") ->
 
 
 def export(
-    name: RunName = None,
+    name: app.RunName = None,
     what: Annotated[
         str,
         typer.Option(
@@ -100,7 +95,7 @@ def export(
         typer.Option("--format", help="Choose csv, json or parquet [default: by the file]."),
     ] = None,
     to: To = STDOUT,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError before anything is written."""
     if what not in FRAMES:
@@ -135,10 +130,7 @@ def schema(
 
 
 def write_out(content: Iterable[bytes], to: str) -> None:
-    """Write pieces to standard output, or into a file that appears whole or not at all.
-
-    Raises UsageError where it cannot be written.
-    """
+    """Write to standard output or into a file. Raises UsageError where it cannot be written."""
     if to == STDOUT:
         for piece in content:
             sys.stdout.buffer.write(piece)
@@ -163,28 +155,17 @@ def compare(
         typer.Option("--format", help="Choose terminal, markdown or json [default: by the file]."),
     ] = None,
     to: To = STDOUT,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises NotComparable where the runs have no cell in common."""
     chosen = format_ or COMPARE_SUFFIXES.get(Path(to).suffix, "terminal")
     if chosen not in COMPARE_FORMATS:
         raise unknown("format", chosen, COMPARE_FORMATS, FORMAT_ALIASES)
-    with _uncollected():
-        comparison = compare_results(find(a, output, tables=False), find(b, output, tables=False))
-        if chosen == "terminal" and to == STDOUT:
-            comparison_report.render(comparison, Console())
-            return
+    comparison = compare_results(find(a, output, tables=False), find(b, output, tables=False))
+    if chosen == "terminal" and to == STDOUT:
+        comparison_report.render(comparison, Console())
+    else:
         write_out([_text(comparison, chosen).encode("utf-8")], to)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles: in two large runs it finds none, and doubles the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _text(comparison: Comparison, format_: str) -> str:
@@ -204,7 +185,7 @@ def merge(
             metavar="[MACHINE=]RUN...", help="Names, results directories or runs' folders."
         ),
     ],
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError or NotComparable before anything is written, ReportError where the merged
     run is stored and its report is not."""
@@ -216,11 +197,12 @@ def merge(
     merge_runs(parts, "", "", ())
     with create(output) as store:
         name = free_name(f"{now:%Y-%m-%d-%H%M}-merged", store.runs(), output)
-        merged = merge_runs(parts, name, now.isoformat(timespec="seconds"), command_line())
-        keep(merged.run, store)
+        created = now.isoformat(timespec="seconds")
+        merged, repeated = merge_runs(parts, name, created, command_line())
+        keep(merged, store)
         stored = store.load(name)
-    note = f"left out: {merged.repeated} trainings of a seed that was trained already"
-    show_and_report(stored, output, Console(), note if merged.repeated else "")
+    note = f"left out: {repeated} trainings of a seed that was trained already"
+    show_and_report(stored, output, Console(), note if repeated else "")
 
 
 def _part(text: str, output: Path) -> Part:
@@ -249,7 +231,7 @@ def history(
     phase: Annotated[
         str, typer.Option(help="Choose train, predict, or a latency phase.")
     ] = "train",
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
 ) -> None:
     """Raises UsageError for what does not exist or was never measured."""
     if metric not in METRICS:

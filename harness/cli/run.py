@@ -7,21 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import (
-    DataDir,
-    Devices,
-    Dtypes,
-    Frameworks,
-    Fresh,
-    Lanes,
-    Output,
-    Phases,
-    Settings,
-    TaskFile,
-    Tasks,
-    Threads,
-    WholeTraining,
-)
+from harness.cli import app
 from harness.cli.console import Console, print_left_out, print_overruled, print_text
 from harness.cli.proof import label_in_lane, prove_first
 from harness.cli.results import show_and_report, stored_run
@@ -39,20 +25,20 @@ from harness.runs.files import measuring_alone, output_option, within
 from harness.runs.interrupts import patient
 from harness.runs.plan import Done, Plan, finished_blocks, make_plan, refuse_changed
 from harness.runs.schedule import planned_seconds
-from harness.runs.store import Store, StoreGone, create
+from harness.runs.store import StoreGone, create
 
 DISPLAYS = {"quiet": Silent, "plain": Plain, "screen": Screen}
 
 
 def run(
-    tasks: Tasks = None,
-    frameworks: Frameworks = None,
-    lanes: Lanes = None,
-    phases: Phases = None,
-    devices: Devices = None,
-    threads: Threads = None,
-    dtypes: Dtypes = None,
-    settings: Settings = None,
+    tasks: app.Tasks = None,
+    frameworks: app.Frameworks = None,
+    lanes: app.Lanes = None,
+    phases: app.Phases = None,
+    devices: app.Devices = None,
+    threads: app.Threads = None,
+    dtypes: app.Dtypes = None,
+    settings: app.Settings = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Use the preset quick (the default), standard or full.", metavar="NAME"),
@@ -105,8 +91,8 @@ def run(
             help="Measure one part of the comparisons: 1/3 is the first third.", metavar="I/N"
         ),
     ] = None,
-    data_dir: DataDir = None,
-    task_file: TaskFile = None,
+    data_dir: app.DataDir = None,
+    task_file: app.TaskFile = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -117,7 +103,7 @@ def run(
         Path | None,
         typer.Option(help="Read options from this TOML file; flags override it.", metavar="FILE"),
     ] = None,
-    output: Output = RESULTS,
+    output: app.Output = RESULTS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and its expected time, then exit.")
     ] = False,
@@ -127,8 +113,8 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: repeat blocks with failures.")
     ] = False,
-    fresh: Fresh = False,
-    whole: WholeTraining = None,
+    fresh: app.Fresh = False,
+    whole: app.WholeTraining = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print a line for every block.")] = (
         False
@@ -171,7 +157,10 @@ def measure(
         within(output, name, "logs")
         refuse_links(output, name)
         with runner.staged_data(plan, scratch / "data") as data:
-            done = _done(store, resume, retry)
+            done = finished_blocks(())
+            if resume is not None:
+                records, attempts = store.load(resume).records, store.attempts(resume)
+                done = finished_blocks(records, attempts, retry=retry)
             print_left_out(plan.unavailable, console, plan.notes)
             print_overruled(plan, console)
             proofs = prove_first(
@@ -200,13 +189,6 @@ def measure(
                 )
                 run_blocks(blocks, done, f"{name}{output_option(output)}")
         return store.load(name)
-
-
-def _done(store: Store, resume: str | None, retry: bool) -> Done:
-    if resume is None:
-        return finished_blocks(())
-    records, attempts = store.load(resume).records, store.attempts(resume)
-    return finished_blocks(records, attempts, retry=retry)
 
 
 def run_blocks(blocks: runner.Runner, done: Done, way: str) -> None:

@@ -23,7 +23,7 @@ from harness.gate.judging import Line, TaskSetup, failure
 from harness.records import Record
 from harness.runs.block import Block, Step
 from harness.runs.config import RunConfig
-from harness.runs.engines import Engine
+from harness.runs.engines import LocalEngine
 from harness.tasks.spec import Data, Task
 
 Report = Callable[[str], None]
@@ -35,7 +35,7 @@ class SideKeeper:
     """An observer of blocks that keeps the records of each setup."""
 
     config: RunConfig
-    engine: Engine
+    engine: LocalEngine
     data: Mapping[Data, Path]
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
     failed: list[Record] = field(default_factory=list)
@@ -80,7 +80,7 @@ def older(setup: Setup) -> Setup:
 def compared(
     pairs: Sequence[TaskSetup],
     config: RunConfig,
-    engine: Engine,
+    engine: LocalEngine,
     data: Mapping[Data, Path],
     threshold: float,
     report: Report,
@@ -123,7 +123,7 @@ def _growth(now: Blocks, before: Blocks, phase: Phase) -> list[float]:
 def timed(
     pairs: Sequence[TaskSetup],
     config: RunConfig,
-    engine: Engine,
+    engine: LocalEngine,
     data: Mapping[Data, Path],
     report: Report,
 ) -> dict[Setup, dict[Phase, Timed]]:

@@ -44,7 +44,7 @@ from harness.tasks.programs import (
     refuse_large,
 )
 from harness.worker.messages import MAX_BYTES, Failed, connected
-from harness.worker.system import adopt_orphans, end_escaped, limit_memory
+from harness.worker.system import adopt_orphans, end_descendants, limit_memory
 
 FILES = {".keras": "keras", ".h5": "keras", ".json": "keras", ".onnx": "onnxruntime"}
 """The folder in `impls` whose `program.opened` reads a file of this kind."""
@@ -69,7 +69,7 @@ def main() -> None:
     except EOFError:
         pass
     finally:
-        end_escaped()
+        end_descendants(escaped=True)
 
 
 class ProgramSession:

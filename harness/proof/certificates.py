@@ -89,8 +89,8 @@ class Claim:
         if self.length is None:
             return None
         steps, rows = self.length
-        work = steps * rows * flops(self.task, "train") / self.task.batch
-        limit += steps * SLOWEST_STEP + work / SLOWEST_FLOPS
+        cost = steps * rows * flops(self.task, "train") / self.task.batch
+        limit += steps * SLOWEST_STEP + cost / SLOWEST_FLOPS
         setup = self.setup.model_copy(update={"dtype": "float64"})
         return self.request(data, limit).model_copy(
             update={"setup": setup, "steps": steps, "rows": rows, "counted": False}

@@ -17,28 +17,15 @@ from harness.frameworks import phases_of, trains
 from harness.privacy import clean, cleaned
 from harness.records import Around, Epoch, PhaseRecord, Quality, Record, Sample, Status
 from harness.runs.contention import Watcher
-from harness.runs.process import Worker, WorkerFailed
+from harness.runs.process import WorkerFailed, WorkerProcess
 from harness.tasks.costs import flops
 from harness.tasks.spec import Task
-from harness.worker.messages import (
-    Finish,
-    Finished,
-    Load,
-    Loaded,
-    Prepare,
-    Prepared,
-    Request,
-    Sampled,
-    TakeSample,
-    Trained,
-    TrainEpoch,
-    fits,
-)
+from harness.worker import messages
+from harness.worker.messages import Finished, Loaded, Prepared, Request, Sampled, Trained, fits
 
 
 def is_trained(setup: Setup) -> bool:
-    """Whether a setup takes part in full trainings: a twin does not, nor a framework that only
-    predicts."""
+    """Whether a setup takes part in full trainings: a twin does not."""
     return not setup.twin and trains(setup.framework)
 
 
@@ -50,7 +37,7 @@ class Trial:
     name: str
     setup: Setup
     asked: tuple[Phase, ...]
-    worker: Worker | None = None
+    worker: WorkerProcess | None = None
     request: Request | None = None
     loaded: Loaded | None = None
     prepared: Prepared | None = None
@@ -59,11 +46,9 @@ class Trial:
     finished: Finished | None = None
 
     def phases(self) -> tuple[PhaseRecord, ...]:
-        """The phases as far as they came, with the samples taken so far.
-
-        What a forked process shares with its parent is resident in both, or in neither until it is
-        read again: such memory is no measure of a framework's.
-        """
+        """The phases as far as they came, with the samples taken so far."""
+        # What a forked process shares with its parent is resident in both, or in neither until it
+        # is read again: such memory is no measure of a framework's.
         known, forked = self.prepared or self.loaded, self.worker is not None and self.worker.forked
         return tuple(
             phase.model_copy(
@@ -118,16 +103,15 @@ class Block:
     """What to run: `rounds` samples of each of the `phases` from every setup that can do it, and a
     full training of those that train if the block `trains`.
 
-    `number` counts from 0 within the group; `name` is unique in the store. The seed makes the
-    shared start and, with the name, the order of turns. Workers of a block that is `alone` start
-    one after the other, and measure the limits of the device before they end. A worker has at most
-    `memory_limit` bytes. Blocks of one `generation` may fork their workers from the same processes;
-    `more` of it will probably follow.
+    `number` counts from 0 within the group. The seed makes the shared start and, with the name, the
+    order of turns. Workers of a block that is `alone` start one after the other, and measure the
+    limits of the device before they end. A worker has at most `memory_limit` bytes. Blocks of one
+    `generation` may fork their workers from the same processes; `more` of it will probably follow.
+    Only when it is about to run a block gets its `name`, which is unique in the store, the number
+    of the `attempt`, and the folder of its `data`.
     """
 
-    name: str
     number: int
-    attempt: int
     task: Task
     setups: tuple[Setup, ...]
     phases: tuple[Phase, ...]
@@ -135,12 +119,19 @@ class Block:
     seed: int
     trains: bool
     alone: bool
-    data: str
     sample_seconds: float
     warmup_seconds: float
     memory_limit: int | None = None
     generation: int = 0
     more: int = 0
+    name: str = ""
+    attempt: int = 1
+    data: str = ""
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What all its setups share."""
+        return self.setups[0].group
 
 
 Step = Literal["starting", "warming up", "sampling", "training", "finishing", "done"]
@@ -160,7 +151,7 @@ class Observer(Protocol):
 R = TypeVar("R", Loaded, Prepared, Sampled, Trained, Finished)
 T = TypeVar("T")
 
-Launch = Callable[[Setup, str], Worker]
+Launch = Callable[[Setup, str], WorkerProcess]
 """Starts a worker for a setup and a trial's name; raises WorkerFailed."""
 
 
@@ -242,7 +233,7 @@ class _BlockRun:
         except WorkerFailed as failure:
             self._end(trial, failure.status, failure.error)
             return None
-        request = Load(
+        request = messages.Load(
             task=block.task,
             setup=setup,
             seed=block.seed,
@@ -256,7 +247,9 @@ class _BlockRun:
     def _prepare(self, trial: Trial) -> None:
         self._show("warming up", trial.setup)
         block = self._block
-        request = Prepare(sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds)
+        request = messages.Prepare(
+            sample_seconds=block.sample_seconds, warmup_seconds=block.warmup_seconds
+        )
         self._ask(trial, request, PREPARE_LIMIT)
         trial.prepared = self._answer(trial, Prepared)
 
@@ -266,14 +259,14 @@ class _BlockRun:
         prepared = next(it for it in trial.prepared.phases if it.phase == phase)
         # As many again, at most, wake the worker before the first is timed.
         expected = 2 * prepared.iterations * max(prepared.warmup)
-        request = TakeSample(phase=phase, round=round_, turn=turn)
+        request = messages.TakeSample(phase=phase, round=round_, turn=turn)
         self._ask(trial, request, TURN_LIMIT + PATIENCE * expected)
         if reply := self._answer(trial, Sampled):
             trial.samples.setdefault(phase, []).append(reply.sample)
 
     def _train(self, trial: Trial, epoch: int) -> None:
         self._show("training", trial.setup)
-        self._ask(trial, TrainEpoch(epoch=epoch), self._epoch_limit(trial))
+        self._ask(trial, messages.TrainEpoch(epoch=epoch), self._epoch_limit(trial))
         if reply := self._answer(trial, Trained):
             trial.epochs.append(reply.epoch)
 
@@ -293,7 +286,9 @@ class _BlockRun:
         # The device's limits are the same in every block and for both of two twins.
         limits = block.alone and bool(trial.asked) and not twin
         checks = not twin and (block.alone or flops(block.task, "train") <= CHEAP_FLOPS)
-        request = Finish(limits=limits, checks=checks, thorough=checks and not block.number)
+        request = messages.Finish(
+            limits=limits, checks=checks, thorough=checks and not block.number
+        )
         self._ask(trial, request, FINISH_LIMIT)
         trial.finished = self._answer(trial, Finished)
         if trial.finished is not None:

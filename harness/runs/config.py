@@ -10,19 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 
-from harness.cells import (
-    DTYPE_ALIASES,
-    DTYPES,
-    LANE_ALIASES,
-    LANES,
-    LATENCY,
-    PHASE_ALIASES,
-    PHASES,
-    THROUGHPUT,
-    Dtype,
-    Lane,
-    Phase,
-)
+from harness import cells
 from harness.errors import NotComparable, StoreError, UsageError, first_problem, unknown
 from harness.privacy import cleaned, restored
 from harness.records import Run
@@ -59,11 +47,11 @@ class RunConfig(Frozen):
     settings: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()
     modes: Literal["default", "all"] = "default"
-    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] | None = None
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = THROUGHPUT
+    lanes: Annotated[tuple[cells.Lane, ...], Field(min_length=1)] | None = None
+    phases: Annotated[tuple[cells.Phase, ...], Field(min_length=1)] = cells.THROUGHPUT
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu",)
     threads: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float32",)
+    dtypes: Annotated[tuple[cells.Dtype, ...], Field(min_length=1)] = ("float32",)
     blocks: Annotated[int, Field(ge=1, le=10_000)]
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     least_blocks: Annotated[int, Field(ge=1, le=10_000)] = 8
@@ -106,7 +94,7 @@ PRESETS: dict[str, Content] = {
     "standard": {
         "tasks": ("digits-mlp", "mnist-mlp", "mnist-wide", "deep-narrow", "cancer-binary"),
         "modes": "all",
-        "phases": PHASES,
+        "phases": cells.PHASES,
         "blocks": 1000,  # it is the budget that ends it
         "precision": 0.02,
         "rounds": 20,
@@ -117,8 +105,8 @@ PRESETS: dict[str, Content] = {
     "full": {
         "tasks": ("*",),
         "modes": "all",
-        "lanes": LANES,
-        "phases": PHASES,
+        "lanes": cells.LANES,
+        "phases": cells.PHASES,
         "blocks": 2 * MOST_BLOCKS,
         "precision": 0.02,
         "rounds": 20,
@@ -255,8 +243,7 @@ NUMBERS: Mapping[str, Callable[[str], float]] = {
 
 
 class Words(NamedTuple):
-    """The words of a field: `groups` are words that stand for several `choices`, and `aliases` are
-    suggested, not accepted."""
+    """The words of a field: `groups` stand for several `choices`; `aliases` are only suggested."""
 
     name: str
     choices: Sequence[str]
@@ -277,7 +264,7 @@ class Words(NamedTuple):
 
 
 WORDS: Mapping[str, Words] = {
-    "phases": Words("phase", PHASES, {"latency": LATENCY}, PHASE_ALIASES),
-    "lanes": Words("lane", LANES, {"both": LANES}, LANE_ALIASES),
-    "dtypes": Words("dtype", DTYPES, {}, DTYPE_ALIASES),
+    "phases": Words("phase", cells.PHASES, {"latency": cells.LATENCY}, cells.PHASE_ALIASES),
+    "lanes": Words("lane", cells.LANES, {"both": cells.LANES}, cells.LANE_ALIASES),
+    "dtypes": Words("dtype", cells.DTYPES, {}, cells.DTYPE_ALIASES),
 }

@@ -1,7 +1,6 @@
 """What else uses the cores: the machine's counters, less what this process and its children use.
 
-None of it knows of ratios or of frameworks. A fact that this system does not have is None. `root`
-stands for `/`, so that tests can lay out a machine of their own.
+A fact that this system does not have is None. `root` stands for `/`, so that tests can replace it.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import NamedTuple
 from harness.analysis.contention import OTHERS_LIMIT, crowding, used_by_others
 from harness.records import Around
 from harness.runs.machine import ROOT, usable
-from harness.worker.system import queues, text_of
+from harness.worker.system import cpu_of_descendants, descendants, queues, text_of
 
-LOOK_SECONDS = 0.2
+WATCH_SECONDS = 0.2
 """Long enough for a counter that grows in steps of 10 ms."""
 PORTION, PORTIONS = bytes(1 << 18), 16
 """What each thread of the fixed computation hashes: 2 to 10 ms of work in a core's own cache."""
@@ -66,37 +65,17 @@ def core_times(cpus: frozenset[int], root: Path = ROOT) -> CoreTimes | None:
 
 def used(root: Path = ROOT) -> Used:
     """All counters now. The time to read them counts as CPU time of this process."""
-    cpu, folders = _family(root)
-    threads = [it for folder in folders for it in queues(folder)]
+    processes = (os.getpid(), *descendants())
+    threads = [it for pid in processes for it in queues(root / "proc" / str(pid))]
     times = core_times(usable(), root)
     return Used(
         at=time.perf_counter(),
         busy=times.busy if times else None,
         stolen=times.stolen if times else None,
-        cpu=cpu,
+        cpu=time.process_time() + cpu_of_descendants(),
         ran=sum(it.ran for it in threads),
         waited=sum(it.waited for it in threads) if threads else None,
     )
-
-
-def _family(root: Path) -> tuple[float, list[Path]]:
-    """CPU seconds of this process and its descendants, and their folders in /proc.
-
-    The time of a child that has ended is its parent's from then on, as soon as it is waited for.
-    """
-    parents: dict[int, int] = {}
-    seconds: dict[int, float] = {}
-    for folder in (root / "proc").glob("[0-9]*"):
-        # The name, in brackets, may hold anything.
-        fields = text_of(folder / "stat").rpartition(")")[2].split()
-        if len(fields) > 14:
-            number = int(folder.name)
-            parents[number] = int(fields[1])
-            seconds[number] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    ours = {os.getpid()}
-    while more := {it for it, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    return sum(seconds.get(it, 0.0) for it in ours), [root / "proc" / str(it) for it in ours]
 
 
 class Watcher:
@@ -139,7 +118,7 @@ def increase(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else max(0.0, after - before)
 
 
-def others(seconds: float = LOOK_SECONDS) -> float | None:
+def others(seconds: float = WATCH_SECONDS) -> float | None:
     """Cores that other processes keep busy, watched for a moment in which this one sleeps."""
     before = used()
     time.sleep(seconds)
@@ -149,10 +128,7 @@ def others(seconds: float = LOOK_SECONDS) -> float | None:
 
 
 def fixed_seconds(threads: int) -> float:
-    """How long the same computation takes, so many threads of it side by side.
-
-    It ends with the last of them, as a step of a framework does whose threads wait for each other.
-    """
+    """How long a fixed computation takes in so many threads, until the last of them ends."""
     workers = [threading.Thread(target=_fixed_work) for _ in range(threads)]
     begin = time.perf_counter()
     for worker in workers:
@@ -176,18 +152,18 @@ class QuietWait:
         most: float,
         note: Callable[[str], None],
         ending: Callable[[], bool] = lambda: False,
-        look: Callable[[], float | None] = others,
+        busy_cores: Callable[[], float | None] = others,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._left, self._note, self._ending = most, note, ending
-        self._look, self._clock = look, clock
+        self._busy_cores, self._clock = busy_cores, clock
 
     def before(self, threads: int) -> None:
         """Return when a block of so many threads may begin."""
         noted = False
         while self._left > 0 and not self._ending():
             begin = self._clock()
-            busy, cores = self._look(), len(usable())
+            busy, cores = self._busy_cores(), len(usable())
             if busy is None or crowding(busy, cores, threads) < OTHERS_LIMIT:
                 return
             if not noted:

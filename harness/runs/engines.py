@@ -1,4 +1,4 @@
-"""Where blocks run. An engine runs whole blocks, as pairs must share a machine.
+"""Where blocks run. The engine runs whole blocks, as pairs must share a machine.
 
 Workers may be forked from fork servers: processes that have imported a framework, so that a start
 costs no import.
@@ -15,21 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from multiprocessing.reduction import send_handle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.cells import Setup
 from harness.frameworks import frameworks
 from harness.runs.block import Block, Observer, run_block
 from harness.runs.contention import Watcher
-from harness.runs.process import ROOT, Process, Worker, WorkerFailed, WorkerProcess, cache_variables
+from harness.runs.process import ROOT, Process, WorkerFailed, WorkerProcess, cache_variables
 from harness.worker.messages import FORK_REPLY, Fork, Forked, Import, Imported, Reap, Reaped
 
 IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 Key = tuple[str, str, int, bool]
-"""Framework with its version, its mode if its environment names it, threads, and whether for the
-twin: what one server can serve."""
+"""What one server serves: framework and version, mode if it matters, threads, whether a twin."""
 
 
 class ForkServer(WorkerProcess):
@@ -80,7 +79,7 @@ class ForkedProcess:
             if self._code is None:
                 if time.monotonic() > late:
                     raise subprocess.TimeoutExpired("a forked worker", timeout)
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         return self._code
 
 
@@ -186,11 +185,6 @@ def varies(setup: Setup) -> bool:
     return frameworks()[setup.framework].tuning.import_varies
 
 
-class Engine(Protocol):
-    def run(self, block: Block, observer: Observer) -> None:
-        """Run a block to its end; every trial of it is given to the observer."""
-
-
 class LocalEngine:
     """Blocks one by one on this machine; what workers print is kept in `logs`.
 
@@ -227,6 +221,7 @@ class LocalEngine:
             self._servers.close()
 
     def run(self, block: Block, observer: Observer) -> None:
+        """Run a block to its end; every trial of it is given to the observer."""
         if self._servers and not block.alone:
             if block.generation != self._generation:
                 self._servers.close()
@@ -235,7 +230,7 @@ class LocalEngine:
         watcher = Watcher(block.setups[0].threads, block.rounds)
         run_block(block, partial(self._launch, alone=block.alone), observer, watcher)
 
-    def _launch(self, setup: Setup, trial: str, *, alone: bool) -> Worker:
+    def _launch(self, setup: Setup, trial: str, *, alone: bool) -> WorkerProcess:
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -32,13 +32,9 @@ NETWORK = (
     *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
     *("fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs"),
 )
-"""How the types of network file systems begin. SQLite's locks and its shared memory are not to be
-relied on there."""
+"""How the types of network file systems begin: SQLite's locks are not reliable there."""
 LONGEST_TEMPORARY = 60
-"""Bytes that the path of a folder for temporary files may have: a socket's path has at most 107,
-and libraries add up to 40."""
-
-
+"""Bytes of the path of a folder for temporary files: a socket's path has 107, libraries add 40."""
 PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
 """A path that needs no quotes anywhere and leaves room for long names below it."""
 
@@ -46,8 +42,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_./+-]{1,200}")
 def within(output: Path, *names: str) -> Path:
     """The path of these names below the results directory, which itself may be a link.
 
-    Raises UsageError where one of them is a link, or no plain name: what is written there would
-    be written elsewhere.
+    Raises UsageError for a link or a name that would lead elsewhere.
     """
     path = output
     for name in names:
@@ -66,36 +61,31 @@ def output_option(output: Path) -> str:
 
 @contextlib.contextmanager
 def temporary_files(folder: Path) -> Iterator[None]:
-    """Make a folder, where processes begun meanwhile keep their temporary files.
+    """Make a folder in which processes that start meanwhile keep their temporary files.
 
-    Some libraries never remove theirs. This process itself goes on with its own folder. If the
-    path is too long for sockets or not plain enough for compilers, they get the name that the
-    system gives to an open file of this process.
+    If its path is too long for sockets or not plain enough for compilers, they get the name that
+    the system gives to an open file of this process.
     """
     tempfile.gettempdir()  # which is remembered from now on: the machine's lock lies there
     folder.mkdir(parents=True)
     before = os.environ.get("TMPDIR")
-    name: str | None = str(folder)
-    with contextlib.ExitStack() as stack:
-        if not re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
-            descriptor, name = _opened(folder)
-            stack.callback(os.close, descriptor)
+    descriptor, name = _opened(folder)
+    if re.fullmatch(rf"[\w./-]{{1,{LONGEST_TEMPORARY}}}", str(folder), re.ASCII):
+        name = str(folder)
+    try:
         if name is not None:
             os.environ["TMPDIR"] = name
-        try:
-            yield
-        finally:
-            os.environ.pop("TMPDIR", None)
-            if before is not None:
-                os.environ["TMPDIR"] = before
+        yield
+    finally:
+        os.close(descriptor)
+        os.environ.pop("TMPDIR", None)
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 @functools.cache
 def plain(folder: Path) -> Path:
-    """The folder under a path that every compiler can take, as long as this process lives.
-
-    PyTorch puts paths of its files into commands unquoted.
-    """
+    """The folder under a path that needs no quotes, valid as long as this process lives."""
     whole = folder.absolute()
     if PLAIN.fullmatch(str(whole)):
         return folder
@@ -139,7 +129,7 @@ def refuse_network(directory: Path) -> None:
         )
 
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 NAMED_SECONDS = 1.0
 """How long to wait for the note of a new holder."""
 LONGEST_COMMAND = 200
@@ -164,7 +154,7 @@ def held(path: Path, patience: float = 0.0) -> Iterator[None]:
     try:
         _acquire(descriptor, time.monotonic() + patience)
         _refuse_foreign(descriptor, path)
-        _write_note(descriptor, _own_note())
+        _write_note(descriptor, _note_of_this_process())
         try:
             yield
         finally:
@@ -199,10 +189,7 @@ def measuring_alone() -> Iterator[None]:
 
 
 def _opened_lock(path: Path) -> int:
-    """A descriptor for the lock's file; no link is followed.
-
-    In a folder that all may write, a file of another user can be opened but not created over.
-    """
+    """A descriptor for the lock's file, which may be another user's; no link is followed."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     while True:
         try:
@@ -217,8 +204,7 @@ def _opened_lock(path: Path) -> int:
 
 
 def _refuse_foreign(descriptor: int, path: Path) -> None:
-    """Raises OSError for anything but a regular file with one name and nothing in it but the note
-    of a holder: what is written here would be lost or written elsewhere."""
+    """Raises OSError for anything but a regular file with one name and at most a holder's note."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -237,10 +223,10 @@ def _acquire(descriptor: int, until: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise LockHeld(_holder(descriptor)) from None
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _own_note() -> bytes:
+def _note_of_this_process() -> bytes:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     # All users may read the machine's lock, and a killed process leaves its note behind.
     command = clean(" ".join(["python", *sys.orig_argv[1:]]))[:LONGEST_COMMAND]
@@ -273,5 +259,5 @@ def _holder(descriptor: int) -> str:
             if isinstance(process, int) and psutil.pid_exists(process):
                 where = f"since {note['since']}, in {note['in']}"
                 return f"process {process}, {where}: {note['command']}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return "a process that does not say which"

@@ -11,17 +11,14 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-ENDING = ("SIGTERM", "SIGHUP")
-
 
 def install() -> None:
     """Make the signals that ask a process to end interrupt it, as Ctrl-C does.
 
     What is ignored stays ignored: that is how `nohup` works.
     """
-    for name in ENDING:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _once)
 
 

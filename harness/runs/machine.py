@@ -134,10 +134,9 @@ def fingerprint() -> dict[str, Setting]:
 
 
 def versions(setups: Iterable[Setup] = ()) -> dict[str, str]:
-    """Installed versions of samestep, the frameworks and the libraries beneath them.
+    """Installed versions of samestep, the frameworks and the libraries that they compute with.
 
-    For setups in other environments the same, as `tensorflow@2.18.1` and `numpy
-    (tensorflow@2.18.1)`.
+    Those of other environments are named `tensorflow@2.18.1` and `numpy (tensorflow@2.18.1)`.
     """
     known = frameworks()
     packages = (*RECORDED_PACKAGES, *(name for it in known.values() for name in it.tuning.beneath))

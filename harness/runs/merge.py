@@ -8,7 +8,7 @@ or mean ever holds two of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.adapter import Setting
 from harness.analysis.run_comparison import same_machine
@@ -20,25 +20,20 @@ from harness.runs.store import Store
 from harness.tasks.spec import Task
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A run with the name that its user gives its machine; empty for none."""
 
     machine: str
     run: Run
 
 
-@dataclass(frozen=True)
-class Merged:
-    """`repeated` trainings are left out: a seed that was trained twice is no second seed."""
+def merge_runs(
+    parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]
+) -> tuple[Run, int]:
+    """One run of them all; and the number of trainings that are left out, since a seed that was
+    trained twice is no second seed.
 
-    run: Run
-    repeated: int
-
-
-def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[str, ...]) -> Merged:
-    """One run of them all. Raises NotComparable for tasks or machines that do not fit together,
-    UsageError for a run that is given twice.
+    Raises NotComparable for tasks or machines that differ, UsageError for a repeated run.
     """
     parts = _named(parts)
     tasks = _tasks(parts)
@@ -63,7 +58,7 @@ def merge_runs(parts: Sequence[Part], name: str, created: str, command: tuple[st
         seconds=sum(it.run.seconds or 0 for it in parts),
         certificates=tuple(_certificates(parts, tasks)),
     )
-    return Merged(run, repeated)
+    return run, repeated
 
 
 def _named(parts: Sequence[Part]) -> list[Part]:

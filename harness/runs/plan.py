@@ -49,11 +49,6 @@ class Group:
     task: Task
     setups: tuple[Setup, ...]
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What all its setups share: see `Setup.group`."""
-        return self.setups[0].group
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -111,9 +106,7 @@ def _part(groups: tuple[Group, ...], shard: str | None) -> tuple[Group, ...]:
 def _setups(
     task: Task, device: str, threads: int, dtype: Dtype, chosen: Iterable[Contestant], twin: bool
 ) -> tuple[Setup, ...]:
-    """Every lane, and a baseline once more if there is to be a twin.
-
-    It is that of the first lane in which one trains, so that every phase has a noise floor."""
+    """Every lane, and with `twin` a baseline once more."""
     setups = [
         Setup(
             task=task.name,
@@ -129,7 +122,7 @@ def _setups(
         for name, mode, lane in chosen
         for framework, _, version in [name.partition("@")]
     ]
-    if twin:
+    if twin:  # of the first lane in which one trains, so that every phase has a noise floor
         able = [it for it in setups if trains(it.framework)] or setups
         candidates = {it.label: it for it in able if it.lane == able[0].lane}
         baseline = candidates[baseline_of(candidates)]
@@ -271,10 +264,11 @@ class Done:
     finished: Mapping[tuple[object, ...], tuple[Record, ...]]
     attempts: Mapping[tuple[object, ...], int]
 
-    def of(self, group: tuple[object, ...]) -> list[tuple[int, tuple[Record, ...]]]:
-        """A group's finished blocks with their records, in order."""
-        blocks = [(it[0].block, it) for key, it in self.finished.items() if key[:-1] == group]
-        return sorted(blocks, key=lambda it: it[0])
+    def of(self, group: Group) -> dict[int, tuple[Record, ...]]:
+        """The records of a group's finished blocks, in order of their numbers."""
+        shared = group.setups[0].group
+        blocks = {it[0].block: it for key, it in self.finished.items() if key[:-1] == shared}
+        return dict(sorted(blocks.items()))
 
 
 def finished_blocks(
@@ -285,9 +279,8 @@ def finished_blocks(
 ) -> Done:
     """What a resumed run has already: blocks in which no trial was interrupted.
 
-    With `retry` those in which one failed are left out: they are made again, as a whole, for pairs
-    share an attempt. What is unsupported is no failure, and would be so again. `attempts` also
-    counts attempts whose records were replaced by those of a later or a better one.
+    With `retry` those in which one failed are left out: pairs share an attempt, so the whole block
+    is repeated. `attempts` also counts attempts whose records were replaced.
     """
     again = RETRIED if retry else {"interrupted"}
     blocks: dict[tuple[object, ...], list[Record]] = defaultdict(list)

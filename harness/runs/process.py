@@ -26,7 +26,7 @@ from harness.frameworks import frameworks
 from harness.privacy import clean, copy_clean
 from harness.records import Status
 from harness.runs.files import plain
-from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply, Request
+from harness.worker.messages import MAX_BYTES, REPLY, Failed, Reply
 from harness.worker.system import end_descendants, is_out_of_memory
 
 ROOT = Path(harness.__file__).parents[1]
@@ -42,30 +42,6 @@ class WorkerFailed(Exception):
         super().__init__(error)
         self.status: Status = status
         self.error = error
-
-
-class Worker(Protocol):
-    """What a block needs of a worker; tests have one whose times are given."""
-
-    @property
-    def cold(self) -> bool:
-        """Whether it found its compile cache empty and filled it."""
-
-    @property
-    def forked(self) -> bool:
-        """Whether it began as a copy of a process that had imported its framework."""
-
-    def ask(self, request: Request, limit: float) -> None:
-        """Ask and do not wait; `limit` seconds from now its answer is overdue."""
-
-    def answer(self) -> Reply:
-        """Wait, asleep, for the answer to the last request. Raises WorkerFailed."""
-
-    def stderr_tail(self) -> str:
-        """The end of what it wrote to standard error."""
-
-    def close(self) -> None:
-        """End it, and everything that it started."""
 
 
 class Message(Protocol):
@@ -97,6 +73,7 @@ class WorkerProcess:
 
     program: ClassVar[tuple[str, ...]] = ("-m", "harness.worker")
     forked: ClassVar[bool] = False
+    """Whether it began as a copy of a process that had imported its framework."""
     replies: ClassVar[TypeAdapter[Any]] = REPLY
 
     def __init__(
@@ -123,8 +100,7 @@ class WorkerProcess:
         self._ended = watch(self._process.pid)
 
     def _begun(self, channel: int, output: int, variables: Mapping[str, str]) -> Process:
-        """The process, which answers on `channel` and writes to `output`. Raises OSError or
-        WorkerFailed."""
+        """Start the process, which answers on `channel`. Raises OSError or WorkerFailed."""
         # Safe path (-P): no folder of the user's may shadow a framework.
         return subprocess.Popen(
             [self._interpreter, "-P", *self.program, str(channel), str(os.getpid())],
@@ -141,6 +117,7 @@ class WorkerProcess:
 
     @property
     def cold(self) -> bool:
+        """Whether it found its compile cache empty and filled it."""
         return not self._filled and _has_files(self._caches)
 
     def request(self, request: Message, limit: float) -> Reply:
@@ -149,13 +126,14 @@ class WorkerProcess:
         return self.answer()
 
     def ask(self, request: Message, limit: float) -> None:
+        """Ask and do not wait; `limit` seconds from now its answer is overdue."""
         self._asked = (request.ask, limit, time.monotonic() + limit)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `answer` reports it
             self._channel.send_bytes(request.model_dump_json().encode())
 
     def answer(self) -> Reply:
-        # Woken by an answer or by the end of the process, even where a child of the worker
-        # still holds the socket.
+        """Wait, asleep, for the answer to the last request. Raises WorkerFailed."""
+        # Woken by the end of the process too, even where a child of it still holds the socket.
         waited: list[Any] = [self._channel]
         if self._ended is not None:
             waited.append(self._ended)
@@ -179,8 +157,7 @@ class WorkerProcess:
         return reply
 
     def _message(self) -> bytes:
-        """What lies in the channel. Of a worker that stops in the middle of a message the rest is
-        waited for as long as for any answer."""
+        """What lies in the channel; the rest of half a message is waited for within the limit."""
         asked, limit, overdue = self._asked
         late = threading.Event()
 
@@ -217,6 +194,7 @@ class WorkerProcess:
         return WorkerFailed("crashed", how)
 
     def stderr_tail(self) -> str:
+        """The end of what it wrote to standard error."""
         try:
             if self._output.closed:
                 with self._log.open("rb") as log:
@@ -226,6 +204,7 @@ class WorkerProcess:
             return ""
 
     def close(self) -> None:
+        """End it, and everything that it started."""
         if self._channel.closed:
             return
         self._kill()

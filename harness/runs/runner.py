@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,10 +23,10 @@ from harness.runs import machine
 from harness.runs.block import Block, Step
 from harness.runs.config import clean_config
 from harness.runs.contention import QuietWait
-from harness.runs.engines import Engine
+from harness.runs.engines import LocalEngine
 from harness.runs.files import LockHeld, held, refuse_network, temporary_files, within
 from harness.runs.plan import Done, Plan
-from harness.runs.schedule import Clock, Course, Slot, courses, following, verdict
+from harness.runs.schedule import Clock, Course, courses, following, verdict
 from harness.runs.store import Store
 from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import DOWNLOADED, Data
@@ -106,10 +106,7 @@ def measuring(output: Path) -> Iterator[Path]:
 
 
 def check_data(plan: Plan) -> None:
-    """Raises DataError, before anything is written, for data files that are not what they must be.
-
-    Half a second for each data set that was fetched; the others come with what is installed.
-    """
+    """Raises DataError for fetched data that are not what they must be (0.5 s for each set)."""
     for data in {task.data for task in plan.tasks if task.data.name in DOWNLOADED}:
         load(data, plan.data_directory)
 
@@ -142,7 +139,7 @@ class Runner:
     plan: Plan
     name: str
     store: Store
-    engine: Engine
+    engine: LocalEngine
     data: Mapping[Data, Path]
     display: Display
     unranked: Collection[Setup] = frozenset()
@@ -150,7 +147,7 @@ class Runner:
     quiet: QuietWait | None = None
 
     def __post_init__(self) -> None:
-        self._clock = Clock(self.plan.config)
+        self._clock = Clock()
         self._courses = courses(self.plan, self.unranked)
         self._announced = False  # that it is ending
         self._records: list[Record] = []  # of the block under way
@@ -169,25 +166,28 @@ class Runner:
 
     def _blocks(self, done: Done, begin: float) -> str:
         for course in self._courses:
-            for number, records in done.of(course.group.key):
+            for number, records in done.of(course.group).items():
                 if course.covers(number, records):
                     course.learn(number, records)
         taken, budget = 0, self.plan.config.budget
         end = math.inf if budget is None else begin + budget
 
-        def fits(slot: Slot) -> bool:
-            return not taken or time.monotonic() + self._clock.expected(slot) <= end
+        def fits(block: Block) -> bool:
+            return not taken or time.monotonic() + self._clock.expected(block) <= end
 
         while upcoming := following(self._courses, fits):
             if self.ending():
                 return INTERRUPTED
-            course, slot = upcoming
+            course, block = upcoming
             if self.quiet:
-                self.quiet.before(slot.setups[0].threads)
+                self.quiet.before(block.setups[0].threads)
             many, seconds = self._left(end)
-            block = self._block(slot, done)
+            attempt = done.attempts.get((*block.group, block.number), 0) + 1
+            name = f"{self.name}/b{block.number:03}.{attempt}"
+            data = str(self.data[block.task.data])
+            block = replace(block, name=name, attempt=attempt, data=data)
             self.display.block(taken + 1, taken + many, block, seconds)
-            self._run(course, slot, block)
+            self._run(course, block)
             taken += 1
         left_out = any(course.left() for course in self._courses)
         return OUT_OF_TIME if left_out else verdict(self._courses)
@@ -201,15 +201,15 @@ class Runner:
                 many, seconds = many + 1, seconds + needed
         return many, seconds
 
-    def _run(self, course: Course, slot: Slot, block: Block) -> None:
+    def _run(self, course: Course, block: Block) -> None:
         self._records = []
         started = time.monotonic()
         self.engine.run(block, self)
-        self._clock.learn(slot, time.monotonic() - started)
+        self._clock.learn(block, time.monotonic() - started)
         added, reached, resting = course.added, course.reached, course.resting
-        course.learn(slot.number, self._records)
-        where = f"{block.task.name}, block {slot.number}"
-        if why := course.noise(slot.number):
+        course.learn(block.number, self._records)
+        where = f"{block.task.name}, block {block.number}"
+        if why := course.noise(block.number):
             more = course.added > added and not course.reached
             also = "one is added" if more else "no more are added"
             self.display.note(f"{where} was {why}; it counts, and {also}")
@@ -217,28 +217,6 @@ class Runner:
             self.display.note(f"{where}: precision reached, no more are timed")
         elif rests := sorted({it.label for it in course.resting - resting if not it.twin}):
             self.display.note(f"{where}: known well enough and resting: {', '.join(rests)}")
-
-    def _block(self, slot: Slot, done: Done) -> Block:
-        config, task, number = self.plan.config, slot.group.task, slot.number
-        attempt = done.attempts.get((*slot.group.key, number), 0) + 1
-        return Block(
-            name=f"{self.name}/b{number:03}.{attempt}",
-            number=number,
-            attempt=attempt,
-            task=task,
-            setups=slot.setups,
-            phases=config.phases if slot.timed else (),
-            rounds=config.rounds,
-            seed=number,
-            trains=slot.trains,
-            alone=slot.alone,
-            data=str(self.data[task.data]),
-            sample_seconds=config.sample_seconds,
-            warmup_seconds=config.warmup_seconds,
-            memory_limit=config.memory_limit,
-            generation=slot.generation,
-            more=slot.more(config.blocks),
-        )
 
     def started(self, trial: str, block: Block, setup: Setup) -> None:
         self.store.start(self.name, trial, block.number, block.attempt, setup)

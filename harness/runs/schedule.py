@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.contention import by_block
@@ -13,7 +13,7 @@ from harness.analysis.stopping import Standing, standing
 from harness.cells import Setup
 from harness.frameworks import phases_of
 from harness.records import Record
-from harness.runs.block import is_trained
+from harness.runs.block import Block, is_trained
 from harness.runs.config import RunConfig
 from harness.runs.machine import cores
 from harness.runs.plan import Group, Plan
@@ -36,42 +36,6 @@ FLOPS_PER_THREAD, FLOPS_OF_A_GPU = 1e10, 2e12
 def blocks_with(starts: int) -> int | None:
     """The fewest blocks in which each worker starts alone so often; None where it never does."""
     return (starts - 1) * GENERATION + 1 if starts <= MOST_ALONE else None
-
-
-Key = tuple[object, ...]
-"""Of a group."""
-Kind = tuple[bool, bool, bool, int]
-"""What the time of a block depends on: alone, timed, trains, and how many setups it has."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One block of a group that is still to come: `timed`, or for its full training only; without
-    the setups that are `resting`."""
-
-    group: Group
-    number: int
-    timed: bool
-    trains: bool
-    resting: frozenset[Setup] = frozenset()
-
-    @property
-    def generation(self) -> int:
-        return self.number // GENERATION
-
-    @property
-    def alone(self) -> bool:
-        return self.number % GENERATION == 0 and self.generation < MOST_ALONE
-
-    def more(self, blocks: int) -> int:
-        """How many of `blocks` follow in its generation."""
-        return max(0, min(GENERATION - self.number % GENERATION, blocks - self.number) - 1)
-
-    @property
-    def setups(self) -> tuple[Setup, ...]:
-        """Without timing a twin has nothing to do, nor a framework that only predicts."""
-        setups = [it for it in self.group.setups if it not in self.resting]
-        return tuple(it for it in setups if self.timed or is_trained(it))
 
 
 @dataclass(eq=False)
@@ -129,24 +93,43 @@ class Course:
 
     def covers(self, number: int, records: Iterable[Record]) -> bool:
         """Whether these are all that the block was to have: a killed run began some only."""
-        return {it.setup for it in records} >= set(self._slot(number).setups)
+        return {it.setup for it in records} >= set(self._block(number).setups)
 
-    def left(self) -> list[Slot]:
+    def left(self) -> list[Block]:
         """What is still to be run, in order."""
-        slots = [self._slot(number) for number in range(self._planned + self.added)]
-        left = [it for it in slots if it.number not in self.done and (it.timed or it.trains)]
-        return [it for it in left if it.setups]
+        numbers = range(self._planned + self.added)
+        blocks = [self._block(number) for number in numbers if number not in self.done]
+        return [it for it in blocks if it.setups and (it.phases or it.trains)]
 
     @property
     def _planned(self) -> int:
         return max(self.config.blocks, self.config.seeds)
 
-    def _slot(self, number: int) -> Slot:
+    def _block(self, number: int) -> Block:
         config = self.config
         # A seed beyond the timed blocks has one without timing; added blocks follow those.
         timed = not self.reached and (number < config.blocks or number >= self._planned)
         trains = number < config.seeds
-        return Slot(self.group, number, timed, trains, frozenset() if trains else self.resting)
+        resting = frozenset() if trains else self.resting
+        generation, place = divmod(number, GENERATION)
+        return Block(
+            number=number,
+            task=self.group.task,
+            # Without timing a twin has nothing to do, nor a framework that only predicts.
+            setups=tuple(
+                it for it in self.group.setups if it not in resting and (timed or is_trained(it))
+            ),
+            phases=config.phases if timed else (),
+            rounds=config.rounds,
+            seed=number,
+            trains=trains,
+            alone=place == 0 and generation < MOST_ALONE,
+            sample_seconds=config.sample_seconds,
+            warmup_seconds=config.warmup_seconds,
+            memory_limit=config.memory_limit,
+            generation=generation,
+            more=max(0, min(GENERATION - place, config.blocks - number) - 1),
+        )
 
 
 def _resting(setups: Iterable[Setup], now: Standing) -> list[Setup]:
@@ -166,8 +149,8 @@ def courses(plan: Plan, unranked: Collection[Setup] = frozenset()) -> list[Cours
 
 
 def following(
-    all_courses: Iterable[Course], fits: Callable[[Slot], bool] = lambda slot: True
-) -> tuple[Course, Slot] | None:
+    all_courses: Iterable[Course], fits: Callable[[Block], bool] = lambda block: True
+) -> tuple[Course, Block] | None:
     """What runs next: one block of every group before the second of any, so that a budget that
     ends early has cut all of them alike. A group whose next block `fits` no more holds up none
     whose block does."""
@@ -187,52 +170,47 @@ def verdict(all_courses: Sequence[Course]) -> str:
 class Clock:
     """How long blocks take: guessed before any has run, learnt from then on."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self._config, self._cores = config, cores()
-        # Seconds by group and kind of block; and by group how far each guess was off.
-        self._took: Mapping[Key, dict[Kind, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self._off: Mapping[Key, list[float]] = defaultdict(list)
+    def __init__(self) -> None:
+        self._cores = cores()
+        # Seconds by kind of block; and by group how far each guess was off.
+        self._took: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        self._off: dict[tuple[object, ...], list[float]] = defaultdict(list)
 
-    def learn(self, slot: Slot, seconds: float) -> None:
-        key = slot.group.key
-        self._took[key][_kind(slot)].append(seconds)
-        self._off[key].append(seconds / self._guess(slot))
+    def learn(self, block: Block, seconds: float) -> None:
+        self._took[_kind(block)].append(seconds)
+        self._off[block.group].append(seconds / self._guess(block))
 
-    def expected(self, slot: Slot) -> float:
+    def expected(self, block: Block) -> float:
         """Seconds that a block will take."""
-        key, kind = slot.group.key, _kind(slot)
-        if kind in self._took[key]:
-            return statistics.fmean(self._took[key][kind])
-        return self._guess(slot) * statistics.fmean(self._off[key] or [1.0])
+        if took := self._took[_kind(block)]:
+            return statistics.fmean(took)
+        return self._guess(block) * statistics.fmean(self._off[block.group] or [1.0])
 
-    def _guess(self, slot: Slot) -> float:
-        config, task = self._config, slot.group.task
-        workers = len(slot.setups)
-        starts = workers if slot.alone else max(1.0, workers / self._cores)
-        trained = sum(map(is_trained, slot.setups)) if slot.trains else 0
-        step = _step_seconds(slot.group)
+    def _guess(self, block: Block) -> float:
+        workers = len(block.setups)
+        starts = workers if block.alone else max(1.0, workers / self._cores)
+        trained = sum(map(is_trained, block.setups)) if block.trains else 0
+        step = _step_seconds(block)
         # Half of a turn wakes the worker; after the turn its threads come to rest.
-        turns = config.rounds * (2 * max(config.sample_seconds, step) + SETTLE_SECONDS)
-        phase = turns + max(config.warmup_seconds, 10 * step)
-        phases = sum(len(phases_of(it.framework, config.phases)) for it in slot.setups)
-        return (
-            START_SECONDS * starts
-            + (phases * phase if slot.timed else 0)
-            + trained * task.epochs * task.steps_per_epoch * step
-        )
+        turns = block.rounds * (2 * max(block.sample_seconds, step) + SETTLE_SECONDS)
+        phase = turns + max(block.warmup_seconds, 10 * step)
+        phases = sum(len(phases_of(it.framework, block.phases)) for it in block.setups)
+        epochs = trained * block.task.epochs
+        return START_SECONDS * starts + phases * phase + epochs * block.task.steps_per_epoch * step
 
 
-def _kind(slot: Slot) -> Kind:
-    return (slot.alone, slot.timed, slot.trains, len(slot.setups))
+def _kind(block: Block) -> tuple[object, ...]:
+    """What the time of a block depends on."""
+    return (*block.group, block.alone, block.phases, block.trains, len(block.setups))
 
 
-def _step_seconds(group: Group) -> float:
-    setup = group.setups[0]
+def _step_seconds(block: Block) -> float:
+    setup = block.setups[0]
     per_second = FLOPS_PER_THREAD * setup.threads if setup.device == "cpu" else FLOPS_OF_A_GPU
-    return flops(group.task, "train") / per_second + STEP_OVERHEAD
+    return flops(block.task, "train") / per_second + STEP_OVERHEAD
 
 
 def planned_seconds(plan: Plan) -> float:
     """A guess before anything has run: of all blocks, though a precision may need fewer."""
-    clock = Clock(plan.config)
-    return sum(clock.expected(slot) for course in courses(plan) for slot in course.left())
+    clock = Clock()
+    return sum(clock.expected(block) for course in courses(plan) for block in course.left())

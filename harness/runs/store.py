@@ -14,13 +14,11 @@ import json
 import os
 import sqlite3
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -66,9 +64,7 @@ CREATE TABLE samples (
 CREATE TABLE stops (
     run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
 ) STRICT;
-"""
-# A proof outlives the run that asked for it: `proven` says which certificates a run had.
-PROOFS = """
+-- A proof outlives the run that asked for it: `proven` says which certificates a run had.
 CREATE TABLE certificates (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, certificate TEXT NOT NULL, at REAL NOT NULL
 ) STRICT;
@@ -78,21 +74,14 @@ CREATE TABLE proven (
     PRIMARY KEY (run, certificate)
 ) STRICT;
 """
-TABLES = ("runs", "tasks", "started", "ended", "samples", "stops")
-PROOF_TABLES = ("certificates", "proven")
-ADDED = "pressure_seconds REAL, load REAL, loss REAL, readings TEXT"
-"""The columns of `samples` that schema 1 lacks; it has no tables of proofs either."""
-FIRST_SCHEMA = SCHEMA.replace(f"    {ADDED},\n", "")
+TABLES = ("runs", "tasks", "started", "ended", "samples", "stops", "certificates", "proven")
 
 Objects = frozenset[tuple[str, str, str, str]]
 """What `sqlite_master` has: type, name, table and statement of every table, index and trigger."""
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a database ready to be written, be it new or of an older schema.
-
-    Raises StoreError, with nothing changed, for one that `check` refuses.
-    """
+    """Make a database, new or not, ready to be written. Raises StoreError, with nothing changed."""
     if version(connection) == 0:
         make(connection, path)
     check(connection, path)
@@ -100,8 +89,6 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if version(connection) == 1:
-        upgrade(connection)
 
 
 def make(connection: sqlite3.Connection, path: Path) -> None:
@@ -109,17 +96,8 @@ def make(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise StoreError(f"{path}: a database, but not one of samestep's")
     connection.executescript(
-        f"BEGIN; {SCHEMA} {PROOFS} {guards(TABLES + PROOF_TABLES)}"
+        f"BEGIN; {SCHEMA} {guards(TABLES)}"
         f"PRAGMA application_id = {APPLICATION_ID};"
-        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
-
-
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a store of schema 1 to the present schema."""
-    added = "".join(f"ALTER TABLE samples ADD COLUMN {column};" for column in ADDED.split(", "))
-    connection.executescript(
-        f"BEGIN; {added} {PROOFS} {guards(PROOF_TABLES)}"
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 
@@ -152,7 +130,15 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         )
     try:
         # Before any statement reads a table: views and triggers of a foreign file would run.
-        _refuse_foreign(_objects(connection), schema, path)
+        objects = _objects(connection)
+        known = _standard_objects() if schema == SCHEMA_VERSION else frozenset()
+        if objects != known:
+            foreign = sorted(name for _, name, *_ in objects - known)
+            what = f"{foreign[0]!r} is another" if foreign else "some are missing"
+            raise StoreError(
+                f"{path}: its tables, indices and triggers are not those that samestep makes "
+                f"({what}); nothing was read from it"
+            )
         (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except UnicodeDecodeError:
         problem = "SQLite's report quotes bytes that are not text"
@@ -160,38 +146,16 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path}: damaged ({problem}); restore it from a copy")
 
 
-def _refuse_foreign(objects: Objects, schema: int, path: Path) -> None:
-    known = _known_objects(schema)
-    if objects in known:
-        return
-    foreign = sorted(name for _, name, *_ in objects - frozenset().union(*known))
-    what = f"{foreign[0]!r} is another" if foreign else "some are missing"
-    raise StoreError(
-        f"{path}: its tables, indices and triggers are not those that samestep makes ({what}); "
-        "nothing was read from it"
-    )
-
-
 @functools.cache
-def _known_objects(schema: int) -> tuple[Objects, ...]:
-    """What a store of a schema may consist of: made so, or made with schema 1 and upgraded.
-
-    Empty for a schema that samestep never wrote.
-    """
-    if schema not in (1, SCHEMA_VERSION):
-        return ()
-    with closing(sqlite3.connect(":memory:")) as first, closing(sqlite3.connect(":memory:")) as new:
-        first.executescript(f"{FIRST_SCHEMA} {guards(TABLES)}")
-        if schema == 1:
-            return (_objects(first),)
-        upgrade(first)
+def _standard_objects() -> Objects:
+    """What every store consists of."""
+    with closing(sqlite3.connect(":memory:")) as new:
         make(new, Path())
-        return _objects(new), _objects(first)
+        return _objects(new)
 
 
 def _objects(connection: sqlite3.Connection) -> Objects:
-    """White space in statements does not count: versions of SQLite add columns with other white
-    space."""
+    """White space in statements does not count."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100")
     return frozenset(
         (str(kind), str(name), str(table), " ".join(str(sql).split()))
@@ -224,22 +188,23 @@ class StoredTrial(NamedTuple):
     setup: Setup
     status: str | None
 
+    @property
+    def of(self) -> tuple[object, ...]:
+        """Its block: the group, and the number in it."""
+        return (*self.setup.group, self.block)
+
 
 def _last_attempts(trials: Sequence[StoredTrial]) -> list[StoredTrial]:
     """Of every block the trials of one attempt: of the last that came to its end, if one did."""
-    blocks: dict[tuple[object, ...], dict[int, list[StoredTrial]]] = defaultdict(dict)
+    ended: dict[tuple[object, ...], Counter[int]] = defaultdict(Counter)
     for trial in trials:
-        blocks[*trial.setup.group, trial.block].setdefault(trial.attempt, []).append(trial)
+        # A twin may be left out of a later attempt.
+        whole = trial.status not in (None, "interrupted") and not trial.setup.twin
+        ended[trial.of][trial.attempt] += whole
     counted = {
-        key: max((_ended(of_one), attempt) for attempt, of_one in attempts.items())[1]
-        for key, attempts in blocks.items()
+        block: max(attempts, key=lambda it: (attempts[it], it)) for block, attempts in ended.items()
     }
-    return [it for it in trials if it.attempt == counted[*it.setup.group, it.block]]
-
-
-def _ended(attempt: Iterable[StoredTrial]) -> int:
-    """How many trials of an attempt have ended; a twin may be left out of a later one."""
-    return sum(it.status not in (None, "interrupted") and not it.setup.twin for it in attempt)
+    return [it for it in trials if it.attempt == counted[it.of]]
 
 
 class Store:
@@ -349,10 +314,7 @@ class Store:
         return self._connection.execute(statement, values)
 
     def runs(self) -> list[str]:
-        """Names in the order in which the runs were added: the clock may have been set back.
-
-        Raises StoreError where they cannot be read.
-        """
+        """Names in the order in which the runs were added. Raises StoreError."""
         with self._reading():
             return [str(name) for (name,) in self._rows("SELECT run FROM runs ORDER BY rowid")]
 
@@ -404,12 +366,8 @@ class Store:
         """How often every block was begun, by group and number."""
         with self._reading():
             counts: dict[tuple[object, ...], int] = {}
-            rows = self._rows(
-                "SELECT DISTINCT setup, block, attempt FROM started WHERE run = ?", run
-            )
-            for setup, block, attempt in rows:
-                key = (*Setup.model_validate_json(setup).group, block)
-                counts[key] = max(attempt, counts.get(key, 0))
+            for trial in self._trials(run):
+                counts[trial.of] = max(trial.attempt, counts.get(trial.of, 0))
             return counts
 
     def certificate(self, key: str) -> Certificate | None:
@@ -421,8 +379,6 @@ class Store:
             return Certificate.model_validate_json(row[0]) if row else None
 
     def _certificates(self, run: str) -> tuple[Certificate, ...]:
-        if version(self._connection) < 2:
-            return ()
         # A later proof of the same setup, in a resumed run, replaces the earlier one.
         by_setup: dict[Setup, Certificate] = {}
         for key, text in self._rows(
@@ -441,13 +397,10 @@ class Store:
     def _records(self, run: str, tasks: Iterable[Task]) -> Iterator[Record]:
         """Raises ValueError for records that contradict their run, which has these tasks."""
         known = {(it.name, it.digest) for it in tasks}
-        # A store of schema 1 that is only read has fewer columns.
-        existing = {row[1] for row in self._rows("PRAGMA table_info(samples)")}
-        columns = [name for name in SAMPLE_FIELDS if name in existing]
         for trial in _last_attempts(self._trials(run)):
             if (trial.setup.task, trial.setup.digest) not in known:
                 raise ValueError(f"trials of tasks that the run does not have: {trial.setup.task}")
-            yield self._record(trial, columns)
+            yield self._record(trial)
 
     def _trials(self, run: str) -> list[StoredTrial]:
         setup_of = functools.cache(Setup.model_validate_json)
@@ -461,7 +414,7 @@ class Store:
             for name, block, attempt, setup, status in rows
         ]
 
-    def _record(self, trial: StoredTrial, columns: Sequence[str]) -> Record:
+    def _record(self, trial: StoredTrial) -> Record:
         if trial.status is None:
             return Record(
                 trial=trial.name,
@@ -476,27 +429,25 @@ class Store:
         stated = (record.trial, record.block, record.attempt, record.setup, record.status)
         if tuple(trial) != stated:
             raise ValueError(f"the record of trial {trial.name} is of another one")
-        samples = self._samples(trial.name, columns)
+        samples = self._samples(trial.name)
         phases = (
             it.model_copy(update={"samples": samples.get(it.phase, ())}) for it in record.phases
         )
         return record.model_copy(update={"phases": tuple(phases)})
 
-    def _samples(self, trial: str, columns: Sequence[str]) -> dict[str, tuple[Sample, ...]]:
+    def _samples(self, trial: str) -> dict[str, tuple[Sample, ...]]:
         """The samples of one trial by phase: they lie together in the order of the store."""
-        fields = ", ".join(columns)
+        fields = ", ".join(SAMPLE_FIELDS)
         rows = self._rows(
             f"SELECT phase, {fields} FROM samples WHERE trial = ? ORDER BY phase, round", trial
         )
-        by_phase: dict[str, tuple[Sample, ...]] = {}
-        for phase, of_phase in groupby(rows, itemgetter(0)):
-            samples = [dict(zip(columns, values[1:], strict=True)) for values in of_phase]
-            for sample in samples:
-                # SQLite has no lists: a text holds them.
-                readings = sample.get("readings")
-                sample["readings"] = json.loads(readings) if readings else ()
-            by_phase[phase] = SAMPLES.validate_python(samples)
-        return by_phase
+        by_phase: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for phase, *values in rows:
+            sample = dict(zip(SAMPLE_FIELDS, values, strict=True))
+            # SQLite has no lists: a text holds them.
+            sample["readings"] = json.loads(sample["readings"] or "[]")
+            by_phase[phase].append(sample)
+        return {phase: SAMPLES.validate_python(it) for phase, it in by_phase.items()}
 
 
 def _values(sample: Sample) -> list[object]:

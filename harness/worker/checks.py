@@ -203,10 +203,11 @@ class Checks:
         cost, steps = flops(self._task, phase), run.waking + run.record.iterations
         start, inputs = self._start, self._arrays.x_train
         truth = self._reference(start)
-        for number, kept in run.kept.items() if cost * len(run.kept) <= MOST_FLOPS else ():
-            rows = self._order(phase, number)[kept.batch]
+        kept = run.kept if cost * len(run.kept) <= MOST_FLOPS else {}
+        for number, (batch, outputs) in kept.items():
+            rows = self._order(phase, number)[batch]
             expected = self._predicted(truth, rows)
-            why = self._output_difference(kept.outputs, expected, start, inputs, rows)
+            why = self._output_difference(outputs, expected, start, inputs, rows)
             if why:
                 return f"a call that was timed, {why}"
         affordable = steps <= MOST_STEPS and cost * steps <= MOST_FLOPS
@@ -301,36 +302,37 @@ class Checks:
         batch = self._order(phase).shape[1]
         width = 8 * batch * max(self._task.widths[-1], self._task.data.shape.features)
         steps = max(1, min(run.record.iterations, KEPT_BYTES // (2 * width), 256))
-        whole, usual = (math.inf, math.inf), (run.fastest * steps, 0.0)
+        whole, usual = np.full(2, math.inf), np.array([run.fastest * steps, 0.0])
         for attempt in range(TRIES):
             if attempt:
                 turn = take_turn(self._adapter, run.loop, run.waking, steps)
-                spent = (turn.seconds, turn.spent.cpu_seconds)
-                usual = spent if attempt == 1 else _shorter(usual, spent)
-            whole = _shorter(whole, self._whole_seconds(run, steps, batch))
-            if any(it <= SLOWER * its for it, its in zip(whole, usual, strict=True)):
+                spent = np.array([turn.seconds, turn.spent.cpu_seconds])
+                usual = spent if attempt == 1 else np.minimum(usual, spent)
+            whole = np.minimum(whole, self._whole_seconds(run, steps, batch))
+            if np.any(whole <= SLOWER * usual):
                 return ""
         return (
             f"work that was asked for was not done: {steps} steps took {usual[0]:.2g} s, and "
             f"{whole[0]:.2g} s with new batches and everything that they return looked at"
         )
 
-    def _whole_seconds(self, run: PhaseRun, steps: int, batch: int) -> tuple[float, float]:
+    def _whole_seconds(self, run: PhaseRun, steps: int, batch: int) -> Array:
         """Time and CPU time of steps over batches that were never seen, until all that they return
         is there. The second reading back takes only what handing over takes."""
         adapter, handles = self._adapter, list[Any]()
         order = self._random.integers(0, len(self._arrays.x_train), (steps, batch))
         fresh = run.loop.keeping(handles, loops.staged(adapter, self._arrays, order))
         turn = take_turn(adapter, run.loop, run.waking, steps, fresh)
-        readings = [self._reading_seconds(handles) for _ in range(2)]
-        late = [max(0.0, first - second) for first, second in zip(*readings, strict=True)]
-        return turn.seconds + late[0], turn.spent.cpu_seconds + late[1]
+        first, second = (self._reading_seconds(handles) for _ in range(2))
+        whole: Array = np.array([turn.seconds, turn.spent.cpu_seconds])
+        whole += np.maximum(0.0, first - second)
+        return whole
 
-    def _reading_seconds(self, handles: Sequence[Any]) -> tuple[float, float]:
+    def _reading_seconds(self, handles: Sequence[Any]) -> Array:
         begin, cpu = time.perf_counter(), time.process_time()
         for handle in handles:
             self._adapter.to_numpy(handle)
-        return time.perf_counter() - begin, time.process_time() - cpu
+        return np.array([time.perf_counter() - begin, time.process_time() - cpu])
 
     def _skipped_batches(self) -> str:
         """Why a loop of its own must have left out batches: it hands out the last outputs only.
@@ -368,10 +370,6 @@ class Checks:
             f"work that was asked for was not done: {calls} more batches of {rows} rows took its "
             f"loop {many - few:.2g} s, and one prediction of such a batch takes {shortest:.2g} s"
         )
-
-
-def _shorter(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    return min(one[0], other[0]), min(one[1], other[1])
 
 
 def _path_sizes(seen: Path, true: Path, dtype: str | None) -> dict[int | str, float]:

@@ -18,16 +18,14 @@ import threading
 import traceback
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from pathlib import Path
 
 import threadpoolctl
 
 from harness.cells import Setup
 from harness.frameworks import declaration
 from harness.worker import messages
-from harness.worker.__main__ import failed, send, work
-from harness.worker.session import implementation, refuse_other_version
-from harness.worker.system import adopt_orphans, hide_from, still_running, threads_of
+from harness.worker.session import failed, implementation, refuse_other_version, send, work
+from harness.worker.system import adopt_orphans, hide_from, still_running, text_of, threads_of
 
 RESTARTED = "jemalloc"
 """How the names of threads begin that end before a fork and start again after it."""
@@ -41,7 +39,8 @@ def lost_threads() -> int:
     libraries = threadpoolctl.threadpool_info()
     blas: list[int] = [it["num_threads"] for it in libraries if it["internal_api"] == "openblas"]
     kept = 1 + sum(it - 1 for it in blas)
-    lasting = sum(not _name(it).startswith(RESTARTED) for it in threads_of("self"))
+    names = [text_of(it / "comm") for it in threads_of("self")]  # empty: it has ended
+    lasting = sum(bool(it) and not it.startswith(RESTARTED) for it in names)
     return max(threading.active_count() - 1, lasting - kept)
 
 
@@ -54,13 +53,6 @@ def left_behind(*, processes: bool = True) -> str:
         return f"{lost} threads"
     started = still_running() if processes else 0
     return f"{started} processes" if started else ""
-
-
-def _name(thread: Path) -> str:
-    try:
-        return (thread / "comm").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has ended
-        return RESTARTED
 
 
 def main() -> None:

@@ -38,8 +38,7 @@ def batches_at_once(task: Task) -> int:
 
 
 def sample_order(start: Start, number: int = 0) -> NDArray[np.int64]:
-    """The rows of a set of batches that a sample cycles through, (batches, rows): the first ones of
-    an epoch."""
+    """The rows of a set of batches of samples, (batches, rows): the first ones of an epoch."""
     return start.epoch_order(number)[: batches_at_once(start.task)]
 
 

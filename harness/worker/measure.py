@@ -23,7 +23,7 @@ MIN_WARMUP_READINGS, MAX_WARMUP_READINGS = 20, 2000
 FEWEST_STEPS, FEWEST_SECONDS = 10, 0.1
 """A sample has so many steps, unless they take longer: the 16 rounds of a block then hold three of
 the pauses that come at every fiftieth."""
-LOOK_SECONDS, SETTLE_LIMIT = 0.001, 1.0
+POLL_SECONDS, SETTLE_LIMIT = 0.001, 1.0
 STEPS_TO_DOUBLE = 40
 """How fast a difference of rounding may grow: in a thousand steps of the networks measured it grew
 by a factor of a million, which is a doubling every 45 to 50 steps."""
@@ -51,10 +51,7 @@ class Turn(NamedTuple):
 def take_turn(
     adapter: Adapter, loop: Loop, waking: int, iterations: int, timed: Loop | None = None
 ) -> Turn:
-    """Steps from the shared start: some off the clock, then those that are timed.
-
-    The timed steps are those of another loop where one is given.
-    """
+    """Steps from the shared start: `waking` ones off the clock, then those of the `timed` loop."""
     adapter.reset()
     woken = loop.run(waking)
     adapter.synchronize()
@@ -73,10 +70,7 @@ def take_turn(
 
 
 def held_bytes(adapter: Adapter) -> dict[str, float]:
-    """The memory that this process and its descendants hold now, by the fields of `Growth`.
-
-    A count that is not kept here is left out.
-    """
+    """Memory of this process and its descendants by fields of `Growth`, as far as it is counted."""
     device = adapter.device_memory()
     counts = {
         "resident": system.resident(),
@@ -86,20 +80,13 @@ def held_bytes(adapter: Adapter) -> dict[str, float]:
     return {name: it for name, it in counts.items() if it is not None}
 
 
-class Kept(NamedTuple):
-    """Outputs of one call in a timed sample, for the batch of this number."""
-
-    batch: int
-    outputs: Array
-
-
 class PhaseRun:
     """One phase of one worker: `first_calls`, then `warm_up`, then samples.
 
     Memory peaks are those of first calls and warm-up: they hold everything that a steady step
     needs. `waking` steps precede those of a sample; `fastest` is the shortest step of any sample.
     The loop goes through the batches of `set`; by set, `losses` are those after a sample's steps,
-    and `kept` are outputs of the last sample.
+    and `kept` are outputs of the last sample, with the number of their batch.
     """
 
     def __init__(self, adapter: Adapter, phase: Phase, loop: Loop, dtype: str) -> None:
@@ -110,7 +97,7 @@ class PhaseRun:
         self._earlier: DeviceMemory | None = None
         self.set = 0
         self.losses: dict[int, float] = {}
-        self.kept: dict[int, Kept] = {}
+        self.kept: dict[int, tuple[int, Array]] = {}
         self.waking = 1
         self.fastest = math.inf
         self._growth: dict[str, list[float]] = defaultdict(list)
@@ -169,7 +156,7 @@ class PhaseRun:
         if ran.kept and not train:
             call, handle = ran.kept
             batch = (self.waking + call) % self.loop.staged
-            self.kept[self.set] = Kept(batch, self._adapter.to_numpy(handle))
+            self.kept[self.set] = batch, self._adapter.to_numpy(handle)
         return Sample(
             round=round_,
             turn=turn,
@@ -257,7 +244,7 @@ def settle(most: float | None = None) -> bool:
     """
     limit = time.perf_counter() + (SETTLE_LIMIT if most is None else most)
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         if not system.others_work():
             return True
         if time.perf_counter() > limit:

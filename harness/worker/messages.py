@@ -131,8 +131,8 @@ class Import(Frozen):
 
 
 class Fork(Frozen):
-    """Asked of a fork server: one more worker, with these variables in addition to the server's.
-    The descriptors of its channel and of its log follow."""
+    """Asked of a fork server: one more worker with these variables. The descriptors of its channel
+    and its log follow."""
 
     ask: Literal["fork"] = "fork"
     environment: dict[str, str]
@@ -201,8 +201,7 @@ def die_with(parent: int) -> None:
 
 
 def connected() -> Connection:
-    """The channel that the command line names, `… DESCRIPTOR PARENT`; without the parent this
-    process ends."""
+    """The channel that the command line names: `DESCRIPTOR PARENT`. Ends with the parent."""
     descriptor, parent = map(int, sys.argv[1:3])
     die_with(parent)
     # A process that the framework starts must not hold the channel open once this one has ended.

@@ -58,10 +58,7 @@ Multiplier = Adapter | PlainNumpy
 def measure_limits(
     adapter: Adapter, task: Task, dtype: str, phases: Sequence[Phase] = (), *, threads: int = 0
 ) -> Limits:
-    """Measure all limits; what an adapter cannot do, for whatever reason, is left out.
-
-    With `threads`, those of NumPy too.
-    """
+    """Measure what the adapter can do; with `threads` also the limits of NumPy."""
     return Limits(
         matmul_error=_tried(matmul_error, adapter),
         flushes_denormals=_tried(flushes_denormals, adapter, dtype),
@@ -167,8 +164,7 @@ def _readings(
     clock: Clock,
     fewest: int = 1,
 ) -> list[float]:
-    """Seconds of all products together, repeated until `enough` are spent; the first time does not
-    count."""
+    """Seconds of all products, after a first time, repeated until `enough` are spent."""
     readings: list[float] = []
     for number in itertools.count():
         adapter.synchronize()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
+import traceback
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import threadpoolctl
@@ -14,15 +16,15 @@ from harness.adapter import Adapter, Options, Setting, Unsupported
 from harness.cells import Phase, Setup
 from harness.errors import in_one_line
 from harness.frameworks import declaration, module_of, version
-from harness.records import CORES, Limits, Usage
+from harness.records import CORES, Growth, Limits
 from harness.tasks.datasets import open_staged
 from harness.tasks.start import make_start
-from harness.worker import messages
+from harness.worker import messages, system
 from harness.worker.checks import Checks
 from harness.worker.loops import make_loops
-from harness.worker.measure import PhaseRun, Training
+from harness.worker.measure import Diverged, OtherWork, PhaseRun, Training
 from harness.worker.probe import measure_limits
-from harness.worker.system import allowed_cores, hide_from
+from harness.worker.usage import UsageCount
 
 
 class NotImported(Exception):
@@ -37,7 +39,7 @@ class Session:
         setup = load.setup
         self._task, self._setup = load.task, setup
 
-        hide_from(declaration(setup.framework))
+        system.hide_from(declaration(setup.framework))
         refuse_other_version(setup)
         begin = time.perf_counter()
         kind = implementation(setup)
@@ -83,10 +85,10 @@ class Session:
             case messages.Load():
                 raise ValueError("a worker is loaded once")
 
-    def with_growth(self, usage: Usage) -> Usage:
-        """The same, with the growth of memory in the samples."""
-        growth = {phase: run.growth for phase, run in self._runs.items()}
-        return usage.model_copy(update={"growth": growth})
+    @property
+    def growth(self) -> dict[Phase, Growth]:
+        """The growth of memory in the samples."""
+        return {phase: run.growth for phase, run in self._runs.items()}
 
     def _prepare(self, request: messages.Prepare) -> messages.Prepared:
         for run in self._runs.values():
@@ -122,9 +124,9 @@ def refuse_other_version(setup: Setup) -> None:
     """
     if not setup.version:
         return
-    found = version(declaration(setup.framework))
-    if found != setup.version:
-        raise NotImported(f"{setup.name} was asked for, and {found or 'none'} would be imported")
+    actual = version(declaration(setup.framework))
+    if actual != setup.version:
+        raise NotImported(f"{setup.name} was asked for, and {actual or 'none'} would be imported")
 
 
 @contextlib.contextmanager
@@ -159,10 +161,67 @@ def implementation(setup: Setup) -> type[Adapter]:
 
 
 def _process_settings() -> dict[str, Setting]:
-    """Settings of the process, whatever the framework: its BLAS libraries and their threads, and
-    the cores that all its threads may use."""
+    """Settings of every process: BLAS libraries with their threads, and the cores it may use."""
     libraries = sorted(
         f"{' '.join(filter(None, (it['internal_api'], it['version'])))} ({it['num_threads']})"
         for it in threadpoolctl.threadpool_info()
     )
-    return {"blas": ", ".join(libraries) or None, CORES: allowed_cores()}
+    return {"blas": ", ".join(libraries) or None, CORES: system.allowed_cores()}
+
+
+def work(channel: Connection) -> int:
+    """Serve until the end; returns the exit code."""
+    try:
+        serve(channel)
+    except BaseException as error:
+        full, limit = system.exhausted(), system.lift_limit()
+        with contextlib.suppress(OSError):  # the disk of its log may be full
+            traceback.print_exc()
+        send(channel, failed(error, full, limit))
+        return 1
+    finally:
+        system.end_descendants(escaped=True)
+    return 0
+
+
+def serve(channel: Connection) -> None:
+    request = messages.REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
+    if not isinstance(request, messages.Load):
+        raise ValueError("a worker must be loaded first")
+    if request.memory_limit is not None:
+        system.limit_memory(request.memory_limit)
+    system.adopt_orphans()
+    count = UsageCount()
+    with lacking(request.setup):
+        session = Session(request)
+    reply: messages.Reply = session.loaded
+    while True:
+        count.turn_ended(count.settle())
+        if isinstance(reply, messages.Finished):
+            usage = count.usage.model_copy(update={"growth": session.growth})
+            reply = reply.model_copy(update={"usage": usage})
+        send(channel, reply)
+        if isinstance(request, messages.Finish):
+            return
+        request = messages.REQUEST.validate_json(channel.recv_bytes(messages.MAX_BYTES))
+        count.turn_begun()
+        reply = session.answer(request)
+
+
+def send(channel: Connection, reply: messages.Reply | messages.ForkReply) -> None:
+    channel.send_bytes(reply.model_dump_json().encode())
+
+
+def failed(error: BaseException, full: bool = False, limit: int | None = None) -> messages.Failed:
+    """The reply of a worker that ends; `full` where its memory, `limit` at most, ran out."""
+    known = isinstance(error, Unsupported | Diverged | OtherWork | NotImported)
+    line = in_one_line(error, named=not known)
+    if isinstance(error, Unsupported):
+        return messages.Failed(status="unsupported", error=line)
+    if isinstance(error, Diverged):
+        return messages.Failed(status="diverged", error=line)
+    if not (full or system.ran_out(error)):
+        return messages.Failed(status="failed", error=line)
+    if limit is not None:
+        line += f" (it may have {limit / 1e9:.3g} GB)"
+    return messages.Failed(status="out-of-memory", error=line)

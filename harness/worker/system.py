@@ -32,7 +32,6 @@ PROC = Path("/proc")
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LAST_SECONDS = 5.0
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Queue(NamedTuple):
@@ -44,10 +43,7 @@ class Queue(NamedTuple):
 
 
 def queues(folder: Path) -> Iterator[Queue]:
-    """Every thread of the process with this folder in /proc; none where the kernel does not count.
-
-    A thread that has just ended is left out.
-    """
+    """The threads of the process with this folder in /proc, as far as the kernel counts."""
     for thread in folder.glob("task/*"):
         words = text_of(thread / "schedstat").split()
         if len(words) == 3:
@@ -102,23 +98,19 @@ def cpu_of_descendants() -> float:
 
 def resident() -> int | None:
     """Resident memory of this process and its descendants in bytes; None if it is unknown."""
-    alone = _resident(os.getpid())
+    alone = _status_bytes("self", "VmRSS")
     return None if alone is None else alone + resident_of_descendants()
 
 
 def resident_of_descendants() -> int:
     """Resident memory of all descendants in bytes; pages that they share count again."""
-    return sum(_resident(it) or 0 for it in descendants())
+    return sum(_status_bytes(it, "VmRSS") or 0 for it in descendants())
 
 
-def any_works() -> bool:
-    """Whether a thread of a descendant runs or wants to."""
-    return any(thread_works(it) for pid in descendants() for it in threads_of(pid))
-
-
-def thread_works(thread: Path) -> bool:
-    """Whether the thread with this folder in /proc runs or wants to."""
-    return _stat(thread)[:1] == ["R"]
+def working_threads() -> set[str]:
+    """The threads of this process and its descendants that run or want to."""
+    pids: list[int | str] = ["self", *descendants()]
+    return {it.name for pid in pids for it in threads_of(pid) if _stat(it)[:1] == ["R"]}
 
 
 def _stat(folder: Path) -> list[str]:
@@ -126,11 +118,13 @@ def _stat(folder: Path) -> list[str]:
     return text_of(folder / "stat").rpartition(")")[2].split()
 
 
-def end_descendants(of: int | None = None) -> None:
-    """End all processes that a process started, in whatever group they are."""
+def end_descendants(of: int | None = None, *, escaped: bool = False) -> None:
+    """End all processes that a process started, or those that have `escaped` from the group of
+    this one: no other process finds them later."""
     for pid in descendants(of):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            if not escaped or os.getpgid(pid) != os.getpgrp():
+                os.kill(pid, signal.SIGKILL)
 
 
 def end_all() -> None:
@@ -142,14 +136,6 @@ def end_all() -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         time.sleep(0.001)
-
-
-def end_escaped() -> None:
-    """End the descendants that have left the group: no other process finds them later."""
-    for pid in descendants():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) != os.getpgrp():
-                os.kill(pid, signal.SIGKILL)
 
 
 def _has_children() -> bool:
@@ -183,11 +169,6 @@ def _cpu_of(pid: int) -> float:
     return seconds + (int(fields[13]) + int(fields[14])) / ticks
 
 
-def _resident(pid: int) -> int | None:
-    words = text_of(PROC / str(pid) / "statm").split()
-    return int(words[1]) * PAGE if len(words) > 1 else None
-
-
 def text_of(path: Path) -> str:
     """A file's text; empty where there is none to be read."""
     try:
@@ -201,8 +182,7 @@ TICK, BUSY = 0.01, 0.05
 
 
 class Counters(NamedTuple):
-    """What this process, its threads and its descendants used (switches: it alone), and what the
-    whole machine lost meanwhile."""
+    """What this process and its descendants used (switches: it alone) and the machine lost."""
 
     cpu_seconds: float
     voluntary_switches: int
@@ -274,9 +254,8 @@ def others_work() -> bool:
     CPU time shows less and later: Linux adds to it once a tick, every 1 to 10 ms. It is read, while
     the calling thread sleeps, where the states of threads are unknown.
     """
-    threads, caller = threads_of("self"), str(threading.get_native_id())
-    if threads:
-        return any(thread_works(it) for it in threads if it.name != caller) or any_works()
+    if threads_of("self"):
+        return bool(working_threads() - {str(threading.get_native_id())})
     before = time.process_time()
     time.sleep(TICK)
     return time.process_time() - before > BUSY * TICK
@@ -414,10 +393,7 @@ def is_out_of_memory(text: str) -> bool:
 
 
 def hide_from(framework: Framework) -> None:
-    """Hide the modules that a framework is to be unaware of, as if they were not installed.
-
-    What this process has imported already stays.
-    """
+    """Make modules that are only for the harness seem absent, unless they are imported already."""
     modules = cast("dict[str, ModuleType | None]", sys.modules)
     for name in framework.tuning.unaware_of:
         modules.setdefault(name, None)

@@ -25,8 +25,7 @@ class Demand:
     """Counts from its making on, without what the counting takes."""
 
     def __init__(self) -> None:
-        self._asked, self._started = _asked(), system.cpu_of_descendants()
-        self._cpu = time.process_time()
+        self._asked, self._counters = _asked(), system.SampleCounters()
 
     def since(self, passed: float) -> tuple[float, float]:
         """What all threads, descendants included, got of a core; and with it what they waited for.
@@ -34,8 +33,7 @@ class Demand:
         The kernel counts a wait when it ends, however long ago it began: no thread counts for more
         than the time that has passed.
         """
-        cpu = time.process_time() - self._cpu
-        cpu += max(0.0, system.cpu_of_descendants() - self._started)
+        cpu = self._counters.spent().cpu_seconds
         asked = (it - self._asked.get(thread, 0.0) for thread, it in _asked().items())
         return cpu, max(cpu, sum(min(it, passed) for it in asked))
 
@@ -61,11 +59,11 @@ def restless(*, sure: bool) -> str:
 def _threads_at_work(seconds: float) -> float:
     """How many cores all threads but this one ask for while this one sleeps."""
     caller = str(threading.get_native_id())
-    before, waiting = _asked(), _waiting()
+    before, waiting = _asked(), system.working_threads()
     begin = time.perf_counter()
     time.sleep(seconds)
     passed = time.perf_counter() - begin
-    after, waiting = _asked(), waiting & _waiting()
+    after, waiting = _asked(), waiting & system.working_threads()
     total = 0.0
     for thread, asked in after.items():
         grown = asked - before.get(thread, 0.0)
@@ -79,11 +77,6 @@ def _asked() -> dict[str, float]:
     """Of every thread that lives, so far; without those that the kernel does not count."""
     folders = [system.PROC / str(pid) for pid in ("self", *system.descendants())]
     return {it.thread: it.ran + it.waited for folder in folders for it in system.queues(folder)}
-
-
-def _waiting() -> set[str]:
-    pids: list[int | str] = ["self", *system.descendants()]
-    return {it.name for pid in pids for it in system.threads_of(pid) if system.thread_works(it)}
 
 
 PATIENT_TURNS = 5

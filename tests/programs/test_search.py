@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.programs.causes import Clues
 from harness.programs.comparison import Search
-from harness.programs.formulas import Formula, steps
+from harness.proof.formulas import Formula, steps
 
 DECLARED = Formula(
     hidden=("relu",),

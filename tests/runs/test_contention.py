@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from harness.analysis.contention import disturbances
+from harness.runs import contention
 from harness.runs.config import resolve
 from harness.runs.contention import QuietWait, Watcher, used
 from harness.runs.machine import cores, usable
@@ -23,25 +25,30 @@ def put(root, path, text):
     (root / path).write_text(text)
 
 
-def process(root, pid, parent, *, spent=0, ended=0, name="a (b) c"):
-    """One that spent so many ticks itself and so many in children that have ended."""
-    fields = f"R {parent} 1 1 0 -1 0 0 0 0 0 {spent} 0 {ended} 0 20 0 1 0"
-    put(root, f"proc/{pid}/stat", f"{pid} ({name}) {fields}")
-    put(root, f"proc/{pid}/task/{pid}/schedstat", f"{spent * 10**7} {10**9} 7")
-
-
-def test_a_worker_of_a_worker_is_ours_and_a_stranger_is_not(tmp_path):
+def test_descendants_are_ours_and_a_stranger_is_not(tmp_path, monkeypatch):
     core = min(usable())
     put(tmp_path, "proc/stat", f"cpu 9 9 9\ncpu{core} 300 50 100 1000 7 20 30 40 0 0\n")
-    process(tmp_path, os.getpid(), 1, spent=10, ended=5)
-    process(tmp_path, 900_000_001, os.getpid(), spent=20)
-    process(tmp_path, 900_000_002, 900_000_001, spent=40)
-    process(tmp_path, 900_000_003, 1, spent=10_000)
+    worker, stranger = 900_000_001, 900_000_002
+    for number, pid in enumerate((os.getpid(), worker, stranger), 1):
+        put(tmp_path, f"proc/{pid}/task/{pid}/schedstat", f"{number * 10**8} {10**9} 7")
+    monkeypatch.setattr(contention, "descendants", lambda: [worker])
+    monkeypatch.setattr(contention, "cpu_of_descendants", lambda: 1000.0)
     found = used(tmp_path)
     assert (found.busy, found.stolen) == (500 / TICKS, 40 / TICKS)
-    assert found.cpu == pytest.approx(75 / TICKS)
-    assert found.waited == 3.0
-    assert found.ran == pytest.approx(0.7)
+    assert 0 < found.cpu - 1000 <= time.process_time()
+    assert found.waited == 2.0
+    assert found.ran == pytest.approx(0.3)
+
+
+def test_what_a_child_of_a_child_used_is_ours():
+    inner = "sum(range(2_000_000))"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    before, own = used().cpu, time.process_time()
+    begin = os.times().children_user
+    subprocess.run([sys.executable, "-c", outer], check=True)
+    spent = os.times().children_user - begin
+    assert spent > 0
+    assert used().cpu - before >= spent + time.process_time() - own - 1 / TICKS
 
 
 def test_what_is_not_told_is_not_guessed(tmp_path):

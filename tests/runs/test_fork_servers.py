@@ -18,7 +18,7 @@ from harness.runs.config import resolve
 from harness.runs.engines import ForkedWorker, ForkServers, LocalEngine
 from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
-from harness.runs.schedule import Slot
+from harness.runs.schedule import Course
 from harness.worker.messages import Load, Prepare
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
 
@@ -150,8 +150,8 @@ def test_a_spare_server_that_is_killed_leaves_fresh_workers(staged, engine, monk
 
 
 def test_how_many_blocks_a_server_is_for():
-    plan = make_plan(resolve(None, {}))
-    more = [Slot(plan.groups[0], it, True, False).more(9) for it in range(9)]
+    plan = make_plan(resolve(None, {"blocks": 9}))
+    more = [it.more for it in Course(plan.groups[0], plan.config).left()]
     assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
 
 

@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 
 from harness.analysis.stats import least_blocks_for
 from harness.records import Sample
+from harness.runs.block import Block
 from harness.runs.config import resolve
 from harness.runs.plan import Group, Plan
-from harness.runs.schedule import (
-    Clock,
-    Course,
-    Slot,
-    courses,
-    following,
-    planned_seconds,
-    verdict,
-)
+from harness.runs.schedule import Clock, Course, courses, following, planned_seconds, verdict
 from harness.tasks.spec import Model
 from tests.builders import make_failure, make_record
 from tests.fakes import TASK, setup
@@ -53,11 +46,15 @@ def _waited(samples: tuple[Sample, ...], share: float):
     return [it.model_copy(update={"pressure_seconds": share * it.seconds}) for it in samples]
 
 
+def timed(block: Block) -> bool:
+    return bool(block.phases)
+
+
 def numbers(made: Course) -> list[int]:
     return [it.number for it in made.left()]
 
 
-def run_to_its_end(made: Course, **fields) -> list[Slot]:
+def run_to_its_end(made: Course, **fields) -> list[Block]:
     taken = []
     while left := made.left():
         taken.append(left[0])
@@ -66,16 +63,16 @@ def run_to_its_end(made: Course, **fields) -> list[Slot]:
 
 
 def test_every_fourth_block_is_alone_from_the_first_on():
-    slots = course(blocks=60).left()
-    assert [it.number for it in slots if it.alone] == list(range(0, 36, 4))  # nine are enough
-    assert [it.generation for it in slots[:9]] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    blocks = course(blocks=60).left()
+    assert [it.number for it in blocks if it.alone] == list(range(0, 36, 4))  # nine are enough
+    assert [it.generation for it in blocks[:9]] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     assert course(blocks=1).left()[0].alone
 
 
 def test_seeds_beyond_the_timed_blocks_have_blocks_of_their_own_without_a_twin():
-    slots = course(blocks=2, seeds=4).left()
-    assert [(it.timed, it.trains) for it in slots] == [(True, True)] * 2 + [(False, True)] * 2
-    assert [len(it.setups) for it in slots] == [3, 3, 2, 2]
+    blocks = course(blocks=2, seeds=4).left()
+    assert [(timed(it), it.trains) for it in blocks] == [(True, True)] * 2 + [(False, True)] * 2
+    assert [len(it.setups) for it in blocks] == [3, 3, 2, 2]
 
 
 def test_a_precision_that_is_reached_ends_the_group():
@@ -83,7 +80,7 @@ def test_a_precision_that_is_reached_ends_the_group():
     taken = run_to_its_end(made)
     assert made.reached
     assert 8 <= len(taken) < 24
-    assert all(it.timed for it in taken)
+    assert all(map(timed, taken))
 
 
 def test_a_precision_that_is_not_reached_ends_with_the_most_blocks():
@@ -100,7 +97,7 @@ def test_trainings_go_on_after_the_precision_is_reached():
     made = course(precision=0.02, least_blocks=8, seeds=12)
     taken = run_to_its_end(made)
     assert [it.number for it in taken if it.trains] == list(range(12))
-    assert {it.timed for it in taken[10:]} == {False}
+    assert not any(map(timed, taken[10:]))
 
 
 def test_nobody_waits_for_the_ratio_of_a_setup_that_may_not_be_ranked():
@@ -189,13 +186,13 @@ def test_each_noisy_block_adds_one_up_to_a_third():
         assert "waited" in made.noise(number)
         assert made.added == min(number, 3)
     assert numbers(made) == [6, 7, 8, 9, 10, 11]
-    assert all(it.timed and not it.trains for it in made.left())
+    assert all(timed(it) and not it.trains for it in made.left())
 
 
 def test_added_blocks_follow_the_trainings():
     made = course(blocks=3, seeds=5)
     made.learn(0, records(0, waiting=0.6))
-    assert [(it.number, it.timed) for it in made.left()] == [
+    assert [(it.number, timed(it)) for it in made.left()] == [
         (1, True),
         (2, True),
         (3, False),
@@ -248,9 +245,9 @@ def test_one_block_of_every_group_before_the_second_of_any(tmp_path):
     both = courses(plan(tmp_path, blocks=3))
     seen = []
     while found := following(both):
-        made, slot = found
-        seen.append((slot.number, slot.group.task.name))
-        made.learn(slot.number, records(slot.number))
+        made, block = found
+        seen.append((block.number, block.task.name))
+        made.learn(block.number, records(block.number))
     assert seen == [(number, name) for number in range(3) for name in (TASK.name, "other")]
 
 
@@ -267,16 +264,15 @@ def test_the_rule_that_ended_a_run_says_where_the_precision_was_reached(tmp_path
 
 def test_a_block_that_starts_side_by_side_is_expected_to_be_shorter(monkeypatch):
     monkeypatch.setattr("harness.runs.schedule.cores", lambda: 2)
-    config = resolve(None, {})
-    clock = Clock(config)
-    alone, beside = (Slot(GROUP, number, timed=True, trains=False) for number in (0, 1))
+    clock = Clock()
+    alone, beside = course(blocks=2, seeds=0).left()
     assert clock.expected(beside) < clock.expected(alone)
     clock.learn(alone, 30.0)
     assert clock.expected(alone) == 30.0
     assert 0 < clock.expected(beside) < 30.0
     clock.learn(beside, 21.0)
     assert clock.expected(beside) == 21.0
-    trains = Slot(GROUP, 1, timed=True, trains=True)
+    trains = course(blocks=2, seeds=2).left()[1]
     assert clock.expected(trains) > 21.0
 
 
@@ -291,6 +287,6 @@ def test_a_step_is_expected_to_be_shorter_on_more_threads_and_on_a_gpu():
     def expected(device: str, threads: int) -> float:
         moved = {"task": wide.name, "digest": wide.digest, "device": device, "threads": threads}
         group = Group(wide, tuple(it.model_copy(update=moved) for it in SETUPS))
-        return Clock(resolve(None, {})).expected(Slot(group, 0, timed=True, trains=True))
+        return Clock().expected(course(group).left()[0])
 
     assert expected("gpu:0", 16) < expected("cpu", 16) < expected("cpu", 2)

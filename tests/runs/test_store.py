@@ -285,53 +285,6 @@ def test_a_damaged_store_is_read_or_refused(tmp_path_factory, whole, flips, leng
         assert caught.isprintable()
 
 
-FIRST = """
-CREATE TABLE runs (
-    run TEXT PRIMARY KEY, created REAL NOT NULL, info TEXT NOT NULL
-) STRICT;
-CREATE TABLE tasks (
-    run TEXT NOT NULL REFERENCES runs, digest TEXT NOT NULL, spec TEXT NOT NULL,
-    PRIMARY KEY (run, digest)
-) STRICT;
-CREATE TABLE started (
-    trial TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs, block INTEGER NOT NULL,
-    attempt INTEGER NOT NULL, setup TEXT NOT NULL, at REAL NOT NULL
-) STRICT;
-CREATE TABLE ended (
-    trial TEXT PRIMARY KEY REFERENCES started, status TEXT NOT NULL, record TEXT NOT NULL,
-    at REAL NOT NULL
-) STRICT;
-CREATE TABLE samples (
-    trial TEXT NOT NULL REFERENCES ended, phase TEXT NOT NULL, round INTEGER NOT NULL,
-    turn INTEGER NOT NULL, iterations INTEGER NOT NULL, seconds REAL NOT NULL,
-    cpu_seconds REAL NOT NULL, voluntary_switches INTEGER NOT NULL,
-    involuntary_switches INTEGER NOT NULL, steal_seconds REAL,
-    PRIMARY KEY (trial, phase, round)
-) STRICT;
-CREATE TABLE stops (
-    run TEXT NOT NULL REFERENCES runs, rule TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
-) STRICT;
-"""
-"""What schema 1 was."""
-
-
-def test_a_store_of_the_first_schema_is_read_and_brought_up_to_date(whole, tmp_path):
-    with closing(sqlite3.connect(tmp_path / stores.FILE)) as first:
-        first.executescript(f"{FIRST} {schema.guards(schema.TABLES)}")
-        first.execute("ATTACH ? AS new", (str(whole),))
-        for table in schema.TABLES:
-            names = [row[1] for row in first.execute(f"PRAGMA main.table_info({table})")]
-            first.execute(f"INSERT INTO {table} SELECT {', '.join(names)} FROM new.{table}")
-        first.commit()
-        first.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        first.execute("PRAGMA user_version = 1")
-    for opened in (stores.open_existing, stores.create, stores.open_existing):
-        with opened(tmp_path) as store:
-            loaded = store.load("a-run")
-            assert len(loaded.records) == len(SETUPS)
-            assert all(phase.samples for it in loaded.records for phase in it.phases)
-
-
 def test_trials_of_a_task_that_the_run_has_not_are_damage(whole, tmp_path):
     path = tmp_path / stores.FILE
     path.write_bytes(whole.read_bytes())
@@ -340,7 +293,7 @@ def test_trials_of_a_task_that_the_run_has_not_are_damage(whole, tmp_path):
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
             connection.execute(f"DROP TRIGGER {name}")
         connection.execute("UPDATE tasks SET spec = ?", (other,))
-        connection.executescript(schema.guards(schema.TABLES + schema.PROOF_TABLES))
+        connection.executescript(schema.guards(schema.TABLES))
         connection.commit()
     with (
         stores.open_existing(tmp_path) as store,

@@ -34,7 +34,7 @@ print(*system.descendants(), escaped, flush=True)
 if sys.stdin.read():
     system.end_all()
     assert not system.descendants()
-system.end_escaped()
+system.end_descendants(escaped=True)
 """
 
 
@@ -53,9 +53,9 @@ def test_a_child_counts_while_it_works_and_when_it_has_ended(busy):
     assert busy.pid in system.descendants()
     assert system.resident() > system.resident_of_descendants() > 1e6
     late = time.monotonic() + 30
-    while not system.any_works() and time.monotonic() < late:
+    while not system.others_work() and time.monotonic() < late:
         pass
-    assert system.any_works()
+    assert system.others_work()
     started = system.still_running()
     busy.kill()
     late = time.monotonic() + 30

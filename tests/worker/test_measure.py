@@ -113,7 +113,8 @@ def test_outputs_of_a_call_that_was_timed_are_kept():
     adapter, batches = Counting(), [np.full(1, it) for it in range(7)]
     run = ready(stepping(adapter, batches, "predict"), 0.0001)
     run.sample(0, 0)
-    assert run.kept[0].outputs == run.kept[0].batch
+    batch, outputs = run.kept[0]
+    assert outputs == batch
 
 
 def test_a_sample_begins_from_the_start_and_is_synchronised_once_at_its_end():
