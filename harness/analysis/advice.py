@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.cell_metrics import Amount, scarce
-from harness.analysis.ranking import taken_back
+from harness.analysis.ranking import Contest, taken_back
 from harness.analysis.startup import EACH, HeadStart, head_start
 from harness.analysis.stats import FEWEST, LEAST_EXACT, half_width, least_blocks_for, least_exact
-from harness.analysis.tables import Contest, Table
+from harness.analysis.tables import Table
 from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import THROUGHPUT
 from harness.tasks.spec import Frozen

@@ -45,7 +45,7 @@ def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     was asked for, or it used more than its turns show.
     """
     records = list(records)
-    faults = dict.fromkeys(text for record in records for _, text in _faults(record))
+    faults = dict.fromkeys(text for record in records for text in _faults(record))
     unmet: dict[str, str] = {}
     for check in (check for record in records for check in record.checks):
         if not check.ok:  # its numbers differ from block to block: the first ones do
@@ -53,18 +53,15 @@ def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     return (*faults, *unmet.values(), *usage_faults(records))
 
 
-def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
-    """Why two setups may not be ranked against each other: the faults of either, and settings in
-    which all ranked cells must agree; a sentence each, empty where they may."""
-    at_fault = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
+def disagreements(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
+    """Settings in which two setups differ that all ranked cells must share, a sentence each."""
     one, other = _values(ours), _values(theirs)
-    differences = (
+    return tuple(
         f"{name}: {_text(one[name])} in {ours[0].setup.label}, "
         f"{_text(other[name])} in {theirs[0].setup.label}"
         for name in MUST_AGREE
-        if name not in at_fault and name in one and name in other and one[name] != other[name]
+        if name in one and name in other and one[name] != other[name]
     )
-    return (*setup_faults(ours), *setup_faults(theirs), *differences)
 
 
 def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, ...]:
@@ -89,31 +86,29 @@ def effective(record: Record) -> dict[str, Setting]:
     return settings
 
 
-def _faults(record: Record) -> Iterator[tuple[str, str]]:
-    """The settings in which one record is at fault, each with its sentence."""
+def _faults(record: Record) -> Iterator[str]:
+    """The settings in which one record is at fault, a sentence each."""
     if not record.settings:
         return
     setup, settings = record.setup, effective(record)
     asked = {THREADS: setup.threads, DTYPE: setup.dtype, DEVICE: setup.processor}
     for name, wanted in (*asked.items(), (WEIGHTS, setup.processor)):
         if settings.get(name) not in (None, wanted):
-            yield name, f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
+            yield f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
     precision = settings.get(PRECISION)
     # In the idiomatic lane less precision may be an expert's choice: cells need only agree in it.
     if setup.lane == "identical" and precision is not None and _coarser(precision, setup.dtype):
         assert record.limits
         yield (
-            PRECISION,
             f"{setup.label} multiplies matrices with {precision} precision (error "
-            f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked",
+            f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked"
         )
     for name, before in record.settings_before.items():
         known, after = SETTINGS.get(name), record.settings.get(name)
         if known and known.constant and name in record.settings and after != before:
             yield (
-                name,
                 f"{setup.label} changed {name} while it was timed: {_text((before,))} before, "
-                f"{_text((after,))} after",
+                f"{_text((after,))} after"
             )
 
 

@@ -18,10 +18,10 @@ from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import GroupNoise, group_noise, margin
 from harness.analysis.pairs import Entry, entries, pair_of
 from harness.analysis.quality import QualityTable, quality_table
-from harness.analysis.ranking import Eligibility
+from harness.analysis.ranking import Contest, Eligibility
 from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
-from harness.analysis.tables import CellRow, Contest, Table, make_table
+from harness.analysis.tables import CellRow, Table, make_table
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import LANES, PHASES, Lane, Phase, Setup, is_training
 from harness.certificates import Certificate

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from harness.analysis import contention, sentences
 from harness.analysis.cell_metrics import (
     Efficiency,
     Latency,
@@ -22,110 +21,15 @@ from harness.analysis.cell_metrics import (
 )
 from harness.analysis.changepoints import Steadiness, steadiness
 from harness.analysis.noise import Floor, margin
-from harness.analysis.pairs import Entry, baseline_of, pair_of, step_times
-from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
+from harness.analysis.pairs import Entry, baseline_of, step_times
+from harness.analysis.ranking import Contest, Eligibility
 from harness.analysis.startup import BreakEven, Startup, break_evens, startups
 from harness.analysis.stats import Interval, median_interval, median_of
-from harness.analysis.verdicts import USUAL_PRECISION, Pair, judged
+from harness.analysis.verdicts import USUAL_PRECISION, Pair
 from harness.cells import Cell, Lane, Phase
 from harness.records import Memory, PhaseRecord, Record
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
-
-
-class Contest:
-    """The entries of one table by label; `ranked` are those that may be.
-
-    The winner is sought among the contestants: those that are ranked and no yardstick. `labels`
-    stand in the order of the table's rows: by their ratio to `baseline`, those that are not ranked
-    last. `disturbed` says what others did in too many blocks for any verdict.
-    """
-
-    def __init__(
-        self,
-        timed: Mapping[str, Entry],
-        ranked: Collection[str],
-        baseline: str,
-        phase: Phase,
-        margin: float,
-        eligibility: Eligibility,
-        yardsticks: Mapping[str, str],
-    ) -> None:
-        self.timed, self._first = timed, baseline
-        self._phase, self._margin, self._eligibility = phase, margin, eligibility
-        self._pairs: dict[tuple[str, str], Pair | None] = {}
-        self.disturbed = self._disturbances = ""
-        if len(ranked) > 1:
-            entries = [timed[label] for label in ranked]
-            blocks = sorted({block for entry in entries for block in entry.steps[phase]})
-            self.disturbed = contention.reason(blocks, entries[0].disturbed)
-            self._disturbances = contention.description(blocks, entries[0].disturbed)
-        speeds = {label: self._speed(label, baseline) for label in timed}
-        self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
-        self._ranked = [label for label in self.labels if label in ranked]
-        self._yardsticks = yardsticks
-        self._contestants = [label for label in self._ranked if label not in yardsticks]
-        self._best = winner(self._contestants, self._pair)
-        self._leader = self._best or next(iter(self._contestants), None)
-
-    def against(self, baseline: str) -> dict[str, Any]:
-        """The fields of a table that follow its baseline. Only a row that takes the win back can
-        change who wins."""
-        labels = [label for label in self.labels if label != baseline]
-        alone = [pair for label in labels if (pair := self._pair(label, baseline))]
-        barred = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
-        pairs = judged(alone, barred)
-        rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
-        back = taken_back(self._best, baseline, rows) if self._best else None
-        speeds = {label: self._speed(label, baseline) for label in self._contestants}
-        rivals: dict[str, Pair | None] = {}
-        if self._leader:
-            rivals |= dict.fromkeys(it for it in self._contestants if it != self._leader)
-            rivals |= {pair.baseline: pair for pair in self.rivals(self._leader)}
-        sentence = sentences.ranking(
-            sentences.Order(self._first, baseline, speeds),
-            self._leader,
-            rivals,
-            won=self._best is not None,
-            back=back,
-            others=len(self.labels) - len(self._ranked),
-            disturbed=self.disturbed,
-            disturbances=self._disturbances,
-            yardstick=self._yardstick(),
-        )
-        best = None if back else self._best
-        return {"baseline": baseline, "pairs": pairs, "winner": best, "sentence": sentence}
-
-    def rivals(self, leader: str) -> tuple[Pair, ...]:
-        """A contestant's pairs with the others, each judged by itself; see `closest_first`."""
-        pairs = (self._pair(leader, it) for it in self._contestants if it != leader)
-        return closest_first(filter(None, pairs), self.timed, self._phase)
-
-    def _yardstick(self) -> sentences.Yardstick | None:
-        """The title of the fastest yardstick, and its ratio to the leading contestant."""
-        label = next((it for it in self._ranked if it in self._yardsticks), None)
-        if label is None:
-            return None
-        pair = self._pair(label, self._leader) if self._leader else None
-        return sentences.Yardstick(self._yardsticks[label], pair)
-
-    def _speed(self, label: str, baseline: str) -> float:
-        """Its ratio to the baseline; 0 where the two share no block."""
-        if label == baseline:
-            return 1.0
-        pair = self._pair(label, baseline)
-        return pair.speed.estimate if pair else 0.0
-
-    def _pair(self, label: str, other: str) -> Pair | None:
-        """Of two setups, judged by itself."""
-        if (label, other) not in self._pairs:
-            ours, theirs = self.timed[label], self.timed[other]
-            pair = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
-            reason = self._eligibility.of_pair(ours, theirs)
-            if pair and reason:
-                (pair,) = judged([pair], {label: reason})
-            self._pairs[label, other] = pair
-        return self._pairs[label, other]
 
 
 class BlockSamples(NamedTuple):
