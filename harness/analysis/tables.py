@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -21,34 +19,15 @@ from harness.analysis.cell_metrics import (
 )
 from harness.analysis.changepoints import Steadiness, steadiness
 from harness.analysis.noise import Floor, margin
-from harness.analysis.pairs import Entry, baseline_of, step_times
+from harness.analysis.pairs import Entry, baseline_of
 from harness.analysis.ranking import Contest, Eligibility
 from harness.analysis.startup import BreakEven, Startup, break_evens, startups
 from harness.analysis.stats import Interval, median_interval, median_of
 from harness.analysis.verdicts import USUAL_PRECISION, Pair
 from harness.cells import Cell, Lane, Phase
-from harness.records import Memory, PhaseRecord, Record
+from harness.records import Memory, PhaseRecord
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
-
-
-class BlockSamples(NamedTuple):
-    """Seconds per step of one cell in one block, in the order of its rounds."""
-
-    times: tuple[float, ...]
-    median: float
-
-
-def samples(records: Iterable[Record]) -> dict[Cell, dict[int, BlockSamples]]:
-    """By cell and block, of every trial that ended well."""
-    by_cell: dict[Cell, dict[int, BlockSamples]] = defaultdict(dict)
-    for record in sorted(records, key=lambda it: it.block):
-        for phase in record.phases if record.status == "ok" else ():
-            times = tuple(step_times(record, phase.phase).values())
-            if times:
-                cell = Cell(setup=record.setup, phase=phase.phase)
-                by_cell[cell][record.block] = BlockSamples(times, statistics.median(times))
-    return by_cell
 
 
 class CellRow(Frozen):
