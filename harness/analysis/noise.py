@@ -268,9 +268,7 @@ def _scatter(record: Record) -> float | None:
 
 def _share(counts: Sequence[float | None], times: Sequence[float]) -> float | None:
     """The sum of a counter over the sum of the time, of the samples in which it counted."""
-    counted = [it for it in counts if it is not None]
+    counted = [(it, time) for it, time in zip(counts, times, strict=True) if it is not None]
     if not counted:
         return None
-    if len(counted) < len(counts):
-        times = [time for it, time in zip(counts, times, strict=True) if it is not None]
-    return math.fsum(counted) / math.fsum(times)
+    return math.fsum(it for it, _ in counted) / math.fsum(time for _, time in counted)

@@ -118,18 +118,16 @@ def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]
             margin=table.margin,
             unranked=row.unranked,
             scarce=kind,
-            peaks=tuple(_peaks(entry, table.phase, kind)),
+            peaks=_peaks(entry, table.phase, kind),
         )
 
 
-def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> Iterator[int]:
-    for record in entry.records:
-        first = next(iter(record.phases), None)  # none where it was only trained
-        memory = first.memory if first and first.phase == phase else None
-        if memory:
-            total, allocated = memory.total_peak_rss, memory.device_peak_allocated
-            if count := total if kind == "total_rss" else allocated:
-                yield count
+def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> tuple[int, ...]:
+    field = {"total_rss": "total_peak_rss", "device_allocated": "device_peak_allocated"}[kind]
+    # A full training alone has no phases.
+    firsts = [it.phases[0] for it in entry.records if it.phases]
+    memories = [it.memory for it in firsts if it.phase == phase and it.memory]
+    return tuple(peak for it in memories if (peak := getattr(it, field)))
 
 
 Basis = Literal["time", "ratio"]
@@ -415,26 +413,19 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
 def missing(
     side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
 ) -> Iterator[Unmatched]:
+    """Cells of one side only, each with its first difference from the nearest one of the other."""
     there = {it.key for it in theirs}
-    near: dict[tuple[str, ...], list[Setup]] = defaultdict(list)
+    near: dict[tuple[str, Phase], list[Setup]] = defaultdict(list)
     for cell in theirs:
-        for key in _near(cell):
-            near[key].append(cell.setup)
+        near[cell.setup.label, cell.phase].append(cell.setup)
     for cell in ours:
         if cell.key not in there:
-            others = [setup for key in _near(cell) for setup in near.get(key, ())]
-            differences = [_differing(cell.setup, other) for other in others]
+            setup, others = cell.setup, near[cell.setup.label, cell.phase]
+            same_name = [it for it in others if it.task == setup.task]
+            same_task = [it for it in others if it.digest == setup.digest]
+            differences = [_differing(setup, it) for it in (*same_name, *same_task)]
             closest = min(differences, key=len, default=["the other run has no such cell"])
             yield Unmatched(side=side, cell=cell_name(cell), reason=closest[0])
-
-
-def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
-    """What a counterpart shares: setup and phase, and the task by its name or its digest."""
-    setup = cell.setup
-    return (
-        ("name", setup.task, setup.label, cell.phase),
-        ("digest", setup.digest, setup.label, cell.phase),
-    )
 
 
 def _differing(one: Setup, other: Setup) -> list[str]:

@@ -28,6 +28,8 @@ from harness.certificates import Certificate
 from harness.records import Record, Run
 from harness.tasks.spec import Frozen, Task
 
+__all__ = ["CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
+
 
 def rebased(
     tables: Iterable[Table], records: Iterable[Record], certificates: Iterable[Certificate]
@@ -80,25 +82,21 @@ def gains(
     default mode by `defaults`, or else the first by name that was measured."""
     timed = [entry for entry in entries if entry.steps[phase]]
     plains = [entry for entry in timed if entry.setup.lane != "idiomatic"]
-    sides: list[tuple[Setup, Setup]] = []
-    pairs: list[Pair] = []
+    alone: list[Gain] = []
     barred: dict[str, str] = {}
     for ours in (entry for entry in timed if entry.setup.lane == "idiomatic"):
         modes = {it.setup.mode: it for it in plains if it.setup.name == ours.setup.name}
         default = defaults.get(ours.setup.framework, "")
         theirs = modes[default if default in modes else min(modes)] if modes else None
         if theirs and (pair := pair_of(ours, theirs, phase, margin)):
-            sides.append((ours.setup, theirs.setup))
-            pairs.append(pair)
+            alone.append(Gain(phase=phase, idiom=ours.setup, plain=theirs.setup, pair=pair))
             if reason := eligibility.of_pair(ours, theirs):
-                barred[ours.setup.label] = reason
+                barred[pair.label] = reason
+    pairs = judged([it.pair for it in alone], barred)
     return tuple(
-        Gain(phase=phase, idiom=idiom, plain=plain, pair=pair)
-        for (idiom, plain), pair in zip(sides, judged(pairs, barred), strict=True)
+        gain.model_copy(update={"pair": it}) for gain, it in zip(alone, pairs, strict=True)
     )
 
-
-__all__ = ["CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
 LEAST_TASKS = 2
 
