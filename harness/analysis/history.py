@@ -63,9 +63,7 @@ METRICS: Mapping[str, Metric] = {
         lambda it: _interval(it.efficiency.over_products),
     ),
     "memory": Metric(
-        "Incremental peak resident memory",
-        "bytes",
-        lambda it: _amount(it.peaks.incremental_rss),
+        "Incremental peak resident memory", "bytes", lambda it: _amount(it.peaks.incremental_rss)
     ),
     "peak": Metric("Logical peak memory", "bytes", lambda it: _amount(it.peaks.logical)),
 }

@@ -13,13 +13,7 @@ from typing import Literal
 
 from harness.analysis import contention
 from harness.analysis.contention import Disturbance
-from harness.analysis.verdicts import (
-    LEAST_MARGIN,
-    Pair,
-    compare_blocks,
-    mean_ratio,
-    training_ratio,
-)
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, compare_blocks, mean_ratio, training_ratio
 from harness.cells import LATENCY, PHASES, Phase, Setup
 from harness.records import Record
 
@@ -91,11 +85,7 @@ def baseline_of(labels: Collection[str]) -> str:
 
 
 def pair_of(
-    ours: Entry,
-    theirs: Entry,
-    phase: Phase,
-    margin: float = LEAST_MARGIN,
-    disturbed: str = "",
+    ours: Entry, theirs: Entry, phase: Phase, margin: float = LEAST_MARGIN, disturbed: str = ""
 ) -> Pair | None:
     """The speed ratio over the blocks that both finished, judged by itself; None without any.
 

@@ -101,11 +101,7 @@ def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
         ahead = bounds[0] / lost if lost > 0 else None
     return HeadStart(
-        label=ours.setup.label,
-        other=theirs.setup.label,
-        n=len(starts),
-        seconds=lead,
-        steps=ahead,
+        label=ours.setup.label, other=theirs.setup.label, n=len(starts), seconds=lead, steps=ahead
     )
 
 

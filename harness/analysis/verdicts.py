@@ -298,12 +298,7 @@ def _verdict(pair: Pair, decision: Decision) -> dict[str, object]:
     denied_by: Witness = ""
     if against:
         denied_by, verdict, reason = [*against][-1], "cannot tell", denied(verdict, against)
-    return {
-        "verdict": verdict,
-        "reason": reason,
-        "family": decision.family,
-        "denied_by": denied_by,
-    }
+    return {"verdict": verdict, "reason": reason, "family": decision.family, "denied_by": denied_by}
 
 
 def mean_ratio(
