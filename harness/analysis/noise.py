@@ -131,9 +131,6 @@ class GroupNoise(Frozen):
     strips: tuple[Strip, ...]
     usages: tuple[SetupUsage, ...] = ()
 
-    def floors_of(self, phase: Phase) -> tuple[Floor, ...]:
-        return tuple(it for it in self.floors if it.phase == phase)
-
 
 def group_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> GroupNoise:
     """The noise of one group, all its records and all its good ones given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.analysis import contention
@@ -19,18 +19,18 @@ OVERHEAD = 2.0
 
 
 class Eligibility:
-    """Which entries of one run may be ranked: those that are proven and ran as they were asked."""
+    """Which setups may be ranked: those that are proven and ran as they were asked.
 
-    def __init__(self, certificates: Iterable[Certificate]) -> None:
+    `impossible` says of some what they did that no device can do; see `cell_metrics.impossible`.
+    """
+
+    def __init__(
+        self, certificates: Iterable[Certificate], impossible: Mapping[Setup, str] | None = None
+    ) -> None:
         # The last one counts: a run's certificates stand in the order in which they were made.
         self._certificates = {_proved(it.setup): it for it in certificates}
+        self._impossible = impossible or {}
         self._faults: dict[Setup, tuple[str, ...]] = {}
-        self._of_pairs: dict[tuple[Setup, Setup], str] = {}
-        self._impossible: dict[Setup, str] = {}
-
-    def bar(self, impossible: Mapping[Setup, str]) -> None:
-        """These setups did what no device can do; see `efficiency.impossible`."""
-        self._impossible.update(impossible)
 
     def certificate(self, setup: Setup) -> Certificate | None:
         """The setup's; a twin has its original's."""
@@ -52,26 +52,24 @@ class Eligibility:
             self._faults[setup] = (*impossible, *setup_faults(entry.records))
         return self._faults[setup]
 
-    def of_setup(self, entry: Entry) -> str:
-        """Why an entry is not ranked at all; empty where it may be."""
+    def unranked(self, entry: Entry) -> str:
+        """Why an entry is not ranked; empty where it may be."""
         return self.proof(entry.setup) or "; ".join(self.faults(entry))
-
-    def of_pair(self, ours: Entry, theirs: Entry) -> str:
-        """Why two entries are not ranked against each other; empty where they may be."""
-        if reason := self.of_setup(ours):
-            return reason
-        if other := self.of_setup(theirs):
-            barred = other if other.startswith("not proven") else f"not ranked: {other}"
-            return f"{theirs.setup.label} is {barred}"
-        pair = (ours.setup, theirs.setup)
-        if pair not in self._of_pairs:
-            self._of_pairs[pair] = "; ".join(disagreements(ours.records, theirs.records))
-        return self._of_pairs[pair]
 
 
 def _proved(setup: Setup) -> Setup:
     """What a certificate is of: neither a twin's name nor the task's changes what is computed."""
     return setup.model_copy(update={"task": "", "twin": False})
+
+
+def barred(ours: Entry, theirs: Entry, unranked: Mapping[Setup, str]) -> str:
+    """Why two entries are not ranked against each other; empty where they may be."""
+    if reason := unranked[ours.setup]:
+        return reason
+    if other := unranked[theirs.setup]:
+        why = other if other.startswith("not proven") else f"not ranked: {other}"
+        return f"{theirs.setup.label} is {why}"
+    return "; ".join(disagreements(ours.records, theirs.records))
 
 
 def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> str | None:
@@ -116,7 +114,7 @@ def taken_back(label: str, baseline: str, rows: Iterable[Pair]) -> Pair | None:
 
 
 class Contest:
-    """The entries of one table by label; `ranked` are those that may be.
+    """The entries of one table by label; `unranked` says why a setup is not ranked, or nothing.
 
     The winner is sought among the contestants: those that are ranked and no yardstick. `labels`
     stand in the order of the table's rows: by their ratio to `baseline`, those that are not ranked
@@ -126,26 +124,25 @@ class Contest:
     def __init__(
         self,
         timed: Mapping[str, Entry],
-        ranked: Collection[str],
+        unranked: Mapping[Setup, str],
         baseline: str,
         phase: Phase,
         margin: float,
-        eligibility: Eligibility,
         yardsticks: Mapping[str, str],
     ) -> None:
-        self.timed, self._first = timed, baseline
-        self._phase, self._margin, self._eligibility = phase, margin, eligibility
+        self.timed, self._unranked, self._first = timed, unranked, baseline
+        self._phase, self._margin, self._yardsticks = phase, margin, yardsticks
         self._pairs: dict[tuple[str, str], Pair | None] = {}
         self.disturbed = self._disturbances = ""
+        ranked = {label: it for label, it in timed.items() if not unranked[it.setup]}
         if len(ranked) > 1:
-            entries = [timed[label] for label in ranked]
+            entries = [*ranked.values()]
             blocks = sorted({block for entry in entries for block in entry.steps[phase]})
             self.disturbed = contention.reason(blocks, entries[0].disturbed)
             self._disturbances = contention.description(blocks, entries[0].disturbed)
         speeds = {label: self._speed(label, baseline) for label in timed}
         self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
-        self._unranked = len(timed) - len(ranked)
-        self._yardsticks = yardsticks
+        self._left_out = len(timed) - len(ranked)
         in_order = [label for label in self.labels if label in ranked]
         self._fastest_yardstick = next((it for it in in_order if it in yardsticks), "")
         self._contestants = [it for it in in_order if it not in yardsticks]
@@ -157,8 +154,8 @@ class Contest:
         change who wins."""
         labels = [label for label in self.labels if label != baseline]
         alone = [pair for label in labels if (pair := self._pair(label, baseline))]
-        barred = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
-        pairs = judged(alone, barred)
+        reasons = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
+        pairs = judged(alone, reasons)
         rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
         back = taken_back(self._best, baseline, rows) if self._best else None
         best, sentence = None if back else self._best, self._sentence(baseline, back)
@@ -188,15 +185,14 @@ class Contest:
         if (label, other) not in self._pairs:
             ours, theirs = self.timed[label], self.timed[other]
             pair = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
-            reason = self._eligibility.of_pair(ours, theirs)
-            if pair and reason:
+            if pair and (reason := barred(ours, theirs, self._unranked)):
                 (pair,) = judged([pair], {label: reason})
             self._pairs[label, other] = pair
         return self._pairs[label, other]
 
     def _sentence(self, baseline: str, back: Pair | None) -> str:
         """Which contestant is the fastest, or why none is; `back` takes the win back."""
-        leader, others = self._leader, self._unranked
+        leader, others = self._leader, self._left_out
         title = self._yardsticks.get(self._fastest_yardstick)
         if leader is None:
             return f"No winner: {f'only the {title}' if title else 'nothing here'} may be ranked."
@@ -248,7 +244,7 @@ class Contest:
     def _not_won(self, leader: str) -> str:
         rivals = [label for label in self._contestants if label != leader]
         if not rivals:
-            if self._unranked:
+            if self._left_out:
                 return f"{leader} is the only setup here that may be ranked."
             return f"{leader} ran alone: there is nothing to compare it with."
         by_label = {it.baseline: it for it in self.rivals(leader)}

@@ -189,6 +189,7 @@ def make_table(
         label: _cell_row(task, entry, phase, peak, eligibility) for label, entry in timed.items()
     }
     ranked = [label for label, row in rows.items() if not row.unranked]
+    unranked = {row.cell.setup: row.unranked for row in rows.values()}
     delta, baseline = margin(floors), baseline_of(ranked or rows)
     yardsticks = {
         label: references[entry.setup.framework]
@@ -197,7 +198,7 @@ def make_table(
     }
     if len(yardsticks) == len(timed):  # nothing else to choose
         yardsticks = {}
-    contest = Contest(timed, ranked, baseline, phase, delta, eligibility, yardsticks)
+    contest = Contest(timed, unranked, baseline, phase, delta, yardsticks)
     labels, setup = contest.labels, timed[contest.labels[0]].setup
     table = Table(
         task=task,
