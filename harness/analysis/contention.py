@@ -74,8 +74,7 @@ def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
 
 
 def _disturbance(around: Around, threads: int, shortest: float | None) -> Disturbance:
-    """What a block's counters show; `shortest` is the time of the fixed computation that its
-    median is compared with."""
+    """What a block's counters show; `shortest` is the run's of the fixed computation."""
     others = waited = stolen = slowed = None
     if around.others_seconds is not None:
         others = min(float(around.cores), around.others_seconds / around.seconds)
@@ -110,8 +109,7 @@ def reason(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str
 
 
 def description(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str:
-    """What disturbed some of these blocks: `other processes used 1.9 of 2 cores in 8 of 9
-    blocks`."""
+    """What disturbed some of these blocks, e.g. `other processes used … in 8 of 9 blocks`."""
     bad = [disturbed[block] for block in blocks if block in disturbed]
     if not bad:
         return ""

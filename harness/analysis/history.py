@@ -14,8 +14,6 @@ from harness.cells import Cell
 from harness.tasks.spec import Frozen
 
 Counts = Literal["seconds", "examples/s", "times", "bytes"]
-
-
 Reading = tuple[float, float | None, float | None]
 """A value and the ends of its interval."""
 

@@ -173,8 +173,7 @@ def _floors(entries: Mapping[Setup, Entry]) -> Iterator[Floor]:
 
 
 def margin(floors: Iterable[Floor]) -> float:
-    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is
-    more."""
+    """δ, below which a difference counts as none: 1 %, or more if the A/A pairs reach more."""
     return max([LEAST_MARGIN, *(it.bound for it in floors if it.bound is not None)])
 
 

@@ -288,8 +288,7 @@ def paired_by_seed(
 
 
 def seeds_for(beyond: int, family: int = 1) -> int:
-    """The fewest seeds that show equal quality with so many of them beyond the margin: 29 of one
-    pair without any, 46 with one."""
+    """The fewest seeds that show equality with so many beyond the margin: 29 for 0, 46 for 1."""
     counts = itertools.count(beyond + 1)
     return next(n for n in counts if few_bad_p(n, beyond, 1 - SHARE) <= LEVEL / family)
 

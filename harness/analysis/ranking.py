@@ -44,8 +44,7 @@ class Eligibility:
         return f"not proven: {certificate.why if certificate else 'no certificate'}"
 
     def faults(self, entry: Entry) -> tuple[str, ...]:
-        """What bars it: settings, work that was not done or cannot have been, and what it uses
-        outside its turns."""
+        """What bars it: impossible or missing work, settings, what it uses outside its turns."""
         setup = entry.setup
         if setup not in self._faults:
             impossible = [self._impossible[setup]] if setup in self._impossible else []

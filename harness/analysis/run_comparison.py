@@ -37,8 +37,7 @@ def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bo
 
 
 def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
-    """Names of the facts that distinguish two machines; not those that an older fingerprint
-    lacks."""
+    """Facts that distinguish two machines, except those that an older fingerprint lacks."""
     both = one.keys() & other.keys()
     differing = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
     sizes = [it.get("memory_bytes") for it in (one, other)]

@@ -87,8 +87,7 @@ def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ..
 
 
 def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
-    """Whether the first is under way first, and for how long that keeps it ahead; None where the
-    two did not both start alone in a block that they share."""
+    """By how much the first starts earlier; None without a block in which both started alone."""
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None

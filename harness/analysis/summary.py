@@ -68,8 +68,7 @@ def gains(
     defaults: Mapping[str, str],
     margin: float,
 ) -> tuple[Gain, ...]:
-    """Every idiomatic mode of a group that shares a block with a plain one of its framework: its
-    default mode by `defaults`, or else the first by name that was measured."""
+    """Every idiomatic mode against its framework's default mode, or else the first by name."""
     timed = [entry for entry in entries if entry.steps[phase]]
     plains = [entry for entry in timed if entry.setup.lane != "idiomatic"]
     alone: list[Gain] = []
@@ -119,12 +118,7 @@ def aggregates(tables: Iterable[Table]) -> tuple[Aggregate, ...]:
 
 
 def geometric_mean(speeds: Sequence[Interval]) -> Interval:
-    """The geometric mean of independent ratios; without bounds where one of them has none.
-
-    Raises ValueError for no ratio.
-    """
-    if not speeds:
-        raise ValueError("no ratios")
+    """The geometric mean of independent ratios; without bounds where one of them has none."""
     logs = [math.log(speed.estimate) for speed in speeds]
     n, mean = len(logs), math.fsum(logs) / len(logs)
     below = [log - math.log(it.low) for it, log in zip(speeds, logs, strict=True) if it.low]

@@ -229,8 +229,7 @@ def compare_blocks(
     mean: Interval | None = None,
     trainings: Interval | None = None,
 ) -> Pair:
-    """The pair with these logarithms of block ratios, judged by itself. Raises ValueError for
-    none."""
+    """The pair with these logarithms of block ratios, at least one, judged by itself."""
     speed, cross = stats.ratio_interval(logs), stats.mean_interval([math.exp(it) for it in logs])
     pair = Pair(
         label=label,
@@ -397,8 +396,7 @@ def slowdown_in_blocks(logs: Logs, threshold: float, family: int) -> Slowdown:
 
 
 def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
-    """From logarithms of times in two separate runs: weaker, since other things may have
-    changed."""
+    """From logarithms of times in two separate runs: weaker, as other things may have changed."""
     n, ends = min(len(now), len(before)), stats.shift_ends(before, now, 1 - 2 * LEVEL / family)
     middle = statistics.median(now) - statistics.median(before)
     growth = Interval.of(middle, ends, n, "combined", TOO_FEW.format(n))

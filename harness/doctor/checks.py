@@ -155,8 +155,7 @@ def repeatability(facts: Facts) -> Result | None:
 
 
 def scatter(logs: tuple[float, ...]) -> float:
-    """The standard deviation of log ratios by their median absolute value, which a few outliers do
-    not move: 1.4826 × for normal ones (Hampel 1974)."""
+    """A robust standard deviation of log ratios: 1.4826 × their median size (Hampel 1974)."""
     return 1.4826 * statistics.median(abs(it) for it in logs)
 
 
@@ -278,9 +277,7 @@ def examine(facts: Facts) -> Checkup:
     """Every check on these facts."""
     results = {name: check(facts) for name, check in CHECKS.items()}
     findings = [
-        Diagnosis(
-            name=name, level=it.level, found=it.found, advice=it.advice if it.level != "ok" else ""
-        )
+        Diagnosis(name=name, level=it.level, found=it.found, advice=it.advice * (it.level != "ok"))
         for name, it in results.items()
         if it
     ]

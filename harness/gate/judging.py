@@ -96,8 +96,7 @@ def observed(
     *,
     older: bool = False,
 ) -> dict[Setup, BaselineEntry]:
-    """Numbers and programs of every setup, without proofs. Raises CellsFailed; NotComparable for
-    `older` code that fails."""
+    """Numbers and programs of every setup. Raises CellsFailed; NotComparable for `older` code."""
     made = {}
     for task, setup in pairs:
         try:
