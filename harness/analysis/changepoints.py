@@ -117,13 +117,18 @@ def steadiness(entry: Entry, phase: Phase) -> Steadiness:
     warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
     starts = [start for it in warmups if (start := steady_from(it)) is not None]
     trend = _trend(entry.steps[phase])
+    verdict: SteadyVerdict = "steady" if warmups else "cannot tell"
+    if warmups and 2 * len(starts) <= len(warmups):
+        verdict = "never steady"
+    elif trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
+        verdict = "trend"
     return Steadiness(
         blocks=len(warmups),
         settled=len(starts),
         readings=round(statistics.median(starts)) if starts else None,
         warmup_readings=round(statistics.median(map(len, warmups))) if warmups else None,
         trend=trend,
-        verdict=_verdict(len(warmups), len(starts), trend),
+        verdict=verdict,
     )
 
 
@@ -200,8 +205,7 @@ def _without_line(values: Vector) -> Vector:
 
 
 def _trend(blocks: Steps) -> Interval | None:
-    """Over blocks, the relative change of a step from the first round to the last, one slope a
-    block: rounds are correlated."""
+    """The relative change of a step from a block's first round to its last: a slope a block."""
     return interval_of(
         math.expm1(slope * (max(steps) - min(steps)))
         for steps in blocks.values()
@@ -219,11 +223,3 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
         if late[0] != early[0]
     ]
     return statistics.median(slopes) if slopes else None
-
-
-def _verdict(blocks: int, settled: int, trend: Interval | None) -> SteadyVerdict:
-    if blocks and 2 * settled <= blocks:
-        return "never steady"
-    if trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
-        return "trend"
-    return "steady" if blocks else "cannot tell"

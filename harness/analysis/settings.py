@@ -71,9 +71,20 @@ def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, .
     """
     by_label = {label: _values(of_label) for label, of_label in records.items()}
     names = dict.fromkeys(name for values in by_label.values() for name in values)
-    shared = [name for name in SETTINGS if name in names]
     rest = [name for name in names if name not in SETTINGS]
-    return tuple(_row(name, by_label) for name in (*shared, *rest))
+    rows = []
+    for name in (*(it for it in SETTINGS if it in names), *rest):
+        known = SETTINGS.get(name)
+        given = {label: values[name] for label, values in by_label.items() if name in values}
+        row = SettingRow(
+            name=name,
+            meaning=known.line if known else "",
+            values={label: _one(given.get(label, (None,))) for label in by_label},
+            differs=len(set(given.values())) > 1,
+            must_agree=bool(known and known.must_agree),
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 def effective(record: Record) -> dict[str, Setting]:
@@ -95,13 +106,13 @@ def _faults(record: Record) -> Iterator[str]:
     for name, wanted in (*asked.items(), (WEIGHTS, setup.processor)):
         if settings.get(name) not in (None, wanted):
             yield f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
-    precision = settings.get(PRECISION)
+    error = record.limits.matmul_error if record.limits else None
+    bound = dict(PRECISIONS)[setup.dtype]
     # In the idiomatic lane less precision may be an expert's choice: cells need only agree in it.
-    if setup.lane == "identical" and precision is not None and _coarser(precision, setup.dtype):
-        assert record.limits
+    if setup.lane == "identical" and error is not None and error >= bound:
         yield (
-            f"{setup.label} multiplies matrices with {precision} precision (error "
-            f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked"
+            f"{setup.label} multiplies matrices with {settings[PRECISION]} precision (error "
+            f"{error:.1e}), not {setup.dtype} as asked"
         )
     for name, before in record.settings_before.items():
         known, after = SETTINGS.get(name), record.settings.get(name)
@@ -112,11 +123,6 @@ def _faults(record: Record) -> Iterator[str]:
             )
 
 
-def _coarser(precision: Setting, asked: str) -> bool:
-    classes = [name for name, _ in PRECISIONS]
-    return precision not in classes[: classes.index(asked) + 1]
-
-
 def _values(records: Iterable[Record]) -> Values:
     """Empty values are left out; one that differs from block to block has several."""
     values: dict[str, dict[Setting, None]] = {}
@@ -125,18 +131,6 @@ def _values(records: Iterable[Record]) -> Values:
             if value is not None:
                 values.setdefault(name, {})[value] = None
     return {name: tuple(sorted(them, key=str)) for name, them in values.items()}
-
-
-def _row(name: str, by_label: Mapping[str, Values]) -> SettingRow:
-    known = SETTINGS.get(name)
-    given = {label: values[name] for label, values in by_label.items() if name in values}
-    return SettingRow(
-        name=name,
-        meaning=known.line if known else "",
-        values={label: _one(given.get(label, (None,))) for label in by_label},
-        differs=len(set(given.values())) > 1,
-        must_agree=bool(known and known.must_agree),
-    )
 
 
 def _one(values: tuple[Setting, ...]) -> Setting:
