@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -295,9 +295,9 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
         for mine, other in pairs
         if mine.baseline == other.baseline and mine.ratios and other.ratios
     ]
-    shifts = ratios = _shifts(related, "ratio", margin, barred)
+    shifts = ratios = _shifts(related, lambda it: it.logs("ratio"), margin, barred)
     if basis == "time":
-        shifts = _shifts(pairs, "time", margin, barred)
+        shifts = _shifts(pairs, lambda it: it.logs("time"), margin, barred)
     return ChangeTable(
         task=first.setup.task,
         digest=first.setup.digest,
@@ -323,12 +323,12 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
 
 
 def _shifts(
-    pairs: Iterable[Both], basis: Basis, margin: float, barred: Mapping[str, str]
+    pairs: Iterable[Both],
+    logs: Callable[[CellBlocks], list[float]],
+    margin: float,
+    barred: Mapping[str, str] | None = None,
 ) -> dict[str, Shift]:
-    shifts = [
-        compare_samples(mine.setup.label, mine.logs(basis), other.logs(basis), margin)
-        for mine, other in pairs
-    ]
+    shifts = [compare_samples(a.setup.label, logs(a), logs(b), margin) for a, b in pairs]
     return {it.label: it for it in judged(shifts, barred)}
 
 
@@ -350,12 +350,7 @@ def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
 def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
     """Of one table's cells those whose peaks both runs counted, and counted alike."""
     counted = [(a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce]
-    shifts = [
-        compare_samples(
-            a.setup.label, [*map(math.log, a.peaks)], [*map(math.log, b.peaks)], LEAST_MARGIN
-        )
-        for a, b in counted
-    ]
+    shifts = _shifts(counted, lambda it: [*map(math.log, it.peaks)], LEAST_MARGIN)
     return tuple(
         MemoryChange(
             label=shift.label,
@@ -366,7 +361,7 @@ def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
             verdict=MEMORY[shift.verdict],
             reason=shift.reason,
         )
-        for shift, (before, after) in zip(judged(shifts), counted, strict=True)
+        for shift, (before, after) in zip(shifts.values(), counted, strict=True)
     )
 
 
