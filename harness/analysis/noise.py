@@ -210,13 +210,10 @@ def block_noise(records: Sequence[Record], around: Disturbance | None = None) ->
         scatter=median_of(map(_scatter, records)),
         around=around,
     )
-    scores = [value / limit for value, limit, _ in _counters(noise)]
-    return noise.model_copy(update={"score": max(scores, default=None), "reason": noisy(noise)})
-
-
-def noisy(block: BlockNoise) -> str:
-    """Why a block is noisy, by the limits declared above; empty where it is quiet."""
-    return " and ".join(why for value, limit, why in _counters(block) if value > limit)
+    counters = list(_counters(noise))
+    score = max((value / limit for value, limit, _ in counters), default=None)
+    reason = " and ".join(why for value, limit, why in counters if value > limit)
+    return noise.model_copy(update={"score": score, "reason": reason})
 
 
 def _counters(block: BlockNoise) -> Iterator[tuple[float, float, str]]:

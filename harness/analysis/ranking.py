@@ -77,12 +77,9 @@ def winner(labels: Sequence[str], pair: Callable[[str, str], Pair | None]) -> st
     Every comparison must say "faster" by itself: an intersection of tests needs no correction.
     """
 
-    def beats(label: str, other: str) -> bool:
-        compared = pair(label, other)
-        return compared is not None and compared.verdict == "faster"
-
     for label in labels if len(labels) > 1 else ():
-        if all(beats(label, other) for other in labels if other != label):
+        pairs = (pair(label, other) for other in labels if other != label)
+        if all(it is not None and it.verdict == "faster" for it in pairs):
             return label
     return None
 

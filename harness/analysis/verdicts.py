@@ -14,12 +14,10 @@ trainings in the same blocks. If one of them contradicts a verdict, the verdict 
 
 The gate asks whether code has become slower, at a threshold T that a user chose. If a slowdown of T
 is excluded, the outcome is *fine*, or *improved* if the code is surely faster. Else, if no slowdown
-at all is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up
-to the last checkpoint. So a regression has its middle beyond T/2, whatever its width. Each end of
-the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by the sign test, if
-blocks are independent. So a check of unchanged code raises a false alarm in at most 1 of 20 runs.
-Stored times are not paired: for them this holds only if a step took the same share of its bare
-products in both runs, apart from a drift within each run.
+at all is excluded, it is a *regression*. Otherwise more blocks are made, up to the last checkpoint.
+Each end of the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints) if blocks
+are independent: unchanged code raises a false alarm in at most 1 of 20 checks. Stored times are not
+paired; for them this holds if a step took the same share of its bare products in both runs.
 """
 
 from __future__ import annotations
