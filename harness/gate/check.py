@@ -326,9 +326,30 @@ def save_from(plan: Plan, run: Run, name: str, report: Report, folder: Path) -> 
     run.
     """
     _refuse_other(run)
+    pairs, measured = pairs_of(plan), entries_of(run.records)
+    claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
+    certificates = {
+        it.setup: it
+        for it in run.certificates
+        if it.setup in claims and (not it.proven or claims[it.setup].shown_by(it))
+    }
+    if not pairs:
+        raise NotProven(f"{run.info.name}: no trial of any setup")
+    if lacking := [it.id for it in claims if it not in certificates or it not in measured]:
+        raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
     with staged_data(plan, folder / "data") as data:
         report("numbers")
-        made = _from_run(plan, run, data, folder)
+        now = observed(pairs, data, folder / "logs")
+    made = [
+        now[setup].model_copy(
+            update={
+                "parity": (Parity.of(certificates[setup]),),
+                "logical_peak": certificates[setup].logical_peak,
+                "timed": timed_of(measured[setup].blocks, plan.config.phases),
+            }
+        )
+        for setup in claims
+    ]
     _refuse_unproven(made)
     return _baseline(plan, name, made)
 
@@ -339,32 +360,6 @@ def plan_of(run: Run, plan: Plan) -> Plan:
     setups = dict.fromkeys(it.setup for it in run.records if not it.setup.twin)
     groups = (Group(tasks[it.task, it.digest], (it,)) for it in setups)
     return replace(plan, groups=tuple(groups))
-
-
-def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[BaselineEntry]:
-    pairs = pairs_of(plan)
-    claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
-    certificates = {
-        it.setup: it
-        for it in run.certificates
-        if it.setup in claims and (not it.proven or claims[it.setup].shown_by(it))
-    }
-    measured = entries_of(run.records)
-    if not pairs:
-        raise NotProven(f"{run.info.name}: no trial of any setup")
-    if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
-        raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
-    made = observed(pairs, data, folder / "logs")
-    return [
-        made[setup].model_copy(
-            update={
-                "parity": (Parity.of(certificates[setup]),),
-                "logical_peak": certificates[setup].logical_peak,
-                "timed": timed_of(measured[setup].blocks, plan.config.phases),
-            }
-        )
-        for _, setup in pairs
-    ]
 
 
 def _refuse_other(run: Run) -> None:
@@ -389,9 +384,8 @@ def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
 
 
 def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
-    commit = machine.commit({it.setup.framework for it in made})
-    setups: set[Setup] = {it.setup for it in made}
-    tasks = {group.task.name: group.task for group in plan.groups if setups & set(group.setups)}
+    commit = machine.commit({it.framework for it in plan.setups})
+    tasks = {group.task.name: group.task for group in plan.groups if group.setups}
     return Baseline(
         name=name,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -399,7 +393,7 @@ def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
         revision=None if commit is None or commit.endswith(CHANGES) else commit,
         version=__version__,
         machine=machine.fingerprint(),
-        versions=machine.versions(setups),
+        versions=machine.versions(plan.setups),
         tasks=tuple(tasks.values()),
         entries=tuple(made),
     )
