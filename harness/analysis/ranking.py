@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.analysis import contention
 from harness.analysis.pairs import Entry, log_ratios, pair_of
@@ -18,42 +18,33 @@ OVERHEAD = 2.0
 """From this ratio of the reference on, more than half of a framework's time is overhead."""
 
 
-class Eligibility:
-    """Which setups may be ranked: those that are proven and ran as they were asked.
+class Eligibility(NamedTuple):
+    """Whether a setup may be ranked: its certificate, why it is unproven, and what else bars it."""
 
-    `impossible` says of some what they did that no device can do; see `cell_metrics.impossible`.
-    """
+    certificate: Certificate | None
+    proof: str
+    faults: tuple[str, ...]
 
-    def __init__(
-        self, certificates: Iterable[Certificate], impossible: Mapping[Setup, str] | None = None
-    ) -> None:
-        # The last one counts: a run's certificates stand in the order in which they were made.
-        self._certificates = {_proved(it.setup): it for it in certificates}
-        self._impossible = impossible or {}
-        self._faults: dict[Setup, tuple[str, ...]] = {}
+    @property
+    def unranked(self) -> str:
+        """Why it is not ranked; empty where it may be."""
+        return self.proof or "; ".join(self.faults)
 
-    def certificate(self, setup: Setup) -> Certificate | None:
-        """The setup's; a twin has its original's."""
-        return self._certificates.get(_proved(setup))
 
-    def proof(self, setup: Setup) -> str:
-        """Why a setup counts as unproven; empty where its certificate says that it is the same."""
-        certificate = self.certificate(setup)
-        if certificate and certificate.proven:
-            return ""
-        return f"not proven: {certificate.why if certificate else 'no certificate'}"
-
-    def faults(self, entry: Entry) -> tuple[str, ...]:
-        """What bars it: impossible or missing work, settings, what it uses outside its turns."""
-        setup = entry.setup
-        if setup not in self._faults:
-            impossible = [self._impossible[setup]] if setup in self._impossible else []
-            self._faults[setup] = (*impossible, *setup_faults(entry.records))
-        return self._faults[setup]
-
-    def unranked(self, entry: Entry) -> str:
-        """Why an entry is not ranked; empty where it may be."""
-        return self.proof(entry.setup) or "; ".join(self.faults(entry))
+def eligibility(
+    entries: Iterable[Entry], certificates: Iterable[Certificate], impossible: Mapping[Setup, str]
+) -> dict[Setup, Eligibility]:
+    """That of every entry; `impossible` says of some what they did that no device can do."""
+    # The last one counts: a run's certificates stand in the order in which they were made.
+    known = {_proved(it.setup): it for it in certificates}
+    by_setup = {}
+    for entry in entries:
+        certificate = known.get(_proved(entry.setup))
+        why = certificate.why if certificate else "no certificate"
+        proof = "" if certificate and certificate.proven else f"not proven: {why}"
+        faults = (impossible.get(entry.setup, ""), *setup_faults(entry.records))
+        by_setup[entry.setup] = Eligibility(certificate, proof, tuple(filter(None, faults)))
+    return by_setup
 
 
 def _proved(setup: Setup) -> Setup:

@@ -18,7 +18,7 @@ from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import GroupNoise, group_noise, margin
 from harness.analysis.pairs import Entry, entries, pair_of
 from harness.analysis.quality import QualityTable, quality_table
-from harness.analysis.ranking import Contest, Eligibility, barred
+from harness.analysis.ranking import Contest, barred, eligibility
 from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
 from harness.analysis.tables import CellRow, Table, make_table
@@ -260,14 +260,14 @@ class _Part:
         good = entries(records)
         entered = [entry for entry in good.values() if not entry.setup.twin]
         lanes = [[it for it in entered if it.setup.lane == lane] for lane in LANES]
-        eligibility = Eligibility(certificates, impossible(task, entered))
-        unranked = {entry.setup: eligibility.unranked(entry) for entry in entered}
+        eligible = eligibility(entered, certificates, impossible(task, entered))
+        unranked = {setup: it.unranked for setup, it in eligible.items()}
         self.only_predict = _only_predict(entered)
         self.rankable = [entry for entry in entered if not unranked[entry.setup]]
         self.noise = group_noise(records, good)
         floors = {it: tuple(n for n in self.noise.floors if n.phase == it) for it in PHASES}
         made = [
-            make_table(task, phase, lane, eligibility, floors[phase], precision, facts.references)
+            make_table(task, phase, lane, eligible, floors[phase], precision, facts.references)
             for lane in lanes
             for phase in PHASES
         ]

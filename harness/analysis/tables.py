@@ -24,7 +24,7 @@ from harness.analysis.ranking import Contest, Eligibility
 from harness.analysis.startup import BreakEven, Startup, break_evens, startups
 from harness.analysis.stats import Interval, median_interval, median_of
 from harness.analysis.verdicts import USUAL_PRECISION, Pair
-from harness.cells import THROUGHPUT, Cell, Lane, Phase
+from harness.cells import THROUGHPUT, Cell, Lane, Phase, Setup
 from harness.records import Memory, PhaseRecord
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
@@ -81,7 +81,6 @@ def _cell_row(
     mean_step = median_interval(means)
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
-    certificate = eligibility.certificate(entry.setup)
     return CellRow(
         cell=cell,
         step=median_interval([*entry.steady[phase].values()]),
@@ -94,13 +93,13 @@ def _cell_row(
         cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
         involuntary_switches_per_second=sum(it.involuntary_switches for it in samples) / wall,
         memory=_memory(phases),
-        peaks=memory_peaks(task, cell, entry.blocks, certificate),
+        peaks=memory_peaks(task, cell, entry.blocks, eligibility.certificate),
         starts=startups(entry, phase),
         steadiness=steadiness(entry, phase),
         latency=latency(entry.blocks, phase),
         efficiency=efficiency(task, phase, entry, peak),
-        proof=eligibility.proof(entry.setup),
-        faults=eligibility.faults(entry),
+        proof=eligibility.proof,
+        faults=eligibility.faults,
         mean_step=mean_step,
     )
 
@@ -172,7 +171,7 @@ def make_table(
     task: Task,
     phase: Phase,
     entries: Iterable[Entry],
-    eligibility: Eligibility,
+    eligibility: Mapping[Setup, Eligibility],
     floors: tuple[Floor, ...],
     precision: float | None,
     references: Mapping[str, str],
@@ -187,10 +186,11 @@ def make_table(
         return None
     peak = device_peak({it.setup: it.blocks for it in timed.values()})
     rows = {
-        label: _cell_row(task, entry, phase, peak, eligibility) for label, entry in timed.items()
+        label: _cell_row(task, entry, phase, peak, eligibility[entry.setup])
+        for label, entry in timed.items()
     }
     ranked = [label for label, row in rows.items() if not row.unranked]
-    unranked = {row.cell.setup: row.unranked for row in rows.values()}
+    unranked = {setup: it.unranked for setup, it in eligibility.items()}
     delta, baseline = margin(floors), baseline_of(ranked or rows)
     yardsticks = {
         label: references[entry.setup.framework]
