@@ -71,7 +71,6 @@ def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
 
 
 def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
-    """One cell against its device."""
     rates, steps = peak.by_block if peak else {}, entry.steady[phase]
     work = flops(task, phase)
     products = {

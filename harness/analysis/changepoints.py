@@ -99,7 +99,6 @@ class Steadiness(Frozen):
 
     @property
     def sentence(self) -> str:
-        """The verdict in words."""
         if self.verdict == "never steady":
             return f"never steady in {self.blocks - self.settled} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
@@ -112,7 +111,6 @@ class Steadiness(Frozen):
 
 
 def steadiness(entry: Entry, phase: Phase) -> Steadiness:
-    """One cell over its blocks."""
     phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
     warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
     starts = [start for it in warmups if (start := steady_from(it)) is not None]

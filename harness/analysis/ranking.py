@@ -168,7 +168,6 @@ class Contest:
         return pair.speed.estimate if pair else 0.0
 
     def _pair(self, label: str, other: str) -> Pair | None:
-        """Of two setups, judged by itself."""
         if (label, other) not in self._pairs:
             ours, theirs = self.timed[label], self.timed[other]
             pair = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)

@@ -234,7 +234,6 @@ def summarise(
 
 
 def summarise_run(run: Run, facts: FrameworkFacts = NO_FACTS) -> Summary:
-    """The same of a stored run, with the certificates that its setups had."""
     config = run.info.config
     return summarise(
         run.tasks,

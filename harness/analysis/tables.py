@@ -243,7 +243,6 @@ class Sweep(Frozen):
 
 
 def sweeps(tables: Sequence[Table]) -> tuple[Sweep, ...]:
-    """Every sweep among the tables of the throughput phases."""
     groups: dict[tuple[object, ...], list[tuple[dict[str, int], int]]] = {}
     for number, table in enumerate(tables):
         if table.phase in THROUGHPUT:

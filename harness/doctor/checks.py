@@ -262,7 +262,6 @@ class Checkup(Frozen):
 
     @property
     def level(self) -> Level:
-        """The worst of all."""
         return next((it for it in LEVELS if self.at(it)), "ok")
 
     @property
@@ -274,7 +273,6 @@ class Checkup(Frozen):
 
 
 def examine(facts: Facts) -> Checkup:
-    """Every check on these facts."""
     results = {name: check(facts) for name, check in CHECKS.items()}
     findings = [
         Diagnosis(name=name, level=it.level, found=it.found, advice=it.advice * (it.level != "ok"))

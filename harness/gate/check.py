@@ -273,7 +273,6 @@ WEAKER = (
 
 
 def _way(baseline: Baseline | None, code: str | None, clocked: bool) -> tuple[Speed, str]:
-    """How speed is compared, and why so."""
     if clocked and code is not None:
         return "turns", f"in turns with {(revision(code) or code)[:40]}"
     if not clocked or baseline is None:

@@ -203,7 +203,6 @@ class Line(Frozen):
 
 
 def proofs(setup: Setup, parities: Iterable[Parity]) -> Iterator[Line]:
-    """One for every dtype."""
     for parity in parities:
         worst = ""
         if parity.worst is not None:
