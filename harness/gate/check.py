@@ -38,7 +38,7 @@ from harness.gate.judging import (
     older_entries,
 )
 from harness.gate.older_code import revision, sides, unresolved
-from harness.gate.timing import Report, timed, timed_of
+from harness.gate.timing import Report, SideKeeper, timed, timed_of
 from harness.privacy import clean
 from harness.proof.certificates import claim
 from harness.records import Run
@@ -225,12 +225,12 @@ def check(
             if clocked:
                 folders = {setup: both.now for _, setup in pairs}
                 folders |= {timing.older(setup): both.before for _, setup in pairs}
-                engine, limit = LocalEngine(logs, caches, folders), limits.speed
-                yield from timing.compared(
-                    pairs, plan.config, engine, data, limit, report, checkpoints
-                )
+                engine = LocalEngine(logs, caches, folders)
+                keeper = SideKeeper(plan.config, engine, data, report)
+                yield from timing.compared(pairs, keeper, limits.speed, checkpoints)
         elif baseline is not None and speed == "stored":
-            now = timing.timed(pairs, plan.config, LocalEngine(logs, caches), data, report)
+            keeper = SideKeeper(plan.config, LocalEngine(logs, caches), data, report)
+            now = timing.timed(pairs, keeper)
             times = {entry.setup: entry.timed for entry in baseline.entries}
             yield from timing.stored(now, times, limits.speed)
 
@@ -313,7 +313,7 @@ def save(plan: Plan, name: str, report: Report, folder: Path, *, clocked: bool =
         _refuse_unproven(made)
         if clocked:
             engine = LocalEngine(folder / "logs", folder / "caches")
-            times = timed(pairs_of(plan), plan.config, engine, data, report)
+            times = timed(pairs_of(plan), SideKeeper(plan.config, engine, data, report))
             made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
     return _baseline(plan, name, made)
 
