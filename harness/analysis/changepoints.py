@@ -39,7 +39,10 @@ def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
     if min(values, default=0) <= 0:
         return ()
     logs = [math.log(it) for it in values]
-    places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
+    # Noise is independent: its variance follows from the median difference of neighbours.
+    differences = [abs(one - other) for one, other in itertools.pairwise(logs)]
+    variance = (statistics.median(differences) / NORMAL) ** 2 / 2 if differences else 0.0
+    places = [0, *_places(logs, 0, variance), len(logs)]
     levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]
     return tuple(
         LevelChange(place=place, factor=math.exp(after - before))
@@ -53,12 +56,6 @@ def _places(logs: Sequence[float], first: int, variance: float) -> list[int]:
         return []
     before = _places(logs[:place], first, variance)
     return [*before, first + place, *_places(logs[place:], first + place, variance)]
-
-
-def _variance(logs: Sequence[float]) -> float:
-    """Of independent noise, from the median of the absolute differences of neighbours."""
-    differences = [abs(one - other) for one, other in itertools.pairwise(logs)]
-    return (statistics.median(differences) / NORMAL) ** 2 / 2 if differences else 0.0
 
 
 Vector = NDArray[np.float64]

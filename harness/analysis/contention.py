@@ -57,11 +57,6 @@ def used_by_others(others: float, cores: int, *, past: bool = True) -> str:
     return f"other processes {'used' if past else 'use'} {others:.1f} of {cores} cores"
 
 
-def disturbances(records: Iterable[Record]) -> dict[int, Disturbance]:
-    """The disturbed blocks of one group, all its records given."""
-    return {block: it for block, it in by_block(records).items() if it.cause}
-
-
 def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
     """Every block of one group in which others were counted, all its records given."""
     around: dict[int, Around] = {}

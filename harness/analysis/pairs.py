@@ -63,14 +63,16 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
 
     `records` are all of a group: whether a block was disturbed depends on all of them.
     """
-    records = list(records)
     groups: dict[object, list[Record]] = defaultdict(list)
     blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
     for record in records:
         groups[record.setup.group].append(record)
         if record.status == "ok":
             blocks[record.setup][record.block] = record
-    disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
+    disturbed = {
+        group: {block: it for block, it in contention.by_block(every).items() if it.cause}
+        for group, every in groups.items()
+    }
     return {
         setup: Entry(
             setup, good, {phase: steps(good, phase) for phase in PHASES}, disturbed[setup.group]

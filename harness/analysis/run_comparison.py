@@ -277,7 +277,7 @@ def compare_runs(
         b=b,
         basis=basis,
         facts=tuple(facts(a, b)),
-        notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
+        notes=tuple(notes(a, b, basis, {it.baseline for it in ours}, tables)),
         tables=tables,
         qualities=tuple(quality_changes(*trainings)),
         apart=tuple(unmatched),
@@ -330,21 +330,6 @@ def _shifts(
 ) -> dict[str, Shift]:
     shifts = [compare_samples(a.setup.label, logs(a), logs(b), margin) for a, b in pairs]
     return {it.label: it for it in judged(shifts, barred)}
-
-
-def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
-    """That all times moved in one direction, as they do where the machine changed."""
-    shifts = [it.shift for table in tables for it in table.changes]
-    speeds = [it.speed.estimate for it in shifts]
-    changed = any(it.verdict in ("faster", "slower") for it in shifts)
-    if basis == "time" and changed and len(speeds) > 2 and (max(speeds) < 1 or min(speeds) > 1):
-        sizes = sorted(abs(it - 1) for it in speeds)
-        way = "slower" if max(speeds) < 1 else "faster"
-        yield (
-            f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
-            "A machine at another moment does just that; most of it cancels in the ratios to the "
-            "baseline."
-        )
 
 
 def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
@@ -448,8 +433,22 @@ def facts(a: RunInfo, b: RunInfo) -> Iterator[Fact]:
                 yield Fact(what=what, a=one.get(name), b=other.get(name))
 
 
-def notes(a: RunInfo, b: RunInfo, basis: Basis, baselines: Iterable[str]) -> Iterator[str]:
+def notes(
+    a: RunInfo, b: RunInfo, basis: Basis, baselines: Iterable[str], tables: Sequence[ChangeTable]
+) -> Iterator[str]:
     if basis == "time":
+        shifts = [it.shift for table in tables for it in table.changes]
+        speeds = sorted(it.speed.estimate for it in shifts)
+        changed = any(it.verdict in ("faster", "slower") for it in shifts)
+        # All times move in one direction where the machine changed.
+        if changed and len(speeds) > 2 and (speeds[-1] < 1 or speeds[0] > 1):
+            sizes = sorted(abs(it - 1) for it in speeds)
+            way = "slower" if speeds[-1] < 1 else "faster"
+            yield (
+                f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
+                "A machine at another moment does just that; most of it cancels in the ratios to "
+                "the baseline."
+            )
         yield (
             "The runs were made at two times on a machine with one fingerprint. What else changed "
             "between them is in no interval: only a run that measures both side by side takes it "

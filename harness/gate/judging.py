@@ -202,20 +202,6 @@ class Line(Frozen):
     detail: str = ""
 
 
-def proofs(setup: Setup, parities: Iterable[Parity]) -> Iterator[Line]:
-    for parity in parities:
-        worst = ""
-        if parity.worst is not None:
-            worst = f"at most {parity.worst:.1e} from the float64 reference"
-        yield Line(
-            setup=setup,
-            phase=None,
-            what=f"parity, {parity.dtype}",
-            outcome="fine" if parity.proven else "not proven",
-            detail=parity.detail or f"{worst}, {parity.steps} steps",
-        )
-
-
 NumericChange = tuple[float, float, str]
 """The relative change of a number, its limit, and where it is."""
 
@@ -293,17 +279,6 @@ def programs(
             )
 
 
-Peaks = Mapping[Phase, int | None]
-
-
-def memory(setup: Setup, now: Peaks, before: Peaks, limits: Thresholds) -> Iterator[Line]:
-    """The framework's own account of its memory, in bytes, where it keeps one."""
-    for phase, theirs in before.items():
-        mine = now.get(phase)
-        if mine is not None and theirs:
-            yield _count(setup, phase, "logical peak", mine, theirs, limits.memory)
-
-
 def _count(setup: Setup, phase: Phase, what: str, now: int, before: int, threshold: float) -> Line:
     change = (now - before) / before if before else float(now > 0)
     outcome: Outcome = "fine"
@@ -333,7 +308,20 @@ def _differing(now: Mapping[str, int], before: Mapping[str, int]) -> str:
 def deterministic(now: BaselineEntry, before: BaselineEntry, limits: Thresholds) -> Iterator[Line]:
     """Everything of one setup that no clock decides."""
     setup = now.setup
-    yield from proofs(setup, now.parity)
+    for parity in now.parity:
+        worst = ""
+        if parity.worst is not None:
+            worst = f"at most {parity.worst:.1e} from the float64 reference"
+        yield Line(
+            setup=setup,
+            phase=None,
+            what=f"parity, {parity.dtype}",
+            outcome="fine" if parity.proven else "not proven",
+            detail=parity.detail or f"{worst}, {parity.steps} steps",
+        )
     yield from numbers(setup, now.numbers, before.numbers)
     yield from programs(setup, now.programs, before.programs, limits)
-    yield from memory(setup, now.logical_peak, before.logical_peak, limits)
+    for phase, theirs in before.logical_peak.items():
+        mine = now.logical_peak.get(phase)
+        if mine is not None and theirs:
+            yield _count(setup, phase, "logical peak", mine, theirs, limits.memory)
