@@ -19,7 +19,7 @@ from harness.analysis.cell_metrics import MemoryKind, scarce
 from harness.analysis.pairs import Entry, entries, log_ratios
 from harness.analysis.quality import QualityPair, QualityTable, finals_of, paired_by_seed
 from harness.analysis.stats import Interval, median_interval, percent
-from harness.analysis.summary import Summary, Table
+from harness.analysis.summary import Summary
 from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, compare_samples, judged
 from harness.cells import Lane, Phase, Setup
 from harness.records import Positive, Run, RunInfo
@@ -87,8 +87,26 @@ class CellBlocks(Frozen):
 
 def cell_blocks(run: Run, summary: Summary) -> tuple[CellBlocks, ...]:
     """Every cell of a run's tables, one value a block."""
-    good = entries(run.records)
-    return tuple(it for table in summary.tables for it in _of_table(table, good))
+    good, cells = entries(run.records), []
+    for table in summary.tables:
+        timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
+        baseline = timed[table.baseline].steps[table.phase]
+        kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
+        for row, (label, entry) in zip(table.rows, timed.items(), strict=True):
+            ratios = log_ratios(entry.steps[table.phase], baseline)
+            cell = CellBlocks(
+                setup=entry.setup,
+                phase=table.phase,
+                step_seconds=tuple(entry.steady[table.phase].values()),
+                baseline=table.baseline,
+                ratios=tuple(map(math.exp, ratios.values())) if label != table.baseline else (),
+                margin=table.margin,
+                unranked=row.unranked,
+                scarce=kind,
+                peaks=_peaks(entry, table.phase, kind),
+            )
+            cells.append(cell)
+    return tuple(cells)
 
 
 def cell_name(cell: CellBlocks) -> str:
@@ -97,28 +115,6 @@ def cell_name(cell: CellBlocks) -> str:
     threads = f"{setup.threads} thread{'s' * (setup.threads != 1)}"
     where = (setup.lane, setup.device, threads, setup.dtype)
     return ", ".join((f"{setup.task} {cell.phase}", setup.label, *where))
-
-
-def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
-    timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
-    baseline = timed[table.baseline].steps[table.phase]
-    kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
-    for row in table.rows:
-        entry = timed[row.cell.setup.label]
-        ratios = log_ratios(entry.steps[table.phase], baseline)
-        yield CellBlocks(
-            setup=entry.setup,
-            phase=table.phase,
-            step_seconds=tuple(entry.steady[table.phase].values()),
-            baseline=table.baseline,
-            ratios=()
-            if entry.setup.label == table.baseline
-            else tuple(map(math.exp, ratios.values())),
-            margin=table.margin,
-            unranked=row.unranked,
-            scarce=kind,
-            peaks=_peaks(entry, table.phase, kind),
-        )
 
 
 def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> tuple[int, ...]:
