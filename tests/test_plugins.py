@@ -93,7 +93,7 @@ def test_one_that_cannot_be_read_is_a_line(install, capsys, content):
     machine_verbs.list_()
     assert line in capsys.readouterr().out
     checked = readable(Facts(1, 1, Watch(1.0), left_out=tuple(faults())))
-    assert (checked.level, line in checked.found) == ("note", True)
+    assert (checked.level, line in checked.text) == ("note", True)
     with pytest.raises(UsageError, match=f"framework 'mine' is left out: {package} of"):
         contestants(["mine"])
 

@@ -12,22 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.analysis.cell_metrics import Amount, scarce
-from harness.analysis.ranking import taken_back
+from harness.analysis.ranking import Contest, taken_back
 from harness.analysis.startup import EACH, HeadStart, head_start
 from harness.analysis.stats import FEWEST, LEAST_EXACT, half_width, least_blocks_for, least_exact
-from harness.analysis.tables import Contest, Table
+from harness.analysis.tables import Table
 from harness.analysis.verdicts import LEAST_MARGIN, Pair
 from harness.cells import THROUGHPUT
 from harness.tasks.spec import Frozen
 
 
-class Contenders(Frozen):
-    """One table's leader against all others, and its first starter against all others.
+class Contenders(NamedTuple):
+    """The contestants of one table: its leader and its first starter, each against all others.
 
-    Only contestants count: setups that may be ranked and are no yardstick. The leader is the
-    winner, or else the first of them in the table; `rivals` are its comparisons, each judged by
+    The leader is the winner, or else the first of the rows; `rivals` are its pairs, each judged by
     itself. `first` starts in the shortest median time, None where no start was timed, or some began
-    with another phase; `head_starts` are its leads. A setup that shares no block with them is
+    with another phase; `head_starts` are its leads. Setups that share no block with them are
     missing.
     """
 
@@ -39,7 +38,6 @@ class Contenders(Frozen):
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The labels of all contestants."""
         return self.table.contestants
 
 
@@ -47,12 +45,10 @@ def contenders(table: Table, contest: Contest) -> Contenders:
     """Those of a table; `contest` has its pairs."""
     timed, ranked = contest.timed, table.contestants
     starts = {
-        label: row.starts[0].total.estimate
+        row.cell.setup.label: start.total.estimate
         for row in table.rows
-        if (label := row.cell.setup.label) in ranked
-        and row.starts
-        and not row.starts[0].cold
-        and row.starts[0].total
+        for start in row.starts[:1]
+        if row.cell.setup.label in ranked and start.total and not start.cold
     }
     records = (record for entry in timed.values() for record in entry.records)
     if any(it.phases and it.phases[0].phase != table.phase for it in records):
@@ -229,8 +225,7 @@ def leanest(number: int, case: Contenders) -> Answer:
 
 
 def _less(ours: Amount, theirs: Amount) -> Kind:
-    """Whether a peak is less than another: `one` where no count of one reaches the other's, and
-    both have enough counts; `even` where all counts lie within what makes no difference."""
+    """`one` if no count reaches the other's; `even` if all lie within what makes no difference."""
     mine, others = ours.reach, theirs.reach
     if not (mine and others):
         return "cannot tell"
@@ -287,8 +282,7 @@ def blocks_for(pair: Pair, table: Table) -> int | None:
 
 
 def starts_for(finding: Answer, table: Table, evidence: Evidence) -> int | None:
-    """Starts of each setup that would probably decide a finding on starts or on memory; None where
-    more would not."""
+    """Starts of each setup that would probably decide a finding; None where more would not."""
     if evidence == "phases":
         done, exact = (finding.lead.n if finding.lead else 0), least_exact(EACH)
     else:

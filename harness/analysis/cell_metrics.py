@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from harness.analysis.pairs import Blocks, Entry
 from harness.analysis.stats import Ends, Interval, interval_of, median_interval, reach
 from harness.cells import Cell, Phase, Setup
 from harness.certificates import Certificate
-from harness.records import Limits, Memory, Record
+from harness.records import Limits
 from harness.tasks.costs import flops, least_bytes
 from harness.tasks.spec import Frozen, Task
 
@@ -71,7 +71,6 @@ def device_peak(setups: Mapping[Setup, Blocks]) -> Peak | None:
 
 
 def efficiency(task: Task, phase: Phase, entry: Entry, peak: Peak | None) -> Efficiency:
-    """One cell against its device."""
     rates, steps = peak.by_block if peak else {}, entry.steady[phase]
     work = flops(task, phase)
     products = {
@@ -157,7 +156,9 @@ class Latency(Frozen):
 
 def latency(blocks: Blocks, phase: Phase) -> Latency | None:
     """The cell's distribution, or None where no block kept single readings."""
-    per_block = [it for record in blocks.values() if (it := readings(record, phase))]
+    measured = [it.samples for record in blocks.values() if (it := record.phase(phase))]
+    readings = (sorted(it for sample in samples for it in sample.readings) for samples in measured)
+    per_block = [it for it in readings if it]
     if not per_block:
         return None
     percentiles = {
@@ -178,12 +179,6 @@ def latency(blocks: Blocks, phase: Phase) -> Latency | None:
         maximum=max(it[-1] for it in per_block),
         reason="; ".join(missing),
     )
-
-
-def readings(record: Record, phase: Phase) -> list[float]:
-    """All single readings of one trial, sorted, in seconds."""
-    measured = record.phase(phase)
-    return sorted(it for sample in measured.samples for it in sample.readings) if measured else []
 
 
 def percentile(ordered: Sequence[float], share: int) -> float:
@@ -265,24 +260,18 @@ def memory_peaks(
         else "the framework keeps no such count for this device, or cannot begin a new one"
     )
     return MemoryPeaks(
-        incremental_rss=_amount(counted, lambda it: it.incremental_peak_rss, no_mark, zero=True),
-        total_rss=_amount(counted, lambda it: it.total_peak_rss, no_mark),
+        incremental_rss=_amount([it.incremental_peak_rss for it in counted], no_mark, zero=True),
+        total_rss=_amount([it.total_peak_rss for it in counted], no_mark),
         logical=_logical(cell, certificate),
-        device_allocated=_amount(counted, lambda it: it.device_peak_allocated, device),
-        device_reserved=_amount(counted, lambda it: it.device_peak_reserved, device),
+        device_allocated=_amount([it.device_peak_allocated for it in counted], device),
+        device_reserved=_amount([it.device_peak_reserved for it in counted], device),
         least=least_bytes(task, cell.phase, cell.setup.dtype),
     )
 
 
-def _amount(
-    memories: Sequence[Memory],
-    count: Callable[[Memory], int | None],
-    reason: str,
-    *,
-    zero: bool = False,
-) -> Amount:
+def _amount(read: Iterable[int | None], reason: str, *, zero: bool = False) -> Amount:
     """The median of what was counted. Only a growth can be `zero`: all else holds the weights."""
-    values = [it for memory in memories if (it := count(memory)) is not None]
+    values = [it for it in read if it is not None]
     counts = [it for it in values if it or zero]
     if not counts:
         return Amount(bytes=None, reason=UNCOUNTED if values else reason)

@@ -39,7 +39,10 @@ def changes(values: Sequence[float]) -> tuple[LevelChange, ...]:
     if min(values, default=0) <= 0:
         return ()
     logs = [math.log(it) for it in values]
-    places = [0, *_places(logs, 0, _variance(logs)), len(logs)]
+    # Noise is independent: its variance follows from the median difference of neighbours.
+    differences = [abs(one - other) for one, other in itertools.pairwise(logs)]
+    variance = (statistics.median(differences) / NORMAL) ** 2 / 2 if differences else 0.0
+    places = [0, *_places(logs, 0, variance), len(logs)]
     levels = [float(np.median(logs[begin:end])) for begin, end in itertools.pairwise(places)]
     return tuple(
         LevelChange(place=place, factor=math.exp(after - before))
@@ -53,12 +56,6 @@ def _places(logs: Sequence[float], first: int, variance: float) -> list[int]:
         return []
     before = _places(logs[:place], first, variance)
     return [*before, first + place, *_places(logs[place:], first + place, variance)]
-
-
-def _variance(logs: Sequence[float]) -> float:
-    """Of independent noise, from the median of the absolute differences of neighbours."""
-    differences = [abs(one - other) for one, other in itertools.pairwise(logs)]
-    return (statistics.median(differences) / NORMAL) ** 2 / 2 if differences else 0.0
 
 
 Vector = NDArray[np.float64]
@@ -99,7 +96,6 @@ class Steadiness(Frozen):
 
     @property
     def sentence(self) -> str:
-        """The verdict in words."""
         if self.verdict == "never steady":
             return f"never steady in {self.blocks - self.settled} of {self.blocks} blocks"
         if self.verdict == "cannot tell":
@@ -112,18 +108,22 @@ class Steadiness(Frozen):
 
 
 def steadiness(entry: Entry, phase: Phase) -> Steadiness:
-    """One cell over its blocks."""
     phases = [it for record in entry.blocks.values() if (it := record.phase(phase))]
     warmups = [it.warmup for it in phases if len(it.warmup) >= FEWEST]
     starts = [start for it in warmups if (start := steady_from(it)) is not None]
     trend = _trend(entry.steps[phase])
+    verdict: SteadyVerdict = "steady" if warmups else "cannot tell"
+    if warmups and 2 * len(starts) <= len(warmups):
+        verdict = "never steady"
+    elif trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
+        verdict = "trend"
     return Steadiness(
         blocks=len(warmups),
         settled=len(starts),
         readings=round(statistics.median(starts)) if starts else None,
         warmup_readings=round(statistics.median(map(len, warmups))) if warmups else None,
         trend=trend,
-        verdict=_verdict(len(warmups), len(starts), trend),
+        verdict=verdict,
     )
 
 
@@ -200,8 +200,7 @@ def _without_line(values: Vector) -> Vector:
 
 
 def _trend(blocks: Steps) -> Interval | None:
-    """Over blocks, the relative change of a step from the first round to the last, one slope a
-    block: rounds are correlated."""
+    """The relative change of a step from a block's first round to its last: a slope a block."""
     return interval_of(
         math.expm1(slope * (max(steps) - min(steps)))
         for steps in blocks.values()
@@ -219,11 +218,3 @@ def theil_sen(places: Sequence[float], values: Sequence[float]) -> float | None:
         if late[0] != early[0]
     ]
     return statistics.median(slopes) if slopes else None
-
-
-def _verdict(blocks: int, settled: int, trend: Interval | None) -> SteadyVerdict:
-    if blocks and 2 * settled <= blocks:
-        return "never steady"
-    if trend and trend.side(0.0) and abs(trend.estimate) >= MATTERS:
-        return "trend"
-    return "steady" if blocks else "cannot tell"

@@ -57,11 +57,6 @@ def used_by_others(others: float, cores: int, *, past: bool = True) -> str:
     return f"other processes {'used' if past else 'use'} {others:.1f} of {cores} cores"
 
 
-def disturbances(records: Iterable[Record]) -> dict[int, Disturbance]:
-    """The disturbed blocks of one group, all its records given."""
-    return {block: it for block, it in by_block(records).items() if it.cause}
-
-
 def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
     """Every block of one group in which others were counted, all its records given."""
     around: dict[int, Around] = {}
@@ -74,8 +69,7 @@ def by_block(records: Iterable[Record]) -> dict[int, Disturbance]:
 
 
 def _disturbance(around: Around, threads: int, shortest: float | None) -> Disturbance:
-    """What a block's counters show; `shortest` is the time of the fixed computation that its
-    median is compared with."""
+    """What a block's counters show; `shortest` is the run's of the fixed computation."""
     others = waited = stolen = slowed = None
     if around.others_seconds is not None:
         others = min(float(around.cores), around.others_seconds / around.seconds)
@@ -110,8 +104,7 @@ def reason(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str
 
 
 def description(blocks: Collection[int], disturbed: Mapping[int, Disturbance]) -> str:
-    """What disturbed some of these blocks: `other processes used 1.9 of 2 cores in 8 of 9
-    blocks`."""
+    """What disturbed some of these blocks, e.g. `other processes used … in 8 of 9 blocks`."""
     bad = [disturbed[block] for block in blocks if block in disturbed]
     if not bad:
         return ""

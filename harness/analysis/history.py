@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -16,16 +17,12 @@ from harness.tasks.spec import Frozen
 Counts = Literal["seconds", "examples/s", "times", "bytes"]
 
 
-Reading = tuple[float, float | None, float | None]
-"""A value and the ends of its interval."""
-
-
 class Metric(NamedTuple):
     """What of a row is shown; `read` gives None where it was not measured."""
 
     title: str
     counts: Counts
-    read: Callable[[CellRow], Reading | None]
+    read: Callable[[CellRow], Interval | Amount | None]
 
 
 class Point(Frozen):
@@ -46,41 +43,33 @@ class Series(Frozen):
     changes: tuple[LevelChange, ...]
 
 
-def _interval(interval: Interval | None) -> Reading | None:
-    return (interval.estimate, interval.low, interval.high) if interval else None
-
-
-def _amount(amount: Amount) -> Reading | None:
-    return None if amount.bytes is None else (amount.bytes, amount.low, amount.high)
-
-
 METRICS: Mapping[str, Metric] = {
-    "step": Metric("Time of a step", "seconds", lambda it: _interval(it.step)),
-    "throughput": Metric("Throughput", "examples/s", lambda it: _interval(it.examples_per_second)),
+    "step": Metric("Time of a step", "seconds", lambda it: it.step),
+    "throughput": Metric("Throughput", "examples/s", lambda it: it.examples_per_second),
     "products": Metric(
         "A step, in times of its bare matrix products",
         "times",
-        lambda it: _interval(it.efficiency.over_products),
+        lambda it: it.efficiency.over_products,
     ),
     "memory": Metric(
-        "Incremental peak resident memory",
-        "bytes",
-        lambda it: _amount(it.peaks.incremental_rss),
+        "Incremental peak resident memory", "bytes", lambda it: it.peaks.incremental_rss
     ),
-    "peak": Metric("Logical peak memory", "bytes", lambda it: _amount(it.peaks.logical)),
+    "peak": Metric("Logical peak memory", "bytes", lambda it: it.peaks.logical),
 }
 
 
 def series(runs: Iterable[tuple[str, str | None, Summary]], metric: Metric) -> list[Series]:
-    """Every cell that any of the runs measured, twins aside; a run is its name, commit, summary."""
-    points: dict[Cell, list[Point]] = {}
+    """Every cell that any of the runs measured; a run is its name, commit and summary."""
+    points: dict[Cell, list[Point]] = defaultdict(list)
     for name, commit, summary in runs:
         for row in (row for table in summary.tables for row in table.rows):
-            reading = None if row.cell.setup.twin else metric.read(row)
-            if reading is not None:
-                value, low, high = reading
-                point = Point(run=name, commit=commit, value=value, low=low, high=high)
-                points.setdefault(row.cell, []).append(point)
+            of = metric.read(row)
+            if of is None:
+                continue
+            value = of.bytes if isinstance(of, Amount) else of.estimate
+            if value is not None:
+                point = Point(run=name, commit=commit, value=value, low=of.low, high=of.high)
+                points[row.cell].append(point)
     return [
         Series(cell=cell, points=tuple(of_cell), changes=changes([it.value for it in of_cell]))
         for cell, of_cell in points.items()

@@ -131,9 +131,6 @@ class GroupNoise(Frozen):
     strips: tuple[Strip, ...]
     usages: tuple[SetupUsage, ...] = ()
 
-    def floors_of(self, phase: Phase) -> tuple[Floor, ...]:
-        return tuple(it for it in self.floors if it.phase == phase)
-
 
 def group_noise(records: Sequence[Record], entries: Mapping[Setup, Entry]) -> GroupNoise:
     """The noise of one group, all its records and all its good ones given."""
@@ -176,8 +173,7 @@ def _floors(entries: Mapping[Setup, Entry]) -> Iterator[Floor]:
 
 
 def margin(floors: Iterable[Floor]) -> float:
-    """δ, below which a difference counts as none: 1 %, or what the A/A pairs reach if that is
-    more."""
+    """δ, below which a difference counts as none: 1 %, or more if the A/A pairs reach more."""
     return max([LEAST_MARGIN, *(it.bound for it in floors if it.bound is not None)])
 
 
@@ -214,13 +210,10 @@ def block_noise(records: Sequence[Record], around: Disturbance | None = None) ->
         scatter=median_of(map(_scatter, records)),
         around=around,
     )
-    scores = [value / limit for value, limit, _ in _counters(noise)]
-    return noise.model_copy(update={"score": max(scores, default=None), "reason": noisy(noise)})
-
-
-def noisy(block: BlockNoise) -> str:
-    """Why a block is noisy, by the limits declared above; empty where it is quiet."""
-    return " and ".join(why for value, limit, why in _counters(block) if value > limit)
+    counters = list(_counters(noise))
+    score = max((value / limit for value, limit, _ in counters), default=None)
+    reason = " and ".join(why for value, limit, why in counters if value > limit)
+    return noise.model_copy(update={"score": score, "reason": reason})
 
 
 def _counters(block: BlockNoise) -> Iterator[tuple[float, float, str]]:
@@ -268,9 +261,7 @@ def _scatter(record: Record) -> float | None:
 
 def _share(counts: Sequence[float | None], times: Sequence[float]) -> float | None:
     """The sum of a counter over the sum of the time, of the samples in which it counted."""
-    counted = [it for it in counts if it is not None]
+    counted = [(it, time) for it, time in zip(counts, times, strict=True) if it is not None]
     if not counted:
         return None
-    if len(counted) < len(counts):
-        times = [time for it, time in zip(counts, times, strict=True) if it is not None]
-    return math.fsum(counted) / math.fsum(times)
+    return math.fsum(it for it, _ in counted) / math.fsum(time for _, time in counted)

@@ -13,13 +13,7 @@ from typing import Literal
 
 from harness.analysis import contention
 from harness.analysis.contention import Disturbance
-from harness.analysis.verdicts import (
-    LEAST_MARGIN,
-    Pair,
-    compare_blocks,
-    mean_ratio,
-    training_ratio,
-)
+from harness.analysis.verdicts import LEAST_MARGIN, Pair, compare_blocks, mean_ratio, training_ratio
 from harness.cells import LATENCY, PHASES, Phase, Setup
 from harness.records import Record
 
@@ -69,14 +63,16 @@ def entries(records: Iterable[Record]) -> dict[Setup, Entry]:
 
     `records` are all of a group: whether a block was disturbed depends on all of them.
     """
-    records = list(records)
     groups: dict[object, list[Record]] = defaultdict(list)
     blocks: dict[Setup, dict[int, Record]] = defaultdict(dict)
     for record in records:
         groups[record.setup.group].append(record)
         if record.status == "ok":
             blocks[record.setup][record.block] = record
-    disturbed = {group: contention.disturbances(every) for group, every in groups.items()}
+    disturbed = {
+        group: {block: it for block, it in contention.by_block(every).items() if it.cause}
+        for group, every in groups.items()
+    }
     return {
         setup: Entry(
             setup, good, {phase: steps(good, phase) for phase in PHASES}, disturbed[setup.group]
@@ -91,11 +87,7 @@ def baseline_of(labels: Collection[str]) -> str:
 
 
 def pair_of(
-    ours: Entry,
-    theirs: Entry,
-    phase: Phase,
-    margin: float = LEAST_MARGIN,
-    disturbed: str = "",
+    ours: Entry, theirs: Entry, phase: Phase, margin: float = LEAST_MARGIN, disturbed: str = ""
 ) -> Pair | None:
     """The speed ratio over the blocks that both finished, judged by itself; None without any.
 

@@ -124,26 +124,23 @@ def quality_table(
     task: Task, setups: Mapping[Setup, Sequence[Record]], diverged: Iterable[Record] = ()
 ) -> QualityTable | None:
     """The trainings of one group, of which some `diverged`; None where nothing was trained."""
-    trained = {
-        setup: sorted(
-            (training(task, setup, record.quality) for record in records if record.quality),
-            key=lambda row: row.quality.seed,
-        )
-        for setup, records in setups.items()
-    }
-    seeds_of_blocks = {
-        record.block: record.quality.seed
-        for records in setups.values()
-        for record in records
-        if record.quality
-    }
-    lost = _diverged_seeds(trained, seeds_of_blocks, diverged)
-    rows = sorted(
-        (_row(task, setup, rows, lost.get(setup, ())) for setup, rows in trained.items() if rows),
-        key=lambda row: row.setup.label,
-    )
+    seeds_of_blocks: dict[int, int] = {}
+    trained: dict[Setup, list[TrainingRow]] = defaultdict(list)
+    for setup, records in setups.items():
+        for record in records:
+            if record.quality:
+                seeds_of_blocks[record.block] = record.quality.seed
+                trained[setup].append(training(task, setup, record.quality))
+    lost: dict[Setup, set[int]] = defaultdict(set)
+    for record in diverged:
+        # One that diverged in its first epoch has kept nothing: its seed is that of its block.
+        seed = record.quality.seed if record.quality else seeds_of_blocks.get(record.block)
+        if seed is not None:
+            lost[record.setup].add(seed)
+    rows = [_row(task, setup, trainings, lost[setup]) for setup, trainings in trained.items()]
     if not rows:
         return None
+    rows.sort(key=lambda row: row.setup.label)
     setup, finals = rows[0].setup, {row.setup.label: finals_of(row) for row in rows}
     baseline = baseline_of(finals)
     return QualityTable(
@@ -174,9 +171,10 @@ def spread(rows: Sequence[QualityRow]) -> Spread | None:
     return max(spreads, key=lambda it: it.value, default=None)
 
 
-def _row(
-    task: Task, setup: Setup, trainings: Sequence[TrainingRow], diverged: Sequence[int]
-) -> QualityRow:
+def _row(task: Task, setup: Setup, trainings: list[TrainingRow], lost: set[int]) -> QualityRow:
+    """`lost` are the seeds of trainings that diverged; some were trained after all."""
+    trainings.sort(key=lambda row: row.quality.seed)
+    diverged = sorted(lost - {row.quality.seed for row in trainings})
     times = [math.inf if (it := row.seconds_to_target) is None else it for row in trainings]
     to_target = time_to_target(times + [math.inf] * len(diverged))
     bands = _bands(trainings)
@@ -202,42 +200,22 @@ def finals_of(row: QualityRow) -> dict[int, float | None]:
     return finals | {it.quality.seed: it.final for it in row.trainings}
 
 
-def _diverged_seeds(
-    trained: Mapping[Setup, Sequence[TrainingRow]],
-    seeds_of_blocks: Mapping[int, int],
-    diverged: Iterable[Record],
-) -> dict[Setup, list[int]]:
-    """Seeds of trainings that diverged and were not trained after all.
-
-    One that diverged in its first epoch has kept nothing: its seed is that of its block.
-    """
-    lost: dict[Setup, set[int]] = defaultdict(set)
-    for record in diverged:
-        seed = record.quality.seed if record.quality else seeds_of_blocks.get(record.block)
-        seeds = {row.quality.seed for row in trained.get(record.setup, ())}
-        if seed is not None and seed not in seeds:
-            lost[record.setup].add(seed)
-    return {setup: sorted(seeds) for setup, seeds in lost.items()}
-
-
 def _bands(trainings: Sequence[TrainingRow]) -> tuple[Band, ...]:
     """Epoch by epoch, as far as every training has come."""
-    elapsed = [
-        list(itertools.accumulate(epoch.seconds for epoch in row.quality.epochs))
-        for row in trainings
-    ]
-    values = [[epoch.quality for epoch in row.quality.epochs] for row in trainings]
-    columns = zip(zip(*elapsed, strict=False), zip(*values, strict=False), strict=True)
+    elapsed = [0.0] * len(trainings)
     quartiles = len(trainings) >= QUARTILES_FROM
     bands = []
-    for epoch, (times, qualities) in enumerate(columns, 1):
+    columns = zip(*(row.quality.epochs for row in trainings), strict=False)
+    for number, epochs in enumerate(columns, 1):
+        elapsed = [time + epoch.seconds for time, epoch in zip(elapsed, epochs, strict=True)]
+        qualities = [epoch.quality for epoch in epochs]
         low, high = min(qualities), max(qualities)
         if quartiles:
             low, _, high = statistics.quantiles(qualities, n=4, method="inclusive")
         bands.append(
             Band(
-                epoch=epoch,
-                seconds=statistics.median(times),
+                epoch=number,
+                seconds=statistics.median(elapsed),
                 quality=statistics.median(qualities),
                 low=low,
                 high=high,
@@ -301,18 +279,16 @@ def paired_by_seed(
 ) -> tuple[QualityPair, ...]:
     """By label the final values of one side against those of the other, named `baseline`."""
     differences = {label: _Differences(task, *both) for label, both in sides.items()}
-    tested = [label for label, it in differences.items() if it.values]
-    decisions = decide_together([differences[it].evidence(len(tested)) for it in tested])
-    decided = dict(zip(tested, decisions, strict=True))
+    tested = [it for it in differences.values() if it.values]
+    decisions = iter(decide_together([it.evidence(len(tested)) for it in tested]))
     return tuple(
-        difference.pair(label, baseline, decided.get(label))
-        for label, difference in differences.items()
+        it.pair(label, baseline, next(decisions) if it.values else None)
+        for label, it in differences.items()
     )
 
 
 def seeds_for(beyond: int, family: int = 1) -> int:
-    """The fewest seeds that show equal quality with so many of them beyond the margin: 29 of one
-    pair without any, 46 with one."""
+    """The fewest seeds that show equality with so many beyond the margin: 29 for 0, 46 for 1."""
     counts = itertools.count(beyond + 1)
     return next(n for n in counts if few_bad_p(n, beyond, 1 - SHARE) <= LEVEL / family)
 

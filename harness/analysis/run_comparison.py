@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,7 +19,7 @@ from harness.analysis.cell_metrics import MemoryKind, scarce
 from harness.analysis.pairs import Entry, entries, log_ratios
 from harness.analysis.quality import QualityPair, QualityTable, finals_of, paired_by_seed
 from harness.analysis.stats import Interval, median_interval, percent
-from harness.analysis.summary import Summary, Table
+from harness.analysis.summary import Summary
 from harness.analysis.verdicts import LEAST_MARGIN, Shift, Verdict, compare_samples, judged
 from harness.cells import Lane, Phase, Setup
 from harness.records import Positive, Run, RunInfo
@@ -37,8 +37,7 @@ def same_machine(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> bo
 
 
 def differing_facts(one: Mapping[str, Setting], other: Mapping[str, Setting]) -> list[str]:
-    """Names of the facts that distinguish two machines; not those that an older fingerprint
-    lacks."""
+    """Facts that distinguish two machines, except those that an older fingerprint lacks."""
     both = one.keys() & other.keys()
     differing = [name for name in MACHINE_FACTS if name in both and one[name] != other[name]]
     sizes = [it.get("memory_bytes") for it in (one, other)]
@@ -88,8 +87,26 @@ class CellBlocks(Frozen):
 
 def cell_blocks(run: Run, summary: Summary) -> tuple[CellBlocks, ...]:
     """Every cell of a run's tables, one value a block."""
-    good = entries(run.records)
-    return tuple(it for table in summary.tables for it in _of_table(table, good))
+    good, cells = entries(run.records), []
+    for table in summary.tables:
+        timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
+        baseline = timed[table.baseline].steps[table.phase]
+        kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
+        for row, (label, entry) in zip(table.rows, timed.items(), strict=True):
+            ratios = log_ratios(entry.steps[table.phase], baseline)
+            cell = CellBlocks(
+                setup=entry.setup,
+                phase=table.phase,
+                step_seconds=tuple(entry.steady[table.phase].values()),
+                baseline=table.baseline,
+                ratios=tuple(map(math.exp, ratios.values())) if label != table.baseline else (),
+                margin=table.margin,
+                unranked=row.unranked,
+                scarce=kind,
+                peaks=_peaks(entry, table.phase, kind),
+            )
+            cells.append(cell)
+    return tuple(cells)
 
 
 def cell_name(cell: CellBlocks) -> str:
@@ -100,36 +117,12 @@ def cell_name(cell: CellBlocks) -> str:
     return ", ".join((f"{setup.task} {cell.phase}", setup.label, *where))
 
 
-def _of_table(table: Table, good: Mapping[Setup, Entry]) -> Iterator[CellBlocks]:
-    timed = {row.cell.setup.label: good[row.cell.setup] for row in table.rows}
-    baseline = timed[table.baseline].steps[table.phase]
-    kind = scarce(table.device, [row.peaks for row in table.rows if not row.unranked])
-    for row in table.rows:
-        entry = timed[row.cell.setup.label]
-        ratios = log_ratios(entry.steps[table.phase], baseline)
-        yield CellBlocks(
-            setup=entry.setup,
-            phase=table.phase,
-            step_seconds=tuple(entry.steady[table.phase].values()),
-            baseline=table.baseline,
-            ratios=()
-            if entry.setup.label == table.baseline
-            else tuple(map(math.exp, ratios.values())),
-            margin=table.margin,
-            unranked=row.unranked,
-            scarce=kind,
-            peaks=tuple(_peaks(entry, table.phase, kind)),
-        )
-
-
-def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> Iterator[int]:
-    for record in entry.records:
-        first = next(iter(record.phases), None)  # none where it was only trained
-        memory = first.memory if first and first.phase == phase else None
-        if memory:
-            total, allocated = memory.total_peak_rss, memory.device_peak_allocated
-            if count := total if kind == "total_rss" else allocated:
-                yield count
+def _peaks(entry: Entry, phase: Phase, kind: MemoryKind) -> tuple[int, ...]:
+    field = {"total_rss": "total_peak_rss", "device_allocated": "device_peak_allocated"}[kind]
+    # A full training alone has no phases.
+    firsts = [it.phases[0] for it in entry.records if it.phases]
+    memories = [it.memory for it in firsts if it.phase == phase and it.memory]
+    return tuple(peak for it in memories if (peak := getattr(it, field)))
 
 
 Basis = Literal["time", "ratio"]
@@ -280,7 +273,7 @@ def compare_runs(
         b=b,
         basis=basis,
         facts=tuple(facts(a, b)),
-        notes=(*_together(tables, basis), *notes(a, b, basis, {it.baseline for it in ours})),
+        notes=tuple(notes(a, b, basis, {it.baseline for it in ours}, tables)),
         tables=tables,
         qualities=tuple(quality_changes(*trainings)),
         apart=tuple(unmatched),
@@ -298,9 +291,9 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
         for mine, other in pairs
         if mine.baseline == other.baseline and mine.ratios and other.ratios
     ]
-    shifts = ratios = _shifts(related, "ratio", margin, barred)
+    shifts = ratios = _shifts(related, lambda it: it.logs("ratio"), margin, barred)
     if basis == "time":
-        shifts = _shifts(pairs, "time", margin, barred)
+        shifts = _shifts(pairs, lambda it: it.logs("time"), margin, barred)
     return ChangeTable(
         task=first.setup.task,
         digest=first.setup.digest,
@@ -326,39 +319,19 @@ def _table(pairs: Sequence[Both], basis: Basis) -> ChangeTable:
 
 
 def _shifts(
-    pairs: Iterable[Both], basis: Basis, margin: float, barred: Mapping[str, str]
+    pairs: Iterable[Both],
+    logs: Callable[[CellBlocks], list[float]],
+    margin: float,
+    barred: Mapping[str, str] | None = None,
 ) -> dict[str, Shift]:
-    shifts = [
-        compare_samples(mine.setup.label, mine.logs(basis), other.logs(basis), margin)
-        for mine, other in pairs
-    ]
+    shifts = [compare_samples(a.setup.label, logs(a), logs(b), margin) for a, b in pairs]
     return {it.label: it for it in judged(shifts, barred)}
-
-
-def _together(tables: Sequence[ChangeTable], basis: Basis) -> Iterator[str]:
-    """That all times moved in one direction, as they do where the machine changed."""
-    shifts = [it.shift for table in tables for it in table.changes]
-    speeds = [it.speed.estimate for it in shifts]
-    changed = any(it.verdict in ("faster", "slower") for it in shifts)
-    if basis == "time" and changed and len(speeds) > 2 and (max(speeds) < 1 or min(speeds) > 1):
-        sizes = sorted(abs(it - 1) for it in speeds)
-        way = "slower" if max(speeds) < 1 else "faster"
-        yield (
-            f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
-            "A machine at another moment does just that; most of it cancels in the ratios to the "
-            "baseline."
-        )
 
 
 def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
     """Of one table's cells those whose peaks both runs counted, and counted alike."""
     counted = [(a, b) for a, b in pairs if a.peaks and b.peaks and a.scarce == b.scarce]
-    shifts = [
-        compare_samples(
-            a.setup.label, [*map(math.log, a.peaks)], [*map(math.log, b.peaks)], LEAST_MARGIN
-        )
-        for a, b in counted
-    ]
+    shifts = _shifts(counted, lambda it: [*map(math.log, it.peaks)], LEAST_MARGIN)
     return tuple(
         MemoryChange(
             label=shift.label,
@@ -369,7 +342,7 @@ def memory_changes(pairs: Iterable[Both]) -> tuple[MemoryChange, ...]:
             verdict=MEMORY[shift.verdict],
             reason=shift.reason,
         )
-        for shift, (before, after) in zip(judged(shifts), counted, strict=True)
+        for shift, (before, after) in zip(shifts.values(), counted, strict=True)
     )
 
 
@@ -415,26 +388,19 @@ def _changes(mine: QualityTable, other: QualityTable) -> Iterator[QualityChange]
 def missing(
     side: Literal["a", "b"], ours: Iterable[CellBlocks], theirs: Sequence[CellBlocks]
 ) -> Iterator[Unmatched]:
+    """Cells of one side only, each with its first difference from the nearest one of the other."""
     there = {it.key for it in theirs}
-    near: dict[tuple[str, ...], list[Setup]] = defaultdict(list)
+    near: dict[tuple[str, Phase], list[Setup]] = defaultdict(list)
     for cell in theirs:
-        for key in _near(cell):
-            near[key].append(cell.setup)
+        near[cell.setup.label, cell.phase].append(cell.setup)
     for cell in ours:
         if cell.key not in there:
-            others = [setup for key in _near(cell) for setup in near.get(key, ())]
-            differences = [_differing(cell.setup, other) for other in others]
+            setup, others = cell.setup, near[cell.setup.label, cell.phase]
+            same_name = [it for it in others if it.task == setup.task]
+            same_task = [it for it in others if it.digest == setup.digest]
+            differences = [_differing(setup, it) for it in (*same_name, *same_task)]
             closest = min(differences, key=len, default=["the other run has no such cell"])
             yield Unmatched(side=side, cell=cell_name(cell), reason=closest[0])
-
-
-def _near(cell: CellBlocks) -> tuple[tuple[str, ...], ...]:
-    """What a counterpart shares: setup and phase, and the task by its name or its digest."""
-    setup = cell.setup
-    return (
-        ("name", setup.task, setup.label, cell.phase),
-        ("digest", setup.digest, setup.label, cell.phase),
-    )
 
 
 def _differing(one: Setup, other: Setup) -> list[str]:
@@ -463,8 +429,22 @@ def facts(a: RunInfo, b: RunInfo) -> Iterator[Fact]:
                 yield Fact(what=what, a=one.get(name), b=other.get(name))
 
 
-def notes(a: RunInfo, b: RunInfo, basis: Basis, baselines: Iterable[str]) -> Iterator[str]:
+def notes(
+    a: RunInfo, b: RunInfo, basis: Basis, baselines: Iterable[str], tables: Sequence[ChangeTable]
+) -> Iterator[str]:
     if basis == "time":
+        shifts = [it.shift for table in tables for it in table.changes]
+        speeds = sorted(it.speed.estimate for it in shifts)
+        changed = any(it.verdict in ("faster", "slower") for it in shifts)
+        # All times move in one direction where the machine changed.
+        if changed and len(speeds) > 2 and (speeds[-1] < 1 or speeds[0] > 1):
+            sizes = sorted(abs(it - 1) for it in speeds)
+            way = "slower" if speeds[-1] < 1 else "faster"
+            yield (
+                f"Every cell is {way} than before, by {percent(sizes[0])} to {percent(sizes[-1])}. "
+                "A machine at another moment does just that; most of it cancels in the ratios to "
+                "the baseline."
+            )
         yield (
             "The runs were made at two times on a machine with one fingerprint. What else changed "
             "between them is in no interval: only a run that measures both side by side takes it "

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from harness.analysis.stats import WIDEST, Interval, half_width, percent, too_wide
 from harness.analysis.stopping import Standing
-from harness.analysis.verdicts import WHERE, Pair
+from harness.analysis.verdicts import Pair
 
 DIGITS = 3
 """Significant digits of every measured number that is shown."""
@@ -16,26 +15,8 @@ NAMED = 4
 """Setups that a sentence names; of more it gives the number."""
 UNKNOWN = "not known"
 """What stands in place of bounds that are WIDEST or wider."""
-LARGEST_PART = 2.0
-"""From this ratio of the reference on, more than half of a framework's time is overhead."""
 DIRECTLY = "compared directly, in the same blocks"
 """Where two setups do not stand to each other as their ratios to the baseline do."""
-
-
-class Yardstick(NamedTuple):
-    """The title of a reference beside frameworks, and its pair with the leader, if there is one."""
-
-    title: str
-    pair: Pair | None
-
-
-class Order(NamedTuple):
-    """How a table's contestants stand: by their ratios to its `first` baseline; the table shows
-    `speeds`, their ratios to `baseline`, 0 where no block is shared."""
-
-    first: str
-    baseline: str
-    speeds: Mapping[str, float]
 
 
 def decimals(value: float, digits: int = DIGITS) -> int:
@@ -164,129 +145,3 @@ def aggregate_sentence(
         f"Over {len(tasks)} tasks {label} is {ratio(speed)} as fast as {baseline} "
         f"({phase}, geometric mean)."
     )
-
-
-def ranking(
-    order: Order,
-    leader: str | None,
-    rivals: Mapping[str, Pair | None],
-    *,
-    won: bool,
-    back: Pair | None,
-    others: int,
-    disturbed: str = "",
-    disturbances: str = "",
-    yardstick: Yardstick | None = None,
-) -> str:
-    """Which contestant of a table is the fastest, or why none is.
-
-    `leader` is the winner, or else the first contestant, if any; `rivals` are the others, with the
-    leader's pair with each, None where the two share no block. `back` is the row that takes the win
-    back; `others` is the number of setups that are not ranked. `disturbed` is why there may be no
-    verdict, and `disturbances` what others did in any of the blocks.
-    """
-    left_out = ""
-    if others and leader:
-        left_out = f" {others} setup{' is' if others == 1 else 's are'} not ranked."
-    if leader is None:
-        what = f"only the {yardstick.title}" if yardstick else "nothing here"
-        return f"No winner: {what} may be ranked."
-    if disturbed:
-        return f"No winner, cannot tell: {disturbed}.{left_out}"
-    if disturbances:
-        left_out += f" Disturbed, yet few enough to count: {disturbances}."
-    if back:
-        return _taken_back(leader, back) + left_out
-    if won:
-        text = ("Of the frameworks, " if yardstick else "") + _won(order, leader, rivals)
-    elif yardstick and not rivals:
-        text = (
-            f"{leader} is the only setup of a framework here{' that may be ranked' * (others > 0)}."
-        )
-    else:
-        text = _not_won(order, leader, rivals, bool(others))
-    return text + (_measured_by(yardstick, won) if yardstick else "") + left_out
-
-
-def _measured_by(yardstick: Yardstick, won: bool) -> str:
-    """How much time the reference needs, if its verdict against the leader is sure."""
-    title, pair = yardstick
-    if pair is None or pair.verdict not in ("faster", "slower"):
-        return ""
-    speed = pair.speed.estimate
-    time = "its time" if won else f"the time of {pair.baseline}"
-    if speed < 0.5:
-        return f" The {title} needs {1 / speed:.2g} times {time}."
-    if speed < LARGEST_PART:
-        return f" The {title} needs {percent(1 / speed)} of {time}."
-    return f" The {title} needs 1/{speed:.0f} of {time}: overhead decides here."
-
-
-def _won(order: Order, winner: str, rivals: Mapping[str, Pair | None]) -> str:
-    closest = min((it for it in rivals.values() if it), key=lambda it: it.speed.estimate)
-    speeds, name = order.speeds, closest.baseline
-    if len(rivals) > 1:
-        largest = max((it for it in speeds if it != winner), key=speeds.__getitem__)
-        name = f"{'the next' if name == largest else 'the closest'}, {name}"
-    text = f"{winner} is the fastest: {ratio(closest.speed)} as fast as {name}"
-    above = [it for it in speeds if speeds[it] > speeds[winner] > 0]
-    if not above:
-        return f"{text}."
-    above.sort(key=lambda it: -speeds[it])
-    larger = "has a larger ratio" if len(above) == 1 else "have larger ratios"
-    return f"{text}, {DIRECTLY}; {listed(above)} {larger} to {order.baseline} all the same."
-
-
-def _taken_back(winner: str, row: Pair) -> str:
-    other = row.baseline if row.label == winner else row.label
-    return (
-        f"No winner: {winner} is faster than each of the others by itself, but over {row.family} "
-        f"rows that is not enough to tell it from {other}."
-    )
-
-
-def _not_won(order: Order, leader: str, rivals: Mapping[str, Pair | None], others: bool) -> str:
-    if not rivals:
-        if others:
-            return f"{leader} is the only setup here that may be ranked."
-        return f"{leader} ran alone: there is nothing to compare it with."
-    strangers = [label for label, it in rivals.items() if it is None]
-    if strangers:
-        return f"No winner: {leader} shares no block with {listed(strangers)}."
-    pairs = [it for it in rivals.values() if it]
-    unranked = [it for it in pairs if it.verdict == "not ranked"]
-    if unranked:
-        return f"No winner: {pair_sentence(unranked[0])}."
-    if all(it.speed.low is None for it in pairs):
-        return "No winner: one block says nothing of the spread, so there is no interval."
-    contrary = [it for it in pairs if it.verdict == "slower"]
-    if contrary:
-        return (
-            f"No winner: {leader} has the largest ratio to {order.first}, yet "
-            f"{contrary[0].baseline} is {ratio(contrary[0].speed.inverted())} as fast, {DIRECTLY}."
-        )
-    return _tied(leader, [it for it in pairs if it.verdict != "faster"])
-
-
-def _tied(leader: str, tied: Sequence[Pair]) -> str:
-    if denied := next((it for it in tied if it.denied_by), None):
-        witness = denied.witnesses[denied.denied_by]
-        return (
-            f"No winner: {leader} against {denied.baseline} is {denied.reason} "
-            f"({ratio(denied.speed)} as fast in the median, {ratio(witness)} "
-            f"{WHERE[denied.denied_by]})."
-        )
-    names = listed([it.baseline for it in tied])
-    if all(it.verdict == "equivalent" for it in tied):
-        # The others may well differ from one another.
-        within = percent(max(it.margin for it in tied))
-        return f"No winner: between {leader} and {names} is no difference larger than {within}."
-    blocks = f"{min(it.n for it in tied)} blocks"
-    doubted = [it for it in tied if it.verdict != "equivalent"]
-    closest = min(doubted, key=lambda it: it.speed.estimate)
-    near = f"the first is {ratio(closest.speed)} as fast"
-    if len(tied) > 1:
-        near = f"it is {ratio(closest.speed)} as fast as {closest.baseline}"
-    if closest.speed.estimate < 1:
-        near += f", {DIRECTLY}"
-    return f"No winner: {blocks} cannot tell {leader} from {names}; {near}, and {doubt(closest)}."

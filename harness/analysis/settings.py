@@ -45,7 +45,7 @@ def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     was asked for, or it used more than its turns show.
     """
     records = list(records)
-    faults = dict.fromkeys(text for record in records for _, text in _faults(record))
+    faults = dict.fromkeys(text for record in records for text in _faults(record))
     unmet: dict[str, str] = {}
     for check in (check for record in records for check in record.checks):
         if not check.ok:  # its numbers differ from block to block: the first ones do
@@ -53,18 +53,15 @@ def setup_faults(records: Iterable[Record]) -> tuple[str, ...]:
     return (*faults, *unmet.values(), *usage_faults(records))
 
 
-def disqualified(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
-    """Why two setups may not be ranked against each other: the faults of either, and settings in
-    which all ranked cells must agree; a sentence each, empty where they may."""
-    at_fault = {name for record in (*ours, *theirs) for name, _ in _faults(record)}
+def disagreements(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[str, ...]:
+    """Settings in which two setups differ that all ranked cells must share, a sentence each."""
     one, other = _values(ours), _values(theirs)
-    differences = (
+    return tuple(
         f"{name}: {_text(one[name])} in {ours[0].setup.label}, "
         f"{_text(other[name])} in {theirs[0].setup.label}"
         for name in MUST_AGREE
-        if name not in at_fault and name in one and name in other and one[name] != other[name]
+        if name in one and name in other and one[name] != other[name]
     )
-    return (*setup_faults(ours), *setup_faults(theirs), *differences)
 
 
 def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, ...]:
@@ -74,9 +71,20 @@ def side_by_side(records: Mapping[str, Sequence[Record]]) -> tuple[SettingRow, .
     """
     by_label = {label: _values(of_label) for label, of_label in records.items()}
     names = dict.fromkeys(name for values in by_label.values() for name in values)
-    shared = [name for name in SETTINGS if name in names]
     rest = [name for name in names if name not in SETTINGS]
-    return tuple(_row(name, by_label) for name in (*shared, *rest))
+    rows = []
+    for name in (*(it for it in SETTINGS if it in names), *rest):
+        known = SETTINGS.get(name)
+        given = {label: values[name] for label, values in by_label.items() if name in values}
+        row = SettingRow(
+            name=name,
+            meaning=known.line if known else "",
+            values={label: _one(given.get(label, (None,))) for label in by_label},
+            differs=len(set(given.values())) > 1,
+            must_agree=bool(known and known.must_agree),
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 def effective(record: Record) -> dict[str, Setting]:
@@ -89,37 +97,30 @@ def effective(record: Record) -> dict[str, Setting]:
     return settings
 
 
-def _faults(record: Record) -> Iterator[tuple[str, str]]:
-    """The settings in which one record is at fault, each with its sentence."""
+def _faults(record: Record) -> Iterator[str]:
+    """The settings in which one record is at fault, a sentence each."""
     if not record.settings:
         return
     setup, settings = record.setup, effective(record)
     asked = {THREADS: setup.threads, DTYPE: setup.dtype, DEVICE: setup.processor}
     for name, wanted in (*asked.items(), (WEIGHTS, setup.processor)):
         if settings.get(name) not in (None, wanted):
-            yield name, f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
-    precision = settings.get(PRECISION)
+            yield f"{setup.label} ran with {name} {settings[name]}, not {wanted} as asked"
+    error = record.limits.matmul_error if record.limits else None
+    bound = dict(PRECISIONS)[setup.dtype]
     # In the idiomatic lane less precision may be an expert's choice: cells need only agree in it.
-    if setup.lane == "identical" and precision is not None and _coarser(precision, setup.dtype):
-        assert record.limits
+    if setup.lane == "identical" and error is not None and error >= bound:
         yield (
-            PRECISION,
-            f"{setup.label} multiplies matrices with {precision} precision (error "
-            f"{record.limits.matmul_error:.1e}), not {setup.dtype} as asked",
+            f"{setup.label} multiplies matrices with {settings[PRECISION]} precision (error "
+            f"{error:.1e}), not {setup.dtype} as asked"
         )
     for name, before in record.settings_before.items():
         known, after = SETTINGS.get(name), record.settings.get(name)
         if known and known.constant and name in record.settings and after != before:
             yield (
-                name,
                 f"{setup.label} changed {name} while it was timed: {_text((before,))} before, "
-                f"{_text((after,))} after",
+                f"{_text((after,))} after"
             )
-
-
-def _coarser(precision: Setting, asked: str) -> bool:
-    classes = [name for name, _ in PRECISIONS]
-    return precision not in classes[: classes.index(asked) + 1]
 
 
 def _values(records: Iterable[Record]) -> Values:
@@ -130,18 +131,6 @@ def _values(records: Iterable[Record]) -> Values:
             if value is not None:
                 values.setdefault(name, {})[value] = None
     return {name: tuple(sorted(them, key=str)) for name, them in values.items()}
-
-
-def _row(name: str, by_label: Mapping[str, Values]) -> SettingRow:
-    known = SETTINGS.get(name)
-    given = {label: values[name] for label, values in by_label.items() if name in values}
-    return SettingRow(
-        name=name,
-        meaning=known.line if known else "",
-        values={label: _one(given.get(label, (None,))) for label in by_label},
-        differs=len(set(given.values())) > 1,
-        must_agree=bool(known and known.must_agree),
-    )
 
 
 def _one(values: tuple[Setting, ...]) -> Setting:

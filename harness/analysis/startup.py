@@ -78,17 +78,39 @@ def startups(entry: Entry, phase: Phase) -> tuple[Startup, ...]:
 
 def break_evens(ours: Entry, theirs: Entry, phase: Phase) -> tuple[BreakEven, ...]:
     """The pair with warm caches, then with a cold one; empty without starts in this phase."""
-    speed = _speed(ours, theirs, phase)
-    if speed is None:
-        return ()
-    kinds = [(cold, _paired(ours, theirs, phase, cold=cold)) for cold in (False, True)]
-    labels = ours.setup.label, theirs.setup.label
-    return tuple(_break_even(*labels, cold, starts, speed) for cold, starts in kinds if starts)
+    speed, made = _speed(ours, theirs, phase), []
+    for cold in (False, True):
+        starts = _paired(ours, theirs, phase, cold=cold)
+        if not starts or speed is None:
+            continue
+        side, delay = speed.side(), median_interval([it.delay for it in starts], EACH)
+        earliest, latest = delay.ends or (delay.estimate, delay.estimate)
+        verdict: BreakEvenVerdict = "overtakes" if side > 0 else "is overtaken"
+        reason = delay.reason
+        if side == 0:
+            verdict = "cannot tell"
+            reason = "their steps cannot be told apart" if speed.ends else speed.reason
+        elif side > 0 and latest <= 0:
+            verdict = "from the first step"
+        elif side < 0 and earliest >= 0:
+            verdict = "never"
+        crossing = verdict in ("overtakes", "is overtaken")
+        break_even = BreakEven(
+            label=ours.setup.label,
+            baseline=theirs.setup.label,
+            cold=cold,
+            n=len(starts),
+            verdict=verdict,
+            steps=_over(starts, speed, _steps_until) if crossing else None,
+            seconds=_over(starts, speed, _seconds_until) if crossing else None,
+            reason=reason,
+        )
+        made.append(break_even)
+    return tuple(made)
 
 
 def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
-    """Whether the first is under way first, and for how long that keeps it ahead; None where the
-    two did not both start alone in a block that they share."""
+    """By how much the first starts earlier; None without a block in which both started alone."""
     speed, starts = _speed(ours, theirs, phase), _paired(ours, theirs, phase, cold=False)
     if speed is None or not starts:
         return None
@@ -101,11 +123,7 @@ def head_start(ours: Entry, theirs: Entry, phase: Phase) -> HeadStart | None:
         lost = max(it.their_step for it in starts) * (1 / speed.low - 1)
         ahead = bounds[0] / lost if lost > 0 else None
     return HeadStart(
-        label=ours.setup.label,
-        other=theirs.setup.label,
-        n=len(starts),
-        seconds=lead,
-        steps=ahead,
+        label=ours.setup.label, other=theirs.setup.label, n=len(starts), seconds=lead, steps=ahead
     )
 
 
@@ -198,34 +216,6 @@ def _startup(cold: bool, trials: Sequence[_TimedStart]) -> Startup:
         step=interval_of((it.step for it in trials), "trials"),
         total=interval_of(totals, "trials"),
         reason="; ".join(reasons),
-    )
-
-
-def _break_even(
-    label: str, baseline: str, cold: bool, starts: Sequence[_Start], speed: Interval
-) -> BreakEven:
-    side, delay = speed.side(), median_interval([it.delay for it in starts], EACH)
-    earliest, latest = delay.ends or (delay.estimate, delay.estimate)
-    crossing = False
-    verdict: BreakEvenVerdict = "cannot tell"
-    reason = delay.reason
-    if side == 0:
-        reason = "their steps cannot be told apart" if speed.ends else speed.reason
-    elif side > 0 and latest <= 0:
-        verdict = "from the first step"
-    elif side < 0 and earliest >= 0:
-        verdict = "never"
-    else:
-        crossing, verdict = True, "overtakes" if side > 0 else "is overtaken"
-    return BreakEven(
-        label=label,
-        baseline=baseline,
-        cold=cold,
-        n=len(starts),
-        verdict=verdict,
-        steps=_over(starts, speed, _steps_until) if crossing else None,
-        seconds=_over(starts, speed, _seconds_until) if crossing else None,
-        reason=reason,
     )
 
 

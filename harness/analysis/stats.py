@@ -22,7 +22,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 from harness.tasks.spec import Frozen
 
@@ -72,18 +72,12 @@ class Interval(Frozen):
         span: Ends | None = None,
     ) -> Interval:
         """With these ends; else with the range `span`, and the reason why there are none."""
+        content: dict[str, Any] = {"estimate": estimate, "n": n}
         if ends:
-            return cls(estimate=estimate, low=ends[0], high=ends[1], n=n, method=method)
+            return cls(low=ends[0], high=ends[1], method=method, **content)
         least, most = span or (None, None)
         return cls(
-            estimate=estimate,
-            low=None,
-            high=None,
-            n=n,
-            method="none",
-            reason=reason,
-            least=least,
-            most=most,
+            low=None, high=None, method="none", reason=reason, least=least, most=most, **content
         )
 
     @property
@@ -95,18 +89,18 @@ class Interval(Frozen):
         low, high = self.ends or (value, value)
         return (low > value) - (high < value)
 
-    def mapped(self, function: Callable[[float], float], *, falls: bool = False) -> Interval:
-        """The interval of a monotonic function of the quantity; `falls` if it decreases."""
-        names = ("low", "high", "least", "most")
-        sources = ("high", "low", "most", "least") if falls else names
-        bounds = [getattr(self, source) for source in sources]
-        mapped = [None if bound is None else function(bound) for bound in bounds]
-        changes = dict(zip(names, mapped, strict=True))
-        return self.model_copy(update={"estimate": function(self.estimate), **changes})
+    def mapped(self, function: Callable[[float], float]) -> Interval:
+        """The interval of a monotonic function of the quantity, increasing or decreasing."""
+        changes = {"estimate": function(self.estimate)}
+        for names in (("low", "high"), ("least", "most")):
+            bounds = [getattr(self, name) for name in names]
+            if None not in bounds:
+                changes |= zip(names, sorted(map(function, bounds)), strict=True)
+        return self.model_copy(update=changes)
 
     def inverted(self, factor: float = 1.0) -> Interval:
         """The interval of `factor` ÷ the (positive) quantity: a time becomes a throughput."""
-        return self.mapped(lambda value: factor / value, falls=True)
+        return self.mapped(lambda value: factor / value)
 
 
 def median_interval(
@@ -375,32 +369,21 @@ def shift_interval(before: Logs, after: Logs, confidence: float = CONFIDENCE) ->
 
 def shift_ends(before: Logs, after: Logs, confidence: float) -> Ends | None:
     """The ends of the interval of the second median less the first; None of too few values."""
-    early, late = _ordered(tuple(before)), _ordered(tuple(after))
-    first, second = early.reach(confidence), late.reach(confidence)
+    early, early_median, early_wider = _ordered(tuple(before))
+    late, late_median, late_wider = _ordered(tuple(after))
+    first, second = exact_ends(early, confidence), exact_ends(late, confidence)
     if first is None or second is None:
         return None
-    gap = late.median - early.median
-    return gap - math.hypot(second[0], first[1]), gap + math.hypot(second[1], first[0])
-
-
-class _Ordered(NamedTuple):
-    """What the ends at every level are made of."""
-
-    values: tuple[float, ...]
-    median: float
-    wider: float
-
-    def reach(self, confidence: float) -> Ends | None:
-        """How far the true median may lie below and above that of the sample."""
-        ends = exact_ends(self.values, confidence)
-        if ends is None:
-            return None
-        return self.wider * (self.median - ends[0]), self.wider * (ends[1] - self.median)
+    gap = late_median - early_median
+    below = late_wider * (late_median - second[0]), early_wider * (first[1] - early_median)
+    above = late_wider * (second[1] - late_median), early_wider * (early_median - first[0])
+    return gap - math.hypot(*below), gap + math.hypot(*above)
 
 
 @functools.lru_cache(maxsize=256)
-def _ordered(values: tuple[float, ...]) -> _Ordered:
-    return _Ordered(tuple(sorted(values)), statistics.median(values), dependence(values))
+def _ordered(values: tuple[float, ...]) -> tuple[tuple[float, ...], float, float]:
+    """The values in order, their median, and their `dependence`."""
+    return tuple(sorted(values)), statistics.median(values), dependence(values)
 
 
 def dependence(values: tuple[float, ...]) -> float:

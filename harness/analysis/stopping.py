@@ -80,7 +80,6 @@ def standing(records: Sequence[Record], *, precision: float | None, least_blocks
 def standing_of(
     candidates: Iterable[Entry], *, precision: float | None, least_blocks: int
 ) -> Standing:
-    """The same of entries."""
     good = [entry for entry in candidates if not entry.setup.twin]
     lanes: dict[Lane, dict[str, Entry]] = defaultdict(dict)
     for entry in good:

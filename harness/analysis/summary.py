@@ -18,40 +18,32 @@ from harness.analysis.cell_metrics import impossible
 from harness.analysis.noise import GroupNoise, group_noise, margin
 from harness.analysis.pairs import Entry, entries, pair_of
 from harness.analysis.quality import QualityTable, quality_table
-from harness.analysis.ranking import Eligibility
+from harness.analysis.ranking import Contest, barred, eligibility
 from harness.analysis.stats import Interval, exp
 from harness.analysis.stopping import Standing, standing_of
-from harness.analysis.tables import CellRow, Contest, Table, make_table
+from harness.analysis.tables import CellRow, Table, make_table
 from harness.analysis.verdicts import Pair, judged
 from harness.cells import LANES, PHASES, Lane, Phase, Setup, is_training
 from harness.certificates import Certificate
 from harness.records import Record, Run
 from harness.tasks.spec import Frozen, Task
 
+__all__ = ["CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
-def rebased(
-    tables: Iterable[Table], records: Iterable[Record], certificates: Iterable[Certificate]
-) -> tuple[tuple[Table, ...], ...]:
-    """For each table the same one against each of its rows that is not its baseline, in order.
 
-    The tables were made of `records` and `certificates`. Break-evens stay those of the first
-    baseline.
+def rebased(tables: Iterable[Table], records: Iterable[Record]) -> tuple[tuple[Table, ...], ...]:
+    """For each table, made of these records, the same one against each of its other rows, in order.
+
+    Break-evens stay those of the first baseline.
     """
-    timed, eligibility, tables = entries(records), Eligibility(certificates), list(tables)
-    for group, task in {it.rows[0].cell.setup.group: it.task for it in tables}.items():
-        alike = [it for it in timed.values() if it.setup.group == group and not it.setup.twin]
-        eligibility.bar(impossible(task, alike))
-    return tuple(_others(table, timed, eligibility) for table in tables)
+    timed = entries(records)
+    return tuple(_others(table, timed) for table in tables)
 
 
-def _others(
-    table: Table, timed: Mapping[Setup, Entry], eligibility: Eligibility
-) -> tuple[Table, ...]:
+def _others(table: Table, timed: Mapping[Setup, Entry]) -> tuple[Table, ...]:
     rows = {row.cell.setup.label: timed[row.cell.setup] for row in table.rows}
-    ranked = [row.cell.setup.label for row in table.rows if not row.unranked]
-    contest = Contest(
-        rows, ranked, table.baseline, table.phase, table.margin, eligibility, table.yardsticks
-    )
+    unranked = {row.cell.setup: row.unranked for row in table.rows}
+    contest = Contest(rows, unranked, table.baseline, table.phase, table.margin, table.yardsticks)
     return tuple(
         table.model_copy(update=contest.against(label)) for label in rows if label != table.baseline
     )
@@ -72,33 +64,28 @@ class Gain(Frozen):
 def gains(
     phase: Phase,
     entries: Iterable[Entry],
-    eligibility: Eligibility,
+    unranked: Mapping[Setup, str],
     defaults: Mapping[str, str],
     margin: float,
 ) -> tuple[Gain, ...]:
-    """Every idiomatic mode of a group that shares a block with a plain one of its framework: its
-    default mode by `defaults`, or else the first by name that was measured."""
+    """Every idiomatic mode against its framework's default mode, or else the first by name."""
     timed = [entry for entry in entries if entry.steps[phase]]
     plains = [entry for entry in timed if entry.setup.lane != "idiomatic"]
-    sides: list[tuple[Setup, Setup]] = []
-    pairs: list[Pair] = []
-    barred: dict[str, str] = {}
+    alone: list[Gain] = []
+    reasons: dict[str, str] = {}
     for ours in (entry for entry in timed if entry.setup.lane == "idiomatic"):
         modes = {it.setup.mode: it for it in plains if it.setup.name == ours.setup.name}
         default = defaults.get(ours.setup.framework, "")
         theirs = modes[default if default in modes else min(modes)] if modes else None
         if theirs and (pair := pair_of(ours, theirs, phase, margin)):
-            sides.append((ours.setup, theirs.setup))
-            pairs.append(pair)
-            if reason := eligibility.of_pair(ours, theirs):
-                barred[ours.setup.label] = reason
+            alone.append(Gain(phase=phase, idiom=ours.setup, plain=theirs.setup, pair=pair))
+            if reason := barred(ours, theirs, unranked):
+                reasons[pair.label] = reason
+    pairs = judged([it.pair for it in alone], reasons)
     return tuple(
-        Gain(phase=phase, idiom=idiom, plain=plain, pair=pair)
-        for (idiom, plain), pair in zip(sides, judged(pairs, barred), strict=True)
+        gain.model_copy(update={"pair": it}) for gain, it in zip(alone, pairs, strict=True)
     )
 
-
-__all__ = ["CellRow", "Failure", "Summary", "Table", "summarise", "summarise_run"]
 
 LEAST_TASKS = 2
 
@@ -131,12 +118,7 @@ def aggregates(tables: Iterable[Table]) -> tuple[Aggregate, ...]:
 
 
 def geometric_mean(speeds: Sequence[Interval]) -> Interval:
-    """The geometric mean of independent ratios; without bounds where one of them has none.
-
-    Raises ValueError for no ratio.
-    """
-    if not speeds:
-        raise ValueError("no ratios")
+    """The geometric mean of independent ratios; without bounds where one of them has none."""
     logs = [math.log(speed.estimate) for speed in speeds]
     n, mean = len(logs), math.fsum(logs) / len(logs)
     below = [log - math.log(it.low) for it, log in zip(speeds, logs, strict=True) if it.low]
@@ -229,9 +211,9 @@ def summarise(
     groups: dict[Group, list[Record]] = defaultdict(list)
     for record in records:
         groups[record.setup.group].append(record)
-    eligibility = Eligibility(certificates)
+    proofs = tuple(certificates)
     parts = [
-        _Part(known[group[0], group[1]], groups[group], eligibility, facts, precision)
+        _Part(known[group[0], group[1]], groups[group], proofs, facts, precision)
         for group in sorted(groups, key=lambda it: (order.index((it[0], it[1])), it[2:]))
     ]
     tables = tuple(it for part in parts for it in part.tables)
@@ -252,7 +234,6 @@ def summarise(
 
 
 def summarise_run(run: Run, facts: FrameworkFacts = NO_FACTS) -> Summary:
-    """The same of a stored run, with the certificates that its setups had."""
     config = run.info.config
     return summarise(
         run.tasks,
@@ -271,20 +252,21 @@ class _Part:
         self,
         task: Task,
         records: Sequence[Record],
-        eligibility: Eligibility,
+        certificates: Sequence[Certificate],
         facts: FrameworkFacts,
         precision: float | None,
     ) -> None:
         good = entries(records)
         entered = [entry for entry in good.values() if not entry.setup.twin]
         lanes = [[it for it in entered if it.setup.lane == lane] for lane in LANES]
-        eligibility.bar(impossible(task, entered))
+        eligible = eligibility(entered, certificates, impossible(task, entered))
+        unranked = {setup: it.unranked for setup, it in eligible.items()}
         self.only_predict = _only_predict(entered)
-        self.rankable = [entry for entry in entered if not eligibility.of_setup(entry)]
+        self.rankable = [entry for entry in entered if not unranked[entry.setup]]
         self.noise = group_noise(records, good)
-        floors = {phase: self.noise.floors_of(phase) for phase in PHASES}
+        floors = {it: tuple(n for n in self.noise.floors if n.phase == it) for it in PHASES}
         made = [
-            make_table(task, phase, lane, eligibility, floors[phase], precision, facts.references)
+            make_table(task, phase, lane, eligible, floors[phase], precision, facts.references)
             for lane in lanes
             for phase in PHASES
         ]
@@ -293,7 +275,7 @@ class _Part:
         self.idioms = [
             gain
             for phase in PHASES
-            for gain in gains(phase, entered, eligibility, facts.defaults, margin(floors[phase]))
+            for gain in gains(phase, entered, unranked, facts.defaults, margin(floors[phase]))
         ]
         diverged = [record for record in records if record.status == "diverged"]
         trained = [

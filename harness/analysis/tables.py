@@ -1,15 +1,12 @@
-"""One table: a phase of one lane of one group, its rows, their ratios, and who wins."""
+"""One table: a phase of one lane of one group, its rows and ratios; and sweeps of tables."""
 
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field, model_validator
 
-from harness.analysis import contention, sentences
 from harness.analysis.cell_metrics import (
     Efficiency,
     Latency,
@@ -22,129 +19,16 @@ from harness.analysis.cell_metrics import (
 )
 from harness.analysis.changepoints import Steadiness, steadiness
 from harness.analysis.noise import Floor, margin
-from harness.analysis.pairs import Entry, baseline_of, pair_of, step_times
-from harness.analysis.ranking import Eligibility, closest_first, taken_back, winner
+from harness.analysis.pairs import Entry, baseline_of
+from harness.analysis.ranking import Contest, Eligibility
 from harness.analysis.startup import BreakEven, Startup, break_evens, startups
 from harness.analysis.stats import Interval, median_interval, median_of
-from harness.analysis.verdicts import USUAL_PRECISION, Pair, judged
-from harness.cells import Cell, Lane, Phase
-from harness.records import Memory, PhaseRecord, Record
+from harness.analysis.verdicts import USUAL_PRECISION, Pair
+from harness.cells import THROUGHPUT, Cell, Lane, Phase, Setup
+from harness.records import Memory, PhaseRecord
 from harness.tasks.costs import flops, rows_of
 from harness.tasks.spec import Frozen, Task
-
-
-class Contest:
-    """The entries of one table by label; `ranked` are those that may be.
-
-    The winner is sought among the contestants: those that are ranked and no yardstick. `labels`
-    stand in the order of the table's rows: by their ratio to `baseline`, those that are not ranked
-    last. `disturbed` says what others did in too many blocks for any verdict.
-    """
-
-    def __init__(
-        self,
-        timed: Mapping[str, Entry],
-        ranked: Collection[str],
-        baseline: str,
-        phase: Phase,
-        margin: float,
-        eligibility: Eligibility,
-        yardsticks: Mapping[str, str],
-    ) -> None:
-        self.timed, self._first = timed, baseline
-        self._phase, self._margin, self._eligibility = phase, margin, eligibility
-        self._pairs: dict[tuple[str, str], Pair | None] = {}
-        self.disturbed = self._disturbances = ""
-        if len(ranked) > 1:
-            entries = [timed[label] for label in ranked]
-            blocks = sorted({block for entry in entries for block in entry.steps[phase]})
-            self.disturbed = contention.reason(blocks, entries[0].disturbed)
-            self._disturbances = contention.description(blocks, entries[0].disturbed)
-        speeds = {label: self._speed(label, baseline) for label in timed}
-        self.labels = sorted(timed, key=lambda it: (it not in ranked, -speeds[it], it))
-        self._ranked = [label for label in self.labels if label in ranked]
-        self._yardsticks = yardsticks
-        self._contestants = [label for label in self._ranked if label not in yardsticks]
-        self._best = winner(self._contestants, self._pair)
-        self._leader = self._best or next(iter(self._contestants), None)
-
-    def against(self, baseline: str) -> dict[str, Any]:
-        """The fields of a table that follow its baseline. Only a row that takes the win back can
-        change who wins."""
-        labels = [label for label in self.labels if label != baseline]
-        alone = [pair for label in labels if (pair := self._pair(label, baseline))]
-        barred = {pair.label: pair.reason for pair in alone if pair.verdict == "not ranked"}
-        pairs = judged(alone, barred)
-        rows = [it for it in pairs if not {it.label, it.baseline} & set(self._yardsticks)]
-        back = taken_back(self._best, baseline, rows) if self._best else None
-        speeds = {label: self._speed(label, baseline) for label in self._contestants}
-        rivals: dict[str, Pair | None] = {}
-        if self._leader:
-            rivals |= dict.fromkeys(it for it in self._contestants if it != self._leader)
-            rivals |= {pair.baseline: pair for pair in self.rivals(self._leader)}
-        sentence = sentences.ranking(
-            sentences.Order(self._first, baseline, speeds),
-            self._leader,
-            rivals,
-            won=self._best is not None,
-            back=back,
-            others=len(self.labels) - len(self._ranked),
-            disturbed=self.disturbed,
-            disturbances=self._disturbances,
-            yardstick=self._yardstick(),
-        )
-        best = None if back else self._best
-        return {"baseline": baseline, "pairs": pairs, "winner": best, "sentence": sentence}
-
-    def rivals(self, leader: str) -> tuple[Pair, ...]:
-        """A contestant's pairs with the others, each judged by itself; see `closest_first`."""
-        pairs = (self._pair(leader, it) for it in self._contestants if it != leader)
-        return closest_first(filter(None, pairs), self.timed, self._phase)
-
-    def _yardstick(self) -> sentences.Yardstick | None:
-        """The title of the fastest yardstick, and its ratio to the leading contestant."""
-        label = next((it for it in self._ranked if it in self._yardsticks), None)
-        if label is None:
-            return None
-        pair = self._pair(label, self._leader) if self._leader else None
-        return sentences.Yardstick(self._yardsticks[label], pair)
-
-    def _speed(self, label: str, baseline: str) -> float:
-        """Its ratio to the baseline; 0 where the two share no block."""
-        if label == baseline:
-            return 1.0
-        pair = self._pair(label, baseline)
-        return pair.speed.estimate if pair else 0.0
-
-    def _pair(self, label: str, other: str) -> Pair | None:
-        """Of two setups, judged by itself."""
-        if (label, other) not in self._pairs:
-            ours, theirs = self.timed[label], self.timed[other]
-            pair = pair_of(ours, theirs, self._phase, self._margin, self.disturbed)
-            reason = self._eligibility.of_pair(ours, theirs)
-            if pair and reason:
-                (pair,) = judged([pair], {label: reason})
-            self._pairs[label, other] = pair
-        return self._pairs[label, other]
-
-
-class BlockSamples(NamedTuple):
-    """Seconds per step of one cell in one block, in the order of its rounds."""
-
-    times: tuple[float, ...]
-    median: float
-
-
-def samples(records: Iterable[Record]) -> dict[Cell, dict[int, BlockSamples]]:
-    """By cell and block, of every trial that ended well."""
-    by_cell: dict[Cell, dict[int, BlockSamples]] = defaultdict(dict)
-    for record in sorted(records, key=lambda it: it.block):
-        for phase in record.phases if record.status == "ok" else ():
-            times = tuple(step_times(record, phase.phase).values())
-            if times:
-                cell = Cell(setup=record.setup, phase=phase.phase)
-                by_cell[cell][record.block] = BlockSamples(times, statistics.median(times))
-    return by_cell
+from harness.tasks.variants import origin
 
 
 class CellRow(Frozen):
@@ -197,7 +81,6 @@ def _cell_row(
     mean_step = median_interval(means)
     samples = [sample for it in phases for sample in it.samples]
     wall = sum(sample.seconds for sample in samples)
-    certificate = eligibility.certificate(entry.setup)
     return CellRow(
         cell=cell,
         step=median_interval([*entry.steady[phase].values()]),
@@ -210,13 +93,13 @@ def _cell_row(
         cpu_share=sum(sample.cpu_seconds for sample in samples) / wall,
         involuntary_switches_per_second=sum(it.involuntary_switches for it in samples) / wall,
         memory=_memory(phases),
-        peaks=memory_peaks(task, cell, entry.blocks, certificate),
+        peaks=memory_peaks(task, cell, entry.blocks, eligibility.certificate),
         starts=startups(entry, phase),
         steadiness=steadiness(entry, phase),
         latency=latency(entry.blocks, phase),
         efficiency=efficiency(task, phase, entry, peak),
-        proof=eligibility.proof(entry.setup),
-        faults=eligibility.faults(entry),
+        proof=eligibility.proof,
+        faults=eligibility.faults,
         mean_step=mean_step,
     )
 
@@ -288,7 +171,7 @@ def make_table(
     task: Task,
     phase: Phase,
     entries: Iterable[Entry],
-    eligibility: Eligibility,
+    eligibility: Mapping[Setup, Eligibility],
     floors: tuple[Floor, ...],
     precision: float | None,
     references: Mapping[str, str],
@@ -303,9 +186,11 @@ def make_table(
         return None
     peak = device_peak({it.setup: it.blocks for it in timed.values()})
     rows = {
-        label: _cell_row(task, entry, phase, peak, eligibility) for label, entry in timed.items()
+        label: _cell_row(task, entry, phase, peak, eligibility[entry.setup])
+        for label, entry in timed.items()
     }
     ranked = [label for label, row in rows.items() if not row.unranked]
+    unranked = {setup: it.unranked for setup, it in eligibility.items()}
     delta, baseline = margin(floors), baseline_of(ranked or rows)
     yardsticks = {
         label: references[entry.setup.framework]
@@ -314,7 +199,7 @@ def make_table(
     }
     if len(yardsticks) == len(timed):  # nothing else to choose
         yardsticks = {}
-    contest = Contest(timed, ranked, baseline, phase, delta, eligibility, yardsticks)
+    contest = Contest(timed, unranked, baseline, phase, delta, yardsticks)
     labels, setup = contest.labels, timed[contest.labels[0]].setup
     table = Table(
         task=task,
@@ -339,3 +224,57 @@ def make_table(
         **contest.against(baseline),
     )
     return table, contest
+
+
+class Sweep(Frozen):
+    """Tables that differ in numbers of a task alone, as `--set` and `--threads` make them.
+
+    `axes` are the names and values that vary, the one with the most values first; `points` has for
+    each combination that was measured the place of its table among the summary's.
+    """
+
+    task: str
+    phase: Phase
+    lane: Lane
+    device: str
+    dtype: str
+    axes: tuple[tuple[str, tuple[int, ...]], ...]
+    points: tuple[tuple[tuple[int, ...], int], ...]
+
+
+def sweeps(tables: Sequence[Table]) -> tuple[Sweep, ...]:
+    groups: dict[tuple[object, ...], list[tuple[dict[str, int], int]]] = {}
+    for number, table in enumerate(tables):
+        if table.phase in THROUGHPUT:
+            task, values = _numbers(table)
+            key = (task, *values, table.phase, table.lane, table.device, table.dtype)
+            groups.setdefault(key, []).append((values, number))
+    made = (_sweep(group, tables[group[0][1]]) for group in groups.values())
+    return tuple(sweep for sweep in made if sweep)
+
+
+def _numbers(table: Table) -> tuple[str, dict[str, int]]:
+    """The task's name without its numeric settings, and these with the number of threads."""
+    base, settings = origin(table.task.name)
+    if settings.get("batch_size") == "full":
+        settings["batch_size"] = str(table.task.batch)
+    numbers = {key: int(value) for key, value in settings.items() if value.isdecimal()}
+    rest = ",".join(f"{key}={value}" for key, value in settings.items() if key not in numbers)
+    return f"{base}[{rest}]" if rest else base, numbers | {"threads": table.threads}
+
+
+def _sweep(group: Sequence[tuple[dict[str, int], int]], first: Table) -> Sweep | None:
+    values = {name: sorted({point[name] for point, _ in group}) for name in group[0][0]}
+    names = [name for name, numbers in values.items() if len(numbers) > 1]
+    names.sort(key=lambda name: -len(values[name]))
+    if not names:
+        return None
+    return Sweep(
+        task=_numbers(first)[0],
+        phase=first.phase,
+        lane=first.lane,
+        device=first.device,
+        dtype=first.dtype,
+        axes=tuple((name, tuple(values[name])) for name in names),
+        points=tuple((tuple(point[name] for name in names), number) for point, number in group),
+    )

@@ -14,12 +14,10 @@ trainings in the same blocks. If one of them contradicts a verdict, the verdict 
 
 The gate asks whether code has become slower, at a threshold T that a user chose. If a slowdown of T
 is excluded, the outcome is *fine*, or *improved* if the code is surely faster. Else, if no slowdown
-at all is excluded, it is a *regression*. Otherwise both are possible, and more blocks are made, up
-to the last checkpoint. So a regression has its middle beyond T/2, whatever its width. Each end of
-the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints), by the sign test, if
-blocks are independent. So a check of unchanged code raises a false alarm in at most 1 of 20 runs.
-Stored times are not paired: for them this holds only if a step took the same share of its bare
-products in both runs, apart from a drift within each run.
+at all is excluded, it is a *regression*. Otherwise more blocks are made, up to the last checkpoint.
+Each end of the interval is wrong with a chance of at most LEVEL ÷ (cells × checkpoints) if blocks
+are independent: unchanged code raises a false alarm in at most 1 of 20 checks. Stored times are not
+paired; for them this holds if a step took the same share of its bare products in both runs.
 """
 
 from __future__ import annotations
@@ -229,8 +227,7 @@ def compare_blocks(
     mean: Interval | None = None,
     trainings: Interval | None = None,
 ) -> Pair:
-    """The pair with these logarithms of block ratios, judged by itself. Raises ValueError for
-    none."""
+    """The pair with these logarithms of block ratios, at least one, judged by itself."""
     speed, cross = stats.ratio_interval(logs), stats.mean_interval([math.exp(it) for it in logs])
     pair = Pair(
         label=label,
@@ -298,12 +295,7 @@ def _verdict(pair: Pair, decision: Decision) -> dict[str, object]:
     denied_by: Witness = ""
     if against:
         denied_by, verdict, reason = [*against][-1], "cannot tell", denied(verdict, against)
-    return {
-        "verdict": verdict,
-        "reason": reason,
-        "family": decision.family,
-        "denied_by": denied_by,
-    }
+    return {"verdict": verdict, "reason": reason, "family": decision.family, "denied_by": denied_by}
 
 
 def mean_ratio(
@@ -402,8 +394,7 @@ def slowdown_in_blocks(logs: Logs, threshold: float, family: int) -> Slowdown:
 
 
 def slowdown_between_runs(before: Logs, now: Logs, threshold: float, family: int) -> Slowdown:
-    """From logarithms of times in two separate runs: weaker, since other things may have
-    changed."""
+    """From logarithms of times in two separate runs: weaker, as other things may have changed."""
     n, ends = min(len(now), len(before)), stats.shift_ends(before, now, 1 - 2 * LEVEL / family)
     middle = statistics.median(now) - statistics.median(before)
     growth = Interval.of(middle, ends, n, "combined", TOO_FEW.format(n))

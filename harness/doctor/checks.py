@@ -33,7 +33,7 @@ class Result(NamedTuple):
     """`advice` counts only where the level is not ok."""
 
     level: Level
-    found: str
+    text: str
     advice: str = ""
 
 
@@ -68,11 +68,11 @@ def other_work(facts: Facts) -> Result | None:
     of_seen = sum(it.share for it in seen)
     busy = max(watch.busy_cores or 0.0, of_seen)
     level = graded(busy / facts.cores, *BUSY_SHARES)
-    found = used_by_others(busy, facts.cores, past=False)
+    text = used_by_others(busy, facts.cores, past=False)
     named = [] if level == "ok" else _named(seen)
     if level != "ok" and busy - of_seen >= BUSY_SHARES[0]:
         named.append("processes that came and went")
-    return Result(level, f"{found}: {', '.join(named)}" if named else found, "end or pause them")
+    return Result(level, f"{text}: {', '.join(named)}" if named else text, "end or pause them")
 
 
 def _named(seen: Sequence[Busy]) -> list[str]:
@@ -93,12 +93,12 @@ def steal(facts: Facts) -> Result | None:
     if now is None:
         return None
     level = graded(now, STEAL_LIMIT / 2, STEAL_LIMIT)
-    found = f"the hypervisor gives {now:.2f} of a core to others"
+    text = f"the hypervisor gives {now:.2f} of a core to others"
     if facts.steal_share is not None:
-        found += f"; {percent(facts.steal_share)} of all time since the start"
+        text += f"; {percent(facts.steal_share)} of all time since the start"
         if level == "ok" and facts.steal_share >= STEAL_LIMIT / 2:
             level = "note"
-    return Result(level, found, "measure at a quieter hour, or on a host of your own")
+    return Result(level, text, "measure at a quieter hour, or on a host of your own")
 
 
 def swap(facts: Facts) -> Result | None:
@@ -118,8 +118,8 @@ def heat(facts: Facts) -> Result | None:
         return Result("unfit", "cores slow down to cool right now", "let the machine cool")
     hottest = facts.hottest
     if hottest and hottest[1] and hottest[0] >= hottest[1] - 5:
-        found = f"{hottest[0]:.0f} °C, and {hottest[1]:.0f} °C is critical"
-        return Result("warning", found, "let the machine cool, see to its fans")
+        text = f"{hottest[0]:.0f} °C, and {hottest[1]:.0f} °C is critical"
+        return Result("warning", text, "let the machine cool, see to its fans")
     if facts.overheated:
         return Result("note", f"throttled {facts.overheated:.0f} times since the start, not now")
     if hottest is None and facts.overheated is None:
@@ -133,16 +133,16 @@ def quota(facts: Facts) -> Result | None:
             "unfit", "the container's quota is spent right now", "raise it (docker --cpus)"
         )
     quota = math.inf if facts.quota is None else facts.quota
-    found = "none" if facts.quota is None else f"{quota:g} cores, of {facts.cores} that are seen"
+    text = "none" if facts.quota is None else f"{quota:g} cores, of {facts.cores} that are seen"
     if quota < 1:
-        return Result("unfit", found, "raise it to one core at least (docker --cpus)")
+        return Result("unfit", text, "raise it to one core at least (docker --cpus)")
     if facts.cores == 1:
         advice = "give it two: the system itself needs one now and then"
         return Result("warning", f"1 core of {facts.cores_of_machine} may be used", advice)
     if quota < facts.cores:
         advice = f"run with --threads {math.floor(quota)}, or bind it to cores instead"
-        return Result("warning", found, advice)
-    return Result("ok", found)
+        return Result("warning", text, advice)
+    return Result("ok", text)
 
 
 def repeatability(facts: Facts) -> Result | None:
@@ -150,13 +150,12 @@ def repeatability(facts: Facts) -> Result | None:
         return None
     noise = scatter(facts.repeats)
     pairs = "pair" if len(facts.repeats) == 1 else "pairs"
-    found = f"equal work in turns scatters by {percent(noise)} ({len(facts.repeats)} {pairs})"
-    return Result(graded(noise, *SCATTERS), found, "find what disturbs it, or take more blocks")
+    text = f"equal work in turns scatters by {percent(noise)} ({len(facts.repeats)} {pairs})"
+    return Result(graded(noise, *SCATTERS), text, "find what disturbs it, or take more blocks")
 
 
 def scatter(logs: tuple[float, ...]) -> float:
-    """The standard deviation of log ratios by their median absolute value, which a few outliers do
-    not move: 1.4826 × for normal ones (Hampel 1974)."""
+    """A robust standard deviation of log ratios: 1.4826 × their median size (Hampel 1974)."""
     return 1.4826 * statistics.median(abs(it) for it in logs)
 
 
@@ -182,11 +181,11 @@ def memory(facts: Facts) -> Result | None:
 def governor(facts: Facts) -> Result | None:
     if not facts.governors:
         return None
-    found = ", ".join(facts.governors)
+    text = ", ".join(facts.governors)
     if facts.governors == ("performance",):
-        return Result("ok", found)
+        return Result("ok", text)
     advice = "set it to performance: sudo cpupower frequency-set -g performance"
-    return Result("warning", f"{found}: the clock follows the load", advice)
+    return Result("warning", f"{text}: the clock follows the load", advice)
 
 
 def siblings(facts: Facts) -> Result | None:
@@ -212,8 +211,8 @@ def readable(facts: Facts) -> Result | None:
         return None
     if not facts.left_out:
         return Result("ok", "all folders and plug-ins can be read")
-    found = "; ".join(f"left out: {what}: {why}" for what, why in facts.left_out)
-    return Result("note", found, "repair or remove them")
+    text = "; ".join(f"left out: {what}: {why}" for what, why in facts.left_out)
+    return Result("note", text, "repair or remove them")
 
 
 def disk(facts: Facts) -> Result | None:
@@ -222,8 +221,8 @@ def disk(facts: Facts) -> Result | None:
     if not facts.disk_writable:
         return Result("unfit", "the results directory cannot be written", "choose another with -o")
     if on_network(facts.filesystem):
-        found = f"results on {facts.filesystem}: a store is not safe on a network"
-        return Result("unfit", found, "choose a local directory with -o")
+        text = f"results on {facts.filesystem}: a store is not safe on a network"
+        return Result("unfit", text, "choose a local directory with -o")
     level = graded(-facts.disk_free, -DISK_WISHED, -DISK_NEEDED)
     return Result(
         level, f"{size(facts.disk_free)} free for results", "free some, or choose another with -o"
@@ -263,7 +262,6 @@ class Checkup(Frozen):
 
     @property
     def level(self) -> Level:
-        """The worst of all."""
         return next((it for it in LEVELS if self.at(it)), "ok")
 
     @property
@@ -275,12 +273,9 @@ class Checkup(Frozen):
 
 
 def examine(facts: Facts) -> Checkup:
-    """Every check on these facts."""
     results = {name: check(facts) for name, check in CHECKS.items()}
     findings = [
-        Diagnosis(
-            name=name, level=it.level, found=it.found, advice=it.advice if it.level != "ok" else ""
-        )
+        Diagnosis(name=name, level=it.level, found=it.text, advice=it.advice * (it.level != "ok"))
         for name, it in results.items()
         if it
     ]

@@ -236,8 +236,7 @@ def _container_room(root: Path) -> int | None:
 
 
 def _compiler() -> str | None:
-    """The C++ compiler that `torch.compile` would use, if it is there; the PyTorch adapter asks
-    the same."""
+    """The C++ compiler of `torch.compile`, if it is there; the PyTorch adapter asks the same."""
     named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     return named if shutil.which(named) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,8 +37,8 @@ from harness.gate.judging import (
     observed,
     older_entries,
 )
-from harness.gate.older_code import Sides, revision, sides, unresolved
-from harness.gate.timing import Report, timed, timed_of
+from harness.gate.older_code import revision, sides, unresolved
+from harness.gate.timing import Report, SideKeeper, timed, timed_of
 from harness.privacy import clean
 from harness.proof.certificates import claim
 from harness.records import Run
@@ -202,15 +202,43 @@ def check(
     with older code is the code in the folder `this`. Where a setup fails nothing more is compared;
     the lines before that are kept.
     """
-    code = against
-    if code is None and baseline is not None and clocked:
-        code = revision(baseline.revision) if baseline.revision else None
+    code = against if against is not None else _code_of(baseline, clocked)
+    speed, note = _way(baseline, code, clocked)
+    pairs, logs, caches = pairs_of(plan), folder / "logs", folder / "caches"
+
+    def exact(
+        before: Sequence[BaselineEntry], data: Mapping[Data, Path], place: Path = ROOT
+    ) -> Iterator[Line]:
+        report(f"numbers and proofs of {len(pairs)} setup(s)")
+        known = {entry.setup: entry for entry in before}
+        for now in entries(pairs, data, folder, place):
+            yield from deterministic(now, known[now.setup], limits)
+
+    def compared(data: Mapping[Data, Path]) -> Iterator[Line]:
+        if baseline is not None:
+            yield from exact(baseline.entries, data)
+        if code is not None:
+            both = sides(code, folder, this)
+            if baseline is None:
+                before = older_entries(pairs, data, folder, both.before)
+                yield from exact(before, data, both.now)
+            if clocked:
+                folders = {setup: both.now for _, setup in pairs}
+                folders |= {timing.older(setup): both.before for _, setup in pairs}
+                engine = LocalEngine(logs, caches, folders)
+                keeper = SideKeeper(plan.config, engine, data, report)
+                yield from timing.compared(pairs, keeper, limits.speed, checkpoints)
+        elif baseline is not None and speed == "stored":
+            keeper = SideKeeper(plan.config, LocalEngine(logs, caches), data, report)
+            now = timing.timed(pairs, keeper)
+            times = {entry.setup: entry.timed for entry in baseline.entries}
+            yield from timing.stored(now, times, limits.speed)
+
     lines: list[Line] = []
     ended: HarnessError | None = None
     try:
         with staged_data(plan, folder / "data") as data:
-            bench = _Bench(plan, data, folder, limits, report, clocked, checkpoints)
-            speed, note = bench.compare(baseline, code, this, lines)
+            lines += compared(data)
     except (CellsFailed, NotComparable) as error:
         ended, speed, note = error, "none", str(error)
     outcome = concluded(
@@ -233,88 +261,34 @@ def check(
     )
 
 
+def _code_of(baseline: Baseline | None, clocked: bool) -> str | None:
+    """The commit of a baseline, if it is to be timed and can be obtained."""
+    return revision(baseline.revision) if baseline and baseline.revision and clocked else None
+
+
 WEAKER = (
     "beside bare matrix products, with stored figures, since the older code is not here: weaker "
     "than turns"
 )
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """Everything of a check that is there while its data are staged."""
-
-    plan: Plan
-    data: Mapping[Data, Path]
-    folder: Path
-    limits: Thresholds
-    report: Report
-    clocked: bool
-    checkpoints: Sequence[int]
-
-    @property
-    def pairs(self) -> list[TaskSetup]:
-        return pairs_of(self.plan)
-
-    def compare(
-        self, baseline: Baseline | None, code: str | None, this: Path, lines: list[Line]
-    ) -> tuple[Speed, str]:
-        """Add to `lines` one by one; how speed was compared, and why so."""
-        if baseline is not None:
-            lines += self.exact_lines(baseline.entries)
-        if code is not None:
-            both = sides(code, self.folder, this)
-            if baseline is None:
-                before = older_entries(self.pairs, self.data, self.folder, both.before)
-                lines += self.exact_lines(before, both.now)
-            if self.clocked:
-                lines += self.in_turns(both)
-                return "turns", f"in turns with {(revision(code) or code)[:40]}"
-        elif baseline is not None and self.clocked:
-            if why_not := _why_not_stored(baseline):
-                return "none", why_not
-            lines += self.stored(baseline)
-            why = unresolved(baseline.revision) if baseline.revision else ""
-            return "stored", f"{WEAKER} ({why})" if why else WEAKER
+def _way(baseline: Baseline | None, code: str | None, clocked: bool) -> tuple[Speed, str]:
+    if clocked and code is not None:
+        return "turns", f"in turns with {(revision(code) or code)[:40]}"
+    if not clocked or baseline is None:
         return "none", "nothing was timed, as asked"
-
-    def exact_lines(self, before: Sequence[BaselineEntry], code: Path = ROOT) -> Iterator[Line]:
-        """What no clock decides, beside what it was before."""
-        self.report(f"numbers and proofs of {len(self.pairs)} setup(s)")
-        known = {entry.setup: entry for entry in before}
-        for now in entries(self.pairs, self.data, self.folder, code):
-            yield from deterministic(now, known[now.setup], self.limits)
-
-    def in_turns(self, both: Sides) -> Iterator[Line]:
-        code = {setup: both.now for _, setup in self.pairs}
-        code |= {timing.older(setup): both.before for _, setup in self.pairs}
-        return timing.compared(
-            self.pairs,
-            self.plan.config,
-            LocalEngine(self.folder / "logs", self.folder / "caches", code),
-            self.data,
-            self.limits.speed,
-            self.report,
-            self.checkpoints,
-        )
-
-    def stored(self, baseline: Baseline) -> Iterator[Line]:
-        engine = LocalEngine(self.folder / "logs", self.folder / "caches")
-        now = timing.timed(self.pairs, self.plan.config, engine, self.data, self.report)
-        before = {entry.setup: entry.timed for entry in baseline.entries}
-        return timing.stored(now, before, self.limits.speed)
+    here, there = machine.fingerprint(), baseline.machine
+    if names := differing_facts(here, there):
+        facts = ", ".join(f"{it} {there[it]} there, {here[it]} here" for it in names)
+        return "none", f"times of another machine say nothing here: {facts}"
+    if not any(it.timed for it in baseline.entries):
+        return "none", "the baseline has no times"
+    why = unresolved(baseline.revision) if baseline.revision else ""
+    return "stored", f"{WEAKER} ({why})" if why else WEAKER
 
 
 def pairs_of(plan: Plan) -> list[TaskSetup]:
     return [(group.task, setup) for group in plan.groups for setup in group.setups]
-
-
-def _why_not_stored(baseline: Baseline) -> str:
-    """Why stored times cannot be compared; empty where they can."""
-    here, there = machine.fingerprint(), baseline.machine
-    if names := differing_facts(here, there):
-        facts = ", ".join(f"{it} {there[it]} there, {here[it]} here" for it in names)
-        return f"times of another machine say nothing here: {facts}"
-    return "" if any(it.timed for it in baseline.entries) else "the baseline has no times"
 
 
 def concluded(lines: Sequence[Line], *, comparable: bool, failed: bool = False) -> Outcome:
@@ -339,7 +313,7 @@ def save(plan: Plan, name: str, report: Report, folder: Path, *, clocked: bool =
         _refuse_unproven(made)
         if clocked:
             engine = LocalEngine(folder / "logs", folder / "caches")
-            times = timed(pairs_of(plan), plan.config, engine, data, report)
+            times = timed(pairs_of(plan), SideKeeper(plan.config, engine, data, report))
             made = [it.model_copy(update={"timed": times[it.setup]}) for it in made]
     return _baseline(plan, name, made)
 
@@ -351,9 +325,30 @@ def save_from(plan: Plan, run: Run, name: str, report: Report, folder: Path) -> 
     run.
     """
     _refuse_other(run)
+    pairs, measured = pairs_of(plan), entries_of(run.records)
+    claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
+    certificates = {
+        it.setup: it
+        for it in run.certificates
+        if it.setup in claims and (not it.proven or claims[it.setup].shown_by(it))
+    }
+    if not pairs:
+        raise NotProven(f"{run.info.name}: no trial of any setup")
+    if lacking := [it.id for it in claims if it not in certificates or it not in measured]:
+        raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
     with staged_data(plan, folder / "data") as data:
         report("numbers")
-        made = _from_run(plan, run, data, folder)
+        now = observed(pairs, data, folder / "logs")
+    made = [
+        now[setup].model_copy(
+            update={
+                "parity": (Parity.of(certificates[setup]),),
+                "logical_peak": certificates[setup].logical_peak,
+                "timed": timed_of(measured[setup].blocks, plan.config.phases),
+            }
+        )
+        for setup in claims
+    ]
     _refuse_unproven(made)
     return _baseline(plan, name, made)
 
@@ -364,32 +359,6 @@ def plan_of(run: Run, plan: Plan) -> Plan:
     setups = dict.fromkeys(it.setup for it in run.records if not it.setup.twin)
     groups = (Group(tasks[it.task, it.digest], (it,)) for it in setups)
     return replace(plan, groups=tuple(groups))
-
-
-def _from_run(plan: Plan, run: Run, data: Mapping[Data, Path], folder: Path) -> list[BaselineEntry]:
-    pairs = pairs_of(plan)
-    claims = {setup: claim(task, setup, quick=True, counted=False) for task, setup in pairs}
-    certificates = {
-        it.setup: it
-        for it in run.certificates
-        if it.setup in claims and (not it.proven or claims[it.setup].shown_by(it))
-    }
-    measured = entries_of(run.records)
-    if not pairs:
-        raise NotProven(f"{run.info.name}: no trial of any setup")
-    if lacking := [it.id for _, it in pairs if it not in certificates or it not in measured]:
-        raise NotProven(f"{run.info.name}: no proof or no good trial of {lacking[0]}")
-    made = observed(pairs, data, folder / "logs")
-    return [
-        made[setup].model_copy(
-            update={
-                "parity": (Parity.of(certificates[setup]),),
-                "logical_peak": certificates[setup].logical_peak,
-                "timed": timed_of(measured[setup].blocks, plan.config.phases),
-            }
-        )
-        for _, setup in pairs
-    ]
 
 
 def _refuse_other(run: Run) -> None:
@@ -414,9 +383,8 @@ def _refuse_unproven(made: Sequence[BaselineEntry]) -> None:
 
 
 def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
-    commit = machine.commit({it.setup.framework for it in made})
-    setups: set[Setup] = {it.setup for it in made}
-    tasks = {group.task.name: group.task for group in plan.groups if setups & set(group.setups)}
+    commit = machine.commit({it.framework for it in plan.setups})
+    tasks = {group.task.name: group.task for group in plan.groups if group.setups}
     return Baseline(
         name=name,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -424,7 +392,7 @@ def _baseline(plan: Plan, name: str, made: Sequence[BaselineEntry]) -> Baseline:
         revision=None if commit is None or commit.endswith(CHANGES) else commit,
         version=__version__,
         machine=machine.fingerprint(),
-        versions=machine.versions(setups),
+        versions=machine.versions(plan.setups),
         tasks=tuple(tasks.values()),
         entries=tuple(made),
     )

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter
 
@@ -96,8 +96,7 @@ def observed(
     *,
     older: bool = False,
 ) -> dict[Setup, BaselineEntry]:
-    """Numbers and programs of every setup, without proofs. Raises CellsFailed; NotComparable for
-    `older` code that fails."""
+    """Numbers and programs of every setup. Raises CellsFailed; NotComparable for `older` code."""
     made = {}
     for task, setup in pairs:
         try:
@@ -203,30 +202,8 @@ class Line(Frozen):
     detail: str = ""
 
 
-def proofs(setup: Setup, parities: Iterable[Parity]) -> Iterator[Line]:
-    """One for every dtype."""
-    for parity in parities:
-        worst = ""
-        if parity.worst is not None:
-            worst = f"at most {parity.worst:.1e} from the float64 reference"
-        yield Line(
-            setup=setup,
-            phase=None,
-            what=f"parity, {parity.dtype}",
-            outcome="fine" if parity.proven else "not proven",
-            detail=parity.detail or f"{worst}, {parity.steps} steps",
-        )
-
-
-class NumericChange(NamedTuple):
-    """The relative change of a number, and where it is."""
-
-    change: float
-    limit: float
-    where: str
-
-    def excess(self) -> float:
-        return self.change / self.limit
+NumericChange = tuple[float, float, str]
+"""The relative change of a number, its limit, and where it is."""
 
 
 def numbers(setup: Setup, now: Numbers, before: Numbers) -> Iterator[Line]:
@@ -239,9 +216,9 @@ def numbers(setup: Setup, now: Numbers, before: Numbers) -> Iterator[Line]:
         yield _numeric(setup, place, _tensors(mine, theirs, place), exact)
 
 
-def _numeric(setup: Setup, what: str, largest: NumericChange, exact: bool) -> Line:
+def _numeric(setup: Setup, what: str, changes: Iterable[NumericChange], exact: bool) -> Line:
     """Of the change that is largest relative to its limit."""
-    change, limit, where = largest
+    change, limit, where = max(changes, key=lambda it: it[0] / it[1])
     finite = math.isfinite(change)
     detail = "to the bit" if exact and not change else f"{where}: {change:.1e} of its size"
     return Line(
@@ -255,29 +232,27 @@ def _numeric(setup: Setup, what: str, largest: NumericChange, exact: bool) -> Li
     )
 
 
-def _losses(now: Numbers, before: Numbers) -> NumericChange:
+def _losses(now: Numbers, before: Numbers) -> Iterator[NumericChange]:
     if (len(now.losses), now.rows, now.seed) != (len(before.losses), before.rows, before.seed):
-        return NumericChange(math.inf, TRAJECTORY, "other steps, rows or start")
-    differences = [
-        NumericChange(_relative(one, other, abs(other)), TRAJECTORY, f"step {step}")
-        for step, (one, other) in enumerate(zip(now.losses, before.losses, strict=True), 1)
-    ]
-    differences[0] = differences[0]._replace(limit=ONE_STEP)
-    return max(differences, key=NumericChange.excess)
+        yield math.inf, TRAJECTORY, "other steps, rows or start"
+        return
+    for step, (one, other) in enumerate(zip(now.losses, before.losses, strict=True), 1):
+        limit = ONE_STEP if step == 1 else TRAJECTORY
+        yield _relative(one, other, abs(other)), limit, f"step {step}"
 
 
-def _tensors(now: Mapping[str, Sketch], before: Mapping[str, Sketch], place: str) -> NumericChange:
+def _tensors(
+    now: Mapping[str, Sketch], before: Mapping[str, Sketch], place: str
+) -> Iterator[NumericChange]:
     """Relative to a tensor's norm, beside which the rounding of its sums stays small."""
     limit = ONE_STEP if place in EARLY else TRAJECTORY
     if strange := now.keys() ^ before.keys():
-        return NumericChange(math.inf, limit, f"{min(strange)}: in one of the two only")
+        yield math.inf, limit, f"{min(strange)}: in one of the two only"
+        return
     largest = max((it[0] for it in before.values()), default=0.0)
-    differences = (
-        NumericChange(_relative(one, other, before[name][0] or largest), limit, name)
-        for name, sketch in now.items()
-        for one, other in zip(sketch, before[name], strict=True)
-    )
-    return max(differences, key=NumericChange.excess)
+    for name, sketch in now.items():
+        for one, other in zip(sketch, before[name], strict=True):
+            yield _relative(one, other, before[name][0] or largest), limit, name
 
 
 def _relative(one: float, other: float, scale: float) -> float:
@@ -302,17 +277,6 @@ def programs(
             yield Line(
                 setup=setup, phase=phase, what="operations", outcome="changed", detail=others
             )
-
-
-Peaks = Mapping[Phase, int | None]
-
-
-def memory(setup: Setup, now: Peaks, before: Peaks, limits: Thresholds) -> Iterator[Line]:
-    """The framework's own account of its memory, in bytes, where it keeps one."""
-    for phase, theirs in before.items():
-        mine = now.get(phase)
-        if mine is not None and theirs:
-            yield _count(setup, phase, "logical peak", mine, theirs, limits.memory)
 
 
 def _count(setup: Setup, phase: Phase, what: str, now: int, before: int, threshold: float) -> Line:
@@ -344,7 +308,20 @@ def _differing(now: Mapping[str, int], before: Mapping[str, int]) -> str:
 def deterministic(now: BaselineEntry, before: BaselineEntry, limits: Thresholds) -> Iterator[Line]:
     """Everything of one setup that no clock decides."""
     setup = now.setup
-    yield from proofs(setup, now.parity)
+    for parity in now.parity:
+        worst = ""
+        if parity.worst is not None:
+            worst = f"at most {parity.worst:.1e} from the float64 reference"
+        yield Line(
+            setup=setup,
+            phase=None,
+            what=f"parity, {parity.dtype}",
+            outcome="fine" if parity.proven else "not proven",
+            detail=parity.detail or f"{worst}, {parity.steps} steps",
+        )
     yield from numbers(setup, now.numbers, before.numbers)
     yield from programs(setup, now.programs, before.programs, limits)
-    yield from memory(setup, now.logical_peak, before.logical_peak, limits)
+    for phase, theirs in before.logical_peak.items():
+        mine = now.logical_peak.get(phase)
+        if mine is not None and theirs:
+            yield _count(setup, phase, "logical peak", mine, theirs, limits.memory)

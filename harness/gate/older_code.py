@@ -16,8 +16,7 @@ ROOMS = ("harness", "impls")
 
 
 class Sides(NamedTuple):
-    """Folders from which the two sides import, with paths of one length: it shifts a process's
-    memory."""
+    """Folders to import from. Their paths have one length, which shifts a process's memory."""
 
     now: Path
     before: Path

@@ -37,15 +37,13 @@ class SideKeeper:
     config: RunConfig
     engine: LocalEngine
     data: Mapping[Data, Path]
+    report: Report
     blocks: dict[Setup, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
-    failed: list[Record] = field(default_factory=list)
 
     def started(self, trial: str, block: Block, setup: Setup) -> None: ...
 
     def ended(self, record: Record) -> None:
         self.blocks[record.setup][record.block] = record
-        if record.status != "ok":
-            self.failed.append(record)
 
     def progress(self, block: Block, step: Step, setup: Setup | None, done: float) -> None: ...
 
@@ -67,9 +65,10 @@ class SideKeeper:
             warmup_seconds=self.config.warmup_seconds,
         )
         self.engine.run(block, self)
-        if self.failed:
-            record = min(self.failed, key=lambda it: it.setup.twin)
-            raise failure(record.setup, record.status, record.error, older=record.setup.twin)
+        for setup in sorted(setups, key=lambda it: it.twin):
+            record = self.blocks[setup].get(number)
+            if record and record.status != "ok":
+                raise failure(setup, record.status, record.error, older=setup.twin)
 
 
 def older(setup: Setup) -> Setup:
@@ -79,21 +78,19 @@ def older(setup: Setup) -> Setup:
 
 def compared(
     pairs: Sequence[TaskSetup],
-    config: RunConfig,
-    engine: LocalEngine,
-    data: Mapping[Data, Path],
+    keeper: SideKeeper,
     threshold: float,
-    report: Report,
     checkpoints: Sequence[int] = CHECKPOINTS,
 ) -> Iterator[Line]:
     """Blocks of both codes until every question is answered, or the last checkpoint is reached."""
-    keeper = SideKeeper(config, engine, data)
-    family = len(pairs) * len(config.phases) * len(checkpoints)
+    phases = keeper.config.phases
+    family = len(pairs) * len(phases) * len(checkpoints)
     undecided, done = list(pairs), 0
     slowdowns: dict[Setup, dict[Phase, Slowdown]] = {}
     for checkpoint in checkpoints:
         for number in range(done, checkpoint):
-            report(f"block {number + 1} of {checkpoint}, both codes, {len(undecided)} setup(s)")
+            step = f"block {number + 1} of {checkpoint}, both codes, {len(undecided)} setup(s)"
+            keeper.report(step)
             for task, setup in undecided:
                 keeper.run(task, (setup, older(setup)), number)
         done = checkpoint
@@ -101,7 +98,7 @@ def compared(
             now, before = keeper.blocks[setup], keeper.blocks[older(setup)]
             slowdowns[setup] = {
                 phase: slowdown_in_blocks(_growth(now, before, phase), threshold, family)
-                for phase in phases_of(setup.framework, config.phases)
+                for phase in phases_of(setup.framework, phases)
             }
         undecided = [
             (task, setup)
@@ -120,17 +117,11 @@ def _growth(now: Blocks, before: Blocks, phase: Phase) -> list[float]:
     return [-it for it in log_ratios(steps(now, phase), steps(before, phase)).values()]
 
 
-def timed(
-    pairs: Sequence[TaskSetup],
-    config: RunConfig,
-    engine: LocalEngine,
-    data: Mapping[Data, Path],
-    report: Report,
-) -> dict[Setup, dict[Phase, Timed]]:
+def timed(pairs: Sequence[TaskSetup], keeper: SideKeeper) -> dict[Setup, dict[Phase, Timed]]:
     """This code alone, each block with the bare matrix products that are its anchor."""
-    keeper = SideKeeper(config, engine, data)
+    config = keeper.config
     for number in range(config.blocks):
-        report(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
+        keeper.report(f"block {number + 1} of {config.blocks}, {len(pairs)} setup(s)")
         for task, setup in pairs:
             keeper.run(task, (setup,), number)
     return {setup: timed_of(keeper.blocks[setup], config.phases) for _, setup in pairs}

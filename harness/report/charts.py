@@ -13,7 +13,7 @@ from harness.analysis.sentences import unknown
 from harness.analysis.startup import BreakEven
 from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Summary, Table
-from harness.analysis.sweeps import Sweep, sweeps
+from harness.analysis.tables import Sweep, sweeps
 from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt

@@ -3,16 +3,16 @@ tasks, and every cell with its samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryPeaks
+from harness.analysis.pairs import Entry, entries
 from harness.analysis.sentences import imprecise, width
 from harness.analysis.settings import SettingRow, side_by_side
 from harness.analysis.startup import BreakEven
 from harness.analysis.summary import Aggregate, CellRow, Gain, Summary, Table
-from harness.analysis.tables import BlockSamples, samples
 from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
@@ -302,43 +302,40 @@ def everything(run: Run, summary: Summary) -> Everything:
     link: Column[CellOf] = Column(
         "behind it", lambda it: Value("samples", anchor=f"raw-{numbers[it.row.cell]}"), "text"
     )
-    by_cell = samples(run.records)
-    total = sum(len(it.times) for cell in numbers for it in by_cell[cell].values())
+    entered = entries(run.records)
+    timed = (entered[cell.setup].steps[cell.phase] for cell in numbers)
+    total = sum(len(steps) for blocks in timed for steps in blocks.values())
     return Everything(
         grid((*shown_in("cells"), link), rows, drawn=False),
         tuple(scope(it.setup) for it in rows),
-        tuple(_raw(it, by_cell[it], n, whole=total <= MANY) for it, n in numbers.items()),
+        tuple(_raw(it, entered[it.setup], n, whole=total <= MANY) for it, n in numbers.items()),
     )
 
 
-def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: bool) -> Section:
+def _raw(cell: Cell, entry: Entry, number: int, *, whole: bool) -> Section:
     """The median of each block, and its samples or their range."""
-    unit, name = fmt.unit_of(min(it.median for it in blocks.values()))
+    blocks, medians = entry.steps[cell.phase], entry.steady[cell.phase]
+    unit, name = fmt.unit_of(min(medians.values()))
 
-    def times(block: BlockSamples) -> str:
-        texts = [_short(it / unit) for it in block.times]
+    def times(block: int) -> str:
+        steps = blocks[block].values()
         if whole:
-            return " ".join(texts)
-        least, most = _short(min(block.times) / unit), _short(max(block.times) / unit)
-        return f"{least} – {most} ({len(texts)})"
+            return " ".join(_short(it / unit) for it in steps)
+        return f"{_short(min(steps) / unit)} – {_short(max(steps) / unit)} ({len(steps)})"
 
-    columns: list[Column[tuple[int, BlockSamples]]] = [
-        Column("block", lambda it: it[0], "count"),
-        Column(f"median, {name}", lambda it: Value(_short(it[1].median / unit), raw=it[1].median)),
-        Column(
-            f"{'samples in their order' if whole else 'from – to'}, {name}",
-            lambda it: times(it[1]),
-            "text",
-        ),
+    columns: list[Column[int]] = [
+        Column("block", lambda it: it, "count"),
+        Column(f"median, {name}", lambda it: Value(_short(medians[it] / unit), raw=medians[it])),
+        Column(f"{'samples in their order' if whole else 'from – to'}, {name}", times, "text"),
     ]
     setup = cell.setup
     lane = "" if setup.lane == "identical" else f"{setup.lane}, "
-    count = fmt.count(sum(len(it.times) for it in blocks.values()), "sample")
+    count = fmt.count(sum(map(len, blocks.values())), "sample")
     return section(
         f"raw-{number}",
         setup,
         cell.phase,
-        grid(columns, blocks.items()),
+        grid(columns, sorted(blocks)),
         () if whole else ("Too many to show: the store, samestep.sqlite, holds every sample.",),
         lane=setup.lane,
         folded=f"{label(setup)}, {line(setup.task)} {cell.phase} ({lane}{place(setup)}): "

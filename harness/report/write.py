@@ -92,7 +92,7 @@ def write_report(run: Run, directory: Path, progress: Progress = lambda *_: None
         progress(drawn, panels)
         drawings.append(draw(chart, picture=chart in saved))
         drawn += len(chart.panels)
-    content = make_content(run, summary, rebased(summary.tables, run.records, run.certificates))
+    content = make_content(run, summary, rebased(summary.tables, run.records))
     data = {
         "results.csv": summary_csv("cells", summary),
         "trainings.csv": summary_csv("trainings", summary),

@@ -23,7 +23,7 @@ from tests.builders import (
 def both(records, tasks=(TASK,), certificates=None):
     proofs = certified(records) if certificates is None else certificates
     tables = summarise(tasks, records, proofs).tables
-    return tables, rebased(tables, records, proofs)
+    return tables, rebased(tables, records)
 
 
 def test_every_row_has_its_turn_and_the_first_baseline_is_no_other():

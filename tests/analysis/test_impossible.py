@@ -95,7 +95,7 @@ def test_it_is_not_ranked_and_the_reason_is_said():
     assert row.unranked.startswith("impossible: predict at 14")
     assert row.unranked.endswith("× the device's peak")
     assert "1 setup is not ranked" in table.sentence
-    others = rebased(summary.tables, run.records, run.certificates)
+    others = rebased(summary.tables, run.records)
     assert [it.winner for its in others for it in its] == [None] * sum(map(len, others))
     assert not any(QUICK in it.answer for it in choices(run, summary))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.settings import disqualified, effective, setup_faults, side_by_side
+from harness.analysis.settings import disagreements, effective, setup_faults, side_by_side
 from harness.certificates import Finding
 from harness.records import Limits
 from tests.builders import make_failure, make_record, make_setup
@@ -50,13 +50,12 @@ def test_work_that_was_not_done_bars_a_setup_once_for_each_check():
         for it, found in zip(OURS, wrong, strict=True)
     ]
     assert setup_faults(ours) == ("predict: call 1, outputs differ",)
-    assert setup_faults(ours)[0] in disqualified(THEIRS, ours)
 
 
 def test_frameworks_as_they_are_may_be_ranked():
     for one, other in ((OURS, THEIRS), (THEIRS, REFERENCE), (REFERENCE, OURS), (OURS, OURS)):
         assert setup_faults(one) == ()
-        assert disqualified(one, other) == ()
+        assert disagreements(one, other) == ()
 
 
 @pytest.mark.parametrize(
@@ -73,9 +72,6 @@ def test_what_was_not_asked_for(settings, words):
     (fault,) = setup_faults(records(**settings))
     for each in ("pytorch:eager", *words):
         assert each in fault
-    # It is told once, not once more as a difference between the two.
-    assert disqualified(records(**settings), THEIRS) == (fault,)
-    assert disqualified(THEIRS, records(**settings)) == (fault,)
 
 
 def test_one_bad_block_is_enough():
@@ -109,8 +105,8 @@ def test_less_precision_is_a_choice_in_the_idiomatic_lane_but_must_be_shared():
     same = records("tensorflow:fit", limits=coarse, setup=lane)
     exact = records("tensorflow:fit", setup=lane)
     assert setup_faults(ours) == ()
-    assert disqualified(ours, same) == ()
-    (reason,) = disqualified(ours, exact)
+    assert disagreements(ours, same) == ()
+    (reason,) = disagreements(ours, exact)
     for words in ("matmul_precision", "tf32-like in pytorch:eager", "float32 in tensorflow:fit"):
         assert words in reason
 
@@ -122,14 +118,14 @@ def test_settings_that_must_agree():
         records(label, setup=gpu, tf32=flag, **places)
         for label, flag in (("tensorflow:graph", True), ("pytorch:eager", False))
     )
-    assert disqualified(on, off) == ("tf32: True in tensorflow:graph, False in pytorch:eager",)
-    assert disqualified(off, records("reference:eager", setup=gpu, **places)) == ()
+    assert disagreements(on, off) == ("tf32: True in tensorflow:graph, False in pytorch:eager",)
+    assert disagreements(off, records("reference:eager", setup=gpu, **places)) == ()
 
 
 def test_cores_must_agree():
     one, all_ = records("tensorflow:graph", cores="1"), records(cores="0-1")
-    assert disqualified(one, all_) == ("cores: 1 in tensorflow:graph, 0-1 in pytorch:eager",)
-    assert disqualified(one, THEIRS) == ()  # not told by an earlier version
+    assert disagreements(one, all_) == ("cores: 1 in tensorflow:graph, 0-1 in pytorch:eager",)
+    assert disagreements(one, THEIRS) == ()  # not told by an earlier version
 
 
 @pytest.mark.parametrize("name", ["train_traces", "predict_traces", "graphs", "threads", "onednn"])
@@ -153,10 +149,9 @@ def test_what_may_change():
 def test_old_stores_and_failures_are_silent():
     old = [make_record(make_setup(), block) for block in range(2)]
     assert setup_faults(old) == ()
-    assert disqualified(old, records(threads=1)) == ()
-    assert disqualified(old, records("tensorflow:graph", threads=2))  # its own fault
+    assert disagreements(old, records(threads=1)) == ()
     failed = [make_failure(make_setup())]
-    assert disqualified(failed, THEIRS) == disqualified([], []) == ()
+    assert disagreements(failed, THEIRS) == disagreements([], []) == ()
 
 
 def test_effective_settings_include_what_was_measured():

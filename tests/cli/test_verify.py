@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from harness.analysis.ranking import Eligibility
+from harness.analysis.pairs import Entry
+from harness.analysis.ranking import eligibility
 from harness.certificates import ENDED, SUPPORTED, Divergence, Finding, LongProof
 from harness.cli import proof
 from harness.errors import NotProven, StoreError
@@ -227,7 +228,8 @@ def test_a_proof_is_of_the_task_and_not_of_its_name(proofs, tmp_path):
             if need.certificate is None:
                 list(certificates.prove([need], store, {TASK.data: tmp_path}, tmp_path, tmp_path))
             assert len(asked) == 1
-            assert not Eligibility([store.certificate(need.key)]).proof(setup)
+            certificate = store.certificate(need.key)
+            assert not eligibility([Entry(setup, {}, {})], [certificate], {})[setup].proof
 
 
 def test_a_full_certificate_counts_where_a_quick_one_would_do(proofs, tmp_path):

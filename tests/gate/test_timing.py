@@ -41,7 +41,8 @@ class Engine:
 
 
 def compared(engine):
-    return list(timing.compared([(TASK, SETUP)], CONFIG, engine, DATA, 0.05, lambda text: None))
+    keeper = timing.SideKeeper(CONFIG, engine, DATA, lambda text: None)
+    return list(timing.compared([(TASK, SETUP)], keeper, 0.05))
 
 
 @pytest.mark.parametrize(

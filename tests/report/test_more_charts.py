@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.analysis.summary import summarise
-from harness.analysis.sweeps import sweeps
+from harness.analysis.tables import sweeps
 from harness.records import Limits
 from harness.report.charts import make_charts
 from harness.report.figures import draw

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from harness.analysis.settings import disqualified
+from harness.analysis.settings import disagreements
 from harness.cells import LATENCY, PHASES, Setup
 from harness.environment import CLEARED, THREAD_VARIABLES
 from harness.frameworks import frameworks
@@ -256,7 +256,7 @@ def test_a_worker_that_pins_itself_is_not_ranked_beside_one_that_does_not(staged
     pinned, fine, other = ([records[f"faulty:{it}"]] for it in ("pinned", "fine", "fine-too"))
 
     def of_cores(ours, theirs):  # its numbers are wrong besides: it computes nothing
-        return [it for it in disqualified(ours, theirs) if it.startswith("cores")]
+        return [it for it in disagreements(ours, theirs) if it.startswith("cores")]
 
     assert of_cores(fine, other) == []
     (reason,) = of_cores(pinned, fine)
