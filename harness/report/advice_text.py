@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from harness.analysis.advice import (
     LARGE_BATCH,
@@ -28,12 +29,21 @@ from harness.analysis.verdicts import LEAST_MARGIN
 from harness.cells import THROUGHPUT
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report.content import Choice
 from harness.report.safe_text import line
 from harness.report.style import Places, lane_mark
 from harness.runs.schedule import REACHED, blocks_with
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.variants import origin
+
+
+class Choice(NamedTuple):
+    """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
+
+    scenario: str
+    answer: str
+    because: str
+    anchors: tuple[tuple[str, str], ...]
+
 
 LARGER_BATCH = 2 * LARGE_BATCH
 LARGE_TASK = "digits-mlp"

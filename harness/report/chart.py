@@ -12,6 +12,7 @@ from harness.report.format import Unit
 from harness.report.style import ALL, Look, Scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
+Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -33,37 +34,36 @@ class Mark:
 class Dots:
     """Marks in rows, from top to bottom; a linear axis begins at zero.
 
-    A row has room for `lanes` marks below each other; with `level` they share one height.
-    `around` is a vertical line that marks are compared with, `band` what counts as equal to it.
-    `at` are the ticks, if they are not chosen by the renderer.
+    The marks of a row lie below each other, or at one height with `level`. `around` is a vertical
+    line that marks are compared with, `band` what counts as equal to it. `at` are the ticks, if
+    they are not chosen by the renderer.
     """
 
     title: str
     axis: str
     unit: Unit
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
-    lanes: int = 1
     log: bool = False
     scope: Scope = ALL
     around: float | None = None
-    band: tuple[float, float] | None = None
+    band: Ends | None = None
     at: tuple[float, ...] = ()
     level: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (x, y). `bounds` are intervals of y, `band` is a shaded area (x, low, high).
+    """Points (x, y). `bounds` are intervals of y: lines, or with `band` a shaded area.
 
-    `tips` are the lines that hover shows for each point; empty for points without any.
+    `tips` are the lines that hover shows for each point, if they are not chosen by the renderer.
     """
 
     look: Look
     points: tuple[tuple[float, float], ...]
     name: str = ""
-    bounds: tuple[tuple[float, float] | None, ...] = ()
+    bounds: tuple[Ends | None, ...] = ()
+    band: bool = False
     tips: tuple[tuple[str, ...], ...] = ()
-    band: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Crossing:
 
     x: float
     y: float
-    low: float | None = None
-    high: float | None = None
-    tip: tuple[str, ...] = ()
+    low: float | None
+    high: float | None
+    tip: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Curves:
     """Curves on a common pair of axes; `log_x` and `log_y` make an axis logarithmic.
 
     `at` are the ticks of x, `steps` vertical lines with a text. With `names` at its ticks a panel
-    is twice as wide and y begins at zero. `thin` curves do not coincide, a `flat` panel is low.
+    is twice as wide and y begins at zero. A `flat` panel is low.
     """
 
     title: str
@@ -96,7 +96,6 @@ class Curves:
     log_x: bool = False
     log_y: bool = False
     scope: Scope = ALL
-    thin: bool = False
     flat: bool = False
     at: tuple[float, ...] = ()
     names: tuple[str, ...] = ()

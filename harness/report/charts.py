@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.analysis.noise import GroupNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
-from harness.analysis.sentences import unknown
 from harness.analysis.startup import BreakEven
 from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Summary, Table
@@ -87,11 +86,12 @@ def _dots(
     return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
 
 
-def _mark(row: CellRow, interval: Interval, shown: tuple[str, str], **more: Any) -> Mark:
-    """A mark with its interval; `shown` are the estimate and the bounds in words."""
-    setup, (words, bounds) = row.cell.setup, shown
-    ends = (interval.low, interval.high)
-    return Mark(look(setup), interval.estimate, *ends, words=words, bounds=bounds, **more)
+def _mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mark:
+    """A mark with its interval in words, and its value as its text."""
+    entry = fmt.value(content, unit)
+    words = f"{entry.text} examples/s" if unit == "examples/s" else entry.text
+    texts: dict[str, Any] = {"text": entry.text, "words": words, "bounds": entry.detail}
+    return Mark(shown, entry.raw or 0.0, *(entry.ends or (None, None)), **texts | more)
 
 
 def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
@@ -130,11 +130,10 @@ def _forest(table: Table, places: Places) -> Dots:
     def marks(row: CellRow) -> Iterator[Mark]:
         setup = row.cell.setup
         if setup.label == table.baseline:
-            yield Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", words=fmt.SAME)
+            yield _mark(look(setup), 1.0, "ratio", name="baseline")
         elif pair := pairs.get(setup.label):
-            text = fmt.interval(pair.speed, "ratio")
             hollow = pair.verdict not in ("faster", "slower")
-            yield _mark(row, pair.speed, text, text=text[0], hollow=hollow, name=pair.verdict)
+            yield _mark(look(setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
 
     axis, band = f"× as fast as {line(table.baseline)}", (1 / (1 + table.margin), 1 + table.margin)
     return _dots(table, places, axis, "ratio", marks, log=True, around=1.0, band=band)
@@ -142,9 +141,7 @@ def _forest(table: Table, places: Places) -> Dots:
 
 def throughput(summary: Summary, places: Places) -> Chart:
     def marks(row: CellRow) -> Iterator[Mark]:
-        speed = row.examples_per_second
-        text, bounds = fmt.interval(speed)
-        yield _mark(row, speed, (f"{text} examples/s", bounds), text=text)
+        yield _mark(look(row.cell.setup), row.examples_per_second, "examples/s")
 
     axis = "examples/s, more is better"
     return Chart(
@@ -159,11 +156,12 @@ def throughput(summary: Summary, places: Places) -> Chart:
 def latency(summary: Summary, places: Places) -> Chart:
     def marks(row: CellRow) -> Iterator[Mark]:
         p50, p99 = (row.latency.p50, row.latency.p99) if row.latency else (None, None)
-        if p50:
-            yield _mark(row, p50, fmt.interval(p50, "seconds"), name="median")
-        if p99:
-            text = fmt.interval(p99, "seconds")
-            yield _mark(row, p99, text, hollow=True, name="99th percentile")
+        for name, time in (("median", p50), ("99th percentile", p99)):
+            if time:
+                hollow = name != "median"
+                yield _mark(
+                    look(row.cell.setup), time, "seconds", text="", hollow=hollow, name=name
+                )
 
     axis = "time of a single step"
     return Chart(
@@ -172,8 +170,7 @@ def latency(summary: Summary, places: Places) -> Chart:
         title="Latency: every step timed by itself",
         alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
         panels=tuple(
-            _dots(it, places, axis, "seconds", marks, lanes=2, log=True)
-            for it in _tables(summary, LATENCY)
+            _dots(it, places, axis, "seconds", marks, log=True) for it in _tables(summary, LATENCY)
         ),
         legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
@@ -182,10 +179,7 @@ def latency(summary: Summary, places: Places) -> Chart:
 def efficiency(summary: Summary, places: Places) -> Chart:
     def marks(row: CellRow) -> Iterator[Mark]:
         if share := row.efficiency.of_peak:
-            text, low, high = map(fmt.of_peak, (share.estimate, share.low, share.high))
-            bounds = "" if share.low is None else f"({low}–{high})"
-            bounds = fmt.NOT_KNOWN if unknown(share) else bounds
-            yield _mark(row, share, (text, bounds), text=text)
+            yield _mark(look(row.cell.setup), share, "share")
 
     def axis(table: Table) -> str:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
@@ -210,110 +204,86 @@ def efficiency(summary: Summary, places: Places) -> Chart:
 UNDECIDED = Look(FAINT, "o", ())
 
 
-class SweptTable(NamedTuple):
-    """A table of a sweep, with its values of the first parameter and of the others."""
-
-    value: int
-    others: tuple[int, ...]
-    table: Table
-
-
-def _swept(tables: Sequence[Table]) -> list[tuple[Sweep, list[SweptTable]]]:
-    return [
-        (it, [SweptTable(values[0], values[1:], tables[n]) for values, n in sorted(it.points)])
-        for it in sweeps(tables)
-    ]
-
-
 def sweep(summary: Summary, _: Places) -> Chart:
     """Throughput over the parameter with the most values; the others have their own panels."""
-    swept = _swept(summary.tables)
+    tables = summary.tables
     return Chart(
         name="sweeps",
         section="speed",
         title="Throughput over what was varied",
         alt="Lines on log axes: examples per second over a parameter of the task or the number of "
         f"threads, with intervals; {NUMBERS}",
-        panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
-        legend=_keys(row.cell.setup for _, them in swept for it in them for row in it.table.rows),
+        panels=tuple(panel for it in sweeps(tables) for panel in _sweep_panels(it, tables)),
+        legend=_keys(row.cell.setup for it in _swept(tables) for row in it.rows),
         overview=True,
     )
 
 
-def _sweep_panels(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
+def _swept(tables: Sequence[Table]) -> Iterator[Table]:
+    return (tables[number] for it in sweeps(tables) for _, number in it.points)
+
+
+def _sweep_panels(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Curves]:
     """A panel for every combination of all parameters but the first."""
-    (name, values), *_ = sweep.axes
-    tables = sorted(tables, key=lambda swept: (swept.others, swept.value))
-    for panel in grouped(tables, lambda swept: swept.others):
-        rows = [(swept.value, row) for swept in panel for row in swept.table.rows]
-        rows.sort(key=lambda row: row[1].cell.setup.label)
-        curves = grouped(rows, lambda row: row[1].cell.setup.label)
+    name, values = sweep.axes[0]
+    for points in grouped(sorted(sweep.points), lambda it: it[0][1:]):
+        rows = [(settings[0], row) for settings, number in points for row in tables[number].rows]
+        rows.sort(key=lambda it: it[1].cell.setup.label)
         yield Curves(
-            title=_sweep_title(sweep, panel[0].others, 1),
+            title=_sweep_title(sweep, points[0][0], 1),
             axis=_words(name),
             unit="setting",
             up="examples/s",
             up_unit="examples/s",
-            curves=tuple(_sweep_curve(name, of_setup) for of_setup in curves),
+            curves=tuple(map(_sweep_curve, grouped(rows, lambda it: it[1].cell.setup.label))),
             log_x=True,
             log_y=True,
-            thin=True,
             scope=_sweep_scope(sweep),
             at=tuple(map(float, values)),
         )
 
 
-def _sweep_curve(axis: str, rows: Sequence[tuple[int, CellRow]]) -> Curve:
+def _sweep_curve(rows: Sequence[tuple[int, CellRow]]) -> Curve:
     setup = rows[0][1].cell.setup
-    points, ends, tips = [], [], []
-    for value, row in rows:
-        speed = row.examples_per_second
-        text, bounds = fmt.interval(speed)
-        points.append((float(value), speed.estimate))
-        ends.append(_ends(speed))
-        tips.append((f"{label(setup)}, {_words(axis)} {value:,}", f"{text} examples/s", bounds))
-    return Curve(look(setup), tuple(points), label(setup), tuple(ends), tuple(tips))
-
-
-def _ends(interval: Interval) -> tuple[float, float] | None:
-    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
+    speeds = [fmt.value(row.examples_per_second, "examples/s") for _, row in rows]
+    points = tuple((float(value), row.examples_per_second.estimate) for value, row in rows)
+    return Curve(look(setup), points, label(setup), tuple(it.ends for it in speeds))
 
 
 def crossover(summary: Summary, _: Places) -> Chart:
     """The fastest setup at every combination of the two parameters with the most values."""
-    swept = _swept(summary.tables)
-    winners = (
-        row.cell.setup
-        for _, tables in swept
-        for it in tables
-        for row in it.table.rows
-        if row.cell.setup.label == it.table.winner
-    )
+    tables = summary.tables
+    winners = filter(None, map(_winner, _swept(tables)))
     return Chart(
         name="crossover",
         section="speed",
         title="Which setup is fastest where",
         alt="A map of the fastest setup at every value of what was varied, with a ring where no "
         "setup is faster than all others; the tables of this section say the same.",
-        panels=tuple(panel for it in swept for panel in _maps(*it)),
+        panels=tuple(panel for it in sweeps(tables) for panel in _maps(it, tables)),
         legend=(*_keys(winners, lines=False), Key("no winner", UNDECIDED, hollow=True)),
         overview=True,
     )
 
 
-def _maps(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
+def _winner(table: Table) -> Setup | None:
+    setups = (row.cell.setup for row in table.rows)
+    return next((it for it in setups if it.label == table.winner), None)
+
+
+def _maps(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Dots]:
     """A panel for every combination of all parameters but the first two; a row for each value."""
     (name, values), *others = sweep.axes
-    for panel in grouped(tables, lambda swept: swept.others[1:]):
+    for points in grouped(sorted(sweep.points), lambda it: it[0][2:]):
         rows = [
             (
-                f"{_words(others[0][0])} {row[0].others[0]:,}" if others else "fastest",
-                tuple(_fastest(swept.table, name, swept.value) for swept in row),
+                f"{_words(others[0][0])} {row[0][0][1]:,}" if others else "fastest",
+                tuple(_fastest(tables[number], name, at[0]) for at, number in row),
             )
-            for row in grouped(panel, lambda swept: swept.others[:1])
+            for row in grouped(points, lambda it: it[0][1:2])
         ]
         yield Dots(
-            title=_sweep_title(sweep, panel[0].others[1:], 2),
+            title=_sweep_title(sweep, points[0][0], 2),
             axis=_words(name),
             unit="setting",
             rows=tuple(rows),
@@ -325,8 +295,7 @@ def _maps(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
 
 
 def _fastest(table: Table, axis: str, value: int) -> Mark:
-    setups = (row.cell.setup for row in table.rows)
-    winner = next((it for it in setups if it.label == table.winner), None)
+    winner = _winner(table)
     return Mark(
         look(winner) if winner else UNDECIDED,
         float(value),
@@ -337,8 +306,8 @@ def _fastest(table: Table, axis: str, value: int) -> Mark:
     )
 
 
-def _sweep_title(sweep: Sweep, others: tuple[int, ...], skipped: int) -> str:
-    fixed = zip(sweep.axes[skipped:], others, strict=True)
+def _sweep_title(sweep: Sweep, settings: Sequence[int], skipped: int) -> str:
+    fixed = [*zip(sweep.axes, settings, strict=True)][skipped:]
     values = [f"{_words(name)} {value:,}" for (name, _), value in fixed]
     return ", ".join((f"{line(sweep.task)} · {sweep.phase}{lane_mark(sweep.lane)}", *values))
 
@@ -387,9 +356,9 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
 
     def curve(row: QualityRow) -> Curve:
         points = tuple((x(it), it.quality) for it in row.bands)
-        band = tuple((x(it), it.low, it.high) for it in row.bands)
         several = len(row.trainings) > 1
-        return Curve(look(row.setup), points, label(row.setup), band=band if several else ())
+        bounds = tuple((it.low, it.high) for it in row.bands if several)
+        return Curve(look(row.setup), points, label(row.setup), bounds, band=several)
 
     metric = METRICS[table.task.metric]
     return Curves(
@@ -424,7 +393,7 @@ def phase_times(summary: Summary, places: Places) -> Chart:
             for stage, field in STAGES.items()
         )
         title, about = _title(table, places), scope(_setup(table))
-        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=about)
+        return Dots(title, "time", "seconds", rows, log=True, scope=about)
 
     return Chart(
         name="phase-times",
@@ -443,8 +412,8 @@ def _stage_mark(row: CellRow, field: str) -> Mark | None:
         time = getattr(row.starts[0], field)
     if time is None or time.estimate <= 0:
         return None
-    setup, seconds = row.cell.setup, time.estimate
-    return Mark(look(setup), seconds, name=label(setup), words=fmt.seconds(seconds))
+    setup = row.cell.setup
+    return _mark(look(setup), time.estimate, "seconds", text="", name=label(setup))
 
 
 POINTS = 6
@@ -487,23 +456,15 @@ def _race(table: Table, places: Places) -> Curves:
         curves=tuple(_race_line(*it, decades) for it in _starts(table)),
         log_x=True,
         log_y=True,
-        thin=True,
         scope=scope(_setup(table)),
         crossings=tuple(filter(None, map(_crossing, met))),
     )
 
 
 def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
-    """Only the first point of each decade has a tip."""
-    name, points, tips = label(row.cell.setup), [], []
-    for n in range(decades * POINTS + 1):
-        steps = 10 ** (n / POINTS)
-        time = start + steps * step
-        if time > 0:
-            tip = (name, fmt.seconds(time), f"after {fmt.count(round(steps), 'step')}")
-            points.append((steps, time))
-            tips.append(() if n % POINTS else tip)
-    return Curve(look(row.cell.setup), tuple(points), name, tips=tuple(tips))
+    steps = sorted({round(10 ** (n / POINTS)) for n in range(decades * POINTS + 1)})
+    points = tuple((float(n), start + n * step) for n in steps if start + n * step > 0)
+    return Curve(look(row.cell.setup), points, label(row.cell.setup))
 
 
 def _crossing(pair: BreakEven) -> Crossing | None:
@@ -554,7 +515,6 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
             axis=PEAKS[kind],
             unit="bytes",
             rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
-            lanes=len(tables),
             scope=scope(_setup(tables[0])),
         )
 
@@ -562,14 +522,11 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
 def _bytes(shown: Look, value: float | None, phase: Phase) -> list[Mark]:
     if value is None:
         return []
-    text = fmt.memory(value)
-    return [Mark(shown, value, text=text, words=text, hollow=phase != "train", name=phase)]
+    return [_mark(shown, value, "bytes", hollow=phase != "train", name=phase)]
 
 
 # Noise: how each ratio changed from block to block.
 
-MANY = 1500
-"""Points of a run above which none has a tip: the table has the values."""
 DOTTED = (1.5, 1.5)
 """The dashes of a setup that is compared with itself."""
 
@@ -577,19 +534,18 @@ DOTTED = (1.5, 1.5)
 def drift(summary: Summary, _: Places) -> Chart:
     """One panel for every group, lane and phase; one point for each block, in their order."""
     rows = [(noise, group) for noise in summary.noise for group in strips(noise)]
-    tips = sum(len(it.points) for _, group in rows for it in group) <= MANY
     looks = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
     return Chart(
         name="drift",
         section="noise",
         title="Drift: every ratio block by block, against its own median",
         alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
-        panels=tuple(_drift_panel(*it, tips=tips) for it in rows),
+        panels=tuple(_drift_panel(*it) for it in rows),
         legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
     )
 
 
-def _drift_panel(noise: GroupNoise, group: Sequence[Strip], *, tips: bool) -> Curves:
+def _drift_panel(noise: GroupNoise, group: Sequence[Strip]) -> Curves:
     phase, lane = group[0].phase, group[0].lane
     return Curves(
         title=f"{line(noise.task)} · {phase}{lane_mark(lane)} · {place(noise)}",
@@ -602,13 +558,11 @@ def _drift_panel(noise: GroupNoise, group: Sequence[Strip], *, tips: bool) -> Cu
                 _drift_look(noise, it),
                 tuple((float(block), math.expm1(log)) for block, log in it.points),
                 name=f"{line(it.label)} ÷ {line(it.baseline)}",
-                tips=() if tips else ((),) * len(it.points),
             )
             for it in group
         ),
         target=0.0,
         target_name="",
-        thin=True,
         flat=True,
         scope=Scope(line(noise.task), noise.device, lane),
     )

@@ -1,10 +1,11 @@
-"""A run and its summary → the content of its report."""
+"""A run and its summary → what its report says, in order and in words, without markup."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import harness
 from harness.analysis.cell_metrics import PEAK_MARGIN, PRODUCTS_MARGIN
@@ -18,7 +19,7 @@ from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
 from harness.report.advice_text import choices, to_decide
 from harness.report.columns import Column, grid
-from harness.report.content import Content, Repeat, Section, Trouble
+from harness.report.content import Section
 from harness.report.safe_text import line, lines
 from harness.report.style import Places, framework_title, label, place
 
@@ -29,51 +30,76 @@ QUESTION = (
 )
 
 
-def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()) -> Content:
+class Trouble(NamedTuple):
+    """Trials of one setup that ended badly for one reason; `tail` keeps its lines."""
+
+    label: str
+    task: str
+    place: str
+    status: str
+    trials: str
+    error: str
+    tail: str
+
+
+class Content:
     """The whole report of a run, in the order in which it is read.
 
-    `others` are the tables against every other baseline, as `summary.rebased` makes them.
+    Every text is safe to show, every number already formatted.
     """
-    places, config = Places(summary), run.info.config
-    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
-    return Content(
-        title=_title(summary),
-        question=QUESTION,
-        byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
-        f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
-        facts=facts(run, summary),
-        choices=choices(run, summary),
-        speed=_speed(summary.tables, places, others or [()] * len(summary.tables)),
-        quality=tuple(
+
+    def __init__(
+        self, run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()
+    ) -> None:
+        """`others` are the tables against every other baseline, as `summary.rebased` makes them."""
+        places, info = Places(summary), run.info
+        steady = [it for it in summary.tables if it.phase in THROUGHPUT]
+        self.title = _title(summary)
+        self.question = QUESTION
+        self.byline = (
+            f"Run {line(info.name)}, {line(info.created)}, "
+            f"by samestep {line(info.versions.get('samestep', harness.__version__))}"
+        )
+        self.facts = facts(run, summary)
+        self.choices = choices(run, summary)
+        self.speed = _speed(summary.tables, places, others or [()] * len(summary.tables))
+        self.quality = [
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
-        ),
-        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(steady, 1)),
-        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(steady, 1)),
-        sameness=proof_sections.sections(run),
-        settings=sections.settings_sections(run),
-        idioms=sections.gain_sections(summary.idioms),
-        means=sections.aggregate_sections(summary.aggregates),
-        noise=noise_sections.sections(
-            summary, _stopped_by(run), repeats=config.get("repeat_noisy", True)
-        ),
-        troubles=troubles(summary),
-        left_out=left_out(run),
-        method=_method(run, summary),
-        everything=sections.everything(run, summary),
-        repeat=_repeat(run),
-    )
+        ]
+        self.phases = [sections.phases(it, n, places) for n, it in enumerate(steady, 1)]
+        self.memory = [sections.memory(it, n, places) for n, it in enumerate(steady, 1)]
+        self.sameness = proof_sections.sections(run)
+        self.settings = sections.settings_sections(run)
+        self.idioms = sections.gain_sections(summary.idioms)
+        self.means = sections.aggregate_sections(summary.aggregates)
+        self.noise = noise_sections.sections(
+            summary, _stopped_by(run), repeats=info.config.get("repeat_noisy", True)
+        )
+        self.troubles = troubles(summary)
+        self.left_out = left_out(run)
+        self.method = _method(run, summary)
+        self.everything = sections.everything(run, summary)
+        self.command = line(shlex.join(info.command))
+        self.commit = line(info.commit or "unknown")
+        tables: dict[str, Mapping[str, object]] = {
+            "Versions": info.versions,
+            "Machine": info.machine,
+            "Environment": info.environment,
+        }
+        self.environment = [(name, grid(FACTS, it.items())) for name, it in tables.items() if it]
+        self.config = lines(json.dumps(info.config, indent=2, ensure_ascii=False))
 
 
 def _speed(
     tables: Sequence[Table], places: Places, others: Sequence[tuple[Table, ...]]
-) -> tuple[Section, ...]:
+) -> list[Section]:
     """Only the first table of a task says what the task probes."""
     before = [None, *(it.task for it in tables)]
     rows = zip(tables, before, others, strict=False)
-    return tuple(
+    return [
         sections.speed(table, n, places, probes=table.task != task, others=rebased)
         for n, (table, task, rebased) in enumerate(rows, start=1)
-    )
+    ]
 
 
 def _title(summary: Summary) -> str:
@@ -261,21 +287,6 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
             "never dropped."
         )
     return tuple(method.items())
-
-
-def _repeat(run: Run) -> Repeat:
-    info = run.info
-    tables: dict[str, Mapping[str, object]] = {
-        "Versions": info.versions,
-        "Machine": info.machine,
-        "Environment": info.environment,
-    }
-    return Repeat(
-        command=line(shlex.join(info.command)),
-        commit=line(info.commit or "unknown"),
-        facts=tuple((name, grid(FACTS, it.items())) for name, it in tables.items() if it),
-        config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
-    )
 
 
 FACTS: tuple[Column[tuple[str, object]], ...] = (

@@ -1,4 +1,4 @@
-"""What a report says, in order and in words, without markup: the page and Markdown render it.
+"""A section of a report, without markup: a table in words, which the page and Markdown render.
 
 Every text in it is safe to show (`safe_text.line`), every number already formatted.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.analysis.noise import GroupNoise
 from harness.analysis.sentences import listed
@@ -70,64 +70,3 @@ def reasons(outcomes: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         if reason:
             names.setdefault(f"{verdict}, {line(reason)}", []).append(line(name))
     return (f"{listed(of_reason)}: {why}." for why, of_reason in names.items())
-
-
-class Everything(NamedTuple):
-    """All cells in one table with the scope of each row, and the samples of each: a row a block."""
-
-    cells: Grid
-    scopes: tuple[Scope, ...]
-    samples: tuple[Section, ...]
-
-
-class Choice(NamedTuple):
-    """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
-
-    scenario: str
-    answer: str
-    because: str
-    anchors: tuple[tuple[str, str], ...]
-
-
-class Trouble(NamedTuple):
-    """Trials of one setup that ended badly for one reason; `tail` keeps its lines."""
-
-    label: str
-    task: str
-    place: str
-    status: str
-    trials: str
-    error: str
-    tail: str
-
-
-class Repeat(NamedTuple):
-    """All that is needed to run it again; `config` is indented JSON."""
-
-    command: str
-    commit: str
-    facts: tuple[tuple[str, Grid], ...]
-    config: str
-
-
-@dataclass(frozen=True)
-class Content:
-    title: str
-    question: str
-    byline: str
-    facts: tuple[tuple[str, str], ...]
-    choices: tuple[Choice, ...]
-    speed: tuple[Section, ...]
-    quality: tuple[Section, ...]
-    phases: tuple[Section, ...]
-    memory: tuple[Section, ...]
-    sameness: tuple[Section, ...]
-    settings: tuple[Section, ...]
-    idioms: tuple[Section, ...]
-    means: tuple[Section, ...]
-    noise: tuple[Section, ...]
-    troubles: tuple[Trouble, ...]
-    left_out: tuple[tuple[str, str], ...]
-    method: tuple[tuple[str, str], ...]
-    everything: Everything
-    repeat: Repeat

@@ -44,8 +44,8 @@ NAME, VALUE, TEXT = 26, 14, 44
 """The longest name, value and other text, in letters."""
 DPI, TALLEST = 150, 30_000
 """Pixels: to the inch, and the height of a picture at most."""
-TIPS = 32
-"""Points of a panel's curves that have a tip."""
+TIPS, LEAST_TIPS = 24, 3
+"""Points that have a tip: of all curves of a panel, and of one curve at least."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 BELOW: dict[str, Any] = {"ha": "center", "va": "top", "color": FAINT}
 """How the labels below an axis are written."""
@@ -70,7 +70,7 @@ Placed = tuple[str, Mark, float]
 
 @dataclass
 class Sheet:
-    """A figure, with the boxes of its parts and the tips of its marks by their ids."""
+    """A figure, with the boxes of its parts and the tips of its marks, both by their ids."""
 
     figure: Figure
     parts: dict[str, Box] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure: its two files, and the parts of the page.
+    """One figure: its two files, empty if they are not saved, and the parts of the page.
 
     `panels` and `keys` (the legend's markers) are `<svg>` elements in the chart's order; `shapes`
     are the markers that they use, by their ids.
@@ -102,22 +102,22 @@ class Drawing:
     shapes: dict[str, str]
 
 
-def draw(chart: Chart, *, picture: bool = True) -> Drawing:
-    """The figure; the PNG is empty without `picture`."""
+def draw(chart: Chart, *, saved: bool = True) -> Drawing:
+    """The figure, with both files if they are `saved`."""
     svg, png = io.BytesIO(), io.BytesIO()
     with settings():
         sheet = make_sheet(chart)
         save, dpi = sheet.figure.savefig, min(DPI, TALLEST / sheet.figure.get_figheight())
         save(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
-        if picture:
+        if saved:
             save(png, format="png", dpi=dpi, metadata={"Software": None})
     root = _tidied(svg.getvalue(), sheet)
-    whole = _markup(root)
+    whole = f'<?xml version="1.0" encoding="utf-8"?>\n{_markup(root)}\n' if saved else ""
     _use_theme(root)
     parts = {it.get("id"): it for it in root.iter("g")}
     return Drawing(
         chart,
-        f'<?xml version="1.0" encoding="utf-8"?>\n{whole}\n',
+        whole,
         png.getvalue(),
         tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
         tuple(
@@ -200,9 +200,9 @@ def _axes_height(panel: Panel) -> float:
 
 
 def _row_height(panel: Dots) -> float:
-    lanes = 1 if panel.level else panel.lanes
+    most = max((len(marks) for _, marks in panel.rows), default=1)
     texts = any(mark.text for _, marks in panel.rows for mark in marks)
-    return max(ROW, 0.07 + (LANE if texts else 0.1) * lanes)
+    return max(ROW, 0.07 + (LANE if texts else 0.1) * (1 if panel.level else most))
 
 
 def _named(panel: Panel) -> bool:
@@ -347,14 +347,10 @@ def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
     for height in heights:
         label, place = fmt.tick(height, panel.up_unit), axes.get_yaxis_transform()
         _text(axes, 0, height, label, place, (-5, 0), ha="right", color=FAINT)
-    for curve in panel.curves:
-        if curve.band:
-            x, low, high = zip(*curve.band, strict=True)
-            axes.fill_between(x, low, high, color=curve.look.color, alpha=0.16, linewidth=0)
     for number, curve in enumerate(panel.curves):
         # Each is thinner than those below, so that curves that coincide are all visible.
         rest = (len(panel.curves) - 1 - number) / max(len(panel.curves) - 1, 1)
-        _curve(sheet, axes, panel, curve, 1.2 + (0.8 if panel.thin else 2.0) * rest)
+        _curve(sheet, axes, panel, curve, 1.2 + 1.3 * rest)
     _crossings(sheet, axes, panel, over)
     if panel.target is not None:
         # On the side where the curves do not end.
@@ -372,46 +368,45 @@ def _heights(panel: Curves) -> list[float]:
     """All that a panel's upward axis must have room for."""
     heights = [y for it in panel.curves for _, y in it.points]
     heights += [end for it in panel.curves for ends in it.bounds if ends for end in ends]
-    heights += [end for it in panel.curves for _, *ends in it.band for end in ends]
     return heights + ([] if panel.target is None else [panel.target])
 
 
 def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) -> None:
     xs, ys = zip(*curve.points, strict=True)
+    marked = bool(curve.bounds) and not curve.band
     axes.plot(
         xs,
         ys,
         color=curve.look.color,
         linewidth=thick,
         linestyle=_dashes(curve.look),
-        markevery=None if curve.bounds else [len(xs) - 1],
+        markevery=None if marked else [len(xs) - 1],
         zorder=3,
         **_marker(curve.look),
     )
     ends = [(x, *it) for x, it in zip(xs, curve.bounds, strict=False) if it]
     if ends:
         x, low, high = zip(*ends, strict=True)
-        axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
-    tips = curve.tips or _tips(panel, curve)
-    shown = [(x, y, tip) for (x, y), tip in zip(curve.points, tips, strict=True) if tip]
-    if shown:
-        x, y, tip = zip(*shown, strict=True)
-        gid = sheet.tip(tip)
-        axes.plot(x, y, "o", color=curve.look.color, alpha=0, zorder=4, gid=gid)
-
-
-def _tips(panel: Curves, curve: Curve) -> list[Tip]:
-    """Those of every point, or of many points only of some, the last one included."""
-    stride = 1 + (len(curve.points) - 1) // max(4, TIPS // len(panel.curves))
-    tips: list[Tip] = [()] * len(curve.points)
-    for n in range(len(tips) - 1, -1, -stride):
-        x, y = curve.points[n]
-        value = f"{panel.up} {fmt.text(y, panel.up_unit)}"
         if curve.band:
-            low, high = (fmt.text(it, panel.up_unit) for it in curve.band[n][1:])
-            value += f" ({low} to {high})"
-        tips[n] = (curve.name, value, f"{panel.axis} {fmt.text(x, panel.unit)}")
-    return tips
+            axes.fill_between(x, low, high, color=curve.look.color, alpha=0.16, linewidth=0)
+        else:
+            axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
+    # Of many points without markers only some have a tip, the last one included.
+    tips_shown = max(LEAST_TIPS, TIPS // len(panel.curves))
+    stride = 1 if marked else 1 + (len(xs) - 1) // tips_shown
+    tips = curve.tips or [_tip(panel, curve, n) for n in range(len(xs))]
+    gid = sheet.tip(tips[::-stride])
+    axes.plot(xs[::-stride], ys[::-stride], "o", color=curve.look.color, alpha=0, zorder=4, gid=gid)
+
+
+def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
+    """What hover shows for one point of a curve."""
+    x, y = curve.points[n]
+    value = f"{panel.up} {fmt.text(y, panel.up_unit)}"
+    if bounds := curve.bounds[n] if curve.bounds else None:
+        low, high = (fmt.text(it, panel.up_unit) for it in bounds)
+        value += f" ({low} to {high})"
+    return curve.name, value, f"{panel.axis} {fmt.text(x, panel.unit)}"
 
 
 def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:

@@ -69,20 +69,22 @@ def value(content: Any, unit: Unit, detail: str = "") -> Value:
 
 def interval(measured: Interval, unit: Unit = "number") -> tuple[str, str]:
     """An estimate and its bounds or range in brackets (empty without any), in one unit."""
+    ends = [measured.low, measured.high]
+    if measured.low is None:
+        ends = [measured.least, measured.most]
     if unit == "ratio":
-        estimate, low, high = ratio_texts(measured)
-        name = "×"
-        bounds = bracket(measured, low, high)
+        text, low, high = ratio_texts(measured)
+        text = f"{text} ×"
+    elif unit == "share":
+        text = of_peak(measured.estimate)
+        low, high = (None if end is None else of_peak(end) for end in ends)
     else:
         size, name = unit_of(measured.estimate) if unit == "seconds" else (1.0, "")
         scale = measured.estimate / size
-        estimate = _fixed(scale, scale)
-        ends = [measured.low, measured.high]
-        if measured.low is None:
-            ends = [measured.least, measured.most]
+        text = f"{_fixed(scale, scale)} {name}".rstrip()
         low, high = (None if end is None else _fixed(end / size, scale) for end in ends)
-        bounds = bracket(measured, low, high and f"{high} {name}".rstrip())
-    return f"{estimate} {name}".rstrip(), NOT_KNOWN if unknown(measured) else bounds
+        high = high and f"{high} {name}".rstrip()
+    return text, NOT_KNOWN if unknown(measured) else bracket(measured, low, high)
 
 
 def number(value: float | None) -> str:

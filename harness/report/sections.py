@@ -4,7 +4,7 @@ tasks, and every cell with its samples."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.adapter import Setting
 from harness.analysis.cell_metrics import MemoryPeaks
@@ -17,7 +17,7 @@ from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
 from harness.report.columns import PEAKS, CellOf, Column, Grid, cells, explained, grid, shown_in
-from harness.report.content import Everything, Section, grouped, reasons, section
+from harness.report.content import Section, grouped, reasons, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, Scope, label, lane_mark, place, scope
@@ -293,6 +293,14 @@ def _means(means: Sequence[Aggregate], number: int) -> Section:
         ),
         scope=Scope(device=first.device, lane=first.lane),
     )
+
+
+class Everything(NamedTuple):
+    """All cells in one table with the scope of each row, and the samples of each: a row a block."""
+
+    cells: Grid
+    scopes: tuple[Scope, ...]
+    samples: tuple[Section, ...]
 
 
 def everything(run: Run, summary: Summary) -> Everything:

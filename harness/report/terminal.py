@@ -23,10 +23,9 @@ from harness.analysis.summary import Summary, Table, summarise
 from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
 from harness.report import format as fmt
-from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
+from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, Choice, choices
 from harness.report.columns import CellOf, Column, Grid, cells, grid, shown_in
 from harness.report.compose import facts, left_out, troubles
-from harness.report.content import Choice
 from harness.report.format import Value
 from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line

@@ -17,7 +17,7 @@ from harness.errors import ReportError
 from harness.frameworks import framework_facts
 from harness.records import Run
 from harness.report.charts import make_charts
-from harness.report.compose import make_content
+from harness.report.compose import Content
 from harness.report.document import run_document
 from harness.report.frames import summary_csv
 from harness.runs.files import output_option, within
@@ -90,9 +90,9 @@ def write_report(run: Run, directory: Path, progress: Progress = lambda *_: None
     drawings = []
     for chart in charts:
         progress(drawn, panels)
-        drawings.append(draw(chart, picture=chart in saved))
+        drawings.append(draw(chart, saved=chart in saved))
         drawn += len(chart.panels)
-    content = make_content(run, summary, rebased(summary.tables, run.records, run.certificates))
+    content = Content(run, summary, rebased(summary.tables, run.records, run.certificates))
     data = {
         "results.csv": summary_csv("cells", summary),
         "trainings.csv": summary_csv("trainings", summary),
