@@ -17,8 +17,7 @@ from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
 from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
-from harness.report.columns import PEAKS
-from harness.report.content import grouped
+from harness.report.columns import PEAKS, grouped
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
 from harness.report.proof_sections import by_ranking, largest

@@ -18,8 +18,7 @@ from harness.records import Run
 from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
 from harness.report.advice_text import choices, to_decide
-from harness.report.columns import Column, grid
-from harness.report.content import Section
+from harness.report.columns import Column, Section, grid
 from harness.report.safe_text import line, lines
 from harness.report.style import Places, framework_title, label, place
 

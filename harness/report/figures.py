@@ -60,7 +60,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.grid": False,
 }
 
-Span = tuple[float, float]
+Span = Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """A part of a figure: its left and top, width and height, in inches from the top left corner."""
 Tip = tuple[str, ...]
@@ -70,16 +70,22 @@ Placed = tuple[str, Mark, float]
 
 @dataclass
 class Sheet:
-    """A figure, with the boxes of its parts and the tips of its marks, both by their ids."""
+    """A figure, with the boxes of its parts and what hover shows in them, both by their ids."""
 
     figure: Figure
     parts: dict[str, Box] = field(default_factory=dict)
-    tips: dict[str, Sequence[Tip]] = field(default_factory=dict)
+    marks: dict[str, list[Element]] = field(default_factory=lambda: defaultdict(list))
 
-    def tip(self, tips: Sequence[Tip]) -> str:
-        name = f"marks-{len(self.tips)}"
-        self.tips[name] = tips
-        return name
+    def mark(self, axes: Axes, color: str, points: Sequence[Point], tips: Sequence[Tip]) -> None:
+        """Room for a pointer at points of the axes, each with its tip."""
+        group = Element("g", {"style": f"--c: {color}"})
+        wide, tall = self.figure.get_size_inches()
+        places = (axes.transData - self.figure.transFigure).transform(points)
+        for (x, y), tip in zip(places, tips, strict=True):
+            place = {"cx": f"{72 * wide * x:.1f}", "cy": f"{72 * tall * (1 - y):.1f}"}
+            mark = ElementTree.SubElement(group, "circle", {"class": "mark", **place})
+            ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
+        self.marks[str(axes.get_gid())].append(group)
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         wide, tall = self.figure.get_size_inches()
@@ -124,7 +130,7 @@ def draw(chart: Chart, *, saved: bool = True) -> Drawing:
             _cut(parts[f"key-{n}"], sheet, {"class": "key", "aria-hidden": "true"})
             for n in range(len(chart.legend))
         ),
-        {it.attrib["id"]: _markup(it) for it in root.findall("defs/g")},
+        {it.attrib["id"]: _markup(it) for it in root.findall("defs/path")},
     )
 
 
@@ -280,9 +286,9 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     for placed in marks:
         groups[placed[1].look, placed[1].hollow].append(placed)
     for (look, hollow), group in groups.items():
-        gid = sheet.tip([_mark_tip(name, it) for name, it, _ in group])
-        xs, ys = [max(it.value, low) for _, it, _ in group], [y for *_, y in group]
-        axes.plot(xs, ys, linestyle="none", zorder=3, gid=gid, **_marker(look, hollow=hollow))
+        points = [(max(it.value, low), y) for _, it, y in group]
+        _markers(axes, points, look, hollow=hollow)
+        sheet.mark(axes, look.color, points, [_mark_tip(name, it) for name, it, _ in group])
     for _, mark, y in marks:
         if mark.text:
             right = max(mark.value, mark.high or 0.0, low)
@@ -395,8 +401,7 @@ def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) 
     tips_shown = max(LEAST_TIPS, TIPS // len(panel.curves))
     stride = 1 if marked else 1 + (len(xs) - 1) // tips_shown
     tips = curve.tips or [_tip(panel, curve, n) for n in range(len(xs))]
-    gid = sheet.tip(tips[::-stride])
-    axes.plot(xs[::-stride], ys[::-stride], "o", color=curve.look.color, alpha=0, zorder=4, gid=gid)
+    sheet.mark(axes, curve.look.color, curve.points[::-stride], tips[::-stride])
 
 
 def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
@@ -417,9 +422,9 @@ def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
         if crossing.low is not None and crossing.high is not None:
             low, high = max(crossing.low, over[0]), min(crossing.high, over[1])
             axes.hlines(crossing.y, low, high, INK, linewidth=1.3)
-    xs, ys = [it.x for it in panel.crossings], [it.y for it in panel.crossings]
-    gid = sheet.tip([it.tip for it in panel.crossings])
-    axes.plot(xs, ys, linestyle="none", zorder=5, gid=gid, **_marker(PLAIN, hollow=True))
+    points = [(it.x, it.y) for it in panel.crossings]
+    _markers(axes, points, PLAIN, hollow=True)
+    sheet.mark(axes, INK, points, [it.tip for it in panel.crossings])
 
 
 def _span(values: Sequence[float], *, log: bool) -> Span:
@@ -477,6 +482,11 @@ def round_ticks(
     return [it for it in values if low <= it <= high]
 
 
+def _markers(axes: Axes, points: Sequence[Point], look: Look, *, hollow: bool) -> None:
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, linestyle="none", zorder=4, **_marker(look, hollow=hollow))
+
+
 def _marker(look: Look, *, hollow: bool = False) -> dict[str, Any]:
     return {
         "marker": look.marker,
@@ -509,7 +519,8 @@ def shortened(text: str, limit: int) -> str:
 
 _DECIMALS, _SPACES = re.compile(r"(\.\d)\d+"), re.compile(r"\s*([MLCQz])\s*")
 _USUAL = re.compile(
-    rf"(font-family:[^;]*|font-size: {SMALL:g}px|stroke-line\w+: \w+|stroke-dashoffset: 0);? ?"
+    rf"(font-family:[^;]*|font-size: {SMALL:g}px|stroke-line\w+: \w+|stroke-dashoffset: 0|"
+    "fill: none);? ?"
 )
 """Style that is the same for all of a figure."""
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -521,41 +532,33 @@ def _markup(element: Element) -> str:
 
 def _tidied(svg: bytes, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
-    style = (
-        f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
-    )
+    style = f"text {{ fill: {INK} }} .mark {{ r: 8px; pointer-events: all }}"
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
-    for number, shape in enumerate(shapes.findall("path"), start=1):
-        # A marker becomes a group that has room for a pointer, and keeps its id.
-        shapes[number] = Element("g", {"id": shape.attrib.pop("id")})
-        shapes[number].extend((Element("circle", {"class": "reach"}), shape))
     root.insert(0, shapes)
-    root.set("xmlns", "http://www.w3.org/2000/svg")
-    root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
-    root.set("font-size", f"{SMALL:g}px")
+    font = {"font-family": "DejaVu Sans, Verdana, sans-serif", "font-size": f"{SMALL:g}px"}
+    root.attrib.update(font, xmlns="http://www.w3.org/2000/svg", fill="none")
     for group in root.iter("g"):
-        if tips := sheet.tips.get(group.get("id", "")):
-            _tip_marks(group, tips)
+        group.extend(sheet.marks.get(group.get("id", ""), ()))
     return root
 
 
 def _slim(element: Element, shapes: Element) -> None:
     """Make an element and all below it small; markers are moved to `shapes`."""
     _slim_attributes(element)
-    children = list(element)
-    element[:] = []
-    for child in children:
+    parts: list[Element] = []
+    for child in element:
         _slim(child, shapes)
+        parts += child if child.tag == "g" and not child.attrib else [child]
+    element[:] = []
+    for part in parts:
         last = element[-1] if len(element) else element
-        if child.tag == "defs":
-            shapes.extend(child.findall("path"))
-        elif child.tag == "g" and not child.attrib:
-            element.extend(child)
-        elif child.tag == "path" == last.tag and child.get("style") == last.get("style"):
-            last.set("d", last.attrib["d"] + child.attrib["d"])  # they differ in places only
-        elif child.tag != "metadata":
-            element.append(child)
+        if part.tag == "defs":
+            shapes.extend(part.findall("path"))
+        elif part.tag == "path" == last.tag and part.get("style") == last.get("style"):
+            last.set("d", last.attrib["d"] + part.attrib["d"])  # they differ in places only
+        elif part.tag != "metadata":
+            element.append(part)
 
 
 def _slim_attributes(element: Element) -> None:
@@ -571,36 +574,16 @@ def _slim_attributes(element: Element) -> None:
         style = _USUAL.sub("", element.attrib.pop("style"))
         style = style.replace(f"fill: {INK}", "") if element.tag == "text" else style
         element.attrib.update({"style": style.strip("; ")} if style else {})
-    if element.tag == "g" and not element.get("id", "").startswith(("marks-", "panel-", "key-")):
+    if element.tag == "g" and not element.get("id", "").startswith(("panel-", "key-")):
         element.attrib.pop("id", None)
     element.attrib.pop("clip-path", None)
     if _LINK in element.attrib:
         element.set("href", element.attrib.pop(_LINK))
 
 
-def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
-    """Every mark becomes a group with its tip as title; a hidden one is room for a pointer."""
-    uses = list(group.iter("use"))
-    style = uses[0].get("style", "")
-    colors = re.findall(r"(?:fill|stroke): (#\w{6})", style)
-    color = next((it for it in colors if it != PAPER), INK)
-    hidden = "opacity: 0" in style
-    group[:] = []
-    group.set("style", f"--c: {color}" if hidden else f"--c: {color}; {style}")
-    for use, tip in zip(uses, tips, strict=True):
-        mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
-        ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
-        use.attrib.pop("style", None)
-        if hidden:
-            place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
-            ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
-        else:
-            mark.append(use)
-
-
 _CLASSES = {"text-anchor: end": "end", "text-anchor: middle; fill: var(--soft)": "tick"}
 """Style of most texts, for which the page has a rule."""
-_FILLED = re.compile(r"--c: ([^;]+); fill: \1; stroke: var\(--paper\); stroke-width: 0\.8")
+_FILLED = re.compile(r"fill: (#[^;]+); stroke: var\(--paper\); stroke-width: 0\.8")
 
 
 def _use_theme(root: Element) -> None:
@@ -621,10 +604,6 @@ def _use_theme(root: Element) -> None:
 
 
 def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
-    """One panel for the page; its marks are one stop of the keyboard."""
-    first = next((it for it in group.iter("g") if it.get("class") == "mark"), None)
-    if first is not None:
-        first.set("tabindex", "0")
     label = shortened(f"{panel.title}: {_axis(panel)}", 200)
     return _cut(group, sheet, {"class": "plot", "role": "group", "aria-label": label})
 

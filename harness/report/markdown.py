@@ -7,9 +7,8 @@ from typing import Any
 
 from harness.report.advice_text import Choice
 from harness.report.chart import Chart
-from harness.report.columns import Column, Grid
+from harness.report.columns import Column, Grid, Section
 from harness.report.compose import Content, Trouble
-from harness.report.content import Section
 from harness.report.format import Value
 from harness.report.safe_text import cell, code, fenced, prose
 

@@ -22,8 +22,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.usage import SetupUsage, bytes_text
 from harness.cells import PHASES, THROUGHPUT, Phase
 from harness.report import format as fmt
-from harness.report.columns import Column, grid
-from harness.report.content import Section, grouped, section
+from harness.report.columns import Column, Section, grid, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import label, lane_mark

@@ -23,9 +23,8 @@ from harness.analysis.sentences import listed, ratio
 from harness.analysis.stats import Interval, percent
 from harness.analysis.verdicts import LEAST_MARGIN, MOST_MARGIN, Shift
 from harness.report import format as fmt
-from harness.report.columns import Column, Grid, grid
+from harness.report.columns import Column, Grid, grid, reasons
 from harness.report.compose import machine
-from harness.report.content import reasons
 from harness.report.format import Value
 from harness.report.markdown import table as markdown_table
 from harness.report.proof_sections import NINE_IN_TEN, margin_text

@@ -16,8 +16,20 @@ from harness.analysis.tables import BlockSamples, samples
 from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
-from harness.report.columns import PEAKS, CellOf, Column, Grid, cells, explained, grid, shown_in
-from harness.report.content import Section, grouped, reasons, section
+from harness.report.columns import (
+    PEAKS,
+    CellOf,
+    Column,
+    Grid,
+    Section,
+    cells,
+    explained,
+    grid,
+    grouped,
+    reasons,
+    section,
+    shown_in,
+)
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, Scope, label, lane_mark, place, scope

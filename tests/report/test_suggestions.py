@@ -22,7 +22,7 @@ from harness.doctor.facts import Facts, Watch
 from harness.gate.judging import limits_of
 from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
 from harness.report.check import WORDS
-from harness.report.compose import facts, Content
+from harness.report.compose import Content, facts
 from harness.report.terminal import render
 from harness.runs import plan
 from harness.runs.config import resolve
