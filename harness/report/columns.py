@@ -135,12 +135,14 @@ def section(
     grid: Grid,
     notes: Iterable[str] = (),
     *,
-    lane: str = "",
+    lane: str | None = None,
     where: str | None = None,
     **more: Any,
 ) -> Section:
-    """One table about a group, or a lane of it; `where` says less than its whole place."""
+    """One table about a group or the lane of a setup; `where` says less than its whole place."""
     task, where = line(group.task), place(group) if where is None else where
+    if lane is None:
+        lane = group.lane if isinstance(group, Setup) else ""
     about = Scope(task, group.device, lane)
     return Section(anchor, task, phase + lane_mark(lane), where, grid, tuple(notes), about, **more)
 

@@ -58,9 +58,7 @@ def value(content: Any, unit: Unit, detail: str = "") -> Value:
         return Value(NONE, detail)
     if isinstance(content, Interval):
         shown, bounds = interval(content, unit)
-        ends = None
-        if content.low is not None and content.high is not None and not unknown(content):
-            ends = (content.low, content.high)
+        ends = None if unknown(content) else content.ends
         return Value(shown, detail or bounds, content.estimate, ends)
     if isinstance(content, str):
         return Value(line(content), detail)
@@ -79,7 +77,8 @@ def interval(measured: Interval, unit: Unit = "number") -> tuple[str, str]:
         text = of_peak(measured.estimate)
         low, high = (None if end is None else of_peak(end) for end in ends)
     else:
-        size, name = unit_of(measured.estimate) if unit == "seconds" else (1.0, "")
+        units = {"seconds": _TIMES, "bytes": _SIZES}.get(unit)
+        size, name = unit_of(measured.estimate, units) if units else (1.0, "")
         scale = measured.estimate / size
         text = f"{_fixed(scale, scale)} {name}".rstrip()
         low, high = (None if end is None else _fixed(end / size, scale) for end in ends)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.history import Counts, Metric, Point, Series
-from harness.analysis.stats import too_wide
+from harness.analysis.stats import Interval
 from harness.errors import StoreError
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves
@@ -47,12 +47,10 @@ def render(series: Series, metric: Metric, console: Console) -> None:
 
 def _texts(point: Point, unit: Unit) -> tuple[str, str]:
     """A value and its bounds in brackets, empty without any."""
-    value, low, high = fmt.text(point.value, unit), point.low, point.high
-    if low is None or high is None or low == high:
-        return value, ""
-    if too_wide(low, high):
-        return value, fmt.NOT_KNOWN
-    return value, f"({fmt.text(low, unit)}–{fmt.text(high, unit)})"
+    low, high = (None, None) if point.low == point.high else (point.low, point.high)
+    return fmt.interval(
+        Interval(estimate=point.value, low=low, high=high, n=0, method="none"), unit
+    )
 
 
 def _title(series: Series) -> str:

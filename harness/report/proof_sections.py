@@ -50,7 +50,6 @@ def sections(run: Run) -> tuple[Section, ...]:
             "proof",
             grid(PROOF, certificates),
             [f"{label(it.setup)}: {line(it.why)}." for it in certificates if not it.proven],
-            lane=certificates[0].setup.lane,
             lead=sentence(certificates),
         )
         for number, certificates in enumerate(by_ranking(run.certificates), start=1)
@@ -117,7 +116,6 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
         METRICS[metric].word,
         grid(_quality_columns(table), table.rows),
         [_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *diverged],
-        lane=setup.lane,
         lead=spread_sentence(table),
         where=places.differing(table),
     )

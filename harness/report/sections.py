@@ -78,7 +78,7 @@ def _section(
     anchor: str, table: Table, places: Places, content: Grid, notes: Iterable[str], **more: Any
 ) -> Section:
     setup, where = table.rows[0].cell.setup, places.differing(table)
-    return section(anchor, setup, table.phase, content, notes, lane=setup.lane, where=where, **more)
+    return section(anchor, setup, table.phase, content, notes, where=where, **more)
 
 
 def trust(table: Table) -> str:
@@ -225,20 +225,13 @@ def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
     lead = "All agree in what must agree."
     if broken:
         lead = f"They differ in what must agree: {broken}."
-    anchor, lane = f"settings-{number}", setup.lane
+    folded = f"{fmt.count(len(alike), 'setting')} without a difference"
     if differing:
-        content = grid(columns, differing)
-        yield section(anchor, setup, "settings", content, lane=lane, lead=lead)
+        yield section(f"settings-{number}", setup, "settings", grid(columns, differing), lead=lead)
+        lead = ""
     if alike:
-        yield section(
-            f"{anchor}-alike",
-            setup,
-            "settings alike",
-            grid(columns, alike),
-            lane=lane,
-            lead="" if differing else lead,
-            folded=f"{fmt.count(len(alike), 'setting')} without a difference",
-        )
+        anchor, content = f"settings-{number}-alike", grid(columns, alike)
+        yield section(anchor, setup, "settings alike", content, lead=lead, folded=folded)
 
 
 def _setting_of(label: str) -> Column[SettingRow]:
@@ -275,7 +268,7 @@ def gain_sections(gains: Iterable[Gain]) -> tuple[Section, ...]:
     against the same steps for all."""
     groups = grouped(gains, lambda it: (it.idiom.group, it.phase))
     return tuple(
-        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows))
+        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows), lane="")
         for n, rows in enumerate(groups, start=1)
     )
 
@@ -344,7 +337,7 @@ def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: 
 
     columns: list[Column[tuple[int, BlockSamples]]] = [
         Column("block", lambda it: it[0], "count"),
-        Column(f"median, {name}", lambda it: Value(_short(it[1].median / unit), raw=it[1].median)),
+        Column(f"median, {name}", lambda it: Value(_short(it[1].median / unit))),
         Column(
             f"{'samples in their order' if whole else 'from – to'}, {name}",
             lambda it: times(it[1]),
@@ -360,7 +353,6 @@ def _raw(cell: Cell, blocks: Mapping[int, BlockSamples], number: int, *, whole: 
         cell.phase,
         grid(columns, blocks.items()),
         () if whole else ("Too many to show: the store, samestep.sqlite, holds every sample.",),
-        lane=setup.lane,
         folded=f"{label(setup)}, {line(setup.task)} {cell.phase} ({lane}{place(setup)}): "
         f"{count} in {fmt.count(len(blocks), 'block')}",
     )
