@@ -195,7 +195,7 @@ class _Wording:
         closest = min(findings, key=_closeness)
         because = self._because(closest)
         if len(findings) == 1:
-            return answer, f"{_capital(because)}."
+            return answer, f"{fmt.capital(because)}."
         many = "In both tables" if len(findings) == 2 else f"In all {len(findings)} tables"
         decided = closest.kind == "one" and _closeness(closest) < math.inf
         example = "closest in" if decided else "as in"
@@ -292,16 +292,13 @@ class _Wording:
         table = self._tables[finding.table]
         phases = {self._tables[finding.table].phase for finding in self._advice.findings}
         phase = f" {table.phase}" if len(phases) > 1 else ""
-        place = self._places.differing(table)
-        where = f" ({place})" if place else ""
+        where = self._places.bracketed(table)
         return line(f"{table.task.name}{phase}{lane_mark(table.lane)}{where}")
 
     def _anchor(self, number: int) -> str:
-        """Only steady tables have starts and memory shown, and are numbered by themselves there."""
-        steady = [n for n, it in enumerate(self._tables) if it.phase in THROUGHPUT]
-        if self._advice.evidence == "speed" or number not in steady:
-            return f"speed-{number + 1}"
-        return f"{self._advice.evidence}-{steady.index(number) + 1}"
+        """Of starts and memory there is no table where single iterations were timed."""
+        steady = self._tables[number].phase in THROUGHPUT
+        return f"{self._advice.evidence if steady else 'speed'}-{number + 1}"
 
 
 def _closeness(finding: Answer) -> float:
@@ -333,9 +330,3 @@ def _floored(steps: float) -> str:
     """Two digits, rounded down so that it stays a bound."""
     scale = 10 ** max(0, math.floor(math.log10(steps)) - 1)
     return f"{math.floor(steps / scale) * scale:,}"
-
-
-def _capital(text: str) -> str:
-    # A name keeps its own spelling.
-    first = text.split(" ", 1)[0]
-    return text if ":" in first else text[:1].upper() + text[1:]

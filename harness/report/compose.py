@@ -52,7 +52,7 @@ class Content:
     ) -> None:
         """`others` are the tables against every other baseline, as `summary.rebased` makes them."""
         places, info = Places(summary), run.info
-        steady = [it for it in summary.tables if it.phase in THROUGHPUT]
+        steady = [(n, it) for n, it in enumerate(summary.tables, 1) if it.phase in THROUGHPUT]
         self.title = _title(summary)
         self.question = QUESTION
         self.byline = (
@@ -65,8 +65,8 @@ class Content:
         self.quality = [
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ]
-        self.phases = [sections.phases(it, n, places) for n, it in enumerate(steady, 1)]
-        self.memory = [sections.memory(it, n, places) for n, it in enumerate(steady, 1)]
+        self.phases = [sections.phases(it, n, places) for n, it in steady]
+        self.memory = [sections.memory(it, n, places, first=it is steady[0][1]) for n, it in steady]
         self.sameness = proof_sections.sections(run)
         self.settings = sections.settings_sections(run)
         self.idioms = sections.gain_sections(summary.idioms)

@@ -154,6 +154,11 @@ def span(low: int, high: int, noun: str) -> str:
     return count(low, noun) if low == high else f"{low:,}–{high:,} {noun}s"
 
 
+def capital(text: str) -> str:
+    """The first word of a sentence; the name of a setup keeps its spelling."""
+    return text if ":" in text.split(" ", 1)[0] else text[:1].upper() + text[1:]
+
+
 def tick(value: float, unit: Unit) -> str:
     """A round number on an axis, e.g. `20,000`, `10 ms`, `95 %`."""
     if unit == "relative difference":

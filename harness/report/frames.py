@@ -385,21 +385,18 @@ def written(
 
 def _json(lines: Iterable[Line], what: str, info: RunInfo) -> Iterator[str]:
     """The rows with where they come from; an empty field is null."""
-    document = {
+    head = {
         "schema_version": EXPORT_SCHEMA_VERSION,
         "what": what,
         "run": info.name,
         "created": info.created,
-        "rows": [],
     }
-    begin = json.dumps(document, indent=1).removesuffix("[]\n}")
-    yield f"{begin}["
-    comma, end = "", "]\n}\n"
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "rows": ['
+    comma = ""
     for row in typed(lines, FRAMES[what]):
-        text = json.dumps(row, indent=1, allow_nan=False).replace("\n", "\n  ")
-        yield f"{comma}\n  {text}"
-        comma, end = ",", "\n ]\n}\n"
-    yield end
+        yield f"{comma}\n  {json.dumps(row, allow_nan=False)}"
+        comma = ","
+    yield "\n ]\n}\n"
 
 
 def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:

@@ -111,13 +111,10 @@ def _lead(outcomes: Sequence[Outcome], margin: float) -> str:
         "not ranked": "not ranked",
     }
     parts = [f"{line(name)} {words}" for name, verdict, words in outcomes if verdict not in quiet]
-    changed = bool(parts)
     for verdict, words in quiet.items():
         if names := [line(name) for name, it, _ in outcomes if it == verdict]:
             parts.append(f"{words} for {listed(names)}")
-    text = f"{'; '.join(parts)}."
-    # A name keeps its own spelling, a word begins the sentence.
-    return text if changed else text[:1].upper() + text[1:]
+    return fmt.capital(f"{'; '.join(parts)}.")
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:

@@ -181,7 +181,7 @@ def amount(peaks: MemoryPeaks, kind: str) -> int | None:
     return count
 
 
-def memory(table: Table, number: int, places: Places) -> Section:
+def memory(table: Table, number: int, places: Places, *, first: bool) -> Section:
     """The peaks, each kind in its own column, beside the least that the mathematics needs."""
     counted = counted_peaks(table.rows)
     hidden = {title for kind, title in PEAKS.items() if kind not in counted}
@@ -192,7 +192,7 @@ def memory(table: Table, number: int, places: Places) -> Section:
         for kind in counted
         if amount(row.peaks, kind) is None and getattr(row.peaks, kind).reason
     }
-    notes = (*(explained(columns) if number == 1 else ()), *sorted(missing))
+    notes = (*(explained(columns) if first else ()), *sorted(missing))
     content = grid(columns, [CellOf(table, row) for row in table.rows])
     return _section(f"memory-{number}", table, places, content, notes)
 

@@ -182,7 +182,7 @@ def render(run: Run, summary: Summary, console: Console) -> None:
 
 def _table(table: Table, places: Places, finals: Mapping[str, str], console: Console) -> None:
     phase = (table.phase + lane_mark(table.lane), "bold cyan")
-    where = _where(places, table)
+    where = places.bracketed(table)
     console.print(Text.assemble((line(table.task.name), "bold"), " ", phase, where))
     columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
     trained = table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows)
@@ -251,7 +251,7 @@ def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
     metric, target = table.task.metric, table.task.target
-    text = f" {METRICS[metric].word}{_where(places, table)}: {spread_sentence(table)}"
+    text = f" {METRICS[metric].word}{places.bracketed(table)}: {spread_sentence(table)}"
     console.print(Text.assemble((line(table.task.name), "bold"), text))
     if target is not None:
         times = ", ".join(f"{label(row.setup)} {time_to_target(row)}" for row in table.rows)
@@ -271,8 +271,3 @@ def _choices(advice: Sequence[Choice], console: Console) -> None:
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
     console.print()
-
-
-def _where(places: Places, table: Table | QualityTable) -> str:
-    place = places.differing(table)
-    return f" ({place})" if place else ""
