@@ -6,13 +6,22 @@ A chart is a list of panels. A panel has marks in named rows (`Dots`) or curves 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.report.format import Unit
 from harness.report.style import ALL, Look, Scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
 Ends = tuple[float, float]
+
+
+class Axis(NamedTuple):
+    """`at` are its ticks, if they are not chosen by the renderer."""
+
+    name: str
+    unit: Unit
+    log: bool = False
+    at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,19 +44,15 @@ class Dots:
     """Marks in rows, from top to bottom; a linear axis begins at zero.
 
     The marks of a row lie below each other, or at one height with `level`. `around` is a vertical
-    line that marks are compared with, `band` what counts as equal to it. `at` are the ticks, if
-    they are not chosen by the renderer.
+    line that marks are compared with, `band` what counts as equal to it.
     """
 
     title: str
-    axis: str
-    unit: Unit
+    x: Axis
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
-    log: bool = False
     scope: Scope = ALL
     around: float | None = None
     band: Ends | None = None
-    at: tuple[float, ...] = ()
     level: bool = False
 
 
@@ -79,25 +84,20 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves on a common pair of axes; `log_x` and `log_y` make an axis logarithmic.
+    """Curves on a common pair of axes, and `steps`: vertical lines with a text.
 
-    `at` are the ticks of x, `steps` vertical lines with a text. With `names` at its ticks a panel
-    is twice as wide and y begins at zero. A `flat` panel is low.
+    With `names` at the ticks of x a panel is twice as wide and y begins at zero. A `flat` panel is
+    low.
     """
 
     title: str
-    axis: str
-    unit: Unit
-    up: str
-    up_unit: Unit
+    x: Axis
+    y: Axis
     curves: tuple[Curve, ...]
     target: float | None = None
     target_name: str = "target"
-    log_x: bool = False
-    log_y: bool = False
     scope: Scope = ALL
     flat: bool = False
-    at: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     steps: tuple[tuple[float, str], ...] = ()
     crossings: tuple[Crossing, ...] = ()

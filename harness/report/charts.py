@@ -16,7 +16,7 @@ from harness.analysis.sweeps import Sweep, sweeps
 from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
-from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
+from harness.report.chart import Axis, Chart, Crossing, Curve, Curves, Dots, Key, Mark
 from harness.report.columns import PEAKS, grouped
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
@@ -76,13 +76,12 @@ def _title(table: Table, places: Places) -> str:
 def _dots(
     table: Table,
     places: Places,
-    axis: str,
-    unit: Unit,
+    axis: Axis,
     marks: Callable[[CellRow], Iterable[Mark]],
     **more: Any,
 ) -> Dots:
     rows = tuple((label(it.cell.setup), tuple(marks(it))) for it in table.rows)
-    return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
+    return Dots(_title(table, places), axis, rows, scope(_setup(table)), **more)
 
 
 def _mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mark:
@@ -134,21 +133,22 @@ def _forest(table: Table, places: Places) -> Dots:
             hollow = pair.verdict not in ("faster", "slower")
             yield _mark(look(setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
 
-    axis, band = f"× as fast as {line(table.baseline)}", (1 / (1 + table.margin), 1 + table.margin)
-    return _dots(table, places, axis, "ratio", marks, log=True, around=1.0, band=band)
+    axis = Axis(f"× as fast as {line(table.baseline)}", "ratio", log=True)
+    band = (1 / (1 + table.margin), 1 + table.margin)
+    return _dots(table, places, axis, marks, around=1.0, band=band)
 
 
 def throughput(summary: Summary, places: Places) -> Chart:
     def marks(row: CellRow) -> Iterator[Mark]:
         yield _mark(look(row.cell.setup), row.examples_per_second, "examples/s")
 
-    axis = "examples/s, more is better"
+    axis = Axis("examples/s, more is better", "examples/s")
     return Chart(
         name="throughput",
         section="speed",
         title="Throughput, with its interval over blocks",
         alt=f"Dot plot of examples per second, with intervals; {NUMBERS}",
-        panels=tuple(_dots(it, places, axis, "examples/s", marks) for it in _tables(summary)),
+        panels=tuple(_dots(it, places, axis, marks) for it in _tables(summary)),
     )
 
 
@@ -162,15 +162,13 @@ def latency(summary: Summary, places: Places) -> Chart:
                     look(row.cell.setup), time, "seconds", text="", hollow=hollow, name=name
                 )
 
-    axis = "time of a single step"
+    axis = Axis("time of a single step", "seconds", log=True)
     return Chart(
         name="latency",
         section="speed",
         title="Latency: every step timed by itself",
         alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
-        panels=tuple(
-            _dots(it, places, axis, "seconds", marks, log=True) for it in _tables(summary, LATENCY)
-        ),
+        panels=tuple(_dots(it, places, axis, marks) for it in _tables(summary, LATENCY)),
         legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
     )
 
@@ -180,9 +178,9 @@ def efficiency(summary: Summary, places: Places) -> Chart:
         if share := row.efficiency.of_peak:
             yield _mark(look(row.cell.setup), share, "share")
 
-    def axis(table: Table) -> str:
+    def axis(table: Table) -> Axis:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
-        return f"share{peak} GFLOP/s"
+        return Axis(f"share{peak} GFLOP/s", "share")
 
     return Chart(
         name="efficiency",
@@ -191,7 +189,7 @@ def efficiency(summary: Summary, places: Places) -> Chart:
         alt="Dot plot of the rate of the task's matrix products, as a share of that of one large "
         f"product, with intervals; {NUMBERS}",
         panels=tuple(
-            _dots(table, places, axis(table), "share", marks)
+            _dots(table, places, axis(table), marks)
             for table in _tables(summary)
             if any(row.efficiency.of_peak for row in table.rows)
         ),
@@ -230,15 +228,10 @@ def _sweep_panels(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Curves]:
         rows.sort(key=lambda it: it[1].cell.setup.label)
         yield Curves(
             title=_sweep_title(sweep, points[0][0], 1),
-            axis=_words(name),
-            unit="setting",
-            up="examples/s",
-            up_unit="examples/s",
+            x=_sweep_axis(name, values),
+            y=Axis("examples/s", "examples/s", log=True),
             curves=tuple(map(_sweep_curve, grouped(rows, lambda it: it[1].cell.setup.label))),
-            log_x=True,
-            log_y=True,
             scope=_sweep_scope(sweep),
-            at=tuple(map(float, values)),
         )
 
 
@@ -283,12 +276,9 @@ def _maps(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Dots]:
         ]
         yield Dots(
             title=_sweep_title(sweep, points[0][0], 2),
-            axis=_words(name),
-            unit="setting",
+            x=_sweep_axis(name, values),
             rows=tuple(rows),
-            log=True,
             scope=_sweep_scope(sweep),
-            at=tuple(map(float, values)),
             level=True,
         )
 
@@ -309,6 +299,10 @@ def _sweep_title(sweep: Sweep, settings: Sequence[int], skipped: int) -> str:
     fixed = [*zip(sweep.axes, settings, strict=True)][skipped:]
     values = [f"{_words(name)} {value:,}" for (name, _), value in fixed]
     return ", ".join((f"{line(sweep.task)} · {sweep.phase}{lane_mark(sweep.lane)}", *values))
+
+
+def _sweep_axis(name: str, values: Iterable[int]) -> Axis:
+    return Axis(_words(name), "setting", log=True, at=tuple(map(float, values)))
 
 
 def _words(name: str) -> str:
@@ -362,10 +356,8 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
     metric = METRICS[table.task.metric]
     return Curves(
         title=_task_title(table, places),
-        axis="epoch" if by_epoch else "training time",
-        unit="epoch" if by_epoch else "seconds",
-        up=metric.title,
-        up_unit="accuracy" if metric.unit == "percent" else "error",
+        x=Axis("epoch", "epoch") if by_epoch else Axis("training time", "seconds"),
+        y=Axis(metric.title, "accuracy" if metric.unit == "percent" else "error"),
         curves=tuple(map(curve, table.rows)),
         target=table.task.target,
         scope=scope(_setup(table)),
@@ -391,8 +383,8 @@ def phase_times(summary: Summary, places: Places) -> Chart:
             (stage, tuple(filter(None, (_stage_mark(it, field) for it in cells))))
             for stage, field in STAGES.items()
         )
-        title, about = _title(table, places), scope(_setup(table))
-        return Dots(title, "time", "seconds", rows, log=True, scope=about)
+        time = Axis("time", "seconds", log=True)
+        return Dots(_title(table, places), time, rows, scope(_setup(table)))
 
     return Chart(
         name="phase-times",
@@ -448,13 +440,9 @@ def _race(table: Table, places: Places) -> Curves:
     decades = math.ceil(math.log10(max(2.0 * max(ends, default=0), training, 1000)))
     return Curves(
         title=_title(table, places),
-        axis="steps done",
-        unit="step",
-        up="time since the start",
-        up_unit="seconds",
+        x=Axis("steps done", "step", log=True),
+        y=Axis("time since the start", "seconds", log=True),
         curves=tuple(_race_line(*it, decades) for it in _starts(table)),
-        log_x=True,
-        log_y=True,
         scope=scope(_setup(table)),
         crossings=tuple(filter(None, map(_crossing, met))),
     )
@@ -511,8 +499,7 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
         ]
         yield Dots(
             title=_task_title(tables[0], places),
-            axis=PEAKS[kind],
-            unit="bytes",
+            x=Axis(PEAKS[kind], "bytes"),
             rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
             scope=scope(_setup(tables[0])),
         )
@@ -548,10 +535,8 @@ def _drift_panel(noise: GroupNoise, group: Sequence[Strip]) -> Curves:
     phase, lane = group[0].phase, group[0].lane
     return Curves(
         title=f"{line(noise.task)} · {phase}{lane_mark(lane)} · {place(noise)}",
-        axis="block",
-        unit="block",
-        up="drift",
-        up_unit="change",
+        x=Axis("block", "block"),
+        y=Axis("drift", "change"),
         curves=tuple(
             Curve(
                 _drift_look(noise, it),
@@ -606,12 +591,9 @@ def _divergence_panel(group: Sequence[Certificate]) -> Curves:
     setup = group[0].setup
     return Curves(
         title=f"{line(setup.task)}{lane_mark(setup.lane)} · {place(setup)}",
-        axis="step",
-        unit="step",
-        up="relative difference",
-        up_unit="relative difference",
+        x=Axis("step", "step"),
+        y=Axis("relative difference", "relative difference", log=True),
         curves=tuple(Curve(look(it.setup), _differences(it), name=label(it.setup)) for it in group),
-        log_y=True,
         scope=scope(setup),
     )
 

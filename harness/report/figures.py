@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element
 
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
-from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
+from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark, Panel
 from harness.report.safe_text import line
 from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
 
@@ -248,8 +248,8 @@ def _sides(panel: Panel) -> tuple[float, float]:
 
 def _axis(panel: Panel) -> str:
     if isinstance(panel, Dots):
-        return f"{panel.axis}, log axis" if panel.log else panel.axis
-    return f"{panel.up} over {panel.axis}"
+        return f"{panel.x.name}, log axis" if panel.x.log else panel.x.name
+    return f"{panel.y.name} over {panel.x.name}"
 
 
 def _text(
@@ -267,10 +267,10 @@ def _text(
 
 def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     low, high = _dots_span(panel)
-    axes.set(xscale="log" if panel.log else "linear", xlim=(low, high), ylim=(len(panel.rows), 0))
+    axes.set(xscale=_scale(panel.x), xlim=(low, high), ylim=(len(panel.rows), 0))
     stripes = [n + 0.5 for n in range(0, len(panel.rows), 2)]
     axes.barh(stripes, high - low, 1.0, low, color=BAND, zorder=0)
-    _ticks(axes, panel, (low, high), wide, log=panel.log)
+    _ticks(axes, panel, (low, high), wide)
     for n, (name, row) in enumerate(panel.rows):
         place = axes.get_yaxis_transform()
         _text(axes, 0, n + 0.5, shortened(name, NAME), place, (-5, 0), ha="right")
@@ -300,7 +300,7 @@ def _dots_span(panel: Dots) -> Span:
     values = [it for mark in marks for it in (mark.value, mark.low, mark.high) if it is not None]
     if panel.around is not None:
         values += [*(panel.band or ()), panel.around]
-    if not panel.log:
+    if not panel.x.log:
         return 0.0, 1.04 * max(values, default=1.0) or 1.0
     # A log axis has no zero: it is drawn at the left end.
     above = [it for it in values if it > 0] or [1.0]
@@ -319,7 +319,7 @@ def _placed(panel: Dots) -> Iterator[Placed]:
 
 def _lines(axes: Axes, panel: Dots, marks: Sequence[Placed]) -> None:
     """Intervals, and on a linear axis a pale line from zero to each mark."""
-    if not panel.log:
+    if not panel.x.log:
         colors, values = [it.look.color for _, it, _ in marks], [it.value for _, it, _ in marks]
         axes.hlines([y for *_, y in marks], 0, values, colors, linewidth=1.3, alpha=0.35)
     known = [
@@ -341,17 +341,16 @@ def _mark_tip(row: str, mark: Mark) -> Tip:
 
 
 def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
-    over = _span([x for it in panel.curves for x, _ in it.points], log=panel.log_x)
+    over = _span([x for it in panel.curves for x, _ in it.points], log=panel.x.log)
     up = (0.0, 1.15 * max(_heights(panel)) or 1.0)
     if not _named(panel):
-        up = _span(_heights(panel), log=panel.log_y)
-    axes.set(xscale="log" if panel.log_x else "linear", yscale="log" if panel.log_y else "linear")
-    axes.set(xlim=over, ylim=up)
-    _ticks(axes, panel, over, wide, log=panel.log_x)
-    heights = round_ticks(*up, 4, log=panel.log_y)
+        up = _span(_heights(panel), log=panel.y.log)
+    axes.set(xscale=_scale(panel.x), yscale=_scale(panel.y), xlim=over, ylim=up)
+    _ticks(axes, panel, over, wide)
+    heights = round_ticks(*up, 4, log=panel.y.log)
     axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
     for height in heights:
-        label, place = fmt.tick(height, panel.up_unit), axes.get_yaxis_transform()
+        label, place = fmt.tick(height, panel.y.unit), axes.get_yaxis_transform()
         _text(axes, 0, height, label, place, (-5, 0), ha="right", color=FAINT)
     for number, curve in enumerate(panel.curves):
         # Each is thinner than those below, so that curves that coincide are all visible.
@@ -407,11 +406,11 @@ def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) 
 def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
     """What hover shows for one point of a curve."""
     x, y = curve.points[n]
-    value = f"{panel.up} {fmt.text(y, panel.up_unit)}"
+    value = f"{panel.y.name} {fmt.text(y, panel.y.unit)}"
     if bounds := curve.bounds[n] if curve.bounds else None:
-        low, high = (fmt.text(it, panel.up_unit) for it in bounds)
+        low, high = (fmt.text(it, panel.y.unit) for it in bounds)
         value += f" ({low} to {high})"
-    return curve.name, value, f"{panel.axis} {fmt.text(x, panel.unit)}"
+    return curve.name, value, f"{panel.x.name} {fmt.text(x, panel.x.unit)}"
 
 
 def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
@@ -439,22 +438,27 @@ def _span(values: Sequence[float], *, log: bool) -> Span:
 # Ticks, markers, text.
 
 
-def _ticks(axes: Axes, panel: Panel, span: Span, wide: float, *, log: bool) -> None:
+def _scale(axis: Axis) -> str:
+    return "log" if axis.log else "linear"
+
+
+def _ticks(axes: Axes, panel: Panel, span: Span, wide: float) -> None:
     """Those of the x axis: as many as have room for their labels, or those with names."""
     bottom, place = axes.get_ylim()[0], axes.get_xaxis_transform()
     axes.axhline(bottom, color=GRID, linewidth=1.2)
     if isinstance(panel, Curves) and panel.names:
-        for x, name in zip(panel.at, panel.names, strict=True):
+        for x, name in zip(panel.x.at, panel.names, strict=True):
             style = {**BELOW, "ha": "right", "rotation": 30}
             _text(axes, x, 0, shortened(name, NAME), place, (4, -4), **style)
         return
-    for count in (*([len(panel.at)] if panel.at else []), 5, 4, 3, 2, 1):
-        if panel.at:
-            ticks = list(panel.at[:: math.ceil(len(panel.at) / count)])
+    at, unit = panel.x.at, panel.x.unit
+    for count in range(max(len(at), 5), 0, -1):
+        if at:
+            ticks = list(at[:: math.ceil(len(at) / count)])
         else:
-            whole = panel.unit in ("epoch", "step", "block")
-            ticks = round_ticks(*span, count, log=log, integer=whole)
-        labels = [fmt.tick(it, panel.unit) for it in ticks]
+            whole = unit in ("epoch", "step", "block")
+            ticks = round_ticks(*span, count, log=panel.x.log, integer=whole)
+        labels = [fmt.tick(it, unit) for it in ticks]
         if LETTER * sum(breadth(it) + 2 for it in labels) < wide:
             break
     axes.vlines(ticks, *axes.get_ylim(), colors=GRID, linewidth=0.8, zorder=0.5)

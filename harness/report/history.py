@@ -11,7 +11,7 @@ from harness.analysis.history import Counts, Metric, Point, Series
 from harness.analysis.stats import Interval
 from harness.errors import StoreError
 from harness.report import format as fmt
-from harness.report.chart import Chart, Curve, Curves
+from harness.report.chart import Axis, Chart, Curve, Curves
 from harness.report.columns import Column, grid
 from harness.report.format import Unit, Value
 from harness.report.safe_text import line
@@ -91,12 +91,9 @@ def _chart(series: Series, metric: Metric) -> Chart:
     )
     panel = Curves(
         title="",
-        axis="",
-        unit="setting",
-        up=metric.title,
-        up_unit=unit,
+        x=Axis("", "setting", at=tuple(map(float, named))),
+        y=Axis(metric.title, unit),
         curves=(curve,),
-        at=tuple(map(float, named)),
         names=tuple(line(points[n].run) for n in named),
         steps=tuple((it.place - 0.5, f"{it.factor:.3g} ×") for it in series.changes),
     )
