@@ -79,10 +79,10 @@ class Sheet:
     def mark(self, axes: Axes, color: str, points: Sequence[Point], tips: Sequence[Tip]) -> None:
         """Room for a pointer at points of the axes, each with its tip."""
         group = Element("g", {"style": f"--c: {color}"})
-        wide, tall = self.figure.get_size_inches()
-        places = (axes.transData - self.figure.transFigure).transform(points)
+        places = axes.transData.transform(points) * 72 / self.figure.dpi
+        tall = 72 * self.figure.get_figheight()
         for (x, y), tip in zip(places, tips, strict=True):
-            place = {"cx": f"{72 * wide * x:.1f}", "cy": f"{72 * tall * (1 - y):.1f}"}
+            place = {"cx": f"{x:.1f}", "cy": f"{tall - y:.1f}"}
             mark = ElementTree.SubElement(group, "circle", {"class": "mark", **place})
             ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
         self.marks[str(axes.get_gid())].append(group)
@@ -256,10 +256,10 @@ def _text(
     axes: Axes, x: float, y: float, text: str, at: Transform, shift: Span = (0, 0), **style: Any
 ) -> None:
     """A text at a place, moved by so many points."""
-    from matplotlib.transforms import offset_copy
-
-    moved = offset_copy(at, axes.get_figure(root=True), *shift, units="points")
-    axes.text(x, y, line(text), transform=moved, **{"va": "center_baseline", **style})
+    figure = axes.get_figure(root=True)
+    place = (at.transform((x, y)) + [it * figure.dpi / 72 for it in shift]) / figure.bbox.size
+    style = {"va": "center_baseline", "transform": figure.transFigure, **style}
+    axes.text(*place, line(text), **style)
 
 
 # Marks in rows.
@@ -333,7 +333,7 @@ def _lines(axes: Axes, panel: Dots, marks: Sequence[Placed]) -> None:
 
 
 def _mark_tip(row: str, mark: Mark) -> Tip:
-    bounds = f"{INTERVAL} {mark.bounds}" if mark.bounds else ""
+    bounds = f"{INTERVAL} {mark.bounds}" if mark.low is not None else mark.bounds
     return (", ".join(filter(None, (row, mark.name))), mark.words, bounds)
 
 

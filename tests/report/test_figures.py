@@ -106,7 +106,7 @@ def test_a_mark_has_name_value_and_interval(charts, drawings):
     assert sorted(it[0] for it in tips) == sorted(name for name, _ in panel.rows)
     for _, value, interval in tips:
         assert value.endswith(" examples/s")
-        assert interval.startswith("95 % interval (")
+        assert interval.startswith("(range of 3: ")
 
 
 def test_the_same_run_gives_the_same_bytes_whatever_a_matplotlibrc_says(charts, drawings):
