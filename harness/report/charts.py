@@ -17,7 +17,7 @@ from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
 from harness.report.chart import Axis, Chart, Crossing, Curve, Curves, Dots, Key, Mark
-from harness.report.columns import PEAKS, grouped
+from harness.report.columns import PEAKS, CellOf, Column, cells, grouped, shown_in
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
 from harness.report.proof_sections import by_ranking, largest
@@ -77,10 +77,10 @@ def _dots(
     table: Table,
     places: Places,
     axis: Axis,
-    marks: Callable[[CellRow], Iterable[Mark]],
+    marks: Callable[[CellOf], Iterable[Mark]],
     **more: Any,
 ) -> Dots:
-    rows = tuple((label(it.cell.setup), tuple(marks(it))) for it in table.rows)
+    rows = tuple((label(it.setup), tuple(marks(it))) for it in cells(table))
     return Dots(_title(table, places), axis, rows, scope(_setup(table)), **more)
 
 
@@ -123,15 +123,12 @@ def ratios(summary: Summary, places: Places) -> Chart:
 
 
 def _forest(table: Table, places: Places) -> Dots:
-    pairs = {it.label: it for it in table.pairs}
-
-    def marks(row: CellRow) -> Iterator[Mark]:
-        setup = row.cell.setup
-        if setup.label == table.baseline:
-            yield _mark(look(setup), 1.0, "ratio", name="baseline")
-        elif pair := pairs.get(setup.label):
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        if cell.is_baseline:
+            yield _mark(look(cell.setup), 1.0, "ratio", name="baseline")
+        elif pair := cell.pair:
             hollow = pair.verdict not in ("faster", "slower")
-            yield _mark(look(setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
+            yield _mark(look(cell.setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
 
     axis = Axis(f"× as fast as {line(table.baseline)}", "ratio", log=True)
     band = (1 / (1 + table.margin), 1 + table.margin)
@@ -139,8 +136,8 @@ def _forest(table: Table, places: Places) -> Dots:
 
 
 def throughput(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        yield _mark(look(row.cell.setup), row.examples_per_second, "examples/s")
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        yield _mark(look(cell.setup), cell.row.examples_per_second, "examples/s")
 
     axis = Axis("examples/s, more is better", "examples/s")
     return Chart(
@@ -153,14 +150,15 @@ def throughput(summary: Summary, places: Places) -> Chart:
 
 
 def latency(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        p50, p99 = (row.latency.p50, row.latency.p99) if row.latency else (None, None)
-        for name, time in (("median", p50), ("99th percentile", p99)):
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        times = cell.row.latency
+        for name, time in (
+            ("median", times and times.p50),
+            ("99th percentile", times and times.p99),
+        ):
             if time:
                 hollow = name != "median"
-                yield _mark(
-                    look(row.cell.setup), time, "seconds", text="", hollow=hollow, name=name
-                )
+                yield _mark(look(cell.setup), time, "seconds", text="", name=name, hollow=hollow)
 
     axis = Axis("time of a single step", "seconds", log=True)
     return Chart(
@@ -174,9 +172,9 @@ def latency(summary: Summary, places: Places) -> Chart:
 
 
 def efficiency(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        if share := row.efficiency.of_peak:
-            yield _mark(look(row.cell.setup), share, "share")
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        if share := cell.row.efficiency.of_peak:
+            yield _mark(look(cell.setup), share, "share")
 
     def axis(table: Table) -> Axis:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
@@ -366,45 +364,33 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
 
 # Phase times.
 
-STAGES = {
-    "import": "import_seconds",
-    "build": "build_seconds",
-    "first call": "first_call",
-    "second call": "second_call",
-    "steady step": "step",
-}
-"""The parts of a start, and the steady step after it, with their fields of a `Startup`."""
-
 
 def phase_times(summary: Summary, places: Places) -> Chart:
-    def panel(table: Table) -> Dots:
-        cells = sorted(table.rows, key=lambda it: it.cell.setup.label)
-        rows = tuple(
-            (stage, tuple(filter(None, (_stage_mark(it, field) for it in cells))))
-            for stage, field in STAGES.items()
-        )
-        time = Axis("time", "seconds", log=True)
-        return Dots(_title(table, places), time, rows, scope(_setup(table)))
-
     return Chart(
         name="phase-times",
         section="phases",
         title="From import to the steady step",
         alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
-        panels=tuple(panel(it) for it in _tables(summary)),
+        panels=tuple(_stages(it, places) for it in _tables(summary)),
         legend=_keys((row.cell.setup for it in summary.tables for row in it.rows), lines=False),
     )
 
 
-def _stage_mark(row: CellRow, field: str) -> Mark | None:
-    """With a warm compile cache where both were seen; a log axis cannot show a zero."""
-    time: Interval | None = row.step if field == "step" else None
-    if row.starts:
-        time = getattr(row.starts[0], field)
-    if time is None or time.estimate <= 0:
-        return None
-    setup = row.cell.setup
-    return _mark(look(setup), time.estimate, "seconds", text="", name=label(setup))
+def _stages(table: Table, places: Places) -> Dots:
+    """A row for every time in the table of starts; a log axis cannot show a zero."""
+    ordered = sorted(cells(table), key=lambda it: it.setup.label)
+
+    def marks(stage: Column[CellOf]) -> Iterator[Mark]:
+        for cell in ordered:
+            time: Interval | None = stage.get(cell)
+            if time and time.estimate > 0:
+                name = label(cell.setup)
+                yield _mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
+
+    stages = (it for it in shown_in("starts") if it.unit == "seconds")
+    rows = tuple((it.title, tuple(marks(it))) for it in stages)
+    axis = Axis("time", "seconds", log=True)
+    return Dots(_title(table, places), axis, rows, scope(_setup(table)))
 
 
 POINTS = 6
@@ -487,11 +473,11 @@ def memory(summary: Summary, places: Places) -> Chart:
 
 
 def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places) -> Iterator[Dots]:
-    cells = [row for it in tables for row in it.rows]
-    cells.sort(key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)))
+    measured = [row for it in tables for row in it.rows]
+    measured.sort(key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)))
     for kind in kinds:
-        rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in cells}
-        for row in cells:
+        rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in measured}
+        for row in measured:
             setup, size = row.cell.setup, amount(row.peaks, kind)
             rows[label(setup)] += _bytes(look(setup), size, row.cell.phase)
         rows["least possible"] = [

@@ -8,7 +8,6 @@
     return it;
   };
   const plain = (it) => it.textContent.replace(/\s+/g, " ").trim();
-  root.classList.add("js");
 
   /* Tables: sorted by a column, filtered, copied. */
 
