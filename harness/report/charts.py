@@ -44,15 +44,13 @@ NUMBERS = "the tables of this section hold the same numbers."
 def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> list[Chart]:
     """Every chart that has something to show."""
     places = Places(summary)
-    makers = (
-        *(ratios, throughput, crossover, sweep, efficiency, latency),
-        *(quality, phase_times, break_even, memory, drift),
-    )
-    charts = [*(make(summary, places) for make in makers), divergence(certificates)]
+    charts = [
+        *(make(summary, places) for make in (ratios, throughput, crossover, sweep, efficiency)),
+        *(make(summary, places) for make in (latency, quality, phase_times, break_even, memory)),
+        drift(summary),
+        divergence(certificates),
+    ]
     return [it for it in charts if it.panels]
-
-
-# Helpers of all charts.
 
 
 def _tables(summary: Summary, phases: Sequence[Phase] = THROUGHPUT) -> list[Table]:
@@ -151,14 +149,10 @@ def throughput(summary: Summary, places: Places) -> Chart:
 
 def latency(summary: Summary, places: Places) -> Chart:
     def marks(cell: CellOf) -> Iterator[Mark]:
-        times = cell.row.latency
-        for name, time in (
-            ("median", times and times.p50),
-            ("99th percentile", times and times.p99),
-        ):
-            if time:
-                hollow = name != "median"
-                yield _mark(look(cell.setup), time, "seconds", text="", name=name, hollow=hollow)
+        for column in shown_in("terminal latency"):
+            if column.unit == "seconds" and (time := column.get(cell)):
+                hollow, name = column.title == "p99", column.title
+                yield _mark(look(cell.setup), time, "seconds", text="", hollow=hollow, name=name)
 
     axis = Axis("time of a single step", "seconds", log=True)
     return Chart(
@@ -167,7 +161,7 @@ def latency(summary: Summary, places: Places) -> Chart:
         title="Latency: every step timed by itself",
         alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
         panels=tuple(_dots(it, places, axis, marks) for it in _tables(summary, LATENCY)),
-        legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
+        legend=(Key("p50", PLAIN), Key("p99", PLAIN, hollow=True)),
     )
 
 
@@ -334,11 +328,15 @@ def quality(summary: Summary, places: Places) -> Chart:
 def _band_words(summary: Summary) -> str:
     """What a band contains, which depends on the number of seeds."""
     bands = [it for table in summary.qualities for row in table.rows for it in row.bands]
-    if all(it.quartiles for it in bands):
+    quartiles = {it.quartiles for it in bands}
+    if quartiles == {True}:
         return "from quartile to quartile"
-    if any(it.quartiles for it in bands):
-        return f"from worst to best, of {QUARTILES_FROM} or more from quartile to quartile"
-    return "from the worst to the best"
+    few = "from the worst to the best"
+    return (
+        f"{few}, of {QUARTILES_FROM} or more from quartile to quartile"
+        if len(quartiles) > 1
+        else few
+    )
 
 
 def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Curves:
@@ -444,10 +442,9 @@ def _crossing(pair: BreakEven) -> Crossing | None:
     if pair.steps is None or pair.seconds is None or pair.steps.estimate <= 0:
         return None
     steps, bounds = fmt.interval(pair.steps)
-    verb = OVERTAKES[pair.verdict]
-    words = f"{line(pair.label)} {verb} {line(pair.baseline)} after {steps} steps"
+    names = f" {OVERTAKES[pair.verdict]} ".join(map(line, (pair.label, pair.baseline)))
+    tip = ("break-even", f"{names} after {steps} steps", bounds)
     low = max(pair.steps.low, 1.0) if pair.steps.low else None
-    tip = ("break-even", words, bounds)
     return Crossing(pair.steps.estimate, pair.seconds.estimate, low, pair.steps.high, tip)
 
 
@@ -503,7 +500,7 @@ DOTTED = (1.5, 1.5)
 """The dashes of a setup that is compared with itself."""
 
 
-def drift(summary: Summary, _: Places) -> Chart:
+def drift(summary: Summary) -> Chart:
     """One panel for every group, lane and phase; one point for each block, in their order."""
     rows = [(noise, group) for noise in summary.noise for group in strips(noise)]
     looks = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}

@@ -255,9 +255,9 @@ def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         "full trainings in the same blocks, contradicts the median beyond both intervals.",
         "Disturbed": noise_sections.DISTURBED,
         "Ranked": "Only setups that compute what the float64 reference computes, by their "
-        "certificate, and whose workers all ran with the settings asked for. Impossible ones are "
-        f"not: those at more than {PEAK_MARGIN:g} × the rate of the best large product of other "
-        f"frameworks and of NumPy, or with a step in less than 1/{PRODUCTS_MARGIN:g} of the "
+        "certificate, and whose workers ran alike, with the settings asked for. Impossible ones "
+        f"are not: those at more than {PEAK_MARGIN:g} × the rate of the best large product of "
+        f"other frameworks and of NumPy, or with a step in less than 1/{PRODUCTS_MARGIN:g} of the "
         "arithmetic of their shortest bare products. Others are shown with the reason. A reference "
         "beside other frameworks is the yardstick, neither winner nor recommended: it shows what "
         "a step costs without their overhead.",
