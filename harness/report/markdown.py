@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from harness.report.advice_text import Choice
-from harness.report.charts import Chart
+from harness.report.chart import Chart
 from harness.report.columns import Column, Grid, Section
 from harness.report.compose import Content, Trouble
 from harness.report.format import Value

@@ -17,7 +17,8 @@ from PIL import Image
 
 from harness.analysis.summary import summarise
 from harness.report import figures
-from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark, make_charts
+from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark
+from harness.report.charts import make_charts
 from harness.report.figures import breadth, draw, round_ticks, shortened
 from harness.report.style import BAND, GRID, INK, look
 from tests.builders import (
