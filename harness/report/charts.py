@@ -87,7 +87,8 @@ def _mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Ma
     entry = fmt.value(content, unit)
     words = f"{entry.text} examples/s" if unit == "examples/s" else entry.text
     texts: dict[str, Any] = {"text": entry.text, "words": words, "bounds": entry.detail}
-    return Mark(shown, entry.raw or 0.0, *(entry.ends or (None, None)), **texts | more)
+    low, high = entry.ends or (None, None)
+    return Mark(shown, entry.raw or 0.0, low, high, **texts | more)
 
 
 def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:

@@ -397,10 +397,10 @@ def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) 
         else:
             axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
     # Of many points without markers only some have a tip, the last one included.
-    tips_shown = max(LEAST_TIPS, TIPS // len(panel.curves))
-    stride = 1 if marked else 1 + (len(xs) - 1) // tips_shown
-    tips = curve.tips or [_tip(panel, curve, n) for n in range(len(xs))]
-    sheet.mark(axes, curve.look.color, curve.points[::-stride], tips[::-stride])
+    most = len(xs) if marked else max(LEAST_TIPS, TIPS // len(panel.curves))
+    shown = sorted(range(len(xs))[:: -math.ceil(len(xs) / most)])
+    tips = [curve.tips[n] if curve.tips else _tip(panel, curve, n) for n in shown]
+    sheet.mark(axes, curve.look.color, [curve.points[n] for n in shown], tips)
 
 
 def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
@@ -542,7 +542,7 @@ def _tidied(svg: bytes, sheet: Sheet) -> Element:
     root.insert(0, shapes)
     font = {"font-family": "DejaVu Sans, Verdana, sans-serif", "font-size": f"{SMALL:g}px"}
     root.attrib.update(font, xmlns="http://www.w3.org/2000/svg", fill="none")
-    for group in root.iter("g"):
+    for group in list(root.iter("g")):
         group.extend(sheet.marks.get(group.get("id", ""), ()))
     return root
 
