@@ -58,17 +58,13 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (x, y). `bounds` are intervals of y: lines, or with `band` a shaded area.
-
-    `tips` are the lines that hover shows for each point, if they are not chosen by the renderer.
-    """
+    """Points (x, y). `bounds` are intervals of y: lines, or with `band` a shaded area."""
 
     look: Look
     points: tuple[tuple[float, float], ...]
     name: str = ""
     bounds: tuple[Ends | None, ...] = ()
     band: bool = False
-    tips: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,22 +80,15 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves on a common pair of axes, and `steps`: vertical lines with a text.
-
-    With `names` at the ticks of x a panel is twice as wide and y begins at zero. A `flat` panel is
-    low.
-    """
+    """Curves on a common pair of axes; a `flat` panel is low."""
 
     title: str
     x: Axis
     y: Axis
     curves: tuple[Curve, ...]
     target: float | None = None
-    target_name: str = "target"
     scope: Scope = ALL
     flat: bool = False
-    names: tuple[str, ...] = ()
-    steps: tuple[tuple[float, str], ...] = ()
     crossings: tuple[Crossing, ...] = ()
 
 

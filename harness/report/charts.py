@@ -82,7 +82,7 @@ def _dots(
     return Dots(_title(table, places), axis, rows, scope(_setup(table)), **more)
 
 
-def _mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mark:
+def mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mark:
     """A mark with its interval in words, and its value as its text."""
     entry = fmt.value(content, unit)
     words = f"{entry.text} examples/s" if unit == "examples/s" else entry.text
@@ -124,10 +124,10 @@ def ratios(summary: Summary, places: Places) -> Chart:
 def _forest(table: Table, places: Places) -> Dots:
     def marks(cell: CellOf) -> Iterator[Mark]:
         if cell.is_baseline:
-            yield _mark(look(cell.setup), 1.0, "ratio", name="baseline")
+            yield mark(look(cell.setup), 1.0, "ratio", name="baseline")
         elif pair := cell.pair:
             hollow = pair.verdict not in ("faster", "slower")
-            yield _mark(look(cell.setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
+            yield mark(look(cell.setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
 
     axis = Axis(f"× as fast as {line(table.baseline)}", "ratio", log=True)
     band = (1 / (1 + table.margin), 1 + table.margin)
@@ -136,7 +136,7 @@ def _forest(table: Table, places: Places) -> Dots:
 
 def throughput(summary: Summary, places: Places) -> Chart:
     def marks(cell: CellOf) -> Iterator[Mark]:
-        yield _mark(look(cell.setup), cell.row.examples_per_second, "examples/s")
+        yield mark(look(cell.setup), cell.row.examples_per_second, "examples/s")
 
     axis = Axis("examples/s, more is better", "examples/s")
     return Chart(
@@ -153,7 +153,7 @@ def latency(summary: Summary, places: Places) -> Chart:
         for column in shown_in("terminal latency"):
             if column.unit == "seconds" and (time := column.get(cell)):
                 hollow, name = column.title == "p99", column.title
-                yield _mark(look(cell.setup), time, "seconds", text="", hollow=hollow, name=name)
+                yield mark(look(cell.setup), time, "seconds", text="", hollow=hollow, name=name)
 
     axis = Axis("time of a single step", "seconds", log=True)
     return Chart(
@@ -169,7 +169,7 @@ def latency(summary: Summary, places: Places) -> Chart:
 def efficiency(summary: Summary, places: Places) -> Chart:
     def marks(cell: CellOf) -> Iterator[Mark]:
         if share := cell.row.efficiency.of_peak:
-            yield _mark(look(cell.setup), share, "share")
+            yield mark(look(cell.setup), share, "share")
 
     def axis(table: Table) -> Axis:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
@@ -384,7 +384,7 @@ def _stages(table: Table, places: Places) -> Dots:
             time: Interval | None = stage.get(cell)
             if time and time.estimate > 0:
                 name = label(cell.setup)
-                yield _mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
+                yield mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
 
     stages = (it for it in shown_in("starts") if it.unit == "seconds")
     rows = tuple((it.title, tuple(marks(it))) for it in stages)
@@ -492,7 +492,7 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
 def _bytes(shown: Look, value: float | None, phase: Phase) -> list[Mark]:
     if value is None:
         return []
-    return [_mark(shown, value, "bytes", hollow=phase != "train", name=phase)]
+    return [mark(shown, value, "bytes", hollow=phase != "train", name=phase)]
 
 
 # Noise: how each ratio changed from block to block.
@@ -529,8 +529,6 @@ def _drift_panel(noise: GroupNoise, group: Sequence[Strip]) -> Curves:
             )
             for it in group
         ),
-        target=0.0,
-        target_name="",
         flat=True,
         scope=Scope(line(noise.task), noise.device, lane),
     )

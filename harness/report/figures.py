@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 CELL, COLUMNS, MARGIN, GAP = 3.6, 2, 0.1, 0.2
 """The width of a panel and what is left free, in inches; a figure has two panels in a row."""
-TITLE, AXIS, NAMES = 0.34, 0.44, 0.4
-"""Inches above and below the axes of a panel, and what names of ticks take more."""
+TITLE, AXIS = 0.34, 0.44
+"""Inches above and below the axes of a panel."""
 ROW, LANE, TALL = 0.22, 0.15, 1.55
 """Inches: a row of marks, each further mark in it, the height of curves."""
 SMALL, MEDIUM, LARGE = 7.5, 8.5, 10.0
@@ -154,9 +154,8 @@ def make_sheet(chart: Chart) -> Sheet:
     from matplotlib.figure import Figure
 
     columns = min(len(chart.panels), COLUMNS)
-    cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
     title = shortened(chart.title, 2 * TEXT)
-    wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
+    wide = max(columns * (CELL + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
     entries = [shortened(it.text, NAME) for it in chart.legend]
     step = 0.5 + LETTER * max(map(breadth, entries), default=0)
     across = max(1, int((wide - MARGIN) / step))
@@ -171,7 +170,7 @@ def make_sheet(chart: Chart) -> Sheet:
         _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.34 + 0.2 * row)
     for n, panel in enumerate(chart.panels):
         row, column = divmod(n, COLUMNS)
-        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)
+        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (CELL + GAP), tops[row])
     return sheet
 
 
@@ -196,7 +195,7 @@ def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
 
 
 def _height(panel: Panel) -> float:
-    return TITLE + _axes_height(panel) + AXIS + (NAMES if _named(panel) else 0.0)
+    return TITLE + _axes_height(panel) + AXIS
 
 
 def _axes_height(panel: Panel) -> float:
@@ -211,18 +210,12 @@ def _row_height(panel: Dots) -> float:
     return max(ROW, 0.07 + (LANE if texts else 0.1) * (1 if panel.level else most))
 
 
-def _named(panel: Panel) -> bool:
-    return isinstance(panel, Curves) and bool(panel.names)
-
-
-def _draw_panel(
-    sheet: Sheet, name: str, panel: Panel, left: float, top: float, wide: float
-) -> None:
-    sheet.parts[name] = (left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
-    title = shortened(panel.title, int(0.8 * wide / LETTER * SMALL / MEDIUM))
+def _draw_panel(sheet: Sheet, name: str, panel: Panel, left: float, top: float) -> None:
+    sheet.parts[name] = (left, top + TITLE - 0.05, CELL, _height(panel) - TITLE - 0.05)
+    title = shortened(panel.title, int(0.8 * CELL / LETTER * SMALL / MEDIUM))
     sheet.write(left, top + TITLE - 0.16, title, size=MEDIUM, weight="bold")
     before, after = _sides(panel)
-    inner, tall = wide - before - after, _axes_height(panel)
+    inner, tall = CELL - before - after, _axes_height(panel)
     width, height = sheet.figure.get_size_inches()
     x, y = (left + before) / width, 1 - (top + TITLE + tall) / height
     axes = sheet.figure.add_axes((x, y, inner / width, tall / height), gid=name)
@@ -231,14 +224,13 @@ def _draw_panel(
         _dots(sheet, axes, panel, inner)
     else:
         _curves(sheet, axes, panel, inner)
-    if not _named(panel):
-        _text(axes, 0.5, 0, shortened(_axis(panel), TEXT), axes.transAxes, (0, -15), **BELOW)
+    _text(axes, 0.5, 0, shortened(_axis(panel), TEXT), axes.transAxes, (0, -15), **BELOW)
 
 
 def _sides(panel: Panel) -> tuple[float, float]:
     """Inches to the left and to the right of the axes."""
     if isinstance(panel, Curves):
-        return (1.2 if panel.names else 0.62), 0.14
+        return 0.62, 0.14
     names = max((breadth(shortened(it, NAME)) for it, _ in panel.rows), default=0)
     texts = max(
         (breadth(shortened(it.text, VALUE)) for _, row in panel.rows for it in row), default=0
@@ -342,9 +334,7 @@ def _mark_tip(row: str, mark: Mark) -> Tip:
 
 def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
     over = _span([x for it in panel.curves for x, _ in it.points], log=panel.x.log)
-    up = (0.0, 1.15 * max(_heights(panel)) or 1.0)
-    if not _named(panel):
-        up = _span(_heights(panel), log=panel.y.log)
+    up = _span(_heights(panel), log=panel.y.log)
     axes.set(xscale=_scale(panel.x), yscale=_scale(panel.y), xlim=over, ylim=up)
     _ticks(axes, panel, over, wide)
     heights = round_ticks(*up, 4, log=panel.y.log)
@@ -363,10 +353,7 @@ def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
         side: dict[str, Any] = {"ha": "right", "va": "top" if below else "bottom"}
         place, shift = axes.get_yaxis_transform(), (0, -3 if below else 3)
         axes.axhline(panel.target, color=INK, linewidth=0.9, dashes=(4, 4))
-        _text(axes, 1, panel.target, panel.target_name, place, shift, **side)
-    for at, text in panel.steps:
-        axes.axvline(at, color=INK, linestyle=":", linewidth=1)
-        _text(axes, at, 1, text, axes.get_xaxis_transform(), (3, -8))
+        _text(axes, 1, panel.target, "target", place, shift, **side)
 
 
 def _heights(panel: Curves) -> list[float]:
@@ -399,7 +386,7 @@ def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) 
     # Of many points without markers only some have a tip, the last one included.
     most = len(xs) if marked else max(LEAST_TIPS, TIPS // len(panel.curves))
     shown = sorted(range(len(xs))[:: -math.ceil(len(xs) / most)])
-    tips = [curve.tips[n] if curve.tips else _tip(panel, curve, n) for n in shown]
+    tips = [_tip(panel, curve, n) for n in shown]
     sheet.mark(axes, curve.look.color, [curve.points[n] for n in shown], tips)
 
 
@@ -443,14 +430,9 @@ def _scale(axis: Axis) -> str:
 
 
 def _ticks(axes: Axes, panel: Panel, span: Span, wide: float) -> None:
-    """Those of the x axis: as many as have room for their labels, or those with names."""
+    """Those of the x axis: as many as have room for their labels."""
     bottom, place = axes.get_ylim()[0], axes.get_xaxis_transform()
     axes.axhline(bottom, color=GRID, linewidth=1.2)
-    if isinstance(panel, Curves) and panel.names:
-        for x, name in zip(panel.x.at, panel.names, strict=True):
-            style = {**BELOW, "ha": "right", "rotation": 30}
-            _text(axes, x, 0, shortened(name, NAME), place, (4, -4), **style)
-        return
     at, unit = panel.x.at, panel.x.unit
     for count in range(max(len(at), 5), 0, -1):
         if at:

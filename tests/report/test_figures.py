@@ -122,9 +122,8 @@ def test_text_of_strangers_is_text():
     dots = Dots(HOSTILE, Axis(HOSTILE, "seconds"), ((HOSTILE, (mark,)),))
     curve = Curve(STYLE, ((1.0, 1.0), (2.0, 3.0)), name=HOSTILE)
     x, y = Axis(HOSTILE, "epoch", at=(1.0,)), Axis(HOSTILE, "error")
-    curves = Curves(HOSTILE, x, y, (curve,), 1.0, HOSTILE)
-    named = replace(curves, names=(HOSTILE,), steps=((1.5, HOSTILE),))
-    for panel in (dots, curves, named):
+    curves = Curves(HOSTILE, x, y, (curve,), 1.0)
+    for panel in (dots, curves):
         drawing = draw(replace(one_panel(panel, legend=(Key(HOSTILE, STYLE),)), title=HOSTILE))
         ElementTree.fromstring(drawing.svg)
         for part in (*drawing.panels, *drawing.keys):
