@@ -68,19 +68,11 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """A point where curves meet; `low` and `high` are the interval of its x."""
-
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    tip: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Curves:
-    """Curves on a common pair of axes; a `flat` panel is low."""
+    """Curves on a common pair of axes, and rings where they cross: their y, and marks on x.
+
+    A `flat` panel is low.
+    """
 
     title: str
     x: Axis
@@ -89,7 +81,7 @@ class Curves:
     target: float | None = None
     scope: Scope = ALL
     flat: bool = False
-    crossings: tuple[Crossing, ...] = ()
+    rings: tuple[tuple[float, Mark], ...] = ()
 
 
 Panel = Dots | Curves

@@ -16,7 +16,7 @@ from harness.analysis.sweeps import Sweep, sweeps
 from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
-from harness.report.chart import Axis, Chart, Crossing, Curve, Curves, Dots, Key, Mark
+from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark
 from harness.report.columns import PEAKS, CellOf, Column, cells, grouped, shown_in
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
@@ -429,7 +429,7 @@ def _race(table: Table, places: Places) -> Curves:
         y=Axis("time since the start", "seconds", log=True),
         curves=tuple(_race_line(*it, decades) for it in _starts(table)),
         scope=scope(_setup(table)),
-        crossings=tuple(filter(None, map(_crossing, met))),
+        rings=tuple(filter(None, map(_ring, met))),
     )
 
 
@@ -439,14 +439,13 @@ def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
     return Curve(look(row.cell.setup), points, label(row.cell.setup))
 
 
-def _crossing(pair: BreakEven) -> Crossing | None:
+def _ring(pair: BreakEven) -> tuple[float, Mark] | None:
     if pair.steps is None or pair.seconds is None or pair.steps.estimate <= 0:
         return None
-    steps, bounds = fmt.interval(pair.steps)
     names = f" {OVERTAKES[pair.verdict]} ".join(map(line, (pair.label, pair.baseline)))
-    tip = ("break-even", f"{names} after {steps} steps", bounds)
-    low = max(pair.steps.low, 1.0) if pair.steps.low else None
-    return Crossing(pair.steps.estimate, pair.seconds.estimate, low, pair.steps.high, tip)
+    words = f"{names} after {fmt.number(pair.steps.estimate)} steps"
+    ring = mark(PLAIN, pair.steps, "step", hollow=True, name="break-even", words=words)
+    return pair.seconds.estimate, ring
 
 
 # Memory.
@@ -536,12 +535,9 @@ def _drift_panel(noise: GroupNoise, group: Sequence[Strip]) -> Curves:
 
 def _drift_look(noise: GroupNoise, strip: Strip) -> Look:
     """That of the setup; dotted for a setup compared with itself."""
-    name, _, again = strip.label.partition(" ")
-    framework, _, mode = name.partition(":")
-    setup = Setup(
-        task=noise.task, digest=noise.digest, framework=framework, mode=mode, lane=strip.lane
-    )
-    return replace(look(setup), dashes=DOTTED) if again else look(setup)
+    setups = {(it.setup.label, it.setup.lane): it.setup for it in noise.setups}
+    setup = setups[strip.label, strip.lane]
+    return replace(look(setup), dashes=DOTTED) if setup.twin else look(setup)
 
 
 # The proof: the difference of each setup from the reference, step by step.

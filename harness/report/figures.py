@@ -24,7 +24,7 @@ from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
 from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark, Panel
 from harness.report.safe_text import line
-from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
+from harness.report.style import BAND, FAINT, GRID, INK, PAPER, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -346,7 +346,11 @@ def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
         # Each is thinner than those below, so that curves that coincide are all visible.
         rest = (len(panel.curves) - 1 - number) / max(len(panel.curves) - 1, 1)
         _curve(sheet, axes, panel, curve, 1.2 + 1.3 * rest)
-    _crossings(sheet, axes, panel, over)
+    for y, ring in panel.rings:
+        if ring.low is not None and ring.high is not None:
+            axes.hlines(y, max(ring.low, over[0]), min(ring.high, over[1]), INK, linewidth=1.3)
+        _markers(axes, [(ring.value, y)], ring.look, hollow=ring.hollow)
+        sheet.mark(axes, INK, [(ring.value, y)], [_mark_tip("", ring)])
     if panel.target is not None:
         # On the side where the curves do not end.
         below = 2 * sum(it.points[-1][1] > panel.target for it in panel.curves) > len(panel.curves)
@@ -398,19 +402,6 @@ def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
         low, high = (fmt.text(it, panel.y.unit) for it in bounds)
         value += f" ({low} to {high})"
     return curve.name, value, f"{panel.x.name} {fmt.text(x, panel.x.unit)}"
-
-
-def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
-    """Rings with their intervals, which may go on beyond the axis."""
-    if not panel.crossings:
-        return
-    for crossing in panel.crossings:
-        if crossing.low is not None and crossing.high is not None:
-            low, high = max(crossing.low, over[0]), min(crossing.high, over[1])
-            axes.hlines(crossing.y, low, high, INK, linewidth=1.3)
-    points = [(it.x, it.y) for it in panel.crossings]
-    _markers(axes, points, PLAIN, hollow=True)
-    sheet.mark(axes, INK, points, [it.tip for it in panel.crossings])
 
 
 def _span(values: Sequence[float], *, log: bool) -> Span:

@@ -61,11 +61,11 @@ class TestBreakEven:
                 assert seconds == pytest.approx(begin + n * step, rel=1e-3)
 
     def test_the_ring_stands_where_the_lines_cross(self, panel):
-        (spot,) = panel.crossings
-        assert spot.low < spot.x < spot.high
-        assert spot.x == pytest.approx(1000, rel=0.01)
-        assert spot.y == pytest.approx(4.0, rel=0.01)
-        assert spot.tip[1].startswith(f"{B} overtakes {A} after 1,000 steps")
+        ((seconds, ring),) = panel.rings
+        assert ring.low < ring.value < ring.high
+        assert ring.value == pytest.approx(1000, rel=0.01)
+        assert seconds == pytest.approx(4.0, rel=0.01)
+        assert ring.words.startswith(f"{B} overtakes {A} after 1,000 steps")
 
 
 def test_a_start_of_another_phase_has_no_line():
