@@ -43,15 +43,14 @@ class Mark:
 class Dots:
     """Marks in rows, from top to bottom; a linear axis begins at zero.
 
-    The marks of a row lie below each other, or at one height with `level`. `around` is a vertical
-    line that marks are compared with, `band` what counts as equal to it.
+    The marks of a row lie below each other, or at one height with `level`. `band` is what counts as
+    equal to 1, which has a line.
     """
 
     title: str
     x: Axis
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
     scope: Scope = ALL
-    around: float | None = None
     band: Ends | None = None
     level: bool = False
 

@@ -22,7 +22,7 @@ from harness.report.format import Unit
 from harness.report.noise_sections import strips
 from harness.report.proof_sections import by_ranking, largest
 from harness.report.safe_text import line
-from harness.report.sections import OVERTAKES, amount, counted_peaks
+from harness.report.sections import OVERTAKES, counted_peaks
 from harness.report.style import (
     FAINT,
     PLAIN,
@@ -131,7 +131,7 @@ def _forest(table: Table, places: Places) -> Dots:
 
     axis = Axis(f"× as fast as {line(table.baseline)}", "ratio", log=True)
     band = (1 / (1 + table.margin), 1 + table.margin)
-    return _dots(table, places, axis, marks, around=1.0, band=band)
+    return _dots(table, places, axis, marks, band=band)
 
 
 def throughput(summary: Summary, places: Places) -> Chart:
@@ -475,7 +475,7 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
     for kind in kinds:
         rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in measured}
         for row in measured:
-            setup, size = row.cell.setup, amount(row.peaks, kind)
+            setup, size = row.cell.setup, getattr(row.peaks, kind).bytes
             rows[label(setup)] += _bytes(look(setup), size, row.cell.phase)
         rows["least possible"] = [
             mark for it in tables for mark in _bytes(PLAIN, it.rows[0].peaks.least, it.phase)

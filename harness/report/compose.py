@@ -18,7 +18,7 @@ from harness.records import Run
 from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
 from harness.report.advice_text import choices, to_decide
-from harness.report.columns import Column, Section, grid
+from harness.report.columns import Column, grid
 from harness.report.safe_text import line, lines
 from harness.report.style import Places, framework_title, label, place
 
@@ -61,7 +61,12 @@ class Content:
         )
         self.facts = facts(run, summary)
         self.choices = choices(run, summary)
-        self.speed = _speed(summary.tables, places, others or [()] * len(summary.tables))
+        before = [None, *(it.task for it in summary.tables)]
+        tables = zip(summary.tables, others or [()] * len(summary.tables), strict=True)
+        self.speed = [
+            sections.speed(it, n, places, probes=it.task != before[n - 1], others=rebased)
+            for n, (it, rebased) in enumerate(tables, 1)
+        ]
         self.quality = [
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
         ]
@@ -80,25 +85,13 @@ class Content:
         self.everything = sections.everything(run, summary)
         self.command = line(shlex.join(info.command))
         self.commit = line(info.commit or "unknown")
-        tables: dict[str, Mapping[str, object]] = {
+        known: dict[str, Mapping[str, object]] = {
             "Versions": info.versions,
             "Machine": info.machine,
             "Environment": info.environment,
         }
-        self.environment = [(name, grid(FACTS, it.items())) for name, it in tables.items() if it]
+        self.environment = [(name, grid(FACTS, it.items())) for name, it in known.items() if it]
         self.config = lines(json.dumps(info.config, indent=2, ensure_ascii=False))
-
-
-def _speed(
-    tables: Sequence[Table], places: Places, others: Sequence[tuple[Table, ...]]
-) -> list[Section]:
-    """Only the first table of a task says what the task probes."""
-    before = [None, *(it.task for it in tables)]
-    rows = zip(tables, before, others, strict=False)
-    return [
-        sections.speed(table, n, places, probes=table.task != task, others=rebased)
-        for n, (table, task, rebased) in enumerate(rows, start=1)
-    ]
 
 
 def _title(summary: Summary) -> str:

@@ -270,8 +270,7 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
             _text(axes, 0, n + 0.5, "not counted", place, (5, 0), color=FAINT)
     if panel.band is not None:
         axes.axvspan(*panel.band, color=GRID, linewidth=0, zorder=0)
-    if panel.around is not None:
-        axes.axvline(panel.around, color=FAINT, linewidth=0.8)
+        axes.axvline(1.0, color=FAINT, linewidth=0.8)
     marks = list(_placed(panel))
     _lines(axes, panel, marks)
     groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
@@ -290,14 +289,13 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
 def _dots_span(panel: Dots) -> Span:
     marks = [mark for _, marks in panel.rows for mark in marks]
     values = [it for mark in marks for it in (mark.value, mark.low, mark.high) if it is not None]
-    if panel.around is not None:
-        values += [*(panel.band or ()), panel.around]
+    values += panel.band or ()
     if not panel.x.log:
         return 0.0, 1.04 * max(values, default=1.0) or 1.0
     # A log axis has no zero: it is drawn at the left end.
     above = [it for it in values if it > 0] or [1.0]
     low, high = min(above), max(above)
-    room = 1.6 if panel.around is None else max((high / low) ** 0.06, 1.01)
+    room = 1.6 if panel.band is None else max((high / low) ** 0.06, 1.01)
     return low / room, high * room
 
 

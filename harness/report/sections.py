@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.adapter import Setting
-from harness.analysis.cell_metrics import MemoryPeaks
 from harness.analysis.sentences import imprecise, width
 from harness.analysis.settings import SettingRow, side_by_side
 from harness.analysis.startup import BreakEven
@@ -168,17 +167,11 @@ def break_even(result: BreakEven) -> str:
 
 def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
     """The kinds to show: all but those of a device where it has none."""
-    return [
-        kind
-        for kind in PEAKS
-        if not kind.startswith("device") or any(amount(it.peaks, kind) is not None for it in rows)
-    ]
 
+    def counted(kind: str) -> bool:
+        return any(getattr(it.peaks, kind).bytes is not None for it in rows)
 
-def amount(peaks: MemoryPeaks, kind: str) -> int | None:
-    """Bytes of one kind; None where nothing was counted."""
-    count: int | None = getattr(peaks, kind).bytes
-    return count
+    return [it for it in PEAKS if not it.startswith("device") or counted(it)]
 
 
 def memory(table: Table, number: int, places: Places, *, first: bool) -> Section:
@@ -187,10 +180,10 @@ def memory(table: Table, number: int, places: Places, *, first: bool) -> Section
     hidden = {title for kind, title in PEAKS.items() if kind not in counted}
     columns = [it for it in shown_in("memory") if it.title not in hidden]
     missing = {
-        f"No {PEAKS[kind]} of {label(row.cell.setup)}: {line(getattr(row.peaks, kind).reason)}."
+        f"No {PEAKS[kind]} of {label(row.cell.setup)}: {line(peak.reason)}."
         for row in table.rows
         for kind in counted
-        if amount(row.peaks, kind) is None and getattr(row.peaks, kind).reason
+        if (peak := getattr(row.peaks, kind)).bytes is None and peak.reason
     }
     notes = (*(explained(columns) if first else ()), *sorted(missing))
     content = grid(columns, [CellOf(table, row) for row in table.rows])
