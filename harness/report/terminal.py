@@ -141,10 +141,12 @@ INCREMENTAL = (
     "of the whole process."
 )
 STYLES = {
-    **dict.fromkeys(("faster", "less"), "green"),
+    **dict.fromkeys(("faster", "less", "fine", "improved"), "green"),
+    **dict.fromkeys(("cannot tell", "changed"), "yellow"),
     **dict.fromkeys(("slower", "more", "differs"), "red"),
+    **dict.fromkeys(("regression", "not proven"), "bold red"),
 }
-"""Of verdicts."""
+"""Of verdicts and outcomes."""
 
 
 def render(run: Run, summary: Summary, console: Console) -> None:
@@ -209,17 +211,9 @@ def _final(word: str, finals: Mapping[str, str]) -> Column[CellOf]:
 
 
 def rich_table(
-    grid: Grid,
-    shown: int | None = None,
-    *,
-    wide: bool = False,
-    narrow: bool = False,
-    styles: Mapping[str, str] = STYLES,
+    grid: Grid, shown: int | None = None, *, wide: bool = False, narrow: bool = False
 ) -> RichTable:
-    """A table, or as many of its columns as are to be `shown`.
-
-    A `narrow` one breaks verdicts in two lines; `styles` are those of verdicts and outcomes.
-    """
+    """A table, or so many of its columns; a `narrow` one breaks verdicts in two lines."""
     table = RichTable(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
@@ -233,11 +227,11 @@ def rich_table(
             max_width=8 if narrow and column.role == "verdict" else None,
         )
     for row in grid.rows:
-        table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
+        table.add_row(*map(_cell, columns, row))
     return table
 
 
-def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
+def _cell(column: Column[Any], entry: Value) -> Text:
     """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
         return Text(f"{entry.text} {entry.detail}".replace(" ×", "").strip())
@@ -246,7 +240,7 @@ def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
             return Text(entry.text).append("\nyardstick", "dim")
         return Text(entry.text, "bold" if entry.detail else "")
     judged = column.title.startswith(("verdict", "outcome"))
-    return Text(entry.text, styles.get(entry.text, "") if judged else "")
+    return Text(entry.text, STYLES.get(entry.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
