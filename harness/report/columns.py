@@ -330,17 +330,10 @@ SETUP: tuple[Column[Setup], ...] = (
 # fmt: on
 """What every row for programs says of its setup."""
 
-NAME: Column[CellOf] = Column(
-    "framework:mode",
-    lambda it: label(it.setup),
-    "name",
-    where=("speed", "latency", "starts", "memory", "cells", "terminal", "terminal latency"),
-    detail=lambda it: it.remark,
-)
-
 # fmt: off
 CELLS: list[Column[CellOf]] = [
-    NAME,
+    Column("framework:mode", lambda it: label(it.setup), "name", detail=lambda it: it.remark,
+        where=("speed", "latency", "starts", "memory", "cells", "terminal", "terminal latency")),
     *of(lambda it: it.setup, SETUP),
     Column("phase", lambda it: it.row.cell.phase, "text", "phase",
         "train, predict, or their latency: one iteration at a time", where=("cells",)),

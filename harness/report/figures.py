@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element
 
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
-from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark, Panel
+from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
 from harness.report.safe_text import line
 from harness.report.style import BAND, FAINT, GRID, INK, PAPER, Look
 
@@ -259,9 +259,11 @@ def _text(
 
 def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     low, high = _dots_span(panel)
-    axes.set(xscale=_scale(panel.x), xlim=(low, high), ylim=(len(panel.rows), 0))
+    if panel.x.log:
+        axes.set_xscale("log")
+    axes.set(xlim=(low, high), ylim=(len(panel.rows), 0))
     stripes = [n + 0.5 for n in range(0, len(panel.rows), 2)]
-    axes.barh(stripes, high - low, 1.0, low, color=BAND, zorder=0)
+    axes.hlines(stripes, low, high, BAND, linewidth=72 * _row_height(panel), zorder=0)
     _ticks(axes, panel, (low, high), wide)
     for n, (name, row) in enumerate(panel.rows):
         place = axes.get_yaxis_transform()
@@ -333,7 +335,11 @@ def _mark_tip(row: str, mark: Mark) -> Tip:
 def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
     over = _span([x for it in panel.curves for x, _ in it.points], log=panel.x.log)
     up = _span(_heights(panel), log=panel.y.log)
-    axes.set(xscale=_scale(panel.x), yscale=_scale(panel.y), xlim=over, ylim=up)
+    if panel.x.log:
+        axes.set_xscale("log")
+    if panel.y.log:
+        axes.set_yscale("log")
+    axes.set(xlim=over, ylim=up)
     _ticks(axes, panel, over, wide)
     heights = round_ticks(*up, 4, log=panel.y.log)
     axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
@@ -412,10 +418,6 @@ def _span(values: Sequence[float], *, log: bool) -> Span:
 
 
 # Ticks, markers, text.
-
-
-def _scale(axis: Axis) -> str:
-    return "log" if axis.log else "linear"
 
 
 def _ticks(axes: Axes, panel: Panel, span: Span, wide: float) -> None:
