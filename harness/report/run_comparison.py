@@ -80,17 +80,10 @@ def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     ]
     notes = [*_notes(table)]
     if timed:
+        against = f"against {baseline}"
         columns += [
-            Column(
-                f"the same against {baseline}",
-                lambda it: it.relative and it.relative.speed,
-                "ratio",
-            ),
-            Column(
-                f"verdict against {baseline}",
-                lambda it: it.relative and it.relative.verdict,
-                "text",
-            ),
+            Column(f"the same {against}", lambda it: it.relative and it.relative.speed, "ratio"),
+            Column(f"verdict {against}", lambda it: it.relative and it.relative.verdict, "text"),
         ]
         if ratios := [_outcome(it.label, it.relative) for it in table.changes if it.relative]:
             notes.insert(0, f"Against {baseline}: {_lead(ratios, table.margin)}")
