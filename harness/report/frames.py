@@ -88,8 +88,15 @@ class Frame:
         return self.filled(summary() if self.source == "summary" else getattr(run, self.source))
 
     def filled(self, source: Any) -> Iterator[Line]:
-        """The same of its source; a field that a row lacks is empty in it."""
-        return (filled(self.columns, it) for it in self.rows(source))
+        """The same of its source: every field in its order, each of its one type; what is empty or
+        not a number is None."""
+        types = {name: TYPES[it.kind][0] for name, it in self.fields.items()}
+        for row in self.rows(source):
+            known = filled(self.columns, row)
+            yield {
+                name: None if (it := known.get(name)) is None or it != it else of_type(it)
+                for name, of_type in types.items()
+            }
 
 
 def summary_csv(what: str, summary: Summary) -> str:
@@ -112,18 +119,8 @@ def csv_text(lines: Iterable[Line], frame: Frame) -> Iterator[str]:
     """
     writer = csv.writer(_Echo(), lineterminator="\n")
     yield writer.writerow(frame.fields)
-    for line in typed(lines, frame):
-        yield writer.writerow(sheet(it) if isinstance(it, str) else it for it in line.values())
-
-
-def typed(lines: Iterable[Line], frame: Frame) -> Iterator[Line]:
-    """Every field in its order, each of its one type; what is empty or not a number is None."""
-    types = {name: TYPES[it.kind][0] for name, it in frame.fields.items()}
     for line in lines:
-        yield {
-            name: None if (it := line.get(name)) is None or it != it else of_type(it)
-            for name, of_type in types.items()
-        }
+        yield writer.writerow(sheet(it) if isinstance(it, str) else it for it in line.values())
 
 
 def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
@@ -134,7 +131,7 @@ def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
     values: dict[str, list[Any]] = {name: [] for name in types}
     for row in lines:
         for name, column in values.items():
-            column.append(row.get(name))
+            column.append(row[name])
     # Column by column: a column in which all is empty has its type all the same.
     return pd.DataFrame(
         {name: pd.Series(column, dtype=types[name]) for name, column in values.items()}
@@ -390,7 +387,7 @@ def _json(lines: Iterable[Line], what: str, info: RunInfo) -> Iterator[str]:
     }
     yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "rows": ['
     comma = ""
-    for row in typed(lines, FRAMES[what]):
+    for row in lines:
         yield f"{comma}\n  {json.dumps(row, allow_nan=False)}"
         comma = ","
     yield "\n ]\n}\n"
