@@ -88,12 +88,11 @@ Panel = Dots | Curves
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend."""
+    """One entry of a legend; beside curves its marker stands on a line."""
 
     text: str
     look: Look
     hollow: bool = False
-    line: bool = False
 
 
 @dataclass(frozen=True)

@@ -91,17 +91,13 @@ def mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mar
     return Mark(shown, entry.raw or 0.0, low, high, **texts | more)
 
 
-def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
-    """A legend of setups, by name; with `lines` each marker stands on its setup's line."""
+def _keys(setups: Iterable[Setup]) -> tuple[Key, ...]:
+    """A legend of setups, by name."""
     by_name = {label(it): it for it in setups}
-    alone = all(map(is_reference, by_name.values()))
+    frameworks = not all(map(is_reference, by_name.values()))
     return tuple(
-        Key(
-            f"{name} (yardstick)" if is_reference(setup) and not alone else name,
-            look(setup),
-            line=lines,
-        )
-        for name, setup in sorted(by_name.items())
+        Key(f"{name} (yardstick)" if is_reference(it) and frameworks else name, look(it))
+        for name, it in sorted(by_name.items())
     )
 
 
@@ -246,7 +242,7 @@ def crossover(summary: Summary, _: Places) -> Chart:
         alt="A map of the fastest setup at every value of what was varied, with a ring where no "
         "setup is faster than all others; the tables of this section say the same.",
         panels=tuple(panel for it in sweeps(tables) for panel in _maps(it, tables)),
-        legend=(*_keys(winners, lines=False), Key("no winner", UNDECIDED, hollow=True)),
+        legend=(*_keys(winners), Key("no winner", UNDECIDED, hollow=True)),
         overview=True,
     )
 
@@ -371,7 +367,7 @@ def phase_times(summary: Summary, places: Places) -> Chart:
         title="From import to the steady step",
         alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
         panels=tuple(_stages(it, places) for it in _tables(summary)),
-        legend=_keys((row.cell.setup for it in summary.tables for row in it.rows), lines=False),
+        legend=_keys(row.cell.setup for it in summary.tables for row in it.rows),
     )
 
 
@@ -510,7 +506,7 @@ def drift(summary: Summary) -> Chart:
         title="Drift: every ratio block by block, against its own median",
         alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
         panels=tuple(_drift_panel(*it) for it in rows),
-        legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
+        legend=tuple(Key(*it) for it in sorted(looks.items())),
     )
 
 

@@ -165,16 +165,18 @@ def make_sheet(chart: Chart) -> Sheet:
     tops = [*itertools.accumulate(rows, initial=top)]
     sheet = Sheet(Figure(figsize=(wide, tops[-1] + MARGIN)))
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
+    lines = any(isinstance(it, Curves) for it in chart.panels)
     for n, key in enumerate(chart.legend):
         row, column = divmod(n, across)
-        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.34 + 0.2 * row)
+        x, y = MARGIN + column * step, MARGIN + 0.34 + 0.2 * row
+        _legend_key(sheet, f"key-{n}", key, x, y, lined=lines)
     for n, panel in enumerate(chart.panels):
         row, column = divmod(n, COLUMNS)
         _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (CELL + GAP), tops[row])
     return sheet
 
 
-def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
+def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float, *, lined: bool) -> None:
     from matplotlib.lines import Line2D
 
     wide, tall = sheet.figure.get_size_inches()
@@ -183,7 +185,7 @@ def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
         [1 - y / tall] * 3,
         transform=sheet.figure.transFigure,
         color=key.look.color,
-        linestyle=_dashes(key.look) if key.line else "none",
+        linestyle=_dashes(key.look) if lined else "none",
         linewidth=1.6,
         markevery=[1],
         gid=name,
