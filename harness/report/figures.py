@@ -57,7 +57,6 @@ SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,
     "font.size": SMALL,
     "text.color": INK,
-    "axes.grid": False,
 }
 
 Span = Point = tuple[float, float]

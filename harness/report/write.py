@@ -79,19 +79,18 @@ def write_report(run: Run, directory: Path, progress: Progress = lambda *_: None
     Each file appears whole or not at all. Raises OSError if the directory cannot be written.
     """
     # These import matplotlib and Jinja2, which commands without figures must not wait for.
-    from harness.report.figures import draw
+    from harness.report.figures import Drawing, draw
     from harness.report.markdown import render_markdown
     from harness.report.page import render_page
 
     summary = summarise_run(run, framework_facts())
     charts = make_charts(summary, run.certificates)
-    drawn, panels = 0, sum(len(it.panels) for it in charts)
+    panels = sum(len(it.panels) for it in charts)
     saved = [it for it in charts if it.overview or panels <= LONG]
-    drawings = []
+    drawings: list[Drawing] = []
     for chart in charts:
-        progress(drawn, panels)
+        progress(sum(len(it.panels) for it in drawings), panels)
         drawings.append(draw(chart, saved=chart in saved))
-        drawn += len(chart.panels)
     content = Content(run, summary, rebased(summary.tables, run.records, run.certificates))
     data = {
         "results.csv": summary_csv("cells", summary),
