@@ -215,8 +215,9 @@ def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
     differing = [it for it in rows if it.differs]
     alike = [it for it in rows if not it.differs]
     broken = ", ".join(line(it.name) for it in differing if it.must_agree)
-    lead = f"They differ in what must agree: {broken}." if broken else ""
-    lead = lead or "All agree in what must agree."
+    lead = "All agree in what must agree."
+    if broken:
+        lead = f"They differ in what must agree: {broken}."
     folded = f"{fmt.count(len(alike), 'setting')} without a difference"
     if differing:
         yield section(f"settings-{number}", setup, "settings", grid(columns, differing), lead=lead)
