@@ -29,6 +29,7 @@ from harness.analysis.verdicts import LEAST_MARGIN
 from harness.cells import THROUGHPUT
 from harness.records import Run
 from harness.report import format as fmt
+from harness.report.columns import grouped
 from harness.report.safe_text import line
 from harness.report.style import Places, lane_mark
 from harness.runs.schedule import REACHED, blocks_with
@@ -269,16 +270,16 @@ class _Wording:
 
     def _groups(self) -> list[str]:
         """What to choose where, the choice of most tables first."""
-        groups: dict[tuple[str, frozenset[str]], list[Answer]] = {}
-        for finding in self._advice.findings:
-            labels = frozenset(finding.labels) if finding.kind in ("one", "even") else frozenset()
-            groups.setdefault((finding.kind, labels), []).append(finding)
         order = ("one", "even", "cannot tell", "alone")
-        ordered = sorted(groups.values(), key=lambda them: (order.index(them[0].kind), -len(them)))
+        groups = grouped(
+            self._advice.findings,
+            lambda it: (it.kind, frozenset(it.labels) if it.kind in order[:2] else None),
+        )
+        groups.sort(key=lambda it: (order.index(it[0].kind), -len(it)))
         return [
-            f"{_group(them[0])} {self._where(them)}"
-            + (f" ({self._because(them[0])})" if them[0].kind == "cannot tell" else "")
-            for them in ordered
+            f"{_group(first)} {self._where([first, *others])}"
+            + (f" ({self._because(first)})" if first.kind == "cannot tell" else "")
+            for first, *others in groups
         ]
 
     def _where(self, findings: Sequence[Answer]) -> str:

@@ -499,14 +499,14 @@ DOTTED = (1.5, 1.5)
 def drift(summary: Summary) -> Chart:
     """One panel for every group, lane and phase; one point for each block, in their order."""
     rows = [(noise, group) for noise in summary.noise for group in strips(noise)]
-    looks = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
+    by_name = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
     return Chart(
         name="drift",
         section="noise",
         title="Drift: every ratio block by block, against its own median",
         alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
         panels=tuple(_drift_panel(*it) for it in rows),
-        legend=tuple(Key(*it) for it in sorted(looks.items())),
+        legend=tuple(Key(*it) for it in sorted(by_name.items())),
     )
 
 

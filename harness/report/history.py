@@ -85,11 +85,9 @@ def _chart(series: Series, metric: Metric) -> Chart:
     """A row for every run; an arrow points to where the level changed."""
     unit, shown, rows = UNITS[metric.counts], look(series.cell.setup), []
     arrows = {it.place: f"← {it.factor:.3g} ×" for it in series.changes}
-    for n, it in enumerate(series.points):
-        text = arrows.get(n, "")
-        rows.append(
-            (line(it.run), (mark(shown, _interval(it), unit, text=text, name=_commit(it)),))
-        )
+    for n, point in enumerate(series.points):
+        words = {"text": arrows.get(n, ""), "name": _commit(point)}
+        rows.append((line(point.run), (mark(shown, _interval(point), unit, **words),)))
     title = f"{metric.title}: {_title(series)}"
     panel = Dots("", Axis(metric.title, unit), tuple(rows))
     return Chart("history", "speed", title, title, (panel,))

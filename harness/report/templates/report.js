@@ -248,7 +248,7 @@
     title.remove(); // its own tooltip would come beside ours
   }));
 
-  const tell = (mark) => {
+  const showTip = (mark) => {
     const [name, value, interval = ""] = mark.dataset.tip.split("\n");
     tip.replaceChildren(...Object.entries({ name, value, interval }).map(([kind, textContent]) =>
       make("div", { className: `tip-${kind}`, textContent })));
@@ -261,25 +261,25 @@
     tip.style.top = `${above > 4 ? above : middle + 12}px`;
   };
 
-  const silence = () => { tip.hidden = true; described = null; };
+  const hideTip = () => { tip.hidden = true; described = null; };
 
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest?.(".mark");
-    if (mark) tell(mark);
-    else if (described && described !== document.activeElement) silence();
+    if (mark) showTip(mark);
+    else if (described && described !== document.activeElement) hideTip();
   });
   document.addEventListener("focusin", (event) => {
     const mark = event.target.closest(".mark");
-    if (mark) tell(mark);
-    else silence();
+    if (mark) showTip(mark);
+    else hideTip();
   });
-  document.addEventListener("focusout", silence);
-  document.addEventListener("scroll", () => { if (described !== document.activeElement) silence(); }, true);
+  document.addEventListener("focusout", hideTip);
+  document.addEventListener("scroll", () => { if (described !== document.activeElement) hideTip(); }, true);
 
   const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") silence();
+    if (event.key === "Escape") hideTip();
     const mark = event.target.closest?.(".mark");
     if (!mark) return;
     const marks = all(".mark", mark.closest(".plot"));
