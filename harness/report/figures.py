@@ -23,6 +23,7 @@ from xml.etree.ElementTree import Element
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
+from harness.report.columns import grouped
 from harness.report.safe_text import line
 from harness.report.style import BAND, FAINT, GRID, INK, PAPER, Look
 
@@ -276,13 +277,11 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
         axes.axvline(1.0, color=FAINT, linewidth=0.8)
     marks = list(_placed(panel))
     _lines(axes, panel, marks)
-    groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
-    for placed in marks:
-        groups[placed[1].look, placed[1].hollow].append(placed)
-    for (look, hollow), group in groups.items():
+    for group in grouped(marks, lambda it: (it[1].look, it[1].hollow)):
         points = [(max(it.value, low), y) for _, it, y in group]
-        _markers(axes, points, look, hollow=hollow)
-        sheet.mark(axes, look.color, points, [_mark_tip(name, it) for name, it, _ in group])
+        _, first, _ = group[0]
+        _markers(axes, points, first.look, hollow=first.hollow)
+        sheet.mark(axes, first.look.color, points, [_mark_tip(name, it) for name, it, _ in group])
     for _, mark, y in marks:
         if mark.text:
             right = max(mark.value, mark.high or 0.0, low)
