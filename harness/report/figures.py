@@ -60,7 +60,8 @@ SETTINGS: dict[Any, Any] = {
     "text.color": INK,
 }
 
-Span = Point = tuple[float, float]
+Span = tuple[float, float]
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """A part of a figure: its left and top, width and height, in inches from the top left corner."""
 Tip = tuple[str, ...]
@@ -250,10 +251,10 @@ def _text(
     axes: Axes, x: float, y: float, text: str, at: Transform, shift: Span = (0, 0), **style: Any
 ) -> None:
     """A text at a place, moved by so many points."""
-    figure = axes.get_figure(root=True)
+    figure: Any = axes.get_figure(root=True)
     place = (at.transform((x, y)) + [it * figure.dpi / 72 for it in shift]) / figure.bbox.size
     style = {"va": "center_baseline", "transform": figure.transFigure, **style}
-    axes.text(*place, line(text), **style)
+    axes.text(place[0], place[1], line(text), **style)
 
 
 # Marks in rows.
