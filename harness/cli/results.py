@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import gc
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +26,7 @@ from harness.report import history as history_report
 from harness.report import run_comparison as comparison_report
 from harness.report.frames import FORMATS, FRAMES, schema_text, schemas, written
 from harness.report.terminal import render
-from harness.report.write import keep_fonts, publish
+from harness.report.write import keep_fonts, publish, uncollected
 from harness.results import compare as compare_results
 from harness.results import find, lines_of
 from harness.runs import RESULTS
@@ -169,22 +167,12 @@ def compare(
     chosen = format_ or COMPARE_SUFFIXES.get(Path(to).suffix, "terminal")
     if chosen not in COMPARE_FORMATS:
         raise unknown("format", chosen, COMPARE_FORMATS, FORMAT_ALIASES)
-    with _uncollected():
+    with uncollected():
         comparison = compare_results(find(a, output, tables=False), find(b, output, tables=False))
         if chosen == "terminal" and to == STDOUT:
             comparison_report.render(comparison, Console())
             return
         write_out([_text(comparison, chosen).encode("utf-8")], to)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles: in two large runs it finds none, and doubles the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _text(comparison: Comparison, format_: str) -> str:

@@ -537,6 +537,11 @@ def _slim(element: Element, shapes: Element) -> None:
             last.set("d", last.attrib["d"] + part.attrib["d"])  # they differ in places only
         elif part.tag != "metadata":
             element.append(part)
+    uses = element.findall("use")
+    if uses:  # the markers of one line have one style
+        element.set("style", uses[0].attrib.get("style", ""))
+        for use in uses:
+            use.attrib.pop("style", None)
 
 
 def _slim_attributes(element: Element) -> None:
