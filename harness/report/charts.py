@@ -366,7 +366,7 @@ def phase_times(summary: Summary, places: Places) -> Chart:
         section="phases",
         title="From import to the steady step",
         alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
-        panels=tuple(_stages(it, places) for it in _tables(summary)),
+        panels=tuple(it for table in _tables(summary) if (it := _stages(table, places)).rows),
         legend=_keys(row.cell.setup for it in summary.tables for row in it.rows),
     )
 
@@ -383,7 +383,7 @@ def _stages(table: Table, places: Places) -> Dots:
                 yield mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
 
     stages = (it for it in shown_in("starts") if it.unit == "seconds")
-    rows = tuple((it.title, tuple(marks(it))) for it in stages)
+    rows = tuple((it.title, row) for it in stages if (row := tuple(marks(it))))
     axis = Axis("time", "seconds", log=True)
     return Dots(_title(table, places), axis, rows, scope(_setup(table)))
 
