@@ -240,15 +240,17 @@
   let described = null;
 
   all(".plot").forEach((plot) => all(".mark", plot).forEach((mark, n) => {
-    const title = mark.querySelector("title");
-    mark.dataset.tip = title.textContent;
     mark.setAttribute("role", "img");
-    mark.setAttribute("aria-label", title.textContent.replaceAll("\n", ", "));
-    mark.setAttribute("tabindex", n ? "-1" : "0"); // a plot is one stop of the keyboard
-    title.remove(); // its own tooltip would come beside ours
+    if (n === 0) mark.setAttribute("tabindex", "0"); // a plot is one stop of the keyboard
   }));
 
   const showTip = (mark) => {
+    const title = mark.querySelector("title");
+    if (title) {
+      mark.dataset.tip = title.textContent;
+      mark.setAttribute("aria-label", title.textContent.replaceAll("\n", ", "));
+      title.remove(); // its own tooltip would come beside ours
+    }
     const [name, value, interval = ""] = mark.dataset.tip.split("\n");
     tip.replaceChildren(...Object.entries({ name, value, interval }).map(([kind, textContent]) =>
       make("div", { className: `tip-${kind}`, textContent })));
