@@ -14,7 +14,7 @@ from harness.cells import PHASES
 from harness.errors import UsageError
 from harness.frameworks import phases_of
 from harness.proof.conduct import TRAINING
-from harness.report.compose import make_content
+from harness.report.compose import Content
 from harness.report.terminal import render
 from harness.runs import plan as planning
 from harness.runs.block import run_block
@@ -159,10 +159,10 @@ def test_the_reports_say_so_once():
     render(run, summary, out)
     told = "onnxruntime:session only predicts"
     assert out.file.getvalue().count(told) == 1
-    content = make_content(run, summary)
+    content = Content(run, summary)
     assert ("Without training", told) in content.facts
     assert not content.troubles
-    assert "Without training" not in dict(make_content(run, summarise_run(make_run([]))).facts)
+    assert "Without training" not in dict(Content(run, summarise_run(make_run([]))).facts)
 
 
 class OnlyPredicts(Adapter):

@@ -377,7 +377,7 @@ def _binary_of_probabilities(p: Tensor, y: Array, smoothing: float) -> Tensor:
 def _binary_unclipped(p: Tensor, y: Array, smoothing: float) -> Tensor:
     """The same for a sigmoid."""
     logits = ops.subtract(ops.log(p), ops.log(ops.subtract(1.0, p)))
-    return losses.sigmoid_cross_entropy(logits, _smoothed(y, smoothing))
+    return losses.sigmoid_cross_entropy(logits, _smoothed(p, y, smoothing))
 
 
 LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from harness.analysis.advice import (
     LARGE_BATCH,
@@ -28,12 +29,22 @@ from harness.analysis.verdicts import LEAST_MARGIN
 from harness.cells import THROUGHPUT
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report.content import Choice
+from harness.report.columns import grouped
 from harness.report.safe_text import line
 from harness.report.style import Places, lane_mark
 from harness.runs.schedule import REACHED, blocks_with
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.variants import origin
+
+
+class Choice(NamedTuple):
+    """What to choose in one scenario, and why; `anchors` are its tables, each with a text."""
+
+    scenario: str
+    answer: str
+    because: str
+    anchors: tuple[tuple[str, str], ...]
+
 
 LARGER_BATCH = 2 * LARGE_BATCH
 LARGE_TASK = "digits-mlp"
@@ -185,7 +196,7 @@ class _Wording:
         closest = min(findings, key=_closeness)
         because = self._because(closest)
         if len(findings) == 1:
-            return answer, f"{_capital(because)}."
+            return answer, f"{fmt.capital(because)}."
         many = "In both tables" if len(findings) == 2 else f"In all {len(findings)} tables"
         decided = closest.kind == "one" and _closeness(closest) < math.inf
         example = "closest in" if decided else "as in"
@@ -259,16 +270,16 @@ class _Wording:
 
     def _groups(self) -> list[str]:
         """What to choose where, the choice of most tables first."""
-        groups: dict[tuple[str, frozenset[str]], list[Answer]] = {}
-        for finding in self._advice.findings:
-            labels = frozenset(finding.labels) if finding.kind in ("one", "even") else frozenset()
-            groups.setdefault((finding.kind, labels), []).append(finding)
         order = ("one", "even", "cannot tell", "alone")
-        ordered = sorted(groups.values(), key=lambda them: (order.index(them[0].kind), -len(them)))
+        groups = grouped(
+            self._advice.findings,
+            lambda it: (it.kind, frozenset(it.labels) if it.kind in order[:2] else None),
+        )
+        groups.sort(key=lambda it: (order.index(it[0].kind), -len(it)))
         return [
-            f"{_group(them[0])} {self._where(them)}"
-            + (f" ({self._because(them[0])})" if them[0].kind == "cannot tell" else "")
-            for them in ordered
+            f"{_group(first)} {self._where([first, *others])}"
+            + (f" ({self._because(first)})" if first.kind == "cannot tell" else "")
+            for first, *others in groups
         ]
 
     def _where(self, findings: Sequence[Answer]) -> str:
@@ -282,16 +293,13 @@ class _Wording:
         table = self._tables[finding.table]
         phases = {self._tables[finding.table].phase for finding in self._advice.findings}
         phase = f" {table.phase}" if len(phases) > 1 else ""
-        place = self._places.differing(table)
-        where = f" ({place})" if place else ""
+        where = self._places.bracketed(table)
         return line(f"{table.task.name}{phase}{lane_mark(table.lane)}{where}")
 
     def _anchor(self, number: int) -> str:
-        """Only steady tables have starts and memory shown, and are numbered by themselves there."""
-        steady = [n for n, it in enumerate(self._tables) if it.phase in THROUGHPUT]
-        if self._advice.evidence == "speed" or number not in steady:
-            return f"speed-{number + 1}"
-        return f"{self._advice.evidence}-{steady.index(number) + 1}"
+        """Of starts and memory there is no table where single iterations were timed."""
+        steady = self._tables[number].phase in THROUGHPUT
+        return f"{self._advice.evidence if steady else 'speed'}-{number + 1}"
 
 
 def _closeness(finding: Answer) -> float:
@@ -323,9 +331,3 @@ def _floored(steps: float) -> str:
     """Two digits, rounded down so that it stays a bound."""
     scale = 10 ** max(0, math.floor(math.log10(steps)) - 1)
     return f"{math.floor(steps / scale) * scale:,}"
-
-
-def _capital(text: str) -> str:
-    # A name keeps its own spelling.
-    first = text.split(" ", 1)[0]
-    return text if ":" in first else text[:1].upper() + text[1:]

@@ -6,12 +6,22 @@ A chart is a list of panels. A panel has marks in named rows (`Dots`) or curves 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.report.format import Unit
 from harness.report.style import ALL, Look, Scope
 
 SectionName = Literal["speed", "quality", "phases", "memory", "sameness", "noise"]
+Ends = tuple[float, float]
+
+
+class Axis(NamedTuple):
+    """`at` are its ticks, if they are not chosen by the renderer."""
+
+    name: str
+    unit: Unit
+    log: bool = False
+    at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,75 +43,44 @@ class Mark:
 class Dots:
     """Marks in rows, from top to bottom; a linear axis begins at zero.
 
-    A row has room for `lanes` marks below each other; with `level` they share one height.
-    `around` is a vertical line that marks are compared with, `band` what counts as equal to it.
-    `at` are the ticks, if they are not chosen by the renderer.
+    The marks of a row lie below each other, or at one height with `level`. `band` is what counts as
+    equal to 1, which has a line.
     """
 
     title: str
-    axis: str
-    unit: Unit
+    x: Axis
     rows: tuple[tuple[str, tuple[Mark, ...]], ...]
-    lanes: int = 1
-    log: bool = False
     scope: Scope = ALL
-    around: float | None = None
-    band: tuple[float, float] | None = None
-    at: tuple[float, ...] = ()
+    band: Ends | None = None
     level: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (x, y). `bounds` are intervals of y, `band` is a shaded area (x, low, high).
-
-    `tips` are the lines that hover shows for each point; empty for points without any.
-    """
+    """Points (x, y). `bounds` are intervals of y: lines, or with `band` a shaded area."""
 
     look: Look
     points: tuple[tuple[float, float], ...]
     name: str = ""
-    bounds: tuple[tuple[float, float] | None, ...] = ()
-    tips: tuple[tuple[str, ...], ...] = ()
-    band: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """A point where curves meet; `low` and `high` are the interval of its x."""
-
-    x: float
-    y: float
-    low: float | None = None
-    high: float | None = None
-    tip: tuple[str, ...] = ()
+    bounds: tuple[Ends | None, ...] = ()
+    band: bool = False
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves on a common pair of axes; `log_x` and `log_y` make an axis logarithmic.
+    """Curves on a common pair of axes, and rings where they cross: their y, and marks on x.
 
-    `at` are the ticks of x, `steps` vertical lines with a text. With `names` at its ticks a panel
-    is twice as wide and y begins at zero. `thin` curves do not coincide, a `flat` panel is low.
+    A `flat` panel is low.
     """
 
     title: str
-    axis: str
-    unit: Unit
-    up: str
-    up_unit: Unit
+    x: Axis
+    y: Axis
     curves: tuple[Curve, ...]
     target: float | None = None
-    target_name: str = "target"
-    log_x: bool = False
-    log_y: bool = False
     scope: Scope = ALL
-    thin: bool = False
     flat: bool = False
-    at: tuple[float, ...] = ()
-    names: tuple[str, ...] = ()
-    steps: tuple[tuple[float, str], ...] = ()
-    crossings: tuple[Crossing, ...] = ()
+    rings: tuple[tuple[float, Mark], ...] = ()
 
 
 Panel = Dots | Curves
@@ -109,12 +88,11 @@ Panel = Dots | Curves
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend."""
+    """One entry of a legend; beside curves its marker stands on a line."""
 
     text: str
     look: Look
     hollow: bool = False
-    line: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.analysis.noise import GroupNoise, Strip
 from harness.analysis.quality import QUARTILES_FROM, Band, QualityRow, QualityTable
-from harness.analysis.sentences import unknown
 from harness.analysis.startup import BreakEven
 from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Summary, Table
@@ -17,14 +16,13 @@ from harness.analysis.tables import Sweep, sweeps
 from harness.cells import LATENCY, PHASES, THROUGHPUT, Phase, Setup
 from harness.certificates import Certificate
 from harness.report import format as fmt
-from harness.report.chart import Chart, Crossing, Curve, Curves, Dots, Key, Mark
-from harness.report.columns import PEAKS
-from harness.report.content import grouped
+from harness.report.chart import Axis, Chart, Curve, Curves, Dots, Key, Mark
+from harness.report.columns import PEAKS, CellOf, Column, cells, grouped, shown_in
 from harness.report.format import Unit
 from harness.report.noise_sections import strips
 from harness.report.proof_sections import by_ranking, largest
 from harness.report.safe_text import line
-from harness.report.sections import OVERTAKES, amount, counted_peaks
+from harness.report.sections import OVERTAKES, counted_peaks
 from harness.report.style import (
     FAINT,
     PLAIN,
@@ -46,15 +44,13 @@ NUMBERS = "the tables of this section hold the same numbers."
 def make_charts(summary: Summary, certificates: Iterable[Certificate] = ()) -> list[Chart]:
     """Every chart that has something to show."""
     places = Places(summary)
-    makers = (
-        *(ratios, throughput, crossover, sweep, efficiency, latency),
-        *(quality, phase_times, break_even, memory, drift),
-    )
-    charts = [*(make(summary, places) for make in makers), divergence(certificates)]
+    charts = [
+        *(make(summary, places) for make in (ratios, throughput, crossover, sweep, efficiency)),
+        *(make(summary, places) for make in (latency, quality, phase_times, break_even, memory)),
+        drift(summary),
+        divergence(certificates),
+    ]
     return [it for it in charts if it.panels]
-
-
-# Helpers of all charts.
 
 
 def _tables(summary: Summary, phases: Sequence[Phase] = THROUGHPUT) -> list[Table]:
@@ -78,33 +74,30 @@ def _title(table: Table, places: Places) -> str:
 def _dots(
     table: Table,
     places: Places,
-    axis: str,
-    unit: Unit,
-    marks: Callable[[CellRow], Iterable[Mark]],
+    axis: Axis,
+    marks: Callable[[CellOf], Iterable[Mark]],
     **more: Any,
 ) -> Dots:
-    rows = tuple((label(it.cell.setup), tuple(marks(it))) for it in table.rows)
-    return Dots(_title(table, places), axis, unit, rows, scope=scope(_setup(table)), **more)
+    rows = tuple((label(it.setup), tuple(marks(it))) for it in cells(table))
+    return Dots(_title(table, places), axis, rows, scope(_setup(table)), **more)
 
 
-def _mark(row: CellRow, interval: Interval, shown: tuple[str, str], **more: Any) -> Mark:
-    """A mark with its interval; `shown` are the estimate and the bounds in words."""
-    setup, (words, bounds) = row.cell.setup, shown
-    ends = (interval.low, interval.high)
-    return Mark(look(setup), interval.estimate, *ends, words=words, bounds=bounds, **more)
+def mark(shown: Look, content: Interval | float, unit: Unit, **more: Any) -> Mark:
+    """A mark with its interval in words, and its value as its text."""
+    entry = fmt.value(content, unit)
+    words = f"{entry.text} examples/s" if unit == "examples/s" else entry.text
+    texts: dict[str, Any] = {"text": entry.text, "words": words, "bounds": entry.detail}
+    low, high = entry.ends or (None, None)
+    return Mark(shown, entry.raw or 0.0, low, high, **texts | more)
 
 
-def _keys(setups: Iterable[Setup], *, lines: bool = True) -> tuple[Key, ...]:
-    """A legend of setups, by name; with `lines` each marker stands on its setup's line."""
+def _keys(setups: Iterable[Setup]) -> tuple[Key, ...]:
+    """A legend of setups, by name."""
     by_name = {label(it): it for it in setups}
-    alone = all(map(is_reference, by_name.values()))
+    frameworks = not all(map(is_reference, by_name.values()))
     return tuple(
-        Key(
-            f"{name} (yardstick)" if is_reference(setup) and not alone else name,
-            look(setup),
-            line=lines,
-        )
-        for name, setup in sorted(by_name.items())
+        Key(f"{name} (yardstick)" if is_reference(it) and frameworks else name, look(it))
+        for name, it in sorted(by_name.items())
     )
 
 
@@ -125,71 +118,58 @@ def ratios(summary: Summary, places: Places) -> Chart:
 
 
 def _forest(table: Table, places: Places) -> Dots:
-    pairs = {it.label: it for it in table.pairs}
-
-    def marks(row: CellRow) -> Iterator[Mark]:
-        setup = row.cell.setup
-        if setup.label == table.baseline:
-            yield Mark(look(setup), 1.0, text=fmt.SAME, name="baseline", words=fmt.SAME)
-        elif pair := pairs.get(setup.label):
-            text = fmt.interval(pair.speed, "ratio")
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        if cell.is_baseline:
+            yield mark(look(cell.setup), 1.0, "ratio", name="baseline")
+        elif pair := cell.pair:
             hollow = pair.verdict not in ("faster", "slower")
-            yield _mark(row, pair.speed, text, text=text[0], hollow=hollow, name=pair.verdict)
+            yield mark(look(cell.setup), pair.speed, "ratio", hollow=hollow, name=pair.verdict)
 
-    axis, band = f"× as fast as {line(table.baseline)}", (1 / (1 + table.margin), 1 + table.margin)
-    return _dots(table, places, axis, "ratio", marks, log=True, around=1.0, band=band)
+    axis = Axis(f"× as fast as {line(table.baseline)}", "ratio", log=True)
+    band = (1 / (1 + table.margin), 1 + table.margin)
+    return _dots(table, places, axis, marks, band=band)
 
 
 def throughput(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        speed = row.examples_per_second
-        text, bounds = fmt.interval(speed)
-        yield _mark(row, speed, (f"{text} examples/s", bounds), text=text)
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        yield mark(look(cell.setup), cell.row.examples_per_second, "examples/s")
 
-    axis = "examples/s, more is better"
+    axis = Axis("examples/s, more is better", "examples/s")
     return Chart(
         name="throughput",
         section="speed",
         title="Throughput, with its interval over blocks",
         alt=f"Dot plot of examples per second, with intervals; {NUMBERS}",
-        panels=tuple(_dots(it, places, axis, "examples/s", marks) for it in _tables(summary)),
+        panels=tuple(_dots(it, places, axis, marks) for it in _tables(summary)),
     )
 
 
 def latency(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        p50, p99 = (row.latency.p50, row.latency.p99) if row.latency else (None, None)
-        if p50:
-            yield _mark(row, p50, fmt.interval(p50, "seconds"), name="median")
-        if p99:
-            text = fmt.interval(p99, "seconds")
-            yield _mark(row, p99, text, hollow=True, name="99th percentile")
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        for column in shown_in("terminal latency"):
+            if column.unit == "seconds" and (time := column.get(cell)):
+                hollow, name = column.title == "p99", column.title
+                yield mark(look(cell.setup), time, "seconds", text="", hollow=hollow, name=name)
 
-    axis = "time of a single step"
+    axis = Axis("time of a single step", "seconds", log=True)
     return Chart(
         name="latency",
         section="speed",
         title="Latency: every step timed by itself",
         alt=f"Dot plot on a log axis: median and 99th percentile of single steps; {NUMBERS}",
-        panels=tuple(
-            _dots(it, places, axis, "seconds", marks, lanes=2, log=True)
-            for it in _tables(summary, LATENCY)
-        ),
-        legend=(Key("median", PLAIN), Key("99th percentile", PLAIN, hollow=True)),
+        panels=tuple(_dots(it, places, axis, marks) for it in _tables(summary, LATENCY)),
+        legend=(Key("p50", PLAIN), Key("p99", PLAIN, hollow=True)),
     )
 
 
 def efficiency(summary: Summary, places: Places) -> Chart:
-    def marks(row: CellRow) -> Iterator[Mark]:
-        if share := row.efficiency.of_peak:
-            text, low, high = map(fmt.of_peak, (share.estimate, share.low, share.high))
-            bounds = "" if share.low is None else f"({low}–{high})"
-            bounds = fmt.NOT_KNOWN if unknown(share) else bounds
-            yield _mark(row, share, (text, bounds), text=text)
+    def marks(cell: CellOf) -> Iterator[Mark]:
+        if share := cell.row.efficiency.of_peak:
+            yield mark(look(cell.setup), share, "share")
 
-    def axis(table: Table) -> str:
+    def axis(table: Table) -> Axis:
         peak = "" if table.peak is None else f" of {fmt.number(table.peak.flops.estimate / 1e9)}"
-        return f"share{peak} GFLOP/s"
+        return Axis(f"share{peak} GFLOP/s", "share")
 
     return Chart(
         name="efficiency",
@@ -198,7 +178,7 @@ def efficiency(summary: Summary, places: Places) -> Chart:
         alt="Dot plot of the rate of the task's matrix products, as a share of that of one large "
         f"product, with intervals; {NUMBERS}",
         panels=tuple(
-            _dots(table, places, axis(table), "share", marks)
+            _dots(table, places, axis(table), marks)
             for table in _tables(summary)
             if any(row.efficiency.of_peak for row in table.rows)
         ),
@@ -210,123 +190,90 @@ def efficiency(summary: Summary, places: Places) -> Chart:
 UNDECIDED = Look(FAINT, "o", ())
 
 
-class SweptTable(NamedTuple):
-    """A table of a sweep, with its values of the first parameter and of the others."""
-
-    value: int
-    others: tuple[int, ...]
-    table: Table
-
-
-def _swept(tables: Sequence[Table]) -> list[tuple[Sweep, list[SweptTable]]]:
-    return [
-        (it, [SweptTable(values[0], values[1:], tables[n]) for values, n in sorted(it.points)])
-        for it in sweeps(tables)
-    ]
-
-
 def sweep(summary: Summary, _: Places) -> Chart:
     """Throughput over the parameter with the most values; the others have their own panels."""
-    swept = _swept(summary.tables)
+    tables = summary.tables
     return Chart(
         name="sweeps",
         section="speed",
         title="Throughput over what was varied",
         alt="Lines on log axes: examples per second over a parameter of the task or the number of "
         f"threads, with intervals; {NUMBERS}",
-        panels=tuple(panel for it in swept for panel in _sweep_panels(*it)),
-        legend=_keys(row.cell.setup for _, them in swept for it in them for row in it.table.rows),
+        panels=tuple(panel for it in sweeps(tables) for panel in _sweep_panels(it, tables)),
+        legend=_keys(row.cell.setup for it in _swept(tables) for row in it.rows),
         overview=True,
     )
 
 
-def _sweep_panels(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Curves]:
+def _swept(tables: Sequence[Table]) -> Iterator[Table]:
+    return (tables[number] for it in sweeps(tables) for _, number in it.points)
+
+
+def _sweep_panels(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Curves]:
     """A panel for every combination of all parameters but the first."""
-    (name, values), *_ = sweep.axes
-    tables = sorted(tables, key=lambda swept: (swept.others, swept.value))
-    for panel in grouped(tables, lambda swept: swept.others):
-        rows = [(swept.value, row) for swept in panel for row in swept.table.rows]
-        rows.sort(key=lambda row: row[1].cell.setup.label)
-        curves = grouped(rows, lambda row: row[1].cell.setup.label)
+    name, values = sweep.axes[0]
+    for points in grouped(sorted(sweep.points), lambda it: it[0][1:]):
+        rows = [(settings[0], row) for settings, number in points for row in tables[number].rows]
+        rows.sort(key=lambda it: it[1].cell.setup.label)
         yield Curves(
-            title=_sweep_title(sweep, panel[0].others, 1),
-            axis=_words(name),
-            unit="setting",
-            up="examples/s",
-            up_unit="examples/s",
-            curves=tuple(_sweep_curve(name, of_setup) for of_setup in curves),
-            log_x=True,
-            log_y=True,
-            thin=True,
+            title=_sweep_title(sweep, points[0][0], 1),
+            x=_sweep_axis(name, values),
+            y=Axis("examples/s", "examples/s", log=True),
+            curves=tuple(map(_sweep_curve, grouped(rows, lambda it: it[1].cell.setup.label))),
             scope=_sweep_scope(sweep),
-            at=tuple(map(float, values)),
         )
 
 
-def _sweep_curve(axis: str, rows: Sequence[tuple[int, CellRow]]) -> Curve:
+def _sweep_curve(rows: Sequence[tuple[int, CellRow]]) -> Curve:
     setup = rows[0][1].cell.setup
-    points, ends, tips = [], [], []
-    for value, row in rows:
-        speed = row.examples_per_second
-        text, bounds = fmt.interval(speed)
-        points.append((float(value), speed.estimate))
-        ends.append(_ends(speed))
-        tips.append((f"{label(setup)}, {_words(axis)} {value:,}", f"{text} examples/s", bounds))
-    return Curve(look(setup), tuple(points), label(setup), tuple(ends), tuple(tips))
-
-
-def _ends(interval: Interval) -> tuple[float, float] | None:
-    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
+    speeds = [fmt.value(row.examples_per_second, "examples/s") for _, row in rows]
+    points = tuple((float(value), row.examples_per_second.estimate) for value, row in rows)
+    return Curve(look(setup), points, label(setup), tuple(it.ends for it in speeds))
 
 
 def crossover(summary: Summary, _: Places) -> Chart:
     """The fastest setup at every combination of the two parameters with the most values."""
-    swept = _swept(summary.tables)
-    winners = (
-        row.cell.setup
-        for _, tables in swept
-        for it in tables
-        for row in it.table.rows
-        if row.cell.setup.label == it.table.winner
-    )
+    tables = summary.tables
+    winners = filter(None, map(_winner, _swept(tables)))
     return Chart(
         name="crossover",
         section="speed",
         title="Which setup is fastest where",
         alt="A map of the fastest setup at every value of what was varied, with a ring where no "
         "setup is faster than all others; the tables of this section say the same.",
-        panels=tuple(panel for it in swept for panel in _maps(*it)),
-        legend=(*_keys(winners, lines=False), Key("no winner", UNDECIDED, hollow=True)),
+        panels=tuple(panel for it in sweeps(tables) for panel in _maps(it, tables)),
+        legend=(*_keys(winners), Key("no winner", UNDECIDED, hollow=True)),
         overview=True,
     )
 
 
-def _maps(sweep: Sweep, tables: list[SweptTable]) -> Iterator[Dots]:
+def _winner(table: Table) -> Setup | None:
+    setups = (row.cell.setup for row in table.rows)
+    return next((it for it in setups if it.label == table.winner), None)
+
+
+def _maps(sweep: Sweep, tables: Sequence[Table]) -> Iterator[Dots]:
     """A panel for every combination of all parameters but the first two; a row for each value."""
     (name, values), *others = sweep.axes
-    for panel in grouped(tables, lambda swept: swept.others[1:]):
+    for points in grouped(sorted(sweep.points), lambda it: it[0][2:]):
         rows = [
             (
-                f"{_words(others[0][0])} {row[0].others[0]:,}" if others else "fastest",
-                tuple(_fastest(swept.table, name, swept.value) for swept in row),
+                f"{_words(others[0][0])} {row[0][0][1]:,}" if others else "fastest",
+                tuple(_fastest(tables[number], name, at[0]) for at, number in row),
             )
-            for row in grouped(panel, lambda swept: swept.others[:1])
+            for row in grouped(points, lambda it: it[0][1:2])
         ]
         yield Dots(
-            title=_sweep_title(sweep, panel[0].others[1:], 2),
-            axis=_words(name),
-            unit="setting",
+            title=_sweep_title(sweep, points[0][0], 2),
+            x=_sweep_axis(name, values),
             rows=tuple(rows),
-            log=True,
             scope=_sweep_scope(sweep),
-            at=tuple(map(float, values)),
             level=True,
         )
 
 
 def _fastest(table: Table, axis: str, value: int) -> Mark:
-    setups = (row.cell.setup for row in table.rows)
-    winner = next((it for it in setups if it.label == table.winner), None)
+    winner = _winner(table)
     return Mark(
         look(winner) if winner else UNDECIDED,
         float(value),
@@ -337,10 +284,14 @@ def _fastest(table: Table, axis: str, value: int) -> Mark:
     )
 
 
-def _sweep_title(sweep: Sweep, others: tuple[int, ...], skipped: int) -> str:
-    fixed = zip(sweep.axes[skipped:], others, strict=True)
+def _sweep_title(sweep: Sweep, settings: Sequence[int], skipped: int) -> str:
+    fixed = [*zip(sweep.axes, settings, strict=True)][skipped:]
     values = [f"{_words(name)} {value:,}" for (name, _), value in fixed]
     return ", ".join((f"{line(sweep.task)} · {sweep.phase}{lane_mark(sweep.lane)}", *values))
+
+
+def _sweep_axis(name: str, values: Iterable[int]) -> Axis:
+    return Axis(_words(name), "setting", log=True, at=tuple(map(float, values)))
 
 
 def _words(name: str) -> str:
@@ -374,11 +325,15 @@ def quality(summary: Summary, places: Places) -> Chart:
 def _band_words(summary: Summary) -> str:
     """What a band contains, which depends on the number of seeds."""
     bands = [it for table in summary.qualities for row in table.rows for it in row.bands]
-    if all(it.quartiles for it in bands):
+    quartiles = {it.quartiles for it in bands}
+    if quartiles == {True}:
         return "from quartile to quartile"
-    if any(it.quartiles for it in bands):
-        return f"from worst to best, of {QUARTILES_FROM} or more from quartile to quartile"
-    return "from the worst to the best"
+    few = "from the worst to the best"
+    return (
+        f"{few}, of {QUARTILES_FROM} or more from quartile to quartile"
+        if len(quartiles) > 1
+        else few
+    )
 
 
 def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Curves:
@@ -387,17 +342,15 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
 
     def curve(row: QualityRow) -> Curve:
         points = tuple((x(it), it.quality) for it in row.bands)
-        band = tuple((x(it), it.low, it.high) for it in row.bands)
         several = len(row.trainings) > 1
-        return Curve(look(row.setup), points, label(row.setup), band=band if several else ())
+        bounds = tuple((it.low, it.high) for it in row.bands if several)
+        return Curve(look(row.setup), points, label(row.setup), bounds, band=several)
 
     metric = METRICS[table.task.metric]
     return Curves(
         title=_task_title(table, places),
-        axis="epoch" if by_epoch else "training time",
-        unit="epoch" if by_epoch else "seconds",
-        up=metric.title,
-        up_unit="accuracy" if metric.unit == "percent" else "error",
+        x=Axis("epoch", "epoch") if by_epoch else Axis("training time", "seconds"),
+        y=Axis(metric.title, "accuracy" if metric.unit == "percent" else "error"),
         curves=tuple(map(curve, table.rows)),
         target=table.task.target,
         scope=scope(_setup(table)),
@@ -406,45 +359,33 @@ def _quality_panel(table: QualityTable, places: Places, *, by_epoch: bool) -> Cu
 
 # Phase times.
 
-STAGES = {
-    "import": "import_seconds",
-    "build": "build_seconds",
-    "first call": "first_call",
-    "second call": "second_call",
-    "steady step": "step",
-}
-"""The parts of a start, and the steady step after it, with their fields of a `Startup`."""
-
 
 def phase_times(summary: Summary, places: Places) -> Chart:
-    def panel(table: Table) -> Dots:
-        cells = sorted(table.rows, key=lambda it: it.cell.setup.label)
-        rows = tuple(
-            (stage, tuple(filter(None, (_stage_mark(it, field) for it in cells))))
-            for stage, field in STAGES.items()
-        )
-        title, about = _title(table, places), scope(_setup(table))
-        return Dots(title, "time", "seconds", rows, len(cells), log=True, scope=about)
-
     return Chart(
         name="phase-times",
         section="phases",
         title="From import to the steady step",
         alt=f"Dot plot on a log axis of the times of a start and of a steady step; {NUMBERS}",
-        panels=tuple(panel(it) for it in _tables(summary)),
-        legend=_keys((row.cell.setup for it in summary.tables for row in it.rows), lines=False),
+        panels=tuple(it for table in _tables(summary) if (it := _stages(table, places)).rows),
+        legend=_keys(row.cell.setup for it in summary.tables for row in it.rows),
     )
 
 
-def _stage_mark(row: CellRow, field: str) -> Mark | None:
-    """With a warm compile cache where both were seen; a log axis cannot show a zero."""
-    time: Interval | None = row.step if field == "step" else None
-    if row.starts:
-        time = getattr(row.starts[0], field)
-    if time is None or time.estimate <= 0:
-        return None
-    setup, seconds = row.cell.setup, time.estimate
-    return Mark(look(setup), seconds, name=label(setup), words=fmt.seconds(seconds))
+def _stages(table: Table, places: Places) -> Dots:
+    """A row for every time in the table of starts; a log axis cannot show a zero."""
+    ordered = sorted(cells(table), key=lambda it: it.setup.label)
+
+    def marks(stage: Column[CellOf]) -> Iterator[Mark]:
+        for cell in ordered:
+            time: Interval | None = stage.get(cell)
+            if time and time.estimate > 0:
+                name = label(cell.setup)
+                yield mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
+
+    stages = (it for it in shown_in("starts") if it.unit == "seconds")
+    rows = tuple((it.title, row) for it in stages if (row := tuple(marks(it))))
+    axis = Axis("time", "seconds", log=True)
+    return Dots(_title(table, places), axis, rows, scope(_setup(table)))
 
 
 POINTS = 6
@@ -480,41 +421,27 @@ def _race(table: Table, places: Places) -> Curves:
     decades = math.ceil(math.log10(max(2.0 * max(ends, default=0), training, 1000)))
     return Curves(
         title=_title(table, places),
-        axis="steps done",
-        unit="step",
-        up="time since the start",
-        up_unit="seconds",
+        x=Axis("steps done", "step", log=True),
+        y=Axis("time since the start", "seconds", log=True),
         curves=tuple(_race_line(*it, decades) for it in _starts(table)),
-        log_x=True,
-        log_y=True,
-        thin=True,
         scope=scope(_setup(table)),
-        crossings=tuple(filter(None, map(_crossing, met))),
+        rings=tuple(filter(None, map(_ring, met))),
     )
 
 
 def _race_line(row: CellRow, start: float, step: float, decades: int) -> Curve:
-    """Only the first point of each decade has a tip."""
-    name, points, tips = label(row.cell.setup), [], []
-    for n in range(decades * POINTS + 1):
-        steps = 10 ** (n / POINTS)
-        time = start + steps * step
-        if time > 0:
-            tip = (name, fmt.seconds(time), f"after {fmt.count(round(steps), 'step')}")
-            points.append((steps, time))
-            tips.append(() if n % POINTS else tip)
-    return Curve(look(row.cell.setup), tuple(points), name, tips=tuple(tips))
+    steps = sorted({round(10 ** (n / POINTS)) for n in range(decades * POINTS + 1)})
+    points = tuple((float(n), start + n * step) for n in steps if start + n * step > 0)
+    return Curve(look(row.cell.setup), points, label(row.cell.setup))
 
 
-def _crossing(pair: BreakEven) -> Crossing | None:
+def _ring(pair: BreakEven) -> tuple[float, Mark] | None:
     if pair.steps is None or pair.seconds is None or pair.steps.estimate <= 0:
         return None
-    steps, bounds = fmt.interval(pair.steps)
-    verb = OVERTAKES[pair.verdict]
-    words = f"{line(pair.label)} {verb} {line(pair.baseline)} after {steps} steps"
-    low = max(pair.steps.low, 1.0) if pair.steps.low else None
-    tip = ("break-even", words, bounds)
-    return Crossing(pair.steps.estimate, pair.seconds.estimate, low, pair.steps.high, tip)
+    names = f" {OVERTAKES[pair.verdict]} ".join(map(line, (pair.label, pair.baseline)))
+    words = f"{names} after {fmt.number(pair.steps.estimate)} steps"
+    ring = mark(PLAIN, pair.steps, "step", hollow=True, name="break-even", words=words)
+    return pair.seconds.estimate, ring
 
 
 # Memory.
@@ -539,22 +466,20 @@ def memory(summary: Summary, places: Places) -> Chart:
 
 
 def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places) -> Iterator[Dots]:
-    cells = [row for it in tables for row in it.rows]
-    cells.sort(key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)))
+    measured = [row for it in tables for row in it.rows]
+    measured.sort(key=lambda it: (it.cell.setup.label, PHASES.index(it.cell.phase)))
     for kind in kinds:
-        rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in cells}
-        for row in cells:
-            setup, size = row.cell.setup, amount(row.peaks, kind)
+        rows: dict[str, list[Mark]] = {label(it.cell.setup): [] for it in measured}
+        for row in measured:
+            setup, size = row.cell.setup, getattr(row.peaks, kind).bytes
             rows[label(setup)] += _bytes(look(setup), size, row.cell.phase)
         rows["least possible"] = [
             mark for it in tables for mark in _bytes(PLAIN, it.rows[0].peaks.least, it.phase)
         ]
         yield Dots(
             title=_task_title(tables[0], places),
-            axis=PEAKS[kind],
-            unit="bytes",
+            x=Axis(PEAKS[kind], "bytes"),
             rows=tuple((name, tuple(marks)) for name, marks in rows.items()),
-            lanes=len(tables),
             scope=scope(_setup(tables[0])),
         )
 
@@ -562,53 +487,43 @@ def _memory_panels(tables: Sequence[Table], kinds: Iterable[str], places: Places
 def _bytes(shown: Look, value: float | None, phase: Phase) -> list[Mark]:
     if value is None:
         return []
-    text = fmt.memory(value)
-    return [Mark(shown, value, text=text, words=text, hollow=phase != "train", name=phase)]
+    return [mark(shown, value, "bytes", hollow=phase != "train", name=phase)]
 
 
 # Noise: how each ratio changed from block to block.
 
-MANY = 1500
-"""Points of a run above which none has a tip: the table has the values."""
 DOTTED = (1.5, 1.5)
 """The dashes of a setup that is compared with itself."""
 
 
-def drift(summary: Summary, _: Places) -> Chart:
+def drift(summary: Summary) -> Chart:
     """One panel for every group, lane and phase; one point for each block, in their order."""
     rows = [(noise, group) for noise in summary.noise for group in strips(noise)]
-    tips = sum(len(it.points) for _, group in rows for it in group) <= MANY
-    looks = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
+    by_name = {line(it.label): _drift_look(noise, it) for noise, group in rows for it in group}
     return Chart(
         name="drift",
         section="noise",
         title="Drift: every ratio block by block, against its own median",
         alt=f"Lines over blocks: how far each ratio lay from its own median; {NUMBERS}",
-        panels=tuple(_drift_panel(*it, tips=tips) for it in rows),
-        legend=tuple(Key(name, it, line=True) for name, it in sorted(looks.items())),
+        panels=tuple(_drift_panel(*it) for it in rows),
+        legend=tuple(Key(*it) for it in sorted(by_name.items())),
     )
 
 
-def _drift_panel(noise: GroupNoise, group: Sequence[Strip], *, tips: bool) -> Curves:
+def _drift_panel(noise: GroupNoise, group: Sequence[Strip]) -> Curves:
     phase, lane = group[0].phase, group[0].lane
     return Curves(
         title=f"{line(noise.task)} · {phase}{lane_mark(lane)} · {place(noise)}",
-        axis="block",
-        unit="block",
-        up="drift",
-        up_unit="change",
+        x=Axis("block", "block"),
+        y=Axis("drift", "change"),
         curves=tuple(
             Curve(
                 _drift_look(noise, it),
                 tuple((float(block), math.expm1(log)) for block, log in it.points),
                 name=f"{line(it.label)} ÷ {line(it.baseline)}",
-                tips=() if tips else ((),) * len(it.points),
             )
             for it in group
         ),
-        target=0.0,
-        target_name="",
-        thin=True,
         flat=True,
         scope=Scope(line(noise.task), noise.device, lane),
     )
@@ -616,12 +531,9 @@ def _drift_panel(noise: GroupNoise, group: Sequence[Strip], *, tips: bool) -> Cu
 
 def _drift_look(noise: GroupNoise, strip: Strip) -> Look:
     """That of the setup; dotted for a setup compared with itself."""
-    name, _, again = strip.label.partition(" ")
-    framework, _, mode = name.partition(":")
-    setup = Setup(
-        task=noise.task, digest=noise.digest, framework=framework, mode=mode, lane=strip.lane
-    )
-    return replace(look(setup), dashes=DOTTED) if again else look(setup)
+    setups = {(it.setup.label, it.setup.lane): it.setup for it in noise.setups}
+    setup = setups[strip.label, strip.lane]
+    return replace(look(setup), dashes=DOTTED) if setup.twin else look(setup)
 
 
 # The proof: the difference of each setup from the reference, step by step.
@@ -653,12 +565,9 @@ def _divergence_panel(group: Sequence[Certificate]) -> Curves:
     setup = group[0].setup
     return Curves(
         title=f"{line(setup.task)}{lane_mark(setup.lane)} · {place(setup)}",
-        axis="step",
-        unit="step",
-        up="relative difference",
-        up_unit="relative difference",
+        x=Axis("step", "step"),
+        y=Axis("relative difference", "relative difference", log=True),
         curves=tuple(Curve(look(it.setup), _differences(it), name=label(it.setup)) for it in group),
-        log_y=True,
         scope=scope(setup),
     )
 

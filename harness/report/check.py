@@ -19,14 +19,6 @@ from harness.report.safe_text import code, line, prose
 from harness.report.style import lane_mark
 from harness.report.terminal import rich_table
 
-STYLES = {
-    "fine": "green",
-    "improved": "green",
-    "changed": "yellow",
-    "cannot tell": "yellow",
-    "regression": "bold red",
-    "not proven": "bold red",
-}
 WORDS = {
     "cells failed": "A setup failed: nothing more was compared.",
     "fine": "Nothing became worse.",
@@ -43,7 +35,7 @@ def render(checked: Checked, console: Console, *, everything: bool = False) -> N
     shown = list(checked.lines) if everything else worth_a_line(checked.lines)
     for setup, lines in itertools.groupby(shown, key=lambda it: it.setup):
         console.print(Text(_name(setup), "bold"))
-        console.print(rich_table(grid(COLUMNS[1:], lines), styles=STYLES))
+        console.print(rich_table(grid(COLUMNS[1:], lines)))
         console.print()
     for text in summary(checked):
         console.print(Text(text), soft_wrap=True)

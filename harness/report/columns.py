@@ -9,11 +9,13 @@ of other things are made of the same `Column`, beside their sections or their fr
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from harness.analysis.noise import GroupNoise
+from harness.analysis.sentences import listed
 from harness.analysis.startup import Startup
 from harness.analysis.stats import Interval
 from harness.analysis.summary import CellRow, Table
@@ -22,7 +24,7 @@ from harness.cells import Setup
 from harness.report import format as fmt
 from harness.report.format import Unit, Value
 from harness.report.safe_text import line
-from harness.report.style import label, place
+from harness.report.style import ALL, Scope, label, lane_mark, place
 
 Row = TypeVar("Row")
 Line = dict[str, Any]
@@ -103,6 +105,63 @@ def grid(columns: Iterable[Column[Row]], rows: Iterable[Row], *, drawn: bool = T
     ratios = [row[n] for row in written for n in places]
     ends = [1.0, *(end for it in ratios for end in it.ends or (it.raw,) if end is not None)]
     return Grid(chosen, written, (min(ends), max(ends)))
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table with its heading (task, phase, and where it ran), lead sentence and notes.
+
+    `others` are the same table against each other `baseline`, in the order of its rows. What
+    repeats other tables or goes into detail is `folded` under these words until a reader opens it.
+    """
+
+    anchor: str
+    task: str
+    phase: str
+    place: str
+    grid: Grid
+    notes: tuple[str, ...] = ()
+    scope: Scope = ALL
+    lead: str = ""
+    baseline: str = ""
+    others: tuple[Section, ...] = ()
+    folded: str = ""
+
+
+def section(
+    anchor: str,
+    group: Setup | GroupNoise,
+    phase: str,
+    grid: Grid,
+    notes: Iterable[str] = (),
+    *,
+    lane: str | None = None,
+    where: str | None = None,
+    **more: Any,
+) -> Section:
+    """One table about a group or the lane of a setup; `where` says less than its whole place."""
+    task, where = line(group.task), place(group) if where is None else where
+    if lane is None:
+        lane = group.lane if isinstance(group, Setup) else ""
+    about = Scope(task, group.device, lane)
+    return Section(anchor, task, phase + lane_mark(lane), where, grid, tuple(notes), about, **more)
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], object]) -> list[list[Row]]:
+    """The rows of each key together, in the order in which the keys come."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
+
+
+def reasons(outcomes: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Notes on names and verdicts that have a reason, each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, verdict, reason in outcomes:
+        if reason:
+            names.setdefault(f"{verdict}, {line(reason)}", []).append(line(name))
+    return (f"{listed(of_reason)}: {why}." for why, of_reason in names.items())
 
 
 def explained(columns: Iterable[Column[Any]]) -> tuple[str, ...]:
@@ -271,17 +330,10 @@ SETUP: tuple[Column[Setup], ...] = (
 # fmt: on
 """What every row for programs says of its setup."""
 
-NAME: Column[CellOf] = Column(
-    "framework:mode",
-    lambda it: label(it.setup),
-    "name",
-    where=("speed", "latency", "starts", "memory", "cells", "terminal", "terminal latency"),
-    detail=lambda it: it.remark,
-)
-
 # fmt: off
 CELLS: list[Column[CellOf]] = [
-    NAME,
+    Column("framework:mode", lambda it: label(it.setup), "name", detail=lambda it: it.remark,
+        where=("speed", "latency", "starts", "memory", "cells", "terminal", "terminal latency")),
     *of(lambda it: it.setup, SETUP),
     Column("phase", lambda it: it.row.cell.phase, "text", "phase",
         "train, predict, or their latency: one iteration at a time", where=("cells",)),

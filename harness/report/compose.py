@@ -1,10 +1,11 @@
-"""A run and its summary → the content of its report."""
+"""A run and its summary → what its report says, in order and in words, without markup."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import harness
 from harness.analysis.cell_metrics import PEAK_MARGIN, PRODUCTS_MARGIN
@@ -18,7 +19,6 @@ from harness.report import format as fmt
 from harness.report import noise_sections, proof_sections, sections
 from harness.report.advice_text import choices, to_decide
 from harness.report.columns import Column, grid
-from harness.report.content import Content, Repeat, Section, Trouble
 from harness.report.safe_text import line, lines
 from harness.report.style import Places, framework_title, label, place
 
@@ -29,51 +29,69 @@ QUESTION = (
 )
 
 
-def make_content(run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()) -> Content:
+class Trouble(NamedTuple):
+    """Trials of one setup that ended badly for one reason; `tail` keeps its lines."""
+
+    label: str
+    task: str
+    place: str
+    status: str
+    trials: str
+    error: str
+    tail: str
+
+
+class Content:
     """The whole report of a run, in the order in which it is read.
 
-    `others` are the tables against every other baseline, as `summary.rebased` makes them.
+    Every text is safe to show, every number already formatted.
     """
-    places, config = Places(summary), run.info.config
-    steady = [it for it in summary.tables if it.phase in THROUGHPUT]
-    return Content(
-        title=_title(summary),
-        question=QUESTION,
-        byline=f"Run {line(run.info.name)}, {line(run.info.created)}, "
-        f"by samestep {line(run.info.versions.get('samestep', harness.__version__))}",
-        facts=facts(run, summary),
-        choices=choices(run, summary),
-        speed=_speed(summary.tables, places, others or [()] * len(summary.tables)),
-        quality=tuple(
+
+    def __init__(
+        self, run: Run, summary: Summary, others: Sequence[tuple[Table, ...]] = ()
+    ) -> None:
+        """`others` are the tables against every other baseline, as `summary.rebased` makes them."""
+        places, info = Places(summary), run.info
+        steady = [(n, it) for n, it in enumerate(summary.tables, 1) if it.phase in THROUGHPUT]
+        self.title = _title(summary)
+        self.question = QUESTION
+        self.byline = (
+            f"Run {line(info.name)}, {line(info.created)}, "
+            f"by samestep {line(info.versions.get('samestep', harness.__version__))}"
+        )
+        self.facts = facts(run, summary)
+        self.choices = choices(run, summary)
+        before = [None, *(it.task for it in summary.tables)]
+        tables = zip(summary.tables, others or [()] * len(summary.tables), strict=True)
+        self.speed = [
+            sections.speed(it, n, places, probes=it.task != before[n - 1], others=rebased)
+            for n, (it, rebased) in enumerate(tables, 1)
+        ]
+        self.quality = [
             proof_sections.quality(it, n, places) for n, it in enumerate(summary.qualities, 1)
-        ),
-        phases=tuple(sections.phases(it, n, places) for n, it in enumerate(steady, 1)),
-        memory=tuple(sections.memory(it, n, places) for n, it in enumerate(steady, 1)),
-        sameness=proof_sections.sections(run),
-        settings=sections.settings_sections(run),
-        idioms=sections.gain_sections(summary.idioms),
-        means=sections.aggregate_sections(summary.aggregates),
-        noise=noise_sections.sections(
-            summary, _stopped_by(run), repeats=config.get("repeat_noisy", True)
-        ),
-        troubles=troubles(summary),
-        left_out=left_out(run),
-        method=_method(run, summary),
-        everything=sections.everything(run, summary),
-        repeat=_repeat(run),
-    )
-
-
-def _speed(
-    tables: Sequence[Table], places: Places, others: Sequence[tuple[Table, ...]]
-) -> tuple[Section, ...]:
-    """Only the first table of a task says what the task probes."""
-    before = [None, *(it.task for it in tables)]
-    rows = zip(tables, before, others, strict=False)
-    return tuple(
-        sections.speed(table, n, places, probes=table.task != task, others=rebased)
-        for n, (table, task, rebased) in enumerate(rows, start=1)
-    )
+        ]
+        self.phases = [sections.phases(it, n, places) for n, it in steady]
+        self.memory = [sections.memory(it, n, places, first=it is steady[0][1]) for n, it in steady]
+        self.sameness = proof_sections.sections(run)
+        self.settings = sections.settings_sections(run)
+        self.idioms = sections.gain_sections(summary.idioms)
+        self.means = sections.aggregate_sections(summary.aggregates)
+        self.noise = noise_sections.sections(
+            summary, _stopped_by(run), repeats=info.config.get("repeat_noisy", True)
+        )
+        self.troubles = troubles(summary)
+        self.left_out = left_out(run)
+        self.method = _method(run, summary)
+        self.everything = sections.everything(run, summary)
+        self.command = line(shlex.join(info.command))
+        self.commit = line(info.commit or "unknown")
+        known: dict[str, Mapping[str, object]] = {
+            "Versions": info.versions,
+            "Machine": info.machine,
+            "Environment": info.environment,
+        }
+        self.environment = [(name, grid(FACTS, it.items())) for name, it in known.items() if it]
+        self.config = lines(json.dumps(info.config, indent=2, ensure_ascii=False))
 
 
 def _title(summary: Summary) -> str:
@@ -193,89 +211,63 @@ def _stopped_by(run: Run) -> str:
 
 def _method(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     """How it was measured: only what this run's configuration does."""
-    process = (
-        "One fresh process for every framework and mode of a comparison, started in random order "
-        "and alive side by side."
-    )
+    process = "One fresh process for every framework and mode of a comparison."
     if any(it.forked for it in run.records):
         process = (
-            "A process of its own for every framework and mode of a comparison: a fresh one in "
-            "blocks whose starts are timed, otherwise one forked from a process that had imported "
-            "the framework and computed nothing. All are alive side by side, started in random "
-            "order."
+            "One process for every framework and mode of a comparison: a fresh one in blocks whose "
+            "starts are timed, else one forked from a process that had imported the framework."
         )
     delta = "1 %"
     if any(it.floors for it in summary.noise):
         delta = (
-            "1 %, or what a setup against itself could not rule out in this run, whichever is "
-            f"more; beyond {percent(MOST_MARGIN)} nothing is called equivalent"
+            "1 %, or what a setup against itself could not rule out in this run if that is more; "
+            f"beyond {percent(MOST_MARGIN)} nothing is called equivalent"
         )
     resting = ""
     if run.info.config.get("precision") is not None:
         resting = " A setup whose ratios have all met the target precision sits out from then on."
     method = {
-        "Block": f"{process} The block is the unit of statistics: its samples are never pooled "
-        "with those of another.",
-        "Turn": "One process takes one sample while all others wait; each round has a new random "
-        "order. A sample times enough steps to be read well, always the same steps from the same "
-        "first weights, and waits for the device at its end. The first steps of a turn are not "
-        "timed.",
-        "Ratio": "Within a block, the median over rounds of this cell’s step time against the "
-        "baseline’s; over blocks, the median. Above 1 it is faster than the baseline.",
+        "Block": f"{process} All start in random order and stay alive side by side. The block is "
+        "the unit of statistics: samples of different blocks are never pooled.",
+        "Turn": "One process takes one sample while all others wait, in a new random order each "
+        "round. A sample times enough steps to be read well, always the same ones from the same "
+        "first weights, and ends when the device has finished. A turn’s first steps are not timed.",
+        "Ratio": "The baseline’s step time ÷ that of this cell: the median over the rounds of a "
+        "block, then over blocks. Above 1 it is faster than the baseline.",
         "Interval": f"Brackets hold the median over blocks with {fmt.whole_percent(CONFIDENCE)} "
-        "confidence: from 6 blocks on two ordered block values, exact for any distribution. With "
-        "fewer they are the range, which promises nothing, and say so. Bounds that are a factor of "
-        "4 apart or more, a factor of 2 to either side, are not shown: the number is “not known”; "
-        f"results.csv has them all the same.{resting}",
+        "confidence: two ordered block values, exact for any distribution. Fewer than 6 blocks "
+        "have a range, which has no confidence. Bounds a factor of 4 apart or more are not shown: "
+        f"the number is “not known”; results.csv has them all the same.{resting}",
         "Verdict": "Faster and slower are exact sign tests of the block ratios. Equivalent is two "
         f"one-sided tests that the difference is below δ: {delta}. Both are corrected over the "
-        "rows of a table (Holm), so that a whole table holds a false answer in at most one of 20 "
-        "runs. What neither test decides is “cannot tell”. A winner is faster than every other, "
-        "compared directly: the median of the ratios of two setups is not always the quotient of "
-        "their two ratios to a third.",
+        "rows of a table (Holm): a table holds a false answer in at most one of 20 runs. “Cannot "
+        "tell” is what neither decides. A winner is faster than every other, compared directly: "
+        "two ratios to a third setup do not divide exactly.",
         "Pauses": "A median hides what happens in fewer than half of the rounds. So examples/s and "
-        "GFLOP/s are of the mean step, with the median step beside them. There is no verdict where "
-        "the ratio of mean times, or that of full trainings in the same blocks, contradicts the "
-        "median beyond both intervals.",
+        "GFLOP/s are of the mean step. There is no verdict where the ratio of mean times, or of "
+        "full trainings in the same blocks, contradicts the median beyond both intervals.",
         "Disturbed": noise_sections.DISTURBED,
-        "Ranked": "Only setups whose certificate shows that they compute what the float64 "
-        "reference computes, and whose workers ran with the settings asked for, and alike. "
-        f"Impossible ones are not: those at more than {PEAK_MARGIN:g} × the rate of the best large "
-        "product of other frameworks and of NumPy, or with a step in less than "
-        f"1/{PRODUCTS_MARGIN:g} of the arithmetic of their shortest bare products. Others are "
-        "shown with the reason. A reference beside other frameworks is the yardstick: it shows "
-        "what a step costs without their overhead, and is neither winner nor recommended.",
-        "Choice": "In speed only the winner of a table is recommended alone, and only where it "
-        "wins all tables of its scenario. A short experiment is decided by the first start, by the "
-        "interval of its lead over every other, up to the step where it may lose it. Memory is the "
-        "peak of the whole process, or what a framework allocates on a GPU; two setups differ "
-        "where no count of one reaches those of the other.",
+        "Ranked": "Only setups that compute what the float64 reference computes, by their "
+        "certificate, and whose workers ran alike, with the settings asked for. Impossible ones "
+        f"are not: those at more than {PEAK_MARGIN:g} × the rate of the best large product of "
+        f"other frameworks and of NumPy, or with a step in less than 1/{PRODUCTS_MARGIN:g} of the "
+        "arithmetic of their shortest bare products. Others are shown with the reason. A reference "
+        "beside other frameworks is the yardstick, neither winner nor recommended: it shows what "
+        "a step costs without their overhead.",
+        "Choice": "In speed only a winner of all tables of a scenario is recommended alone. A "
+        "short experiment is decided by the first start: by the interval of its lead over every "
+        "other, up to the step where it may lose it. Memory is the peak of the whole process, or "
+        "what a framework allocates on a GPU; two setups differ where no count of one reaches "
+        "those of the other.",
         "Columns": "GFLOP/s counts the matrix products of the task, not what a framework executes. "
-        "CPU is CPU time ÷ wall time during samples; 100 % is one busy core. 1 MB is 1,000,000 "
-        "bytes.",
+        "CPU is CPU time ÷ wall time during samples; 100 % is one busy core. 1 MB is 10⁶ bytes.",
     }
     if summary.qualities:
         method["Quality"] = (
-            "A full training from the shared start of each seed; the time to the target is "
-            "training time, with evaluation off the clock. Not reached counts as infinite and is "
-            "never dropped."
+            "A full training from the shared start of each seed. The time to the target is without "
+            "evaluation; a target that was not reached counts as infinite and is never dropped."
         )
     return tuple(method.items())
-
-
-def _repeat(run: Run) -> Repeat:
-    info = run.info
-    tables: dict[str, Mapping[str, object]] = {
-        "Versions": info.versions,
-        "Machine": info.machine,
-        "Environment": info.environment,
-    }
-    return Repeat(
-        command=line(shlex.join(info.command)),
-        commit=line(info.commit or "unknown"),
-        facts=tuple((name, grid(FACTS, it.items())) for name, it in tables.items() if it),
-        config=lines(json.dumps(info.config, indent=2, ensure_ascii=False)),
-    )
 
 
 FACTS: tuple[Column[tuple[str, object]], ...] = (

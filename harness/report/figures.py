@@ -23,8 +23,9 @@ from xml.etree.ElementTree import Element
 from harness.analysis.stats import CONFIDENCE
 from harness.report import format as fmt
 from harness.report.chart import Chart, Curve, Curves, Dots, Key, Mark, Panel
+from harness.report.columns import grouped
 from harness.report.safe_text import line
-from harness.report.style import BAND, FAINT, GRID, INK, PAPER, PLAIN, Look
+from harness.report.style import BAND, FAINT, GRID, INK, PAPER, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 CELL, COLUMNS, MARGIN, GAP = 3.6, 2, 0.1, 0.2
 """The width of a panel and what is left free, in inches; a figure has two panels in a row."""
-TITLE, AXIS, NAMES = 0.34, 0.44, 0.4
-"""Inches above and below the axes of a panel, and what names of ticks take more."""
+TITLE, AXIS = 0.34, 0.44
+"""Inches above and below the axes of a panel."""
 ROW, LANE, TALL = 0.22, 0.15, 1.55
 """Inches: a row of marks, each further mark in it, the height of curves."""
 SMALL, MEDIUM, LARGE = 7.5, 8.5, 10.0
@@ -44,8 +45,8 @@ NAME, VALUE, TEXT = 26, 14, 44
 """The longest name, value and other text, in letters."""
 DPI, TALLEST = 150, 30_000
 """Pixels: to the inch, and the height of a picture at most."""
-TIPS = 32
-"""Points of a panel's curves that have a tip."""
+TIPS, LEAST_TIPS = 24, 3
+"""Points that have a tip: of all curves of a panel, and of one curve at least."""
 INTERVAL = f"{fmt.whole_percent(CONFIDENCE)} interval"
 BELOW: dict[str, Any] = {"ha": "center", "va": "top", "color": FAINT}
 """How the labels below an axis are written."""
@@ -57,10 +58,10 @@ SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,
     "font.size": SMALL,
     "text.color": INK,
-    "axes.grid": False,
 }
 
 Span = tuple[float, float]
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """A part of a figure: its left and top, width and height, in inches from the top left corner."""
 Tip = tuple[str, ...]
@@ -70,16 +71,22 @@ Placed = tuple[str, Mark, float]
 
 @dataclass
 class Sheet:
-    """A figure, with the boxes of its parts and the tips of its marks by their ids."""
+    """A figure, with the boxes of its parts and what hover shows in them, both by their ids."""
 
     figure: Figure
     parts: dict[str, Box] = field(default_factory=dict)
-    tips: dict[str, Sequence[Tip]] = field(default_factory=dict)
+    marks: dict[str, list[Element]] = field(default_factory=lambda: defaultdict(list))
 
-    def tip(self, tips: Sequence[Tip]) -> str:
-        name = f"marks-{len(self.tips)}"
-        self.tips[name] = tips
-        return name
+    def mark(self, axes: Axes, color: str, points: Sequence[Point], tips: Sequence[Tip]) -> None:
+        """Room for a pointer at points of the axes, each with its tip."""
+        group = Element("g", {"style": f"--c: {color}"})
+        places = axes.transData.transform(points) * 72 / self.figure.dpi
+        tall = 72 * self.figure.get_figheight()
+        for (x, y), tip in zip(places, tips, strict=True):
+            place = {"cx": f"{x:.1f}", "cy": f"{tall - y:.1f}"}
+            mark = ElementTree.SubElement(group, "circle", {"class": "mark", **place})
+            ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
+        self.marks[str(axes.get_gid())].append(group)
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         wide, tall = self.figure.get_size_inches()
@@ -88,7 +95,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure: its two files, and the parts of the page.
+    """One figure: its two files, empty if they are not saved, and the parts of the page.
 
     `panels` and `keys` (the legend's markers) are `<svg>` elements in the chart's order; `shapes`
     are the markers that they use, by their ids.
@@ -102,29 +109,29 @@ class Drawing:
     shapes: dict[str, str]
 
 
-def draw(chart: Chart, *, picture: bool = True) -> Drawing:
-    """The figure; the PNG is empty without `picture`."""
+def draw(chart: Chart, *, saved: bool = True) -> Drawing:
+    """The figure, with both files if they are `saved`."""
     svg, png = io.BytesIO(), io.BytesIO()
     with settings():
         sheet = make_sheet(chart)
         save, dpi = sheet.figure.savefig, min(DPI, TALLEST / sheet.figure.get_figheight())
         save(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
-        if picture:
+        if saved:
             save(png, format="png", dpi=dpi, metadata={"Software": None})
     root = _tidied(svg.getvalue(), sheet)
-    whole = _markup(root)
+    whole = f'<?xml version="1.0" encoding="utf-8"?>\n{_markup(root)}\n' if saved else ""
     _use_theme(root)
     parts = {it.get("id"): it for it in root.iter("g")}
     return Drawing(
         chart,
-        f'<?xml version="1.0" encoding="utf-8"?>\n{whole}\n',
+        whole,
         png.getvalue(),
         tuple(_panel(parts[f"panel-{n}"], sheet, it) for n, it in enumerate(chart.panels)),
         tuple(
             _cut(parts[f"key-{n}"], sheet, {"class": "key", "aria-hidden": "true"})
             for n in range(len(chart.legend))
         ),
-        {it.attrib["id"]: _markup(it) for it in root.findall("defs/g")},
+        {it.attrib["id"]: _markup(it) for it in root.findall("defs/path")},
     )
 
 
@@ -148,9 +155,8 @@ def make_sheet(chart: Chart) -> Sheet:
     from matplotlib.figure import Figure
 
     columns = min(len(chart.panels), COLUMNS)
-    cell = CELL * (2 if any(map(_named, chart.panels)) else 1)
     title = shortened(chart.title, 2 * TEXT)
-    wide = max(columns * (cell + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
+    wide = max(columns * (CELL + GAP), 1.15 * LETTER * LARGE / SMALL * breadth(title)) + 2 * MARGIN
     entries = [shortened(it.text, NAME) for it in chart.legend]
     step = 0.5 + LETTER * max(map(breadth, entries), default=0)
     across = max(1, int((wide - MARGIN) / step))
@@ -160,16 +166,18 @@ def make_sheet(chart: Chart) -> Sheet:
     tops = [*itertools.accumulate(rows, initial=top)]
     sheet = Sheet(Figure(figsize=(wide, tops[-1] + MARGIN)))
     sheet.write(MARGIN, MARGIN + 0.12, title, size=LARGE, weight="bold")
+    lines = any(isinstance(it, Curves) for it in chart.panels)
     for n, key in enumerate(chart.legend):
         row, column = divmod(n, across)
-        _legend_key(sheet, f"key-{n}", key, MARGIN + column * step, MARGIN + 0.34 + 0.2 * row)
+        x, y = MARGIN + column * step, MARGIN + 0.34 + 0.2 * row
+        _legend_key(sheet, f"key-{n}", key, x, y, lined=lines)
     for n, panel in enumerate(chart.panels):
         row, column = divmod(n, COLUMNS)
-        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (cell + GAP), tops[row], cell)
+        _draw_panel(sheet, f"panel-{n}", panel, MARGIN + column * (CELL + GAP), tops[row])
     return sheet
 
 
-def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
+def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float, *, lined: bool) -> None:
     from matplotlib.lines import Line2D
 
     wide, tall = sheet.figure.get_size_inches()
@@ -178,7 +186,7 @@ def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
         [1 - y / tall] * 3,
         transform=sheet.figure.transFigure,
         color=key.look.color,
-        linestyle=_dashes(key.look) if key.line else "none",
+        linestyle=_dashes(key.look) if lined else "none",
         linewidth=1.6,
         markevery=[1],
         gid=name,
@@ -190,7 +198,7 @@ def _legend_key(sheet: Sheet, name: str, key: Key, x: float, y: float) -> None:
 
 
 def _height(panel: Panel) -> float:
-    return TITLE + _axes_height(panel) + AXIS + (NAMES if _named(panel) else 0.0)
+    return TITLE + _axes_height(panel) + AXIS
 
 
 def _axes_height(panel: Panel) -> float:
@@ -200,23 +208,17 @@ def _axes_height(panel: Panel) -> float:
 
 
 def _row_height(panel: Dots) -> float:
-    lanes = 1 if panel.level else panel.lanes
+    most = max((len(marks) for _, marks in panel.rows), default=1)
     texts = any(mark.text for _, marks in panel.rows for mark in marks)
-    return max(ROW, 0.07 + (LANE if texts else 0.1) * lanes)
+    return max(ROW, 0.07 + (LANE if texts else 0.1) * (1 if panel.level else most))
 
 
-def _named(panel: Panel) -> bool:
-    return isinstance(panel, Curves) and bool(panel.names)
-
-
-def _draw_panel(
-    sheet: Sheet, name: str, panel: Panel, left: float, top: float, wide: float
-) -> None:
-    sheet.parts[name] = (left, top + TITLE - 0.05, wide, _height(panel) - TITLE - 0.05)
-    title = shortened(panel.title, int(0.8 * wide / LETTER * SMALL / MEDIUM))
+def _draw_panel(sheet: Sheet, name: str, panel: Panel, left: float, top: float) -> None:
+    sheet.parts[name] = (left, top + TITLE - 0.05, CELL, _height(panel) - TITLE - 0.05)
+    title = shortened(panel.title, int(0.8 * CELL / LETTER * SMALL / MEDIUM))
     sheet.write(left, top + TITLE - 0.16, title, size=MEDIUM, weight="bold")
     before, after = _sides(panel)
-    inner, tall = wide - before - after, _axes_height(panel)
+    inner, tall = CELL - before - after, _axes_height(panel)
     width, height = sheet.figure.get_size_inches()
     x, y = (left + before) / width, 1 - (top + TITLE + tall) / height
     axes = sheet.figure.add_axes((x, y, inner / width, tall / height), gid=name)
@@ -225,14 +227,13 @@ def _draw_panel(
         _dots(sheet, axes, panel, inner)
     else:
         _curves(sheet, axes, panel, inner)
-    if not _named(panel):
-        _text(axes, 0.5, 0, shortened(_axis(panel), TEXT), axes.transAxes, (0, -15), **BELOW)
+    _text(axes, 0.5, 0, shortened(_axis(panel), TEXT), axes.transAxes, (0, -15), **BELOW)
 
 
 def _sides(panel: Panel) -> tuple[float, float]:
     """Inches to the left and to the right of the axes."""
     if isinstance(panel, Curves):
-        return (1.2 if panel.names else 0.62), 0.14
+        return 0.62, 0.14
     names = max((breadth(shortened(it, NAME)) for it, _ in panel.rows), default=0)
     texts = max(
         (breadth(shortened(it.text, VALUE)) for _, row in panel.rows for it in row), default=0
@@ -242,18 +243,18 @@ def _sides(panel: Panel) -> tuple[float, float]:
 
 def _axis(panel: Panel) -> str:
     if isinstance(panel, Dots):
-        return f"{panel.axis}, log axis" if panel.log else panel.axis
-    return f"{panel.up} over {panel.axis}"
+        return f"{panel.x.name}, log axis" if panel.x.log else panel.x.name
+    return f"{panel.y.name} over {panel.x.name}"
 
 
 def _text(
     axes: Axes, x: float, y: float, text: str, at: Transform, shift: Span = (0, 0), **style: Any
 ) -> None:
     """A text at a place, moved by so many points."""
-    from matplotlib.transforms import offset_copy
-
-    moved = offset_copy(at, axes.get_figure(root=True), *shift, units="points")
-    axes.text(x, y, line(text), transform=moved, **{"va": "center_baseline", **style})
+    figure: Any = axes.get_figure(root=True)
+    place = (at.transform((x, y)) + [it * figure.dpi / 72 for it in shift]) / figure.bbox.size
+    style = {"va": "center_baseline", "transform": figure.transFigure, **style}
+    axes.text(place[0], place[1], line(text), **style)
 
 
 # Marks in rows.
@@ -261,10 +262,12 @@ def _text(
 
 def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
     low, high = _dots_span(panel)
-    axes.set(xscale="log" if panel.log else "linear", xlim=(low, high), ylim=(len(panel.rows), 0))
+    if panel.x.log:
+        axes.set_xscale("log")
+    axes.set(xlim=(low, high), ylim=(len(panel.rows), 0))
     stripes = [n + 0.5 for n in range(0, len(panel.rows), 2)]
-    axes.barh(stripes, high - low, 1.0, low, color=BAND, zorder=0)
-    _ticks(axes, panel, (low, high), wide, log=panel.log)
+    axes.hlines(stripes, low, high, BAND, linewidth=72 * _row_height(panel), zorder=0)
+    _ticks(axes, panel, (low, high), wide)
     for n, (name, row) in enumerate(panel.rows):
         place = axes.get_yaxis_transform()
         _text(axes, 0, n + 0.5, shortened(name, NAME), place, (-5, 0), ha="right")
@@ -272,17 +275,14 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
             _text(axes, 0, n + 0.5, "not counted", place, (5, 0), color=FAINT)
     if panel.band is not None:
         axes.axvspan(*panel.band, color=GRID, linewidth=0, zorder=0)
-    if panel.around is not None:
-        axes.axvline(panel.around, color=FAINT, linewidth=0.8)
+        axes.axvline(1.0, color=FAINT, linewidth=0.8)
     marks = list(_placed(panel))
     _lines(axes, panel, marks)
-    groups: dict[tuple[Look, bool], list[Placed]] = defaultdict(list)
-    for placed in marks:
-        groups[placed[1].look, placed[1].hollow].append(placed)
-    for (look, hollow), group in groups.items():
-        gid = sheet.tip([_mark_tip(name, it) for name, it, _ in group])
-        xs, ys = [max(it.value, low) for _, it, _ in group], [y for *_, y in group]
-        axes.plot(xs, ys, linestyle="none", zorder=3, gid=gid, **_marker(look, hollow=hollow))
+    for group in grouped(marks, lambda it: (it[1].look, it[1].hollow)):
+        points = [(max(it.value, low), y) for _, it, y in group]
+        _, first, _ = group[0]
+        _markers(axes, points, first.look, hollow=first.hollow)
+        sheet.mark(axes, first.look.color, points, [_mark_tip(name, it) for name, it, _ in group])
     for _, mark, y in marks:
         if mark.text:
             right = max(mark.value, mark.high or 0.0, low)
@@ -292,14 +292,13 @@ def _dots(sheet: Sheet, axes: Axes, panel: Dots, wide: float) -> None:
 def _dots_span(panel: Dots) -> Span:
     marks = [mark for _, marks in panel.rows for mark in marks]
     values = [it for mark in marks for it in (mark.value, mark.low, mark.high) if it is not None]
-    if panel.around is not None:
-        values += [*(panel.band or ()), panel.around]
-    if not panel.log:
+    values += panel.band or ()
+    if not panel.x.log:
         return 0.0, 1.04 * max(values, default=1.0) or 1.0
     # A log axis has no zero: it is drawn at the left end.
     above = [it for it in values if it > 0] or [1.0]
     low, high = min(above), max(above)
-    room = 1.6 if panel.around is None else max((high / low) ** 0.06, 1.01)
+    room = 1.6 if panel.band is None else max((high / low) ** 0.06, 1.01)
     return low / room, high * room
 
 
@@ -313,7 +312,7 @@ def _placed(panel: Dots) -> Iterator[Placed]:
 
 def _lines(axes: Axes, panel: Dots, marks: Sequence[Placed]) -> None:
     """Intervals, and on a linear axis a pale line from zero to each mark."""
-    if not panel.log:
+    if not panel.x.log:
         colors, values = [it.look.color for _, it, _ in marks], [it.value for _, it, _ in marks]
         axes.hlines([y for *_, y in marks], 0, values, colors, linewidth=1.3, alpha=0.35)
     known = [
@@ -327,7 +326,7 @@ def _lines(axes: Axes, panel: Dots, marks: Sequence[Placed]) -> None:
 
 
 def _mark_tip(row: str, mark: Mark) -> Tip:
-    bounds = f"{INTERVAL} {mark.bounds}" if mark.bounds else ""
+    bounds = f"{INTERVAL} {mark.bounds}" if mark.low is not None else mark.bounds
     return (", ".join(filter(None, (row, mark.name))), mark.words, bounds)
 
 
@@ -335,96 +334,79 @@ def _mark_tip(row: str, mark: Mark) -> Tip:
 
 
 def _curves(sheet: Sheet, axes: Axes, panel: Curves, wide: float) -> None:
-    over = _span([x for it in panel.curves for x, _ in it.points], log=panel.log_x)
-    up = (0.0, 1.15 * max(_heights(panel)) or 1.0)
-    if not _named(panel):
-        up = _span(_heights(panel), log=panel.log_y)
-    axes.set(xscale="log" if panel.log_x else "linear", yscale="log" if panel.log_y else "linear")
+    over = _span([x for it in panel.curves for x, _ in it.points], log=panel.x.log)
+    up = _span(_heights(panel), log=panel.y.log)
+    if panel.x.log:
+        axes.set_xscale("log")
+    if panel.y.log:
+        axes.set_yscale("log")
     axes.set(xlim=over, ylim=up)
-    _ticks(axes, panel, over, wide, log=panel.log_x)
-    heights = round_ticks(*up, 4, log=panel.log_y)
+    _ticks(axes, panel, over, wide)
+    heights = round_ticks(*up, 4, log=panel.y.log)
     axes.hlines(heights, *over, colors=GRID, linewidth=0.8, zorder=0.5)
     for height in heights:
-        label, place = fmt.tick(height, panel.up_unit), axes.get_yaxis_transform()
+        label, place = fmt.tick(height, panel.y.unit), axes.get_yaxis_transform()
         _text(axes, 0, height, label, place, (-5, 0), ha="right", color=FAINT)
-    for curve in panel.curves:
-        if curve.band:
-            x, low, high = zip(*curve.band, strict=True)
-            axes.fill_between(x, low, high, color=curve.look.color, alpha=0.16, linewidth=0)
     for number, curve in enumerate(panel.curves):
         # Each is thinner than those below, so that curves that coincide are all visible.
         rest = (len(panel.curves) - 1 - number) / max(len(panel.curves) - 1, 1)
-        _curve(sheet, axes, panel, curve, 1.2 + (0.8 if panel.thin else 2.0) * rest)
-    _crossings(sheet, axes, panel, over)
+        _curve(sheet, axes, panel, curve, 1.2 + 1.3 * rest)
+    for y, ring in panel.rings:
+        if ring.low is not None and ring.high is not None:
+            axes.hlines(y, max(ring.low, over[0]), min(ring.high, over[1]), INK, linewidth=1.3)
+        _markers(axes, [(ring.value, y)], ring.look, hollow=ring.hollow)
+        sheet.mark(axes, INK, [(ring.value, y)], [_mark_tip("", ring)])
     if panel.target is not None:
         # On the side where the curves do not end.
         below = 2 * sum(it.points[-1][1] > panel.target for it in panel.curves) > len(panel.curves)
         side: dict[str, Any] = {"ha": "right", "va": "top" if below else "bottom"}
         place, shift = axes.get_yaxis_transform(), (0, -3 if below else 3)
         axes.axhline(panel.target, color=INK, linewidth=0.9, dashes=(4, 4))
-        _text(axes, 1, panel.target, panel.target_name, place, shift, **side)
-    for at, text in panel.steps:
-        axes.axvline(at, color=INK, linestyle=":", linewidth=1)
-        _text(axes, at, 1, text, axes.get_xaxis_transform(), (3, -8))
+        _text(axes, 1, panel.target, "target", place, shift, **side)
 
 
 def _heights(panel: Curves) -> list[float]:
     """All that a panel's upward axis must have room for."""
     heights = [y for it in panel.curves for _, y in it.points]
     heights += [end for it in panel.curves for ends in it.bounds if ends for end in ends]
-    heights += [end for it in panel.curves for _, *ends in it.band for end in ends]
     return heights + ([] if panel.target is None else [panel.target])
 
 
 def _curve(sheet: Sheet, axes: Axes, panel: Curves, curve: Curve, thick: float) -> None:
     xs, ys = zip(*curve.points, strict=True)
+    marked = bool(curve.bounds) and not curve.band
     axes.plot(
         xs,
         ys,
         color=curve.look.color,
         linewidth=thick,
         linestyle=_dashes(curve.look),
-        markevery=None if curve.bounds else [len(xs) - 1],
+        markevery=None if marked else [len(xs) - 1],
         zorder=3,
         **_marker(curve.look),
     )
     ends = [(x, *it) for x, it in zip(xs, curve.bounds, strict=False) if it]
     if ends:
         x, low, high = zip(*ends, strict=True)
-        axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
-    tips = curve.tips or _tips(panel, curve)
-    shown = [(x, y, tip) for (x, y), tip in zip(curve.points, tips, strict=True) if tip]
-    if shown:
-        x, y, tip = zip(*shown, strict=True)
-        gid = sheet.tip(tip)
-        axes.plot(x, y, "o", color=curve.look.color, alpha=0, zorder=4, gid=gid)
-
-
-def _tips(panel: Curves, curve: Curve) -> list[Tip]:
-    """Those of every point, or of many points only of some, the last one included."""
-    stride = 1 + (len(curve.points) - 1) // max(4, TIPS // len(panel.curves))
-    tips: list[Tip] = [()] * len(curve.points)
-    for n in range(len(tips) - 1, -1, -stride):
-        x, y = curve.points[n]
-        value = f"{panel.up} {fmt.text(y, panel.up_unit)}"
         if curve.band:
-            low, high = (fmt.text(it, panel.up_unit) for it in curve.band[n][1:])
-            value += f" ({low} to {high})"
-        tips[n] = (curve.name, value, f"{panel.axis} {fmt.text(x, panel.unit)}")
-    return tips
+            axes.fill_between(x, low, high, color=curve.look.color, alpha=0.16, linewidth=0)
+        else:
+            axes.vlines(x, low, high, curve.look.color, linewidth=1.3)
+    # Of many points without markers only some have a tip, the last one included.
+    most = len(xs) if marked else max(LEAST_TIPS, TIPS // len(panel.curves))
+    shown = sorted(range(len(xs))[:: -math.ceil(len(xs) / most)])
+    tips = [_tip(panel, curve, n) for n in shown]
+    sheet.mark(axes, curve.look.color, [curve.points[n] for n in shown], tips)
 
 
-def _crossings(sheet: Sheet, axes: Axes, panel: Curves, over: Span) -> None:
-    """Rings with their intervals, which may go on beyond the axis."""
-    if not panel.crossings:
-        return
-    for crossing in panel.crossings:
-        if crossing.low is not None and crossing.high is not None:
-            low, high = max(crossing.low, over[0]), min(crossing.high, over[1])
-            axes.hlines(crossing.y, low, high, INK, linewidth=1.3)
-    xs, ys = [it.x for it in panel.crossings], [it.y for it in panel.crossings]
-    gid = sheet.tip([it.tip for it in panel.crossings])
-    axes.plot(xs, ys, linestyle="none", zorder=5, gid=gid, **_marker(PLAIN, hollow=True))
+def _tip(panel: Curves, curve: Curve, n: int) -> Tip:
+    """What hover shows for one point of a curve."""
+    x, y = curve.points[n]
+    value = f"{panel.y.name} {fmt.text(y, panel.y.unit)}"
+    if bounds := curve.bounds[n] if curve.bounds else None:
+        low, high = (fmt.text(it, panel.y.unit) for it in bounds)
+        value += f" ({low} to {high})"
+    return curve.name, value, f"{panel.x.name} {fmt.text(x, panel.x.unit)}"
 
 
 def _span(values: Sequence[float], *, log: bool) -> Span:
@@ -439,22 +421,18 @@ def _span(values: Sequence[float], *, log: bool) -> Span:
 # Ticks, markers, text.
 
 
-def _ticks(axes: Axes, panel: Panel, span: Span, wide: float, *, log: bool) -> None:
-    """Those of the x axis: as many as have room for their labels, or those with names."""
+def _ticks(axes: Axes, panel: Panel, span: Span, wide: float) -> None:
+    """Those of the x axis: as many as have room for their labels."""
     bottom, place = axes.get_ylim()[0], axes.get_xaxis_transform()
     axes.axhline(bottom, color=GRID, linewidth=1.2)
-    if isinstance(panel, Curves) and panel.names:
-        for x, name in zip(panel.at, panel.names, strict=True):
-            style = {**BELOW, "ha": "right", "rotation": 30}
-            _text(axes, x, 0, shortened(name, NAME), place, (4, -4), **style)
-        return
-    for count in (*([len(panel.at)] if panel.at else []), 5, 4, 3, 2, 1):
-        if panel.at:
-            ticks = list(panel.at[:: math.ceil(len(panel.at) / count)])
+    at, unit = panel.x.at, panel.x.unit
+    for count in range(max(len(at), 5), 0, -1):
+        if at:
+            ticks = list(at[:: math.ceil(len(at) / count)])
         else:
-            whole = panel.unit in ("epoch", "step", "block")
-            ticks = round_ticks(*span, count, log=log, integer=whole)
-        labels = [fmt.tick(it, panel.unit) for it in ticks]
+            whole = unit in ("epoch", "step", "block")
+            ticks = round_ticks(*span, count, log=panel.x.log, integer=whole)
+        labels = [fmt.tick(it, unit) for it in ticks]
         if LETTER * sum(breadth(it) + 2 for it in labels) < wide:
             break
     axes.vlines(ticks, *axes.get_ylim(), colors=GRID, linewidth=0.8, zorder=0.5)
@@ -480,6 +458,11 @@ def round_ticks(
     places = 12 - math.floor(math.log10(high - low))  # 0.30000000000000004 is not round
     values = (round(float(it), places) for it in locator.tick_values(low, high))
     return [it for it in values if low <= it <= high]
+
+
+def _markers(axes: Axes, points: Sequence[Point], look: Look, *, hollow: bool) -> None:
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, linestyle="none", zorder=4, **_marker(look, hollow=hollow))
 
 
 def _marker(look: Look, *, hollow: bool = False) -> dict[str, Any]:
@@ -514,7 +497,8 @@ def shortened(text: str, limit: int) -> str:
 
 _DECIMALS, _SPACES = re.compile(r"(\.\d)\d+"), re.compile(r"\s*([MLCQz])\s*")
 _USUAL = re.compile(
-    rf"(font-family:[^;]*|font-size: {SMALL:g}px|stroke-line\w+: \w+|stroke-dashoffset: 0);? ?"
+    rf"(font-family:[^;]*|font-size: {SMALL:g}px|stroke-line\w+: \w+|stroke-dashoffset: 0|"
+    "fill: none);? ?"
 )
 """Style that is the same for all of a figure."""
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -526,41 +510,38 @@ def _markup(element: Element) -> str:
 
 def _tidied(svg: bytes, sheet: Sheet) -> Element:
     root, shapes = ElementTree.fromstring(svg), Element("defs")
-    style = (
-        f"text {{ fill: {INK} }} .reach {{ r: 8px; fill: none; stroke: none; pointer-events: all }}"
-    )
+    style = f"text {{ fill: {INK} }} .mark {{ r: 8px; pointer-events: all }}"
     ElementTree.SubElement(shapes, "style").text = style
     _slim(root, shapes)
-    for number, shape in enumerate(shapes.findall("path"), start=1):
-        # A marker becomes a group that has room for a pointer, and keeps its id.
-        shapes[number] = Element("g", {"id": shape.attrib.pop("id")})
-        shapes[number].extend((Element("circle", {"class": "reach"}), shape))
     root.insert(0, shapes)
-    root.set("xmlns", "http://www.w3.org/2000/svg")
-    root.set("font-family", "DejaVu Sans, Verdana, sans-serif")
-    root.set("font-size", f"{SMALL:g}px")
-    for group in root.iter("g"):
-        if tips := sheet.tips.get(group.get("id", "")):
-            _tip_marks(group, tips)
+    font = {"font-family": "DejaVu Sans, Verdana, sans-serif", "font-size": f"{SMALL:g}px"}
+    root.attrib.update(font, xmlns="http://www.w3.org/2000/svg", fill="none")
+    for group in list(root.iter("g")):
+        group.extend(sheet.marks.get(group.get("id", ""), ()))
     return root
 
 
 def _slim(element: Element, shapes: Element) -> None:
     """Make an element and all below it small; markers are moved to `shapes`."""
     _slim_attributes(element)
-    children = list(element)
-    element[:] = []
-    for child in children:
+    parts: list[Element] = []
+    for child in element:
         _slim(child, shapes)
+        parts += child if child.tag == "g" and not child.attrib else [child]
+    element[:] = []
+    for part in parts:
         last = element[-1] if len(element) else element
-        if child.tag == "defs":
-            shapes.extend(child.findall("path"))
-        elif child.tag == "g" and not child.attrib:
-            element.extend(child)
-        elif child.tag == "path" == last.tag and child.get("style") == last.get("style"):
-            last.set("d", last.attrib["d"] + child.attrib["d"])  # they differ in places only
-        elif child.tag != "metadata":
-            element.append(child)
+        if part.tag == "defs":
+            shapes.extend(part.findall("path"))
+        elif part.tag == "path" == last.tag and part.get("style") == last.get("style"):
+            last.set("d", last.attrib["d"] + part.attrib["d"])  # they differ in places only
+        elif part.tag != "metadata":
+            element.append(part)
+    uses = element.findall("use")
+    if uses:  # the markers of one line have one style
+        element.set("style", uses[0].attrib.get("style", ""))
+        for use in uses:
+            use.attrib.pop("style", None)
 
 
 def _slim_attributes(element: Element) -> None:
@@ -576,36 +557,16 @@ def _slim_attributes(element: Element) -> None:
         style = _USUAL.sub("", element.attrib.pop("style"))
         style = style.replace(f"fill: {INK}", "") if element.tag == "text" else style
         element.attrib.update({"style": style.strip("; ")} if style else {})
-    if element.tag == "g" and not element.get("id", "").startswith(("marks-", "panel-", "key-")):
+    if element.tag == "g" and not element.get("id", "").startswith(("panel-", "key-")):
         element.attrib.pop("id", None)
     element.attrib.pop("clip-path", None)
     if _LINK in element.attrib:
         element.set("href", element.attrib.pop(_LINK))
 
 
-def _tip_marks(group: Element, tips: Sequence[Tip]) -> None:
-    """Every mark becomes a group with its tip as title; a hidden one is room for a pointer."""
-    uses = list(group.iter("use"))
-    style = uses[0].get("style", "")
-    colors = re.findall(r"(?:fill|stroke): (#\w{6})", style)
-    color = next((it for it in colors if it != PAPER), INK)
-    hidden = "opacity: 0" in style
-    group[:] = []
-    group.set("style", f"--c: {color}" if hidden else f"--c: {color}; {style}")
-    for use, tip in zip(uses, tips, strict=True):
-        mark = ElementTree.SubElement(group, "g", {"class": "mark", "role": "img"})
-        ElementTree.SubElement(mark, "title").text = "\n".join(map(line, filter(None, tip)))
-        use.attrib.pop("style", None)
-        if hidden:
-            place = {"cx": use.attrib["x"], "cy": use.attrib["y"]}
-            ElementTree.SubElement(mark, "circle", {"class": "reach", **place})
-        else:
-            mark.append(use)
-
-
 _CLASSES = {"text-anchor: end": "end", "text-anchor: middle; fill: var(--soft)": "tick"}
 """Style of most texts, for which the page has a rule."""
-_FILLED = re.compile(r"--c: ([^;]+); fill: \1; stroke: var\(--paper\); stroke-width: 0\.8")
+_FILLED = re.compile(r"fill: (#[^;]+); stroke: var\(--paper\); stroke-width: 0\.8")
 
 
 def _use_theme(root: Element) -> None:
@@ -626,10 +587,6 @@ def _use_theme(root: Element) -> None:
 
 
 def _panel(group: Element, sheet: Sheet, panel: Panel) -> str:
-    """One panel for the page; its marks are one stop of the keyboard."""
-    first = next((it for it in group.iter("g") if it.get("class") == "mark"), None)
-    if first is not None:
-        first.set("tabindex", "0")
     label = shortened(f"{panel.title}: {_axis(panel)}", 200)
     return _cut(group, sheet, {"class": "plot", "role": "group", "aria-label": label})
 

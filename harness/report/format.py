@@ -58,9 +58,7 @@ def value(content: Any, unit: Unit, detail: str = "") -> Value:
         return Value(NONE, detail)
     if isinstance(content, Interval):
         shown, bounds = interval(content, unit)
-        ends = None
-        if content.low is not None and content.high is not None and not unknown(content):
-            ends = (content.low, content.high)
+        ends = None if unknown(content) else content.ends
         return Value(shown, detail or bounds, content.estimate, ends)
     if isinstance(content, str):
         return Value(line(content), detail)
@@ -69,20 +67,23 @@ def value(content: Any, unit: Unit, detail: str = "") -> Value:
 
 def interval(measured: Interval, unit: Unit = "number") -> tuple[str, str]:
     """An estimate and its bounds or range in brackets (empty without any), in one unit."""
+    ends = [measured.low, measured.high]
+    if measured.low is None:
+        ends = [measured.least, measured.most]
     if unit == "ratio":
-        estimate, low, high = ratio_texts(measured)
-        name = "×"
-        bounds = bracket(measured, low, high)
+        text, low, high = ratio_texts(measured)
+        text = f"{text} ×"
+    elif unit == "share":
+        text = of_peak(measured.estimate)
+        low, high = (None if end is None else of_peak(end) for end in ends)
     else:
-        size, name = unit_of(measured.estimate) if unit == "seconds" else (1.0, "")
+        units = {"seconds": _TIMES, "bytes": _SIZES}.get(unit)
+        size, name = unit_of(measured.estimate, units) if units else (1.0, "")
         scale = measured.estimate / size
-        estimate = _fixed(scale, scale)
-        ends = [measured.low, measured.high]
-        if measured.low is None:
-            ends = [measured.least, measured.most]
+        text = f"{_fixed(scale, scale)} {name}".rstrip()
         low, high = (None if end is None else _fixed(end / size, scale) for end in ends)
-        bounds = bracket(measured, low, high and f"{high} {name}".rstrip())
-    return f"{estimate} {name}".rstrip(), NOT_KNOWN if unknown(measured) else bounds
+        high = high and f"{high} {name}".rstrip()
+    return text, NOT_KNOWN if unknown(measured) else bracket(measured, low, high)
 
 
 def number(value: float | None) -> str:
@@ -151,6 +152,11 @@ def count(n: int, noun: str) -> str:
 def span(low: int, high: int, noun: str) -> str:
     """`6 blocks`, `4–6 blocks`."""
     return count(low, noun) if low == high else f"{low:,}–{high:,} {noun}s"
+
+
+def capital(text: str) -> str:
+    """The first word of a sentence; the name of a setup keeps its spelling."""
+    return text if ":" in text.split(" ", 1)[0] else text[:1].upper() + text[1:]
 
 
 def tick(value: float, unit: Unit) -> str:

@@ -26,6 +26,7 @@ from harness.report.columns import (
     CELLS,
     FIRST_FIELDS,
     SETUP,
+    CellOf,
     Column,
     Field,
     Kind,
@@ -71,9 +72,9 @@ class Frame:
     """
 
     line: str
-    columns: Sequence[Column[Any]]
     source: Literal["summary", "records", "certificates"]
     rows: Callable[[Any], Iterable[Any]]
+    columns: Sequence[Column[Any]]
     first: Sequence[str] = ()
     raw: bool = True
 
@@ -87,8 +88,15 @@ class Frame:
         return self.filled(summary() if self.source == "summary" else getattr(run, self.source))
 
     def filled(self, source: Any) -> Iterator[Line]:
-        """The same of its source; a field that a row lacks is empty in it."""
-        return (filled(self.columns, it) for it in self.rows(source))
+        """The same of its source: every field in its order, each of its one type; what is empty or
+        not a number is None."""
+        types = {name: TYPES[it.kind][0] for name, it in self.fields.items()}
+        for row in self.rows(source):
+            known = filled(self.columns, row)
+            yield {
+                name: None if (it := known.get(name)) is None or it != it else of_type(it)
+                for name, of_type in types.items()
+            }
 
 
 def summary_csv(what: str, summary: Summary) -> str:
@@ -111,18 +119,8 @@ def csv_text(lines: Iterable[Line], frame: Frame) -> Iterator[str]:
     """
     writer = csv.writer(_Echo(), lineterminator="\n")
     yield writer.writerow(frame.fields)
-    for line in typed(lines, frame):
-        yield writer.writerow(sheet(it) if isinstance(it, str) else it for it in line.values())
-
-
-def typed(lines: Iterable[Line], frame: Frame) -> Iterator[Line]:
-    """Every field in its order, each of its one type; what is empty or not a number is None."""
-    types = {name: TYPES[it.kind][0] for name, it in frame.fields.items()}
     for line in lines:
-        yield {
-            name: None if (it := line.get(name)) is None or it != it else of_type(it)
-            for name, of_type in types.items()
-        }
+        yield writer.writerow(sheet(it) if isinstance(it, str) else it for it in line.values())
 
 
 def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
@@ -133,11 +131,15 @@ def tidy(lines: Iterable[Line], what: str) -> pd.DataFrame:
     values: dict[str, list[Any]] = {name: [] for name in types}
     for row in lines:
         for name, column in values.items():
-            column.append(row.get(name))
+            column.append(row[name])
     # Column by column: a column in which all is empty has its type all the same.
     return pd.DataFrame(
         {name: pd.Series(column, dtype=types[name]) for name, column in values.items()}
     )
+
+
+def _cells(summary: Summary) -> Iterator[CellOf]:
+    return (cell for table in summary.tables for cell in cells(table))
 
 
 def _pairs(summary: Summary) -> Iterator[tuple[Setup, Phase, Pair]]:
@@ -159,6 +161,10 @@ class _OfTrial(NamedTuple):
     @property
     def setup(self) -> Setup:
         return self.record.setup
+
+
+def _trials(records: Iterable[Record]) -> Iterator[_OfTrial]:
+    return map(_OfTrial, records)
 
 
 def _samples(records: Iterable[Record]) -> Iterator[_OfTrial]:
@@ -199,7 +205,7 @@ def _steps(certificates: Iterable[Certificate]) -> Iterator[tuple[Setup, Diverge
 
 _OF_SETUP: list[Column[Any]] = of(attrgetter("setup"), SETUP)
 # fmt: off
-PAIRS = [
+PAIRS = Frame("one ratio to a baseline, its tests and its verdict", "summary", _pairs, [
     *of(itemgetter(0), SETUP),
     field("phase", "train, predict, or their latency", "text", itemgetter(1)),
     *of(itemgetter(2), [
@@ -232,7 +238,7 @@ PAIRS = [
         field("reason", "why the verdict is not what the interval suggests; empty where it is",
             "text", lambda it: it.reason or None),
     ]),
-]
+], raw=False)
 _TRIAL = [
     *_OF_SETUP,
     field("twin", "whether it is the second of two equal setups that show the noise of a run",
@@ -243,7 +249,7 @@ _TRIAL = [
         field("block", "block of the trial; trials of one block took turns", "count"),
     ]),
 ]
-TRIALS = [
+TRIALS = Frame("one execution of a setup in a process of its own", "records", _trials, [
     *_TRIAL,
     *of(attrgetter("record"), [
         field("attempt", "how often the block had been begun", "count"),
@@ -258,8 +264,8 @@ TRIALS = [
         field("seed", "seed of its full training; empty where it did none", "count",
             lambda it: it.quality.seed if it.quality else None),
     ]),
-]
-SAMPLES = [
+])
+SAMPLES = Frame("one raw timed sample", "records", _samples, [
     *_TRIAL,
     field("phase", "train, predict, or their latency", "text", attrgetter("phase.phase")),
     *of(attrgetter("sample"), [
@@ -276,15 +282,15 @@ SAMPLES = [
         field("load", "load average over one minute"),
         field("loss", "last loss of a training sample"),
     ]),
-]
-READINGS = [
+])
+READINGS = Frame("one single iteration of a latency phase", "records", _readings, [
     *_TRIAL,
     field("phase", "train-latency or predict-latency", "text", attrgetter("phase.phase")),
     field("round", "round of turns within the block", "count", attrgetter("sample.round")),
     field("reading", "number within the round, counted from 1", "count"),
     field("seconds", "time of one iteration"),
-]
-TRAININGS = [
+])
+TRAININGS = Frame("one epoch of a full training", "summary", _epochs, [
     *of(attrgetter("training.setup"), SETUP),
     field("seed", "seed of the shared start", "count", attrgetter("training.quality.seed")),
     field("epoch", "epoch, counted from 1", "count"),
@@ -304,8 +310,8 @@ TRAININGS = [
     field("target", "the task's target; empty where there is none", get=attrgetter("task.target")),
     field("seconds_to_target", "training time until it was first met; empty where it was not",
         get=attrgetter("training.seconds_to_target")),
-]
-CERTIFICATES = [
+])
+CERTIFICATES = Frame("one proof of a setup", "certificates", iter, [
     *_OF_SETUP,
     field("proven", "whether every check passed", "flag"),
     field("failed_check", "the first check that did not; empty where all did", "text",
@@ -330,8 +336,8 @@ CERTIFICATES = [
     field("made_on", "processor on which it was made", "text", attrgetter("machine")),
     field("made", "when", "text"),
     field("key", "changes with anything that could change the outcome", "text"),
-]
-DIVERGENCE = [
+])
+DIVERGENCE = Frame("one step of a proof", "certificates", _steps, [
     *of(itemgetter(0), SETUP),
     *of(itemgetter(1), [
         field("step", "optimizer step, counted from 0", "count"),
@@ -342,32 +348,20 @@ DIVERGENCE = [
         field("weights", "the same of the weights after the step"),
         field("slots", "the same of the optimizer's slots after the step"),
     ]),
-]
+])
 # fmt: on
 
 FRAMES: Mapping[str, Frame] = {
     "cells": Frame(
-        "one cell: the numbers of the report",
-        CELLS,
-        "summary",
-        lambda summary: (cell for table in summary.tables for cell in cells(table)),
-        first=FIRST_FIELDS,
-        raw=False,
+        "one cell: the numbers of the report", "summary", _cells, CELLS, FIRST_FIELDS, raw=False
     ),
-    "pairs": Frame(
-        "one ratio to a baseline, its tests and its verdict", PAIRS, "summary", _pairs, raw=False
-    ),
-    "trials": Frame(
-        "one execution of a setup in a process of its own",
-        TRIALS,
-        "records",
-        lambda records: map(_OfTrial, records),
-    ),
-    "samples": Frame("one raw timed sample", SAMPLES, "records", _samples),
-    "readings": Frame("one single iteration of a latency phase", READINGS, "records", _readings),
-    "trainings": Frame("one epoch of a full training", TRAININGS, "summary", _epochs),
-    "certificates": Frame("one proof of a setup", CERTIFICATES, "certificates", iter),
-    "divergence": Frame("one step of a proof", DIVERGENCE, "certificates", _steps),
+    "pairs": PAIRS,
+    "trials": TRIALS,
+    "samples": SAMPLES,
+    "readings": READINGS,
+    "trainings": TRAININGS,
+    "certificates": CERTIFICATES,
+    "divergence": DIVERGENCE,
 }
 
 
@@ -385,21 +379,18 @@ def written(
 
 def _json(lines: Iterable[Line], what: str, info: RunInfo) -> Iterator[str]:
     """The rows with where they come from; an empty field is null."""
-    document = {
+    head = {
         "schema_version": EXPORT_SCHEMA_VERSION,
         "what": what,
         "run": info.name,
         "created": info.created,
-        "rows": [],
     }
-    begin = json.dumps(document, indent=1).removesuffix("[]\n}")
-    yield f"{begin}["
-    comma, end = "", "]\n}\n"
-    for row in typed(lines, FRAMES[what]):
-        text = json.dumps(row, indent=1, allow_nan=False).replace("\n", "\n  ")
-        yield f"{comma}\n  {text}"
-        comma, end = ",", "\n ]\n}\n"
-    yield end
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "rows": ['
+    comma = ""
+    for row in lines:
+        yield f"{comma}\n  {json.dumps(row, allow_nan=False)}"
+        comma = ","
+    yield "\n ]\n}\n"
 
 
 def _parquet(lines: Iterable[Line], what: str) -> Iterator[bytes]:

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.history import Counts, Metric, Point, Series
-from harness.analysis.stats import too_wide
+from harness.analysis.stats import Interval
 from harness.errors import StoreError
 from harness.report import format as fmt
-from harness.report.chart import Chart, Curve, Curves
+from harness.report.chart import Axis, Chart, Dots
+from harness.report.charts import mark
 from harness.report.columns import Column, grid
 from harness.report.format import Unit, Value
 from harness.report.safe_text import line
@@ -19,8 +20,6 @@ from harness.report.style import lane_mark, look, place
 from harness.report.terminal import rich_table
 from harness.whole_files import write_whole
 
-LABELS = 12
-"""Runs that are named below the figure, at most."""
 UNITS: dict[Counts, Unit] = {
     "seconds": "seconds",
     "bytes": "bytes",
@@ -37,22 +36,25 @@ def render(series: Series, metric: Metric, console: Console) -> None:
     unit = UNITS[metric.counts]
     columns: tuple[Column[tuple[int, Point]], ...] = (
         Column("run", lambda it: it[1].run, "text"),
-        Column("commit", lambda it: (it[1].commit or "")[:HASH], "text"),
-        Column(metric.counts, lambda it: Value(" ".join(_texts(it[1], unit)).rstrip())),
+        Column("commit", lambda it: _commit(it[1]), "text"),
+        Column(metric.counts, lambda it: Value(_text(it[1], unit))),
         Column("", lambda it: marks.get(it[0], ""), "text"),
     )
     console.print(Text(f"{metric.title}: {_title(series)}", "bold"))
     console.print(rich_table(grid(columns, enumerate(series.points))))
 
 
-def _texts(point: Point, unit: Unit) -> tuple[str, str]:
-    """A value and its bounds in brackets, empty without any."""
-    value, low, high = fmt.text(point.value, unit), point.low, point.high
-    if low is None or high is None or low == high:
-        return value, ""
-    if too_wide(low, high):
-        return value, fmt.NOT_KNOWN
-    return value, f"({fmt.text(low, unit)}–{fmt.text(high, unit)})"
+def _interval(point: Point) -> Interval:
+    low, high = (None, None) if point.low == point.high else (point.low, point.high)
+    return Interval(estimate=point.value, low=low, high=high, n=0, method="none")
+
+
+def _text(point: Point, unit: Unit) -> str:
+    return " ".join(fmt.interval(_interval(point), unit)).rstrip()
+
+
+def _commit(point: Point) -> str:
+    return line((point.commit or "")[:HASH])
 
 
 def _title(series: Series) -> str:
@@ -80,26 +82,12 @@ def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]
 
 
 def _chart(series: Series, metric: Metric) -> Chart:
-    points, name, unit = series.points, _title(series), UNITS[metric.counts]
-    title = f"{metric.title}: {name}"
-    named = range(0, len(points), -(-len(points) // LABELS))
-    ends = ((it.low, it.high) for it in points)
-    curve = Curve(
-        look(series.cell.setup),
-        tuple((float(n), it.value) for n, it in enumerate(points)),
-        name,
-        tuple(None if low is None or high is None else (low, high) for low, high in ends),
-        tuple((line(f"{it.run} {(it.commit or '')[:HASH]}"), *_texts(it, unit)) for it in points),
-    )
-    panel = Curves(
-        title="",
-        axis="",
-        unit="setting",
-        up=metric.title,
-        up_unit=unit,
-        curves=(curve,),
-        at=tuple(map(float, named)),
-        names=tuple(line(points[n].run) for n in named),
-        steps=tuple((it.place - 0.5, f"{it.factor:.3g} ×") for it in series.changes),
-    )
+    """A row for every run; an arrow points to where the level changed."""
+    unit, shown, rows = UNITS[metric.counts], look(series.cell.setup), []
+    arrows = {it.place: f"← {it.factor:.3g} ×" for it in series.changes}
+    for n, point in enumerate(series.points):
+        words = {"text": arrows.get(n, ""), "name": _commit(point)}
+        rows.append((line(point.run), (mark(shown, _interval(point), unit, **words),)))
+    title = f"{metric.title}: {_title(series)}"
+    panel = Dots("", Axis(metric.title, unit), tuple(rows))
     return Chart("history", "speed", title, title, (panel,))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from harness.report.advice_text import Choice
 from harness.report.chart import Chart
-from harness.report.columns import Column, Grid
-from harness.report.content import Choice, Content, Section, Trouble
+from harness.report.columns import Column, Grid, Section
+from harness.report.compose import Content, Trouble
 from harness.report.format import Value
 from harness.report.safe_text import cell, code, fenced, prose
 
@@ -114,14 +115,13 @@ def _trouble(trouble: Trouble) -> Iterator[str]:
 
 
 def _repeat(content: Content) -> Iterator[str]:
-    repeat = content.repeat
     yield "## To repeat this run"
-    yield fenced(repeat.command)
+    yield fenced(content.command)
     yield (
-        f"Commit {code(repeat.commit)}. Raw numbers: [results.csv](results.csv), "
+        f"Commit {code(content.commit)}. Raw numbers: [results.csv](results.csv), "
         "[trainings.csv](trainings.csv) and [run.json](run.json)."
     )
-    for title, grid in repeat.facts:
+    for title, grid in content.environment:
         yield f"### {prose(title)}"
         yield table(grid)
-    yield from _folded("The whole configuration", fenced(repeat.config))
+    yield from _folded("The whole configuration", fenced(content.config))

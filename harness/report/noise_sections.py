@@ -22,8 +22,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.usage import SetupUsage, bytes_text
 from harness.cells import PHASES, THROUGHPUT, Phase
 from harness.report import format as fmt
-from harness.report.columns import Column, grid
-from harness.report.content import Section, grouped, section
+from harness.report.columns import Column, Section, grid, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import label, lane_mark
@@ -152,10 +151,10 @@ def restless(noises: Sequence[GroupNoise]) -> tuple[str, ...]:
 
 
 def _usage(noise: GroupNoise, number: int) -> Section:
-    barred = sum(bool(it.faults) for it in noise.usages)
+    excluded = sum(bool(it.faults) for it in noise.usages)
     lead = "No setup used more than its turns show."
-    if barred:
-        lead = f"{fmt.count(barred, 'setup')} used more than its turns show: not ranked."
+    if excluded:
+        lead = f"{fmt.count(excluded, 'setup')} used more than its turns show: not ranked."
     note = (
         "Without rest are turns at whose end threads of the worker still worked when the limit for "
         "that had passed. Processes are those that a worker started, the most at once. What memory "

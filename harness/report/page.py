@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.report.columns import Column, Grid
-from harness.report.content import Content
+from harness.report.compose import Content
 from harness.report.figures import Drawing
 from harness.report.format import Value
 

@@ -11,8 +11,7 @@ from harness.analysis.summary import Summary
 from harness.certificates import Certificate, Divergence
 from harness.records import Run
 from harness.report import format as fmt
-from harness.report.columns import Column, grid
-from harness.report.content import Section, grouped, section
+from harness.report.columns import Column, Section, grid, grouped, section
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, label
@@ -51,7 +50,6 @@ def sections(run: Run) -> tuple[Section, ...]:
             "proof",
             grid(PROOF, certificates),
             [f"{label(it.setup)}: {line(it.why)}." for it in certificates if not it.proven],
-            lane=certificates[0].setup.lane,
             lead=sentence(certificates),
         )
         for number, certificates in enumerate(by_ranking(run.certificates), start=1)
@@ -118,7 +116,6 @@ def quality(table: QualityTable, number: int, places: Places) -> Section:
         METRICS[metric].word,
         grid(_quality_columns(table), table.rows),
         [_target_note(table), *(_pair_note(it, metric) for it in table.pairs), *diverged],
-        lane=setup.lane,
         lead=spread_sentence(table),
         where=places.differing(table),
     )

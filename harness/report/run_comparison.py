@@ -23,9 +23,8 @@ from harness.analysis.sentences import listed, ratio
 from harness.analysis.stats import Interval, percent
 from harness.analysis.verdicts import LEAST_MARGIN, MOST_MARGIN, Shift
 from harness.report import format as fmt
-from harness.report.columns import Column, Grid, grid
+from harness.report.columns import Column, Grid, grid, reasons
 from harness.report.compose import machine
-from harness.report.content import reasons
 from harness.report.format import Value
 from harness.report.markdown import table as markdown_table
 from harness.report.proof_sections import NINE_IN_TEN, margin_text
@@ -81,17 +80,10 @@ def _speed(table: ChangeTable, basis: Basis) -> OutcomeTable:
     ]
     notes = [*_notes(table)]
     if timed:
+        against = f"against {baseline}"
         columns += [
-            Column(
-                f"the same against {baseline}",
-                lambda it: it.relative and it.relative.speed,
-                "ratio",
-            ),
-            Column(
-                f"verdict against {baseline}",
-                lambda it: it.relative and it.relative.verdict,
-                "text",
-            ),
+            Column(f"the same {against}", lambda it: it.relative and it.relative.speed, "ratio"),
+            Column(f"verdict {against}", lambda it: it.relative and it.relative.verdict, "text"),
         ]
         if ratios := [_outcome(it.label, it.relative) for it in table.changes if it.relative]:
             notes.insert(0, f"Against {baseline}: {_lead(ratios, table.margin)}")
@@ -112,13 +104,10 @@ def _lead(outcomes: Sequence[Outcome], margin: float) -> str:
         "not ranked": "not ranked",
     }
     parts = [f"{line(name)} {words}" for name, verdict, words in outcomes if verdict not in quiet]
-    changed = bool(parts)
     for verdict, words in quiet.items():
         if names := [line(name) for name, it, _ in outcomes if it == verdict]:
             parts.append(f"{words} for {listed(names)}")
-    text = f"{'; '.join(parts)}."
-    # A name keeps its own spelling, a word begins the sentence.
-    return text if changed else text[:1].upper() + text[1:]
+    return fmt.capital(f"{'; '.join(parts)}.")
 
 
 def _notes(table: ChangeTable) -> Iterator[str]:

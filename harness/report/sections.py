@@ -4,10 +4,9 @@ tasks, and every cell with its samples."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.adapter import Setting
-from harness.analysis.cell_metrics import MemoryPeaks
 from harness.analysis.pairs import Entry, entries
 from harness.analysis.sentences import imprecise, width
 from harness.analysis.settings import SettingRow, side_by_side
@@ -16,8 +15,20 @@ from harness.analysis.summary import Aggregate, CellRow, Gain, Summary, Table
 from harness.cells import LATENCY, Cell
 from harness.records import Record, Run
 from harness.report import format as fmt
-from harness.report.columns import PEAKS, CellOf, Column, Grid, cells, explained, grid, shown_in
-from harness.report.content import Everything, Section, grouped, reasons, section
+from harness.report.columns import (
+    PEAKS,
+    CellOf,
+    Column,
+    Grid,
+    Section,
+    cells,
+    explained,
+    grid,
+    grouped,
+    reasons,
+    section,
+    shown_in,
+)
 from harness.report.format import Value
 from harness.report.safe_text import line
 from harness.report.style import Places, Scope, label, lane_mark, place, scope
@@ -66,7 +77,7 @@ def _section(
     anchor: str, table: Table, places: Places, content: Grid, notes: Iterable[str], **more: Any
 ) -> Section:
     setup, where = table.rows[0].cell.setup, places.differing(table)
-    return section(anchor, setup, table.phase, content, notes, lane=setup.lane, where=where, **more)
+    return section(anchor, setup, table.phase, content, notes, where=where, **more)
 
 
 def trust(table: Table) -> str:
@@ -156,31 +167,25 @@ def break_even(result: BreakEven) -> str:
 
 def counted_peaks(rows: Sequence[CellRow]) -> list[str]:
     """The kinds to show: all but those of a device where it has none."""
-    return [
-        kind
-        for kind in PEAKS
-        if not kind.startswith("device") or any(amount(it.peaks, kind) is not None for it in rows)
-    ]
+
+    def counted(kind: str) -> bool:
+        return any(getattr(it.peaks, kind).bytes is not None for it in rows)
+
+    return [it for it in PEAKS if not it.startswith("device") or counted(it)]
 
 
-def amount(peaks: MemoryPeaks, kind: str) -> int | None:
-    """Bytes of one kind; None where nothing was counted."""
-    count: int | None = getattr(peaks, kind).bytes
-    return count
-
-
-def memory(table: Table, number: int, places: Places) -> Section:
+def memory(table: Table, number: int, places: Places, *, first: bool) -> Section:
     """The peaks, each kind in its own column, beside the least that the mathematics needs."""
     counted = counted_peaks(table.rows)
     hidden = {title for kind, title in PEAKS.items() if kind not in counted}
     columns = [it for it in shown_in("memory") if it.title not in hidden]
     missing = {
-        f"No {PEAKS[kind]} of {label(row.cell.setup)}: {line(getattr(row.peaks, kind).reason)}."
+        f"No {PEAKS[kind]} of {label(row.cell.setup)}: {line(peak.reason)}."
         for row in table.rows
         for kind in counted
-        if amount(row.peaks, kind) is None and getattr(row.peaks, kind).reason
+        if (peak := getattr(row.peaks, kind)).bytes is None and peak.reason
     }
-    notes = (*(explained(columns) if number == 1 else ()), *sorted(missing))
+    notes = (*(explained(columns) if first else ()), *sorted(missing))
     content = grid(columns, [CellOf(table, row) for row in table.rows])
     return _section(f"memory-{number}", table, places, content, notes)
 
@@ -213,20 +218,13 @@ def _settings(records: Iterable[Record], number: int) -> Iterator[Section]:
     lead = "All agree in what must agree."
     if broken:
         lead = f"They differ in what must agree: {broken}."
-    anchor, lane = f"settings-{number}", setup.lane
+    folded = f"{fmt.count(len(alike), 'setting')} without a difference"
     if differing:
-        content = grid(columns, differing)
-        yield section(anchor, setup, "settings", content, lane=lane, lead=lead)
+        yield section(f"settings-{number}", setup, "settings", grid(columns, differing), lead=lead)
+        lead = ""
     if alike:
-        yield section(
-            f"{anchor}-alike",
-            setup,
-            "settings alike",
-            grid(columns, alike),
-            lane=lane,
-            lead="" if differing else lead,
-            folded=f"{fmt.count(len(alike), 'setting')} without a difference",
-        )
+        anchor, content = f"settings-{number}-alike", grid(columns, alike)
+        yield section(anchor, setup, "settings alike", content, lead=lead, folded=folded)
 
 
 def _setting_of(label: str) -> Column[SettingRow]:
@@ -263,7 +261,7 @@ def gain_sections(gains: Iterable[Gain]) -> tuple[Section, ...]:
     against the same steps for all."""
     groups = grouped(gains, lambda it: (it.idiom.group, it.phase))
     return tuple(
-        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows))
+        section(f"idioms-{n}", rows[0].idiom, rows[0].phase, grid(GAINS, rows), lane="")
         for n, rows in enumerate(groups, start=1)
     )
 
@@ -293,6 +291,14 @@ def _means(means: Sequence[Aggregate], number: int) -> Section:
         ),
         scope=Scope(device=first.device, lane=first.lane),
     )
+
+
+class Everything(NamedTuple):
+    """All cells in one table with the scope of each row, and the samples of each: a row a block."""
+
+    cells: Grid
+    scopes: tuple[Scope, ...]
+    samples: tuple[Section, ...]
 
 
 def everything(run: Run, summary: Summary) -> Everything:
@@ -337,7 +343,6 @@ def _raw(cell: Cell, entry: Entry, number: int, *, whole: bool) -> Section:
         cell.phase,
         grid(columns, sorted(blocks)),
         () if whole else ("Too many to show: the store, samestep.sqlite, holds every sample.",),
-        lane=setup.lane,
         folded=f"{label(setup)}, {line(setup.task)} {cell.phase} ({lane}{place(setup)}): "
         f"{count} in {fmt.count(len(blocks), 'block')}",
     )

@@ -125,6 +125,11 @@ class Places:
         varies = (len(set(values)) > 1 for values in zip(*self._all, strict=True))
         return ", ".join(itertools.compress(_parts(table), varies))
 
+    def bracketed(self, table: Located) -> str:
+        """The same in brackets behind a title; or empty."""
+        differing = self.differing(table)
+        return f" ({differing})" if differing else ""
+
 
 def place(located: Located) -> str:
     """Device, threads and dtype in words."""

@@ -23,10 +23,9 @@ from harness.analysis.summary import Summary, Table, summarise
 from harness.cells import LATENCY, Setup
 from harness.records import Record, Run
 from harness.report import format as fmt
-from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, choices
+from harness.report.advice_text import DEPENDS, UNDECIDED, UNKNOWN, Choice, choices
 from harness.report.columns import CellOf, Column, Grid, cells, grid, shown_in
 from harness.report.compose import facts, left_out, troubles
-from harness.report.content import Choice
 from harness.report.format import Value
 from harness.report.proof_sections import spread_sentence, time_to_target
 from harness.report.safe_text import line
@@ -142,10 +141,12 @@ INCREMENTAL = (
     "of the whole process."
 )
 STYLES = {
-    **dict.fromkeys(("faster", "less"), "green"),
+    **dict.fromkeys(("faster", "less", "fine", "improved"), "green"),
+    **dict.fromkeys(("cannot tell", "changed"), "yellow"),
     **dict.fromkeys(("slower", "more", "differs"), "red"),
+    **dict.fromkeys(("regression", "not proven"), "bold red"),
 }
-"""Of verdicts."""
+"""Of verdicts and outcomes."""
 
 
 def render(run: Run, summary: Summary, console: Console) -> None:
@@ -183,7 +184,7 @@ def render(run: Run, summary: Summary, console: Console) -> None:
 
 def _table(table: Table, places: Places, finals: Mapping[str, str], console: Console) -> None:
     phase = (table.phase + lane_mark(table.lane), "bold cyan")
-    where = _where(places, table)
+    where = places.bracketed(table)
     console.print(Text.assemble((line(table.task.name), "bold"), " ", phase, where))
     columns = list(shown_in("terminal latency" if table.phase in LATENCY else "terminal", table))
     trained = table.phase == "train" and any(it.cell.setup.id in finals for it in table.rows)
@@ -210,17 +211,9 @@ def _final(word: str, finals: Mapping[str, str]) -> Column[CellOf]:
 
 
 def rich_table(
-    grid: Grid,
-    shown: int | None = None,
-    *,
-    wide: bool = False,
-    narrow: bool = False,
-    styles: Mapping[str, str] = STYLES,
+    grid: Grid, shown: int | None = None, *, wide: bool = False, narrow: bool = False
 ) -> RichTable:
-    """A table, or as many of its columns as are to be `shown`.
-
-    A `narrow` one breaks verdicts in two lines; `styles` are those of verdicts and outcomes.
-    """
+    """A table, or so many of its columns; a `narrow` one breaks verdicts in two lines."""
     table = RichTable(
         box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, show_edge=False
     )
@@ -234,11 +227,11 @@ def rich_table(
             max_width=8 if narrow and column.role == "verdict" else None,
         )
     for row in grid.rows:
-        table.add_row(*(_cell(it, value, styles) for it, value in zip(columns, row, strict=False)))
+        table.add_row(*map(_cell, columns, row))
     return table
 
 
-def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
+def _cell(column: Column[Any], entry: Value) -> Text:
     """Of bounds only those of ratios are shown; their heading says that they are multiples."""
     if column.unit == "ratio":
         return Text(f"{entry.text} {entry.detail}".replace(" ×", "").strip())
@@ -247,12 +240,12 @@ def _cell(column: Column[Any], entry: Value, styles: Mapping[str, str]) -> Text:
             return Text(entry.text).append("\nyardstick", "dim")
         return Text(entry.text, "bold" if entry.detail else "")
     judged = column.title.startswith(("verdict", "outcome"))
-    return Text(entry.text, styles.get(entry.text, "") if judged else "")
+    return Text(entry.text, STYLES.get(entry.text, "") if judged else "")
 
 
 def _quality(table: QualityTable, places: Places, console: Console) -> None:
     metric, target = table.task.metric, table.task.target
-    text = f" {METRICS[metric].word}{_where(places, table)}: {spread_sentence(table)}"
+    text = f" {METRICS[metric].word}{places.bracketed(table)}: {spread_sentence(table)}"
     console.print(Text.assemble((line(table.task.name), "bold"), text))
     if target is not None:
         times = ", ".join(f"{label(row.setup)} {time_to_target(row)}" for row in table.rows)
@@ -272,8 +265,3 @@ def _choices(advice: Sequence[Choice], console: Console) -> None:
     if unknown:
         console.print(Text.assemble((f"{UNKNOWN}: ", "dim"), "; ".join(unknown)))
     console.print()
-
-
-def _where(places: Places, table: Table | QualityTable) -> str:
-    place = places.differing(table)
-    return f" ({place})" if place else ""

@@ -12,7 +12,7 @@ from harness.analysis.noise import block_noise
 from harness.analysis.stats import Interval
 from harness.analysis.summary import summarise_run
 from harness.records import Limits
-from harness.report.compose import make_content
+from harness.report.compose import Content
 from harness.report.markdown import render_markdown
 from harness.report.proof_sections import _bounds
 from harness.report.terminal import INCREMENTAL, render
@@ -34,7 +34,7 @@ def texts(run):
     render(run, summary, out)
     return {
         "terminal": out.file.getvalue(),
-        "markdown": render_markdown(make_content(run, summary), []).replace("\\", ""),
+        "markdown": render_markdown(Content(run, summary), []).replace("\\", ""),
     }
 
 
@@ -95,14 +95,14 @@ def test_an_accuracy_has_bounds_that_an_accuracy_can_have():
 )
 def test_of_a_noisy_block_is_said_what_this_run_does(config, said, unsaid):
     run = make_run(shaken(0.6), config={"preset": "quick", "blocks": 1} | config)
-    (blocks,) = [it for it in make_content(run, summarise_run(run)).noise if it.phase == "blocks"]
+    (blocks,) = [it for it in Content(run, summarise_run(run)).noise if it.phase == "blocks"]
     assert said in blocks.notes[0]
     assert unsaid not in blocks.notes[0]
 
 
 def method(records, **config):
     run = make_run(records, config={"preset": "quick", "blocks": 9} | config)
-    return dict(make_content(run, summarise_run(run)).method)
+    return dict(Content(run, summarise_run(run)).method)
 
 
 def test_the_method_says_only_what_this_run_does():
@@ -137,7 +137,7 @@ def test_bare_products_are_a_time_and_explained():
     limits = Limits(product_seconds={"train": 5e-4, "predict": 5e-4})
     run = make_run([it.model_copy(update={"limits": limits}) for it in measured()])
     summary = summarise_run(run)
-    first, second, *_ = make_content(run, summary).speed
+    first, second, *_ = Content(run, summary).speed
     place = [it.title for it in first.grid.columns].index("bare products")
     assert {row[place].text for row in first.grid.rows} == {"500 µs"}
     assert summary.tables[0].rows[0].efficiency.over_products.estimate < 1

@@ -61,11 +61,11 @@ class TestBreakEven:
                 assert seconds == pytest.approx(begin + n * step, rel=1e-3)
 
     def test_the_ring_stands_where_the_lines_cross(self, panel):
-        (spot,) = panel.crossings
-        assert spot.low < spot.x < spot.high
-        assert spot.x == pytest.approx(1000, rel=0.01)
-        assert spot.y == pytest.approx(4.0, rel=0.01)
-        assert spot.tip[1].startswith(f"{B} overtakes {A} after 1,000 steps")
+        ((seconds, ring),) = panel.rings
+        assert ring.low < ring.value < ring.high
+        assert ring.value == pytest.approx(1000, rel=0.01)
+        assert seconds == pytest.approx(4.0, rel=0.01)
+        assert ring.words.startswith(f"{B} overtakes {A} after 1,000 steps")
 
 
 def test_a_start_of_another_phase_has_no_line():
@@ -171,8 +171,8 @@ class TestSweeps:
             "teacher · train, threads 1",
             "teacher · train, threads 2",
         ]
-        assert row[0].at == (32, 100, 512)
-        assert (row[0].log_x, row[0].log_y) == (True, True)
+        assert row[0].x.at == (32, 100, 512)
+        assert (row[0].x.log, row[0].y.log) == (True, True)
         for curve in row[0].curves:
             rows = [
                 it
@@ -183,7 +183,6 @@ class TestSweeps:
             speeds = sorted((it.examples_per_second for it in rows), key=lambda it: it.estimate)
             assert [y for _, y in curve.points] == [it.estimate for it in speeds]
             assert list(curve.bounds) == [(it.low, it.high) for it in speeds]
-            assert len(curve.tips) == 3
 
     def test_who_is_fastest_where_and_where_nobody_is(self, made):
         """One is faster in small batches, another in large ones, and at 100 they are level."""

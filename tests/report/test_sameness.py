@@ -79,7 +79,7 @@ def test_lanes_are_shown_apart():
 def test_the_figure_has_the_largest_difference_of_every_step():
     (panel,) = divergence(made(label) for label in LABELS).panels
     curves = dict(zip(sorted(LABELS), panel.curves, strict=True))
-    assert panel.log_y
+    assert panel.y.log
     assert curves["pytorch:eager"].points[-1] == (10, 10 * 2e-8)
     assert {y for _, y in curves["reference:eager"].points} == {FLOOR}
 

@@ -22,7 +22,7 @@ from harness.doctor.facts import Facts, Watch
 from harness.gate.judging import limits_of
 from harness.report.advice_text import QUIETER, UNDECIDED, choices, to_decide, way
 from harness.report.check import WORDS
-from harness.report.compose import facts, make_content
+from harness.report.compose import Content, facts
 from harness.report.terminal import render
 from harness.runs import plan
 from harness.runs.config import resolve
@@ -77,7 +77,7 @@ RUNS = {
 def everything_said(run):
     summary, out = summarise_run(run), Console(file=io.StringIO(), width=10_000)
     render(run, summary, out)
-    content = make_content(run, summary)
+    content = Content(run, summary)
     notes = [it for own in (*content.speed, *content.noise) for it in (own.lead, *own.notes)]
     told = [f"{it.answer}. {it.because}" for it in content.choices]
     return "\n".join([out.file.getvalue(), *notes, *told, *(text for _, text in content.facts)])

@@ -8,7 +8,7 @@ from harness.adapter import FrameworkFacts
 from harness.analysis.summary import summarise_run
 from harness.records import Limits
 from harness.report import noise_sections, sections
-from harness.report.compose import make_content
+from harness.report.compose import Content
 from tests.builders import LABELS, TASK, make_run, make_setup, measured
 
 SAME = {"threads": 1, "dtype": "float32", "device": "cpu"}
@@ -42,13 +42,13 @@ def test_a_twin_makes_the_noise_floor_and_stands_in_no_table():
 
 def test_a_table_says_of_which_ratios_only_the_direction_is_known():
     run = make_run(measured(noise=0.15, speed=2.0))
-    first, *_ = make_content(run, summarise_run(run)).speed
+    first, *_ = Content(run, summarise_run(run)).speed
     (note,) = [it for it in first.notes if "target precision" in it]
     assert "× (" in note
     assert "(target precision ±3 % not reached: ±" in note
     wanted = {"preset": "quick", "blocks": 9, "precision": 0.5}
     run = make_run(run.records, config=wanted)
-    first, *_ = make_content(run, summarise_run(run)).speed
+    first, *_ = Content(run, summarise_run(run)).speed
     assert not [it for it in first.notes if "target precision" in it]
 
 
@@ -56,7 +56,7 @@ def test_the_method_says_how_processes_began():
     run = make_run(measured())
     forked = tuple(it.model_copy(update={"forked": it.block > 0}) for it in run.records)
     told = [
-        dict(make_content(it, summarise_run(it)).method)["Block"]
+        dict(Content(it, summarise_run(it)).method)["Block"]
         for it in (run, run.model_copy(update={"records": forked}))
     ]
     assert told[0].startswith("One fresh process for every framework")
@@ -66,7 +66,7 @@ def test_the_method_says_how_processes_began():
 def test_without_a_twin_there_is_no_noise_floor():
     summary = summarise_run(make_run(measured()))
     assert noise_sections.fact(summary.noise) == ""
-    facts = dict(make_content(make_run(measured()), summary).facts)
+    facts = dict(Content(make_run(measured()), summary).facts)
     assert "Noise floor" not in facts
     assert facts["Sameness"] == "3 setups proven against the float64 reference"
 
@@ -112,7 +112,7 @@ def test_each_ratio_says_whether_its_target_was_met_and_after_how_many_blocks():
     kept += [it for it in calm if it.setup.label == LABELS[2] and it.block < 12]
     run = make_run(kept, stopped_by="budget spent", config=CONFIG)
     summary = summarise_run(run)
-    found = {it.anchor: it for it in make_content(run, summary).noise}["precision-1"]
+    found = {it.anchor: it for it in Content(run, summary).noise}["precision-1"]
     assert (
         found.lead == "2 of 4 ratios are known to ±2 %; the rest ended with the run: budget spent."
     )
@@ -126,7 +126,7 @@ def test_each_ratio_says_whether_its_target_was_met_and_after_how_many_blocks():
 
 def test_without_a_precision_there_is_no_target():
     run = make_run(measured())
-    names = [it.anchor for it in make_content(run, summarise_run(run)).noise]
+    names = [it.anchor for it in Content(run, summarise_run(run)).noise]
     assert not any("precision" in it for it in names)
 
 
@@ -134,7 +134,7 @@ def test_an_unproven_setup_is_shown_unranked_with_its_reason():
     run = make_run(measured())
     kept = tuple(it for it in run.certificates if it.setup.framework != "reference")
     run = run.model_copy(update={"certificates": kept})
-    content = make_content(run, summarise_run(run))
+    content = Content(run, summarise_run(run))
     for section in content.speed:
         rows = {row[0].text: row for row in section.grid.rows}
         assert rows["reference:eager"][-2].text == "not ranked"

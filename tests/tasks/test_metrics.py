@@ -9,7 +9,7 @@ import pytest
 
 from harness.adapter import Options
 from harness.analysis.summary import summarise_run
-from harness.report.compose import make_content
+from harness.report.compose import Content
 from harness.report.frames import FRAMES, schemas
 from harness.report.markdown import render_markdown
 from harness.tasks.catalogue import CATALOGUE
@@ -64,7 +64,7 @@ def test_a_new_metric_is_one_entry(monkeypatch):
     run = make_run(measured([ERROR_TASK]), [ERROR_TASK])
     summary = summarise_run(run)
     assert {it.margin for it in summary.qualities[0].pairs} == {0.5}
-    page = render_markdown(make_content(run, summary), [])
+    page = render_markdown(Content(run, summary), [])
     assert "Mean absolute error on the test rows" in page
     assert "the final absolute errors lie within" in page
     assert {it["metric"] for it in FRAMES["trainings"].lines(run, lambda: summary)} == {"mae"}

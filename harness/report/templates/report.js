@@ -8,16 +8,6 @@
     return it;
   };
   const plain = (it) => it.textContent.replace(/\s+/g, " ").trim();
-  root.classList.add("js");
-
-  // An element may be out of sight for several reasons at once; it is shown where none is left.
-  const hide = (it, reason, out) => {
-    const reasons = new Set((it.dataset.out || "").split(" ").filter(Boolean));
-    if (out) reasons.add(reason);
-    else reasons.delete(reason);
-    it.dataset.out = [...reasons].join(" ");
-    it.hidden = reasons.size > 0;
-  };
 
   /* Tables: sorted by a column, filtered, copied. */
 
@@ -104,13 +94,13 @@
         const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
         rows.forEach((row) => {
           const text = plain(row).toLowerCase();
-          hide(row, "search", !wanted.every((it) => text.includes(it)));
+          row.toggleAttribute("data-unsought", !wanted.every((it) => text.includes(it)));
         });
       });
       tools.append(make("label", {}, "Filter rows", field));
     }
     tools.append(...copier("Copy as TSV", () => {
-      const shown = [...table.rows].filter((row) => !row.hidden);
+      const shown = [...table.rows].filter((row) => row.checkVisibility());
       const lines = shown.map((row) => [...row.cells].map(plain).join("\t"));
       return [lines.join("\n") + "\n", `${lines.length - 1} rows`];
     }));
@@ -140,12 +130,12 @@
   const filter = () => {
     scoped.forEach((it) => {
       const out = FILTERS.some((f) => chosen[f] && it.dataset[f] && it.dataset[f] !== chosen[f]);
-      hide(it, "filter", out);
+      it.toggleAttribute("data-filtered", out);
     });
     holders.forEach(([it, parts]) => {
-      const empty = parts.length > 0 && parts.every((part) => part.dataset.out.includes("filter"));
+      const empty = parts.length > 0 && parts.every((part) => part.hasAttribute("data-filtered"));
       if (it.parentElement.tagName !== "MAIN") {
-        hide(it, "filter", empty);
+        it.toggleAttribute("data-filtered", empty);
         return;
       }
       it.querySelector(":scope > .nothing")?.remove();
@@ -163,48 +153,36 @@
 
   const articles = all("article[data-baselines]");
 
-  const partsOf = (from) => ({
-    lead: from.querySelector(".lead"),
-    notes: from.querySelector(".notes"),
-    head: plain(from.querySelector("thead [data-role=ratio], thead th:only-child")),
-    rows: new Map(all("tbody tr", from).map((row) => [
-      plain(row.querySelector("th code")),
-      [...row.cells].filter((it) => it.dataset.role || it.tagName === "TH"),
-    ])),
+  const follows = (row) => [...row.cells].filter((it) => it.dataset.role || it.tagName === "TH");
+  const template = (article, baseline) =>
+    all("template", article).find((it) => it.dataset.baseline === baseline);
+
+  articles.forEach((article) => {
+    const first = make("template");
+    first.dataset.baseline = article.dataset.first = article.dataset.shownBaseline;
+    const parts = [".lead", ".notes", "table"].map((it) => article.querySelector(it));
+    first.content.append(...parts.map((it) => it.cloneNode(true)));
+    article.append(first);
   });
 
-  const variants = new Map(articles.map((article) => {
-    const byBaseline = new Map(all("template", article).map((it) => [it.dataset.baseline, it.content]));
-    const original = partsOf(article);
-    byBaseline.set(article.dataset.shownBaseline, {
-      ...original,
-      lead: original.lead.cloneNode(true),
-      notes: original.notes.cloneNode(true),
-      rows: new Map([...original.rows].map(([name, it]) => [name, it.map((at) => at.cloneNode(true))])),
-    });
-    return [article, { original: article.dataset.shownBaseline, byBaseline }];
-  }));
-
   const against = (article, baseline) => {
-    const { original, byBaseline } = variants.get(article);
-    const name = byBaseline.has(baseline) ? baseline : original;
-    if (article.dataset.shownBaseline === name) return;
-    const kept = byBaseline.get(name);
-    const parts = kept instanceof DocumentFragment ? partsOf(kept) : kept;
-    const now = partsOf(article);
-    ["lead", "notes"].forEach((it) => {
-      const part = parts[it] ?? byBaseline.get(original)[it];
-      if (part) now[it].replaceWith(part.cloneNode(true));
+    const first = template(article, article.dataset.first);
+    const other = template(article, baseline) ?? first;
+    [".lead", ".notes"].forEach((it) => {
+      const part = other.content.querySelector(it) ?? first.content.querySelector(it);
+      article.querySelector(it).replaceWith(part.cloneNode(true));
     });
-    now.rows.forEach((cells, row) => {
-      const others = parts.rows.get(row);
-      cells.forEach((at, n) => at.replaceWith(others[n].cloneNode(true)));
+    const rows = all("tbody tr", other.content);
+    all("tbody tr", article).forEach((row) => {
+      const cells = follows(rows[row.dataset.place]);
+      follows(row).forEach((at, n) => at.replaceWith(cells[n].cloneNode(true)));
     });
-    article.querySelector("thead [data-role=ratio] span").textContent = parts.head;
-    article.dataset.shownBaseline = name;
+    const head = other.content.querySelector("th[data-role=ratio]");
+    article.querySelector("th[data-role=ratio] span").textContent = plain(head);
+    article.dataset.shownBaseline = other.dataset.baseline;
     const anchor = article.querySelector("h3[id], h4[id]").id;
-    all("[data-of]").filter((it) => it.dataset.of === anchor).forEach((it) => {
-      it.querySelector(".verdict").textContent = parts.lead.textContent;
+    all(`[data-of="${anchor}"] .verdict`).forEach((it) => {
+      it.textContent = article.querySelector(".lead").textContent;
     });
     sortAgain(article.querySelector("table"));
   };
@@ -229,10 +207,10 @@
     return [select(`show-${name}`, title, options, (it) => { chosen[name] = it; filter(); })];
   });
 
-  const baselines = new Set([...variants.values()].flatMap(({ byBaseline }) => [...byBaseline.keys()]));
+  const baselines = new Set(all("article > template").map((it) => it.dataset.baseline));
   if (baselines.size > 1) {
-    const original = [...new Set([...variants.values()].map((it) => it.original))];
-    const usual = original.length === 1 ? ` (${original[0]})` : "";
+    const first = [...new Set(articles.map((it) => it.dataset.first))];
+    const usual = first.length === 1 ? ` (${first[0]})` : "";
     const options = [["", `as measured${usual}`], ...[...baselines].sort().map((it) => [it, it])];
     select("baseline", "Baseline", options, (it) => articles.forEach((at) => against(at, it)));
   }
@@ -261,50 +239,49 @@
   const tip = document.getElementById("tip");
   let described = null;
 
-  const tell = (mark, x, y) => {
+  all(".plot").forEach((plot) => all(".mark", plot).forEach((mark, n) => {
+    mark.setAttribute("role", "img");
+    if (n === 0) mark.setAttribute("tabindex", "0"); // a plot is one stop of the keyboard
+  }));
+
+  const showTip = (mark) => {
     const title = mark.querySelector("title");
     if (title) {
-      // Its own tooltip would come beside ours.
-      mark.setAttribute("aria-label", title.textContent.split("\n").join(", "));
       mark.dataset.tip = title.textContent;
-      title.remove();
+      mark.setAttribute("aria-label", title.textContent.replaceAll("\n", ", "));
+      title.remove(); // its own tooltip would come beside ours
     }
     const [name, value, interval = ""] = mark.dataset.tip.split("\n");
     tip.replaceChildren(...Object.entries({ name, value, interval }).map(([kind, textContent]) =>
       make("div", { className: `tip-${kind}`, textContent })));
     tip.hidden = false;
     described = mark;
-    const box = tip.getBoundingClientRect();
-    const left = Math.min(Math.max(4, x - box.width / 2), innerWidth - box.width - 4);
-    const above = y - box.height - 14;
-    tip.style.left = `${left}px`;
-    tip.style.top = `${above > 4 ? above : y + 18}px`;
+    const at = mark.getBoundingClientRect(), box = tip.getBoundingClientRect();
+    const left = at.left + (at.width - box.width) / 2, middle = at.top + at.height / 2;
+    const above = middle - box.height - 20;
+    tip.style.left = `${Math.min(Math.max(4, left), innerWidth - box.width - 4)}px`;
+    tip.style.top = `${above > 4 ? above : middle + 12}px`;
   };
 
-  const tellOf = (mark) => {
-    const box = mark.getBoundingClientRect();
-    tell(mark, box.left + box.width / 2, box.top + box.height / 2 - 6);
-  };
-
-  const silence = () => { tip.hidden = true; described = null; };
+  const hideTip = () => { tip.hidden = true; described = null; };
 
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest?.(".mark");
-    if (mark) tellOf(mark);
-    else if (described && described !== document.activeElement) silence();
+    if (mark) showTip(mark);
+    else if (described && described !== document.activeElement) hideTip();
   });
   document.addEventListener("focusin", (event) => {
     const mark = event.target.closest(".mark");
-    if (mark) tellOf(mark);
-    else silence();
+    if (mark) showTip(mark);
+    else hideTip();
   });
-  document.addEventListener("focusout", silence);
-  document.addEventListener("scroll", () => { if (described !== document.activeElement) silence(); }, true);
+  document.addEventListener("focusout", hideTip);
+  document.addEventListener("scroll", () => { if (described !== document.activeElement) hideTip(); }, true);
 
   const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") silence();
+    if (event.key === "Escape") hideTip();
     const mark = event.target.closest?.(".mark");
     if (!mark) return;
     const marks = all(".mark", mark.closest(".plot"));
