@@ -18,7 +18,7 @@ import threadpoolctl
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, Unsupported, common
 from harness.tasks.spec import SGD, Adam, Task
 from harness.tasks.start import Start
 
@@ -36,7 +36,7 @@ Loader = tuple[Batch, Array]
 """All rows, and the row indices of every batch."""
 
 
-class Idiom:
+class Idiom(AdapterDefaults):
     """See `harness.adapter.Idiom`; handles are arrays, `fit` returns the last step's loss."""
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
@@ -150,19 +150,6 @@ class Idiom:
 
     def to_numpy(self, handle: Array) -> Array:
         return np.array(handle)
-
-    def synchronize(self) -> None:
-        """Every call returns when it is done."""
-
-    def reset_device_memory(self) -> bool:
-        return False
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
-
-    def logical_peak(self, work: Work) -> int | None:
-        """scikit-learn keeps no account."""
-        return None
 
     def tensor(self, values: Array) -> Array:
         return np.array(values, self._options.dtype, order="C")
