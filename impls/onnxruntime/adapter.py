@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, Unsupported
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.onnxruntime.graph import INPUTS, build_model, products_model
+from impls.onnxruntime.graph import INPUTS, OUTPUTS, build_model, products_model
 
 CUDA = "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
@@ -22,7 +22,7 @@ LIMIT_OF_A_GRAPH = 2**31
 """Bytes: weights are part of the graph, and no protocol buffer is larger."""
 
 
-class Adapter:
+class Adapter(AdapterDefaults):
     """See `harness.adapter.Adapter`; batches and handles are arrays, on a GPU `OrtValue`s."""
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
@@ -54,15 +54,17 @@ class Adapter:
             return ["CPUExecutionProvider"]
         return [(CUDA, {"device_id": self._gpu, "use_tf32": 0})]
 
-    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, Any]) -> list[Any]:
+    def _run(
+        self, session: onnxruntime.InferenceSession, outputs: list[str], given: dict[str, Any]
+    ) -> list[Any]:
         # On the CPU an OrtValue would only make the call slower.
         if self._gpu is None:
-            return session.run(None, given)
+            return session.run(outputs, given)
         binding = session.io_binding()
         for name, value in given.items():
             binding.bind_ortvalue_input(name, value)
-        for output in session.get_outputs():
-            binding.bind_output(output.name, "cuda", self._gpu)
+        for name in outputs:
+            binding.bind_output(name, "cuda", self._gpu)
         session.run_with_iobinding(binding)
         return binding.get_outputs()
 
@@ -76,7 +78,7 @@ class Adapter:
         raise Unsupported(ONLY_PREDICTS)
 
     def predict(self, batch: Any) -> Any:
-        return self._run(self._session, {INPUTS: batch})[0]
+        return self._run(self._session, [OUTPUTS], {INPUTS: batch})[0]
 
     def gradients(self, batch: Any) -> dict[str, Array]:
         raise Unsupported(ONLY_PREDICTS)
@@ -86,19 +88,6 @@ class Adapter:
 
     def to_numpy(self, handle: Any) -> Array:
         return np.array(handle if self._gpu is None else handle.numpy())
-
-    def synchronize(self) -> None:
-        """A run returns when it is done, on every device."""
-
-    def reset_device_memory(self) -> bool:
-        return False
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
-
-    def logical_peak(self, work: Work) -> int | None:
-        """ONNX Runtime keeps no account that Python could read."""
-        return None
 
     def tensor(self, values: Array) -> Any:
         values = np.array(values, self._options.dtype, order="C")
@@ -112,7 +101,7 @@ class Adapter:
             self._products[count] = self._opened(products_model(self._options.dtype, count))
         for number, (left, right) in enumerate(pairs):
             given |= {f"left{number}": left, f"right{number}": right}
-        return self._run(self._products[count], given)
+        return self._run(self._products[count], [f"{OUTPUTS}{it}" for it in range(count)], given)
 
     def settings(self) -> dict[str, Setting]:
         used, (provider, *_) = self._session.get_session_options(), self._session.get_providers()
