@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from harness.adapter import Array, Options, Setting
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.jax.adapter import Adapter, Batch, Carried
+from impls.jax.adapter import Adapter, Batch, Carried, Weights, copied
 
 
 class Loader(NamedTuple):
@@ -32,7 +32,6 @@ class Idiom(Adapter):
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, options)
-        self._width = task.widths[-1]
         self._fit = jax.jit(self._steps, donate_argnums=0)
         self._infer = jax.jit(self._predictions)
         self._programs = {"train": self._fit, "predict": self._infer}
@@ -43,15 +42,15 @@ class Idiom(Adapter):
 
         return jax.lax.fori_loop(0, steps, step, (carried, jnp.zeros((), self._dtype)))
 
-    def _predictions(self, weights: Any, loader: Loader, steps: int = 1) -> jax.Array:
+    def _predictions(self, weights: Weights, loader: Loader, steps: int = 1) -> jax.Array:
         def predict(number: Any, _: jax.Array) -> jax.Array:
             return self._predicted(weights, loader.batch(number))
 
-        shape = loader.order.shape[1], self._width
+        shape = loader.order.shape[1], self._task.widths[-1]
         return jax.lax.fori_loop(0, steps, predict, jnp.zeros(shape, self._dtype))
 
     def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
-        return Loader(self.stage(inputs, targets), self._owned(order, "int32"))
+        return Loader(self.stage(inputs, targets), copied(order, "int32"))
 
     def fit(self, loader: Loader, steps: int) -> jax.Array:
         self._carried, self._last = self._fit(self._carried, loader, steps)
