@@ -37,17 +37,14 @@ class Idiom(Adapter):
         self._programs = {"train": self._fit, "predict": self._infer}
 
     def _steps(self, carried: Carried, loader: Loader, steps: int = 1) -> tuple[Carried, jax.Array]:
-        def step(number: Any, before: tuple[Carried, jax.Array]) -> tuple[Carried, jax.Array]:
-            return self._step(before[0], loader.batch(number))
-
-        return jax.lax.fori_loop(0, steps, step, (carried, jnp.zeros((), self._dtype)))
+        first = carried, jnp.zeros((), self._dtype)
+        return jax.lax.fori_loop(0, steps, lambda k, it: self._step(it[0], loader.batch(k)), first)
 
     def _predictions(self, weights: Weights, loader: Loader, steps: int = 1) -> jax.Array:
-        def predict(number: Any, _: jax.Array) -> jax.Array:
-            return self._predicted(weights, loader.batch(number))
-
-        shape = loader.order.shape[1], self._task.widths[-1]
-        return jax.lax.fori_loop(0, steps, predict, jnp.zeros(shape, self._dtype))
+        first = jnp.zeros((loader.order.shape[1], self._task.widths[-1]), self._dtype)
+        return jax.lax.fori_loop(
+            0, steps, lambda k, _: self._predicted(weights, loader.batch(k)), first
+        )
 
     def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
         return Loader(self.stage(inputs, targets), copied(order, "int32"))
