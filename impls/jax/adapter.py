@@ -39,7 +39,7 @@ LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "mse": optax.losses.squared_error,
     "binary-cross-entropy": optax.losses.sigmoid_binary_cross_entropy,
 }
-"""Of every row; the task's is their mean."""
+"""One loss for each row; the task's loss is their mean."""
 
 
 def optimizer_of(spec: Optimizer) -> optax.GradientTransformation:
@@ -90,7 +90,7 @@ class Adapter:
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         jax.config.update("jax_enable_x64", options.dtype == "float64")
-        # GPUs and TPUs round factors otherwise; float32 means float32 here.
+        # By default GPUs and TPUs round factors to fewer digits than float32 has.
         jax.config.update("jax_default_matmul_precision", "highest")
         self._device = _device(options.device)
         jax.config.update("jax_default_device", self._device)
@@ -163,7 +163,7 @@ class Adapter:
         return np.array(handle)
 
     def synchronize(self) -> None:
-        # A device does one thing after the other: what was asked for last is done last.
+        # A device works in order: the last result is the last to be ready.
         jax.block_until_ready((self._carried, self._last))
 
     def reset_device_memory(self) -> bool:
@@ -177,9 +177,9 @@ class Adapter:
         return DeviceMemory(stats["bytes_in_use"], stats["peak_bytes_in_use"], pool)
 
     def logical_peak(self, work: Work) -> int | None:
-        """What lives already, and what the compiled step says that it adds.
+        """The arrays that exist, and what the compiled step adds by its own account.
 
-        None for single operations, of which JAX keeps no account.
+        None in eager mode: JAX keeps no account of single operations.
         """
         if not self._compiles:
             return None
@@ -226,7 +226,7 @@ def _device(name: str) -> Any:
     """The device of a name such as `cpu`, `gpu:0` or `tpu:0`."""
     kind, _, index = name.partition(":")
     if kind == "cpu":
-        jax.config.update("jax_platforms", "cpu")  # no other is even looked for
+        jax.config.update("jax_platforms", "cpu")  # no other is initialised
     try:
         return jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:

@@ -1,6 +1,6 @@
 """A task in Keras: `compile`, `fit` and `predict`; `on_<backend>.py` has what a backend needs.
 
-The optimizers' formulas are not quite the task's; docs/stock-optimizers.md derives by how much.
+The optimizers' formulas differ from the task's; docs/stock-optimizers.md derives by how much.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ for name in hidden:
     del sys.modules[name]
 
 TRACED = BACKEND != "torch"
-"""Whether steps are compiled. Keras on PyTorch runs each as it is written."""
+"""Whether steps are compiled. On PyTorch, Keras runs each step from Python."""
 STEPS = 32 if TRACED else 1
-"""The most steps of one execution: so many that Python's share is small."""
+"""Steps in one execution at most: enough to make Python's share small."""
 SLOTS = {
     "velocity": "momentums",
     "mean_square": "_velocities",
@@ -54,7 +54,7 @@ def build_model(task: Task) -> keras.Sequential:
 
 
 def _gelu(x: Any) -> Any:
-    # Keras' own: but TensorFlow takes its √2 through float32 even in float64.
+    # On TensorFlow, Keras' GELU rounds √2 to float32 even in float64.
     if BACKEND != "tensorflow":
         return keras.activations.gelu(x, approximate=False)
     return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
@@ -62,7 +62,7 @@ def _gelu(x: Any) -> Any:
 
 def loss_of(task: Task) -> Callable[[Any, Any], Any]:
     if task.data.shape.kind == "classes" and task.model.output == "softmax":
-        # Keras' cross-entropies look through a softmax and take the logits from in front of it.
+        # Keras' cross-entropies would take the logits in front of the softmax.
         return _double_softmax if task.loss == "cross-entropy" else _of_probabilities
     if task.loss == "cross-entropy":
         return losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -80,12 +80,12 @@ def _of_probabilities(y_true: Any, y_pred: Any) -> Any:
 
 
 def _picked(logs: Any, labels: Any) -> Any:
-    """Of every row, minus the logarithm of its class."""
+    """For each row, minus the logarithm of its class."""
     return -ops.take_along_axis(logs, ops.reshape(ops.cast(labels, "int32"), (-1, 1)), axis=1)
 
 
 def stock_optimizer(task: Optimizer) -> keras.optimizers.Optimizer:
-    """Its constants are those that float32 holds: TensorFlow casts them so even in float64."""
+    """Constants are rounded to float32: on TensorFlow, Keras does so even in float64."""
     lr = task.learning_rate
     if isinstance(task, SGD):
         return keras.optimizers.SGD(lr, _float32(task.momentum), task.nesterov)
@@ -111,7 +111,7 @@ class Idiom(AdapterDefaults):
         kind, _, index = options.device.partition(":")
         if kind == "gpu" and int(index) >= (count := on.gpus()):
             raise Unsupported(f"{BACKEND} sees {count} GPU(s) (a CPU build, or no driver)")
-        # A process has one adapter: entered and never left.
+        # A process has one adapter, so the scope is never left.
         self._scope = keras.device(options.device)
         self._scope.__enter__()
         self._task, self._options = task, options
@@ -121,8 +121,8 @@ class Idiom(AdapterDefaults):
         self._last: Any = None
         self._optimizer = stock_optimizer(task.optimizer)
         self._model = self._compiled(self._optimizer, min(STEPS, task.steps_per_epoch))
-        # Several steps an execution would join their outputs pair by pair, and trace anew for a
-        # shorter rest: inference takes one step at a time.
+        # Inference runs one step per execution: several would be concatenated pair by pair, and a
+        # shorter rest would be traced anew.
         self._predictor = keras.Model(self._model.inputs, self._model.outputs)
         self._predictor.compile()
         if TRACED:
@@ -131,7 +131,7 @@ class Idiom(AdapterDefaults):
         self.reset()
 
     def _refuse_lower_precision(self) -> None:
-        """Off TensorFlow, Keras takes some of float64 in float32; few dtypes of results show it."""
+        """Raise Unsupported where Keras computes float64 in float32, which dtypes rarely show."""
         dtype, thirds = self._options.dtype, self.tensor(np.full((2, 2), 1 / 3))
         kept = {"products": ops.matmul(thirds, self.tensor(np.eye(2)))}
         if self._task.loss in ("mse", "binary-cross-entropy"):
@@ -161,7 +161,7 @@ class Idiom(AdapterDefaults):
         setattr(model, f"{name}_step", counted)
 
     def _rows(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
-        """Copies, which a backend may take over as they are."""
+        """Copies, since a backend may share their memory."""
         kind, dtype = self._task.data.shape.kind, self._options.dtype
         return np.array(inputs, dtype), np.array(targets, "int64" if kind == "classes" else dtype)
 
@@ -187,7 +187,7 @@ class Idiom(AdapterDefaults):
         return self._predictor.predict_on_batch(batch[0])
 
     def gradients(self, batch: tuple[Any, Any]) -> dict[str, Array]:
-        """The first velocity of a copy that is trained by SGD, with the opposite sign."""
+        """Minus the first velocity of a copy of the model that SGD trains with learning rate 1."""
         copy = self._compiled(sgd := keras.optimizers.SGD(1.0, momentum=0.5), 1)
         copy.set_weights(self._model.get_weights())
         copy.train_on_batch(*batch)
@@ -201,7 +201,7 @@ class Idiom(AdapterDefaults):
                 variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def state(self) -> State:
-        """Keras' velocity is −lr times the task's; here it is the task's."""
+        """The velocity is the task's; Keras' is −lr times that."""
         slots: dict[str, Array] = {}
         for slot in self._task.optimizer.slots:
             scale = -self._task.optimizer.learning_rate if slot == "velocity" else 1.0
@@ -217,7 +217,7 @@ class Idiom(AdapterDefaults):
         return np.array(ops.convert_to_numpy(handle))
 
     def synchronize(self) -> None:
-        """Of all methods only `products` may return before its work is done."""
+        """Only `products` may return before its work is done."""
         if self._last is not None:
             ops.convert_to_numpy(self._last[:1, :1])
             self._last = None

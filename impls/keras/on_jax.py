@@ -12,10 +12,10 @@ from impls.keras.rows import Loader as Loader
 
 def configure(options: Options) -> None:
     jax.config.update("jax_enable_x64", options.dtype == "float64")
-    # GPUs round factors otherwise; float32 means float32 here.
+    # By default GPUs round factors to fewer digits than float32 has.
     jax.config.update("jax_default_matmul_precision", "highest")
     if options.device == "cpu":
-        jax.config.update("jax_platforms", "cpu")  # no other is even looked for
+        jax.config.update("jax_platforms", "cpu")  # no other is initialised
     if jax.config.jax_disable_jit:
         raise Unsupported("JAX compiles nothing here: JAX_DISABLE_JIT is on")
 

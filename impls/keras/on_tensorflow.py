@@ -12,7 +12,7 @@ from harness.adapter import Array, Options, Setting, Unsupported
 def configure(options: Options) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-    # On by default, on GPUs that have it; float32 means float32 here.
+    # By default GPUs that have TF32 round factors to it.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     # XLA where Keras says so, and nowhere else: TF_XLA_FLAGS may turn it on for all.
     tf.config.optimizer.set_jit(False)
@@ -29,7 +29,7 @@ class Loader:
 
     def __init__(self, rows: tuple[Array, Array], order: Array, options: Options) -> None:
         self.order = order
-        # To work ahead takes a thread beside those that step: with one it would be a second.
+        # Prefetching takes a thread of its own: with one thread it would be a second.
         self._ahead = options.threads > 1 or options.device != "cpu"
         with tf.device("/CPU:0"):
             self._rows = tuple(map(tf.constant, rows))
@@ -39,7 +39,7 @@ class Loader:
     def _dataset(self, steps: int, *, targets: bool = True) -> tf.data.Dataset:
         """So many batches, the first again after the last.
 
-        It ends by itself: where it did not, Keras would always run whole executions.
+        It is finite: from an infinite one, Keras takes a multiple of `steps_per_execution`.
         """
         arrays = self._rows if targets else self._rows[:1]
 

@@ -1,4 +1,4 @@
-"""Keras on PyTorch: it takes one step at a time, and compiles none unless it is asked to."""
+"""Keras on PyTorch."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 SPINNING = "session.intra_op.allow_spinning"
 ONLY_PREDICTS = "ONNX Runtime only predicts; its package for training has ended"
 LIMIT_OF_A_GRAPH = 2**31
-"""Bytes: weights are part of the graph, and no protocol buffer is larger."""
+"""Bytes of a protocol buffer; it holds the weights too."""
 
 
 class Adapter(AdapterDefaults):
@@ -35,14 +35,14 @@ class Adapter(AdapterDefaults):
         self._products: dict[int, onnxruntime.InferenceSession] = {}
 
     def _opened(self, model: ModelProto) -> onnxruntime.InferenceSession:
-        asked = onnxruntime.SessionOptions()
-        asked.intra_op_num_threads = self._options.threads
-        asked.inter_op_num_threads = 1
-        # Threads that wait with open eyes would take the cores of whoever has the next turn.
-        asked.add_session_config_entry(SPINNING, "0")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._options.threads
+        options.inter_op_num_threads = 1
+        # Threads that spin while they wait take cores from the process whose turn is next.
+        options.add_session_config_entry(SPINNING, "0")
         try:
             return onnxruntime.InferenceSession(
-                model.SerializeToString(), asked, providers=self._providers()
+                model.SerializeToString(), options, providers=self._providers()
             )
         except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
             what = str(error).partition("implementation for ")[2].split("(")[0] or str(error)
@@ -72,7 +72,7 @@ class Adapter(AdapterDefaults):
         return self.tensor(inputs)
 
     def reset(self) -> None:
-        """Nothing ever changes."""
+        """Nothing changes between runs."""
 
     def train_step(self, batch: Any) -> Any:
         raise Unsupported(ONLY_PREDICTS)
