@@ -61,9 +61,11 @@ def _gelu(x: Any) -> Any:
 
 
 def loss_of(task: Task) -> Callable[[Any, Any], Any]:
-    if task.data.shape.kind == "classes" and task.model.output == "softmax":
-        # Keras' cross-entropies would take the logits in front of the softmax.
-        return _double_softmax if task.loss == "cross-entropy" else _of_probabilities
+    # Keras' own cross-entropies would take the logits in front of a softmax.
+    if task.loss == "cross-entropy-of-probabilities":
+        return cross_entropy_of_probabilities
+    if task.loss == "cross-entropy" and task.model.output == "softmax":
+        return cross_entropy_behind_softmax
     if task.loss == "cross-entropy":
         return losses.SparseCategoricalCrossentropy(from_logits=True)
     if task.loss == "binary-cross-entropy":
@@ -71,11 +73,11 @@ def loss_of(task: Task) -> Callable[[Any, Any], Any]:
     return losses.MeanSquaredError()
 
 
-def _double_softmax(y_true: Any, y_pred: Any) -> Any:
+def cross_entropy_behind_softmax(y_true: Any, y_pred: Any) -> Any:
     return _picked(ops.log_softmax(y_pred), y_true)
 
 
-def _of_probabilities(y_true: Any, y_pred: Any) -> Any:
+def cross_entropy_of_probabilities(y_true: Any, y_pred: Any) -> Any:
     return _picked(ops.log(ops.clip(y_pred, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)), y_true)
 
 
