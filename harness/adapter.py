@@ -268,6 +268,25 @@ class Adapter(Protocol):
         """
 
 
+class AdapterDefaults:
+    """The answers of a framework whose calls return when they are done, and that counts no memory.
+
+    An adapter that inherits them defines those that are otherwise; see `Adapter`.
+    """
+
+    def synchronize(self) -> None:
+        pass
+
+    def reset_device_memory(self) -> bool:
+        return False
+
+    def device_memory(self) -> DeviceMemory | None:
+        return None
+
+    def logical_peak(self, work: Work) -> int | None:
+        return None
+
+
 class Idiom(Adapter, Protocol):
     """A task as experts of the framework write it: its own pipeline, loop and optimizer.
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from harness.adapter import Array, Options, Setting
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.jax.adapter import Adapter, Batch, Carried
+from impls.jax.adapter import Adapter, Batch, Carried, Weights, copied
 
 
 class Loader(NamedTuple):
@@ -32,26 +32,22 @@ class Idiom(Adapter):
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         super().__init__(task, start, options)
-        self._width = task.widths[-1]
         self._fit = jax.jit(self._steps, donate_argnums=0)
         self._infer = jax.jit(self._predictions)
         self._programs = {"train": self._fit, "predict": self._infer}
 
     def _steps(self, carried: Carried, loader: Loader, steps: int = 1) -> tuple[Carried, jax.Array]:
-        def step(number: Any, before: tuple[Carried, jax.Array]) -> tuple[Carried, jax.Array]:
-            return self._step(before[0], loader.batch(number))
+        first = carried, jnp.zeros((), self._dtype)
+        return jax.lax.fori_loop(0, steps, lambda k, it: self._step(it[0], loader.batch(k)), first)
 
-        return jax.lax.fori_loop(0, steps, step, (carried, jnp.zeros((), self._dtype)))
-
-    def _predictions(self, weights: Any, loader: Loader, steps: int = 1) -> jax.Array:
-        def predict(number: Any, _: jax.Array) -> jax.Array:
-            return self._predicted(weights, loader.batch(number))
-
-        shape = loader.order.shape[1], self._width
-        return jax.lax.fori_loop(0, steps, predict, jnp.zeros(shape, self._dtype))
+    def _predictions(self, weights: Weights, loader: Loader, steps: int = 1) -> jax.Array:
+        first = jnp.zeros((loader.order.shape[1], self._task.widths[-1]), self._dtype)
+        return jax.lax.fori_loop(
+            0, steps, lambda k, _: self._predicted(weights, loader.batch(k)), first
+        )
 
     def loader(self, inputs: Array, targets: Array, order: Array) -> Loader:
-        return Loader(self.stage(inputs, targets), self._owned(order, "int32"))
+        return Loader(self.stage(inputs, targets), copied(order, "int32"))
 
     def fit(self, loader: Loader, steps: int) -> jax.Array:
         self._carried, self._last = self._fit(self._carried, loader, steps)

@@ -1,4 +1,4 @@
-"""Keras on PyTorch: it takes one step at a time, and compiles none unless it is asked to."""
+"""Keras on PyTorch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import torch
 
 from harness.adapter import Options, Setting
 from impls.keras.rows import Loader as Loader
-
-STEPS, TRACES = 1, False
 
 
 def configure(options: Options) -> None:
@@ -21,16 +19,10 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def compiles(options: Options) -> bool:
-    return False
-
-
-def facts(options: Options) -> dict[str, Setting]:
-    facts: dict[str, Setting] = {
+def facts() -> dict[str, Setting]:
+    return {
         "threads": torch.get_num_threads(),
         "inter_op_threads": torch.get_num_interop_threads(),
         "compile": None,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
-    if options.device != "cpu":
-        facts["tf32"] = torch.backends.cuda.matmul.allow_tf32
-    return facts

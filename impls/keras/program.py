@@ -78,6 +78,30 @@ EXTRAS = (
     "bias_constraint",
 )
 """Of a dense layer; what no MLP task has."""
+LOSSES = {
+    "sparsecategoricalcrossentropy": "cross-entropy",
+    "categoricalcrossentropy": "cross-entropy",
+    "binarycrossentropy": "binary-cross-entropy",
+    "meansquarederror": "mse",
+}
+"""Of Keras' classes and functions, without their underscores."""
+MEAN = "sum_over_batch_size"
+ADAM = {"beta1": "beta_1", "beta2": "beta_2", "epsilon": "epsilon", "amsgrad": "amsgrad"}
+OPTIMIZERS: dict[str, tuple[str, dict[str, str]]] = {
+    "SGD": ("sgd", {"momentum": "momentum", "nesterov": "nesterov"}),
+    "Adam": ("adam", ADAM),
+    "AdamW": ("adamw", ADAM),
+    "RMSprop": ("rmsprop", {"rho": "rho", "epsilon": "epsilon", "centered": "centered"}),
+}
+"""A task's names of an optimizer and of its options, with Keras' names of these."""
+OTHER: tuple[str, dict[str, str]] = ("other", {})
+UNUSUAL = ("clipnorm", "use_ema", "gradient_accumulation_steps", "loss_scale_factor")
+"""Options of any optimizer that no task has."""
+SLOTS: dict[type, dict[str, str]] = {
+    optimizers.Adam: {"first_moment": "_momentums", "second_moment": "_velocities"},
+    optimizers.RMSprop: {"mean_square": "_velocities"},
+    optimizers.SGD: {"velocity": "momentums"},
+}
 CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 """Classes whose saved form holds code, or the name of a file with code."""
 CONFIGURATIONS = ("model_config", "training_config")
@@ -95,15 +119,16 @@ class UserProgram:
         self._model, loss, optimizer = _in_float64(parts)
         if not self._model.built:
             raise Unreadable("the model has no input shape; begin it with keras.Input((features,))")
-        self._optimizer = optimizers.get(optimizer) if optimizer is not None else None
+        self._optimizer = optimizers.get(optimizer)
         self._loss_facts = None if loss is None else _loss_facts(loss)
         if loss is not None and self._optimizer is not None:
             self._model.compile(optimizer=self._optimizer, loss=loss)
         self._loss = loss
         self._held = holding(_leaves(self._model), PARTS)
         self._names = canonical_names(self._held, PARTS)
-        known = {id(it) for it in self._names.values()}
-        strange = [it.path for it in self._model.trainable_variables if id(it) not in known]
+        self._name_of = {id(it): name for name, it in self._names.items()}
+        variables = self._model.trainable_variables
+        strange = [it.path for it in variables if id(it) not in self._name_of]
         if strange:
             raise Unreadable(f"weight {strange[0]!r} is of no Dense or normalisation layer")
         if not self._names:
@@ -149,13 +174,9 @@ class UserProgram:
         if self._parts.train_step is not None:
             for variable, values in before:  # their own step makes a forward pass too
                 variable.assign(values)
-        by_name = {
-            name: _numpy(gradients[id(it)])
-            for name, it in self._names.items()
-            if id(it) in gradients
-        }
-        logits, shown = _numpy(outputs).copy(), float(_numpy(loss))
-        shown = self._updated(x, y, shown, gradients)
+        by_name = {name: _numpy(it) for name, it in gradients.items()}
+        logits = _numpy(outputs)
+        shown = self._updated(x, y, float(_numpy(loss)), gradients)
         return ShownStep(logits, shown, by_name, self.weights(), self._slots())
 
     def update(self, inputs: Array, targets: Array) -> None:
@@ -170,8 +191,7 @@ class UserProgram:
             raise Unreadable("there is no optimizer; give one to compare steps")
         if gradients is None:
             *_, gradients = self._gradients(x, y)
-        moved = [it for it in self._model.trainable_variables if gradients.get(id(it)) is not None]
-        self._optimizer.apply([gradients[id(it)] for it in moved], moved)
+        self._optimizer.apply([*gradients.values()], [self._names[it] for it in gradients])
         return shown
 
     def _staged(self, inputs: Array, targets: Array) -> tuple[Any, Any]:
@@ -184,13 +204,14 @@ class UserProgram:
         x = keras.ops.convert_to_tensor(inputs, "float64")
         return x, keras.ops.convert_to_tensor(targets, kind)
 
-    def _gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[int, Any]]:
+    def _gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Outputs, loss, and by name the gradients of the weights that the loss depends on."""
         if self._loss is None or self._optimizer is None:
             raise Unreadable("loss and optimizer are needed to compare steps")
         variables = self._model.trainable_variables
         outputs, loss, gradients = BACKENDS[keras.backend.backend()](self._model, x, y, variables)
         pairs = zip(variables, gradients, strict=True)
-        return outputs, loss, {id(it): g for it, g in pairs if g is not None}
+        return outputs, loss, {self._name_of[id(it)]: g for it, g in pairs if g is not None}
 
     def _slots(self) -> dict[str, Array]:
         optimizer, slots = self._optimizer, {}
@@ -198,15 +219,15 @@ class UserProgram:
             if isinstance(layer, layers.BatchNormalization):
                 slots[f"moving_mean/layer{index}"] = _numpy(layer.moving_mean)
                 slots[f"moving_variance/layer{index}"] = _numpy(layer.moving_variance)
-        names = {id(it): name for name, it in self._names.items()}
-        for slot, attribute in _slots_of(optimizer).items():
+        attributes = (it for kind, it in SLOTS.items() if isinstance(optimizer, kind))
+        for slot, attribute in next(attributes, {}).items():
             arrays = [_numpy(it) for it in getattr(optimizer, attribute)]
             if not any(it.any() for it in arrays):  # a step in user code does not use them
                 continue
             for variable, array in zip(self._model.trainable_variables, arrays, strict=True):
                 if slot == "velocity":  # −lr times the task's
                     array = -array / float(_numpy(optimizer.learning_rate))
-                slots[f"{slot}/{names[id(variable)]}"] = array
+                slots[f"{slot}/{self._name_of[id(variable)]}"] = array
         return slots
 
     def predict(self, inputs: Array) -> Array:
@@ -232,11 +253,8 @@ def _allow_float64() -> None:
 def _in_float64(parts: Parts) -> tuple[Any, Any, Any]:
     """Model, loss and optimizer; a model saved in another dtype is built again."""
     model, loss, optimizer = parts.model, parts.loss, parts.optimizer
-    compiled = getattr(model, "compiled", False)
-    if loss is None and compiled:
-        loss = model.loss
-    if optimizer is None and compiled:
-        optimizer = model.optimizer
+    if getattr(model, "compiled", False):
+        loss, optimizer = loss or model.loss, optimizer or model.optimizer
     if model.built and any(str(it.dtype) != "float64" for it in model.weights):
         values = model.get_weights()
         model = type(model).from_config(_recast(model.get_config()))
@@ -351,86 +369,44 @@ def _loss_facts(loss: Any) -> LossFacts:
         known = losses.get(loss)
     except ValueError:
         known = loss
-    name = getattr(known, "__name__", type(known).__name__)
-    reduction = getattr(known, "reduction", "sum_over_batch_size")
-    logits = bool(getattr(known, "_fn_kwargs", {}).get("from_logits", False))
-    stock = getattr(losses, name, None) in (known, type(known)) or type(
-        known
-    ).__module__.startswith("keras.")
-    word = name.replace("_", "").lower() if stock else ""
-    read = {
-        "sparsecategoricalcrossentropy": "cross-entropy",
-        "categoricalcrossentropy": "cross-entropy",
-        "binarycrossentropy": "binary-cross-entropy",
-        "meansquarederror": "mse",
-    }.get(word, "other")
-    if read == "cross-entropy" and not logits:
-        read = "cross-entropy-of-probabilities"
-    if read == "binary-cross-entropy" and not logits:
-        read = "binary-cross-entropy-of-probabilities"
+    shown = getattr(known, "__name__", type(known).__name__)
+    word = shown.replace("_", "").lower()
+    stock = getattr(losses, shown, None) in (known, type(known))
+    name = LOSSES.get(word, "other") if stock else "other"
+    logits = getattr(known, "_fn_kwargs", {}).get("from_logits")
+    if name.endswith("cross-entropy") and not logits:
+        name += "-of-probabilities"
+    reduction = str(getattr(known, "reduction", MEAN))
     return LossFacts(
-        name=read,
-        shown="CategoricalCrossentropy" if word == "categoricalcrossentropy" else name,
-        reduction="mean" if reduction == "sum_over_batch_size" else str(reduction),
+        name=name,
+        shown="CategoricalCrossentropy" if stock and word == "categoricalcrossentropy" else shown,
+        reduction="mean" if reduction == MEAN else reduction,
         smoothing=float(getattr(known, "label_smoothing", 0.0) or 0.0),
     )
 
 
-def _slots_of(optimizer: Any) -> dict[str, str]:
-    if isinstance(optimizer, optimizers.Adam):
-        return {"first_moment": "_momentums", "second_moment": "_velocities"}
-    if isinstance(optimizer, optimizers.RMSprop):
-        return {"mean_square": "_velocities"}
-    if isinstance(optimizer, optimizers.SGD) and optimizer.momentum:
-        return {"velocity": "momentums"}
-    return {}
-
-
-def _stock(optimizer: Any) -> type | None:
-    """Keras' own class of an optimizer; a backend may have put one of its own under it."""
-    kind = type(optimizer)
-    return (
-        getattr(optimizers, kind.__name__, None) if kind.__module__.startswith("keras.") else None
-    )
-
-
 def _optimizer_facts(optimizer: Any) -> OptimizerFacts:
-    kind = _stock(optimizer)
-    config = optimizer.get_config()
+    kind, config = type(optimizer), optimizer.get_config()
+    of_keras = kind.__module__.startswith("keras.")  # of its own, or of its backend
+    name, fields = OPTIMIZERS.get(kind.__name__, OTHER) if of_keras else OTHER
     rate = config["learning_rate"]
-    strange = "" if isinstance(rate, float | int) else "a learning rate schedule"
-    # TensorFlow casts constants through float32, whatever the dtype of the weights.
-    through = "float32" if keras.backend.backend() == "tensorflow" else "exact"
+    scheduled = not isinstance(rate, float | int)
     options: Options = {
-        "learning_rate": None if strange else float(rate),
+        "learning_rate": None if scheduled else float(rate),
         "weight_decay": float(config.get("weight_decay") or 0.0),
         "decay": "decoupled",
-        "constants": through,
+        # TensorFlow casts constants through float32, whatever the dtype of the weights.
+        "constants": "float32" if keras.backend.backend() == "tensorflow" else "exact",
         "clip_norm": config.get("global_clipnorm"),
         "clip_value": config.get("clipvalue"),
     }
-    if config.get("clipnorm"):
-        strange = f"clipnorm={config['clipnorm']}"
-    for odd in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
+    options |= {ours: config[theirs] for ours, theirs in fields.items()}
+    if "epsilon" in options:
+        options["epsilon_place"] = "inside" if name == "rmsprop" else "before-correction"
+    strange = "a learning rate schedule" if scheduled else ""
+    for odd in UNUSUAL if name != "rmsprop" else (*UNUSUAL, "momentum"):
         strange = f"{odd}={config[odd]}" if config.get(odd) else strange
-    if kind is optimizers.SGD:
-        name = "sgd"
-        options |= {"momentum": config["momentum"], "nesterov": config["nesterov"]}
-    elif kind in (optimizers.Adam, optimizers.AdamW):
-        name = "adamw" if kind is optimizers.AdamW else "adam"
-        options |= {"beta1": config["beta_1"], "beta2": config["beta_2"]}
-        options |= {"epsilon": config["epsilon"], "amsgrad": config["amsgrad"]}
-        options |= {"epsilon_place": "before-correction"}
-    elif kind is optimizers.RMSprop:
-        name = "rmsprop"
-        options |= {"rho": config["rho"], "epsilon": config["epsilon"]}
-        options |= {"epsilon_place": "inside", "centered": config["centered"]}
-        strange = f"momentum={config['momentum']}" if config["momentum"] else strange
-    else:
-        name = "other"
-    return OptimizerFacts(
-        name=name, shown=type(optimizer).__name__, options=options, strange=strange
-    )
+    return OptimizerFacts(name=name, shown=kind.__name__, options=options, strange=strange)
 
 
 def opened(path: Path) -> Parts:

@@ -1,4 +1,4 @@
-"""Batches out of NumPy arrays, for backends that have no pipeline of their own."""
+"""Batches of NumPy arrays, for backends without an input pipeline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.adapter import Array, Options
 
 
 class Rows(keras.utils.PyDataset):
-    """So many batches, the first again after the last; each holds the rows of some indices."""
+    """A number of batches, the first again after the last. Batch k holds the rows `order[k]`."""
 
     def __init__(self, arrays: tuple[Array, ...], order: Array, steps: int) -> None:
         super().__init__()

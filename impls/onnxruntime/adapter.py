@@ -9,20 +9,20 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, Unsupported
 from harness.tasks.spec import Task
 from harness.tasks.start import Start
-from impls.onnxruntime.graph import INPUTS, build_model, products_model
+from impls.onnxruntime.graph import INPUTS, OUTPUTS, build_model, products_model
 
 CUDA = "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 SPINNING = "session.intra_op.allow_spinning"
 ONLY_PREDICTS = "ONNX Runtime only predicts; its package for training has ended"
 LIMIT_OF_A_GRAPH = 2**31
-"""Bytes: weights are part of the graph, and no protocol buffer is larger."""
+"""Bytes of a protocol buffer; it holds the weights too."""
 
 
-class Adapter:
+class Adapter(AdapterDefaults):
     """See `harness.adapter.Adapter`; batches and handles are arrays, on a GPU `OrtValue`s."""
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
@@ -35,14 +35,14 @@ class Adapter:
         self._products: dict[int, onnxruntime.InferenceSession] = {}
 
     def _opened(self, model: ModelProto) -> onnxruntime.InferenceSession:
-        asked = onnxruntime.SessionOptions()
-        asked.intra_op_num_threads = self._options.threads
-        asked.inter_op_num_threads = 1
-        # Threads that wait with open eyes would take the cores of whoever has the next turn.
-        asked.add_session_config_entry(SPINNING, "0")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._options.threads
+        options.inter_op_num_threads = 1
+        # Threads that spin while they wait take cores from the process whose turn is next.
+        options.add_session_config_entry(SPINNING, "0")
         try:
             return onnxruntime.InferenceSession(
-                model.SerializeToString(), asked, providers=self._providers()
+                model.SerializeToString(), options, providers=self._providers()
             )
         except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
             what = str(error).partition("implementation for ")[2].split("(")[0] or str(error)
@@ -54,15 +54,17 @@ class Adapter:
             return ["CPUExecutionProvider"]
         return [(CUDA, {"device_id": self._gpu, "use_tf32": 0})]
 
-    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, Any]) -> list[Any]:
+    def _run(
+        self, session: onnxruntime.InferenceSession, outputs: list[str], given: dict[str, Any]
+    ) -> list[Any]:
         # On the CPU an OrtValue would only make the call slower.
         if self._gpu is None:
-            return session.run(None, given)
+            return session.run(outputs, given)
         binding = session.io_binding()
         for name, value in given.items():
             binding.bind_ortvalue_input(name, value)
-        for output in session.get_outputs():
-            binding.bind_output(output.name, "cuda", self._gpu)
+        for name in outputs:
+            binding.bind_output(name, "cuda", self._gpu)
         session.run_with_iobinding(binding)
         return binding.get_outputs()
 
@@ -70,13 +72,13 @@ class Adapter:
         return self.tensor(inputs)
 
     def reset(self) -> None:
-        """Nothing ever changes."""
+        """Nothing changes between runs."""
 
     def train_step(self, batch: Any) -> Any:
         raise Unsupported(ONLY_PREDICTS)
 
     def predict(self, batch: Any) -> Any:
-        return self._run(self._session, {INPUTS: batch})[0]
+        return self._run(self._session, [OUTPUTS], {INPUTS: batch})[0]
 
     def gradients(self, batch: Any) -> dict[str, Array]:
         raise Unsupported(ONLY_PREDICTS)
@@ -86,19 +88,6 @@ class Adapter:
 
     def to_numpy(self, handle: Any) -> Array:
         return np.array(handle if self._gpu is None else handle.numpy())
-
-    def synchronize(self) -> None:
-        """A run returns when it is done, on every device."""
-
-    def reset_device_memory(self) -> bool:
-        return False
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
-
-    def logical_peak(self, work: Work) -> int | None:
-        """ONNX Runtime keeps no account that Python could read."""
-        return None
 
     def tensor(self, values: Array) -> Any:
         values = np.array(values, self._options.dtype, order="C")
@@ -112,7 +101,7 @@ class Adapter:
             self._products[count] = self._opened(products_model(self._options.dtype, count))
         for number, (left, right) in enumerate(pairs):
             given |= {f"left{number}": left, f"right{number}": right}
-        return self._run(self._products[count], given)
+        return self._run(self._products[count], [f"{OUTPUTS}{it}" for it in range(count)], given)
 
     def settings(self) -> dict[str, Setting]:
         used, (provider, *_) = self._session.get_session_options(), self._session.get_providers()

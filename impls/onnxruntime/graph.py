@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 from harness.adapter import Array
 from harness.tasks.spec import Task
 
-OPSET, IR_VERSION = 17, 8
+OPSET, IR_VERSION = 20, 9
 """Old enough for every version that takes part; the operators are the same in later ones."""
 ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "gelu": "Gelu"}
 INPUTS, OUTPUTS = "inputs", "outputs"
+Shapes = Mapping[str, tuple[str | int, ...]]
+"""By name; a letter or a word is a size that is not known before a run."""
 
 
 def build_model(task: Task, weights: Mapping[str, Array], dtype: str) -> ModelProto:
@@ -23,66 +23,49 @@ def build_model(task: Task, weights: Mapping[str, Array], dtype: str) -> ModelPr
 
     `weights` are of the dtype, by their canonical names.
     """
-    constants = dict(weights)
-    if task.model.activation == "gelu":
-        constants |= {
-            name: np.array(value, dtype)
-            for name, value in {"root": math.sqrt(0.5), "one": 1.0, "half": 0.5}.items()
-        }
-    graph = helper.make_graph(
-        list(_nodes(task)),
-        task.name,
-        [helper.make_tensor_value_info(INPUTS, ELEMENTS[dtype], ["rows", task.widths[0]])],
-        [helper.make_tensor_value_info(OUTPUTS, ELEMENTS[dtype], ["rows", task.widths[-1]])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
+    nodes: list[NodeProto] = []
+
+    def add(operator: str, *constants: str) -> None:
+        value = nodes[-1].output[0] if nodes else INPUTS
+        nodes.append(helper.make_node(operator, [value, *constants], [f"value{len(nodes)}"]))
+
+    for layer in range(len(task.layers)):
+        if layer:
+            add(ACTIVATIONS[task.model.activation])
+        add("Gemm", f"layer{layer}.weight", f"layer{layer}.bias")
+    if task.model.output == "softmax":
+        add("Softmax")
+    nodes[-1].output[0] = OUTPUTS
+    given, results = {INPUTS: ("rows", task.widths[0])}, {OUTPUTS: ("rows", task.widths[-1])}
+    model = _model(nodes, dtype, given, results, weights)
     checker.check_model(model)
     return model
 
 
 def products_model(dtype: str, count: int) -> ModelProto:
     """`left0` · `right0` and so on: so many products of matrices of any size, as one graph."""
-    element, nodes = ELEMENTS[dtype], list[NodeProto]()
-    given, results = list[ValueInfoProto](), list[ValueInfoProto]()
+    nodes, given, results = list[NodeProto](), {}, {}
     for number in range(count):
         n, k, m = (f"{it}{number}" for it in "nkm")
         left, right, result = f"left{number}", f"right{number}", f"{OUTPUTS}{number}"
         nodes.append(helper.make_node("MatMul", [left, right], [result]))
-        given.append(helper.make_tensor_value_info(left, element, [n, k]))
-        given.append(helper.make_tensor_value_info(right, element, [k, m]))
-        results.append(helper.make_tensor_value_info(result, element, [n, m]))
-    graph = helper.make_graph(nodes, "products", given, results)
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
+        given |= {left: (n, k), right: (k, m)}
+        results[result] = (n, m)
+    return _model(nodes, dtype, given, results, {})
 
 
-def _nodes(task: Task) -> Iterator[NodeProto]:
-    last = len(task.layers) - 1
-    x = INPUTS
-    for index in range(last + 1):
-        z = f"layer{index}.sum" if index < last or task.model.output == "softmax" else OUTPUTS
-        yield helper.make_node("Gemm", [x, f"layer{index}.weight", f"layer{index}.bias"], [z])
-        if index < last:
-            x = f"layer{index}.output"
-            yield from _activation(task.model.activation, z, x)
-    if task.model.output == "softmax":
-        yield helper.make_node("Softmax", [z], [OUTPUTS], axis=1)
-
-
-def _activation(name: str, z: str, output: str) -> Iterator[NodeProto]:
-    """`output` from `z`; GELU has an operator of its own in later opsets only."""
-    if name in ACTIVATIONS:
-        yield helper.make_node(ACTIVATIONS[name], [z], [output])
-        return
-    for operator, operands, result in (
-        ("Mul", [z, "root"], f"{z}.scaled"),
-        ("Erf", [f"{z}.scaled"], f"{z}.erf"),
-        ("Add", [f"{z}.erf", "one"], f"{z}.share"),
-        ("Mul", [z, f"{z}.share"], f"{z}.double"),
-        ("Mul", [f"{z}.double", "half"], output),
-    ):
-        yield helper.make_node(operator, operands, [result])
+def _model(
+    nodes: Sequence[NodeProto],
+    dtype: str,
+    inputs: Shapes,
+    outputs: Shapes,
+    constants: Mapping[str, Array],
+) -> ModelProto:
+    described = [
+        [helper.make_tensor_value_info(name, ELEMENTS[dtype], shape) for name, shape in it.items()]
+        for it in (inputs, outputs)
+    ]
+    held = [numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "graph", *described, held)
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)

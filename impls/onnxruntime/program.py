@@ -109,20 +109,17 @@ def _layers(
         node = chain.pop(0)
         if node.op_type in ("Gemm", "MatMul"):
             weight, bias = _dense(node, constants)
+            inputs, outputs = weight.shape
             if bias is None and chain and chain[0].op_type == "Add":
                 bias = _added(chain.pop(0), constants)
             weights[f"layer{index}.weight"] = weight.astype(np.float64)
             if bias is not None:
-                if bias.size != weight.shape[1]:
-                    raise Unreadable(f"a bias has shape {bias.shape}; ({weight.shape[1]},) is due")
+                if bias.size != outputs:
+                    raise Unreadable(f"a bias has shape {bias.shape}; ({outputs},) is due")
                 weights[f"layer{index}.bias"] = bias.astype(np.float64).reshape(-1)
             index += 1
-            options: Options = {
-                "inputs": weight.shape[0],
-                "outputs": weight.shape[1],
-                "bias": bias is not None,
-            }
-            shown = f"{node.op_type}({weight.shape[0]}, {weight.shape[1]})"
+            options: Options = {"inputs": inputs, "outputs": outputs, "bias": bias is not None}
+            shown = f"{node.op_type}({inputs}, {outputs})"
             yield LayerFacts(kind="dense", shown=shown, options=options)
         else:
             shown = f"{node.domain}.{node.op_type}" if node.domain else node.op_type

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Work, common
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, Work, common
 from harness.tasks.spec import SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 from impls.reference import on_gpu, optim
@@ -29,8 +29,12 @@ class Batch(NamedTuple):
     targets: Any
 
 
-class Adapter:
-    """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array."""
+class Adapter(AdapterDefaults):
+    """See `harness.adapter.Adapter`; a `Batch` is a pair of arrays, a handle is an array.
+
+    Device memory is not counted: CuPy's memory pool keeps no peak, and to hook into it would slow
+    down what is timed.
+    """
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         self._xp = NUMPY if options.device == "cpu" else on_gpu.namespace(options.device)
@@ -151,13 +155,6 @@ class Adapter:
     def synchronize(self) -> None:
         if self._options.device != "cpu":
             self._xp.library.cuda.get_current_stream().synchronize()
-
-    def reset_device_memory(self) -> bool:
-        """CuPy's memory pool keeps no peak, and to hook into it would slow down what is timed."""
-        return False
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
 
     def logical_peak(self, work: Work) -> int | None:
         """The second of two runs is counted, when everything is captured."""

@@ -1,8 +1,8 @@
 """A task in scikit-learn as its users write it: an estimator, and `partial_fit` for every batch.
 
 Its squared loss is half of the task's and a sum over the outputs, so its gradient is k/2 times the
-task's for k outputs. The learning rate of SGD and the ε of Adam are scaled by as much, which is
-exact. Outputs before the softmax are those of a regressor that has the classifier's own weights.
+task's for k outputs. SGD's learning rate is divided by that and Adam's ε multiplied by it, which
+is exact. Outputs before the softmax are those of a regressor that shares the classifier's weights.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import threadpoolctl
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Unsupported, Work, common
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, Unsupported, common
 from harness.tasks.spec import SGD, Adam, Task
 from harness.tasks.start import Start
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
-FAR = 2.0**20
-"""A rate beside which no digit of the weights counts; as a power of two it rounds nothing."""
+GRADIENT_RATE = 2.0**20
+"""The learning rate of a step that shows the gradient: the weights are small beside it, and a power
+of two adds no rounding."""
 
 
 class Batch(NamedTuple):
@@ -36,14 +37,14 @@ Loader = tuple[Batch, Array]
 """All rows, and the row indices of every batch."""
 
 
-class Idiom:
+class Idiom(AdapterDefaults):
     """See `harness.adapter.Idiom`; handles are arrays, `fit` returns the last step's loss."""
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
-        if why := _cannot(task, options):
+        if why := _unsupported(task, options):
             raise Unsupported(why)
         if "pandas" in sys.modules and sys.modules["pandas"] is None:
-            del sys.modules["pandas"]  # scikit-learn looks there, and takes what is hidden for it
+            del sys.modules["pandas"]  # scikit-learn takes any entry for the module itself
         self._task, self._options = task, options
         self._names = list(start.weights)
         self._scale = task.widths[-1] / 2 if task.loss == "mse" else 1.0
@@ -53,14 +54,14 @@ class Idiom:
             "velocity": ("velocities", -task.optimizer.learning_rate),  # −lr times the task's
         }
         kind = MLPRegressor if task.loss == "mse" else MLPClassifier
-        self._fresh = self._begun(kind(**_solver(task, self._scale), **_network(task)), start)
-        far = {"solver": "sgd", "learning_rate_init": FAR, "momentum": 0.0}
-        self._slope = self._begun(kind(**far, **_network(task)), start)
-        self._outputs = self._begun(MLPRegressor(**_network(task)), start)
+        self._fresh = self._built(kind(**_solver(task, self._scale), **_network(task)), start)
+        plain = {"solver": "sgd", "learning_rate_init": GRADIENT_RATE, "momentum": 0.0}
+        self._for_gradients = self._built(kind(**plain, **_network(task)), start)
+        self._outputs = self._built(MLPRegressor(**_network(task)), start)
         self.reset()
 
-    def _begun(self, model: Any, start: Start) -> Any:
-        """An estimator as after no step at all: a first one makes what it needs."""
+    def _built(self, model: Any, start: Start) -> Any:
+        """An estimator before its first step: one step makes its arrays, and is then undone."""
         features, outputs = self._task.widths[0], self._task.widths[-1]
         row, classes = self.tensor(np.zeros((1, features))), np.arange(max(2, outputs))
         model.batch_size = 1
@@ -117,7 +118,7 @@ class Idiom:
         except ValueError:
             if all(np.isfinite(it).all() for it in _weights(model)):
                 raise
-            return math.nan  # it diverged, which is said by the harness
+            return math.nan  # it diverged, which the harness reports
         return 2 * loss if self._task.loss == "mse" else loss
 
     def predict(self, batch: Batch) -> Array:
@@ -127,14 +128,14 @@ class Idiom:
         return self._outputs.predict(inputs).reshape(len(inputs), -1)
 
     def gradients(self, batch: Batch) -> dict[str, Array]:
-        """By the step of an estimator that takes plain SGD from the present weights."""
-        slope = self._slope
-        for values, present in zip(_weights(slope), _weights(self._model), strict=True):
+        """By a step of plain SGD from the present weights, in an estimator for that."""
+        stepped = self._for_gradients
+        for values, present in zip(_weights(stepped), _weights(self._model), strict=True):
             values[...] = present
-        slope.batch_size = len(batch.inputs)
-        slope.partial_fit(*batch)
-        scale = np.array(FAR * self._scale, self._options.dtype)
-        moved = zip(self._names, _weights(self._model), _weights(slope), strict=True)
+        stepped.batch_size = len(batch.inputs)
+        stepped.partial_fit(*batch)
+        scale = np.array(GRADIENT_RATE * self._scale, self._options.dtype)
+        moved = zip(self._names, _weights(self._model), _weights(stepped), strict=True)
         return {name: (before - after) / scale for name, before, after in moved}
 
     def state(self) -> State:
@@ -150,19 +151,6 @@ class Idiom:
 
     def to_numpy(self, handle: Array) -> Array:
         return np.array(handle)
-
-    def synchronize(self) -> None:
-        """Every call returns when it is done."""
-
-    def reset_device_memory(self) -> bool:
-        return False
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
-
-    def logical_peak(self, work: Work) -> int | None:
-        """scikit-learn keeps no account."""
-        return None
 
     def tensor(self, values: Array) -> Array:
         return np.array(values, self._options.dtype, order="C")
@@ -182,8 +170,8 @@ class Idiom:
         }
 
 
-def _cannot(task: Task, options: Options) -> str:
-    """Why scikit-learn has no such network; empty where it has."""
+def _unsupported(task: Task, options: Options) -> str:
+    """Why scikit-learn cannot run the task; empty where it can."""
     if options.device != "cpu":
         return "scikit-learn's networks run on the CPU only"
     if task.model.activation not in ACTIVATIONS and task.model.hidden:

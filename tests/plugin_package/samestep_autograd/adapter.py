@@ -10,7 +10,7 @@ import threadpoolctl
 from autograd import value_and_grad
 from autograd.scipy.special import erf, expit, logsumexp
 
-from harness.adapter import Array, DeviceMemory, Options, Setting, State, Work, common
+from harness.adapter import AdapterDefaults, Array, Options, Setting, State, common
 from harness.tasks.spec import PROBABILITY_FLOOR, SGD, Adam, AdamW, RMSprop, Task
 from harness.tasks.start import Start
 
@@ -78,8 +78,11 @@ class Batch(NamedTuple):
     targets: Array
 
 
-class Adapter:
-    """See `harness.adapter.Adapter`; a handle is an array that no step writes to."""
+class Adapter(AdapterDefaults):
+    """See `harness.adapter.Adapter`; a handle is an array that no step writes to.
+
+    The defaults are right here: nothing is asynchronous, and NumPy keeps no account of memory.
+    """
 
     def __init__(self, task: Task, start: Start, options: Options) -> None:
         self._task, self._dtype = task, options.dtype
@@ -137,18 +140,6 @@ class Adapter:
 
     def to_numpy(self, handle: Any) -> Array:
         return np.array(handle)
-
-    def synchronize(self) -> None:
-        """Nothing is asynchronous."""
-
-    def reset_device_memory(self) -> bool:
-        return False  # there is no device but the CPU
-
-    def device_memory(self) -> DeviceMemory | None:
-        return None
-
-    def logical_peak(self, work: Work) -> int | None:
-        return None  # NumPy keeps no account
 
     def tensor(self, values: Array) -> Any:
         return values.astype(self._dtype)
