@@ -27,7 +27,7 @@ optimizer = keras.optimizers.SGD(0.125, momentum=0.5)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Keras on PyTorch is in `test_pairs.py`
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_keras_on_its_backends(
     backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

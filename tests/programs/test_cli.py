@@ -178,7 +178,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.slow
 def test_what_a_task_cannot_express_is_refused_by_its_name(tmp_path: Path) -> None:
     """All models in one worker: each is an object of one file."""
     pytest.importorskip("torch")
