@@ -27,10 +27,10 @@ run: $(READY)
 
 # Tests with clocks, or that look for processes, run one after the other. All others run side by side,
 # on one thread each: two thread pools on the same cores would spin while they wait for each other.
-ALONE := tests/worker tests/gate/test_code.py tests/cli/test_selftest.py \
+ALONE := tests/worker tests/gate/test_code.py \
   $(patsubst %,tests/proof/test_%.py,bursts children prover) \
   $(patsubst %,tests/runs/test_%.py,contention faults pauses process) \
-  $(patsubst %,tests/test_%.py,ending footprint hidden_costs)
+  $(patsubst %,tests/test_%.py,ending hidden_costs)
 
 # Slow tests are exhaustive sweeps; a quick test of each kind is in `make test`.
 test: QUICK := -m "not slow"

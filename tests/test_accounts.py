@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from harness.adapter import common
-from harness.frameworks import frameworks, version
+from harness.frameworks import frameworks
 from harness.records import SETTINGS, precision_class
 from harness.runs.machine import gpus
 from harness.tasks.costs import least_bytes
 from tests.accounts import TASKS
+from tests.sweeps import needs
 
 ROOT = Path(__file__).parents[1]
 COUNTED = [
@@ -39,8 +40,7 @@ MULTIPLE = 2.5
 
 @functools.cache
 def told(framework, mode, device="cpu", dtype="float32"):
-    if version(frameworks()[framework]) is None:
-        pytest.skip(f"{framework} is not installed")
+    needs(framework)
     words = [sys.executable, "-m", "tests.accounts", framework, mode, device, dtype]
     environment = os.environ | frameworks()[framework].variables(mode, 1)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

@@ -29,6 +29,7 @@ from harness.tasks.datasets import load, write_staged
 from harness.tasks.spec import Task, Teacher
 from harness.tasks.start import make_start
 from impls.reference.adapter import Adapter
+from tests.sweeps import needs
 
 ROOT = Path(__file__).parents[1]
 FEW = ("gelu-adam", "tanh-momentum")  # in modes that take long to compile
@@ -130,8 +131,7 @@ def proofs(request, tmp_path_factory):
 
 
 def check(proofs, case, task):
-    if version(frameworks()[case.framework]) is None:
-        pytest.skip(f"{case.framework} is not installed")
+    needs(case.framework)
     proved = proofs[case, task.name]
     if task.name in UNSUPPORTED.get((case.framework, case.dtype), ()):
         assert [it.check for it in proved.findings] == [SUPPORTED]

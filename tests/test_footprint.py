@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.frameworks import frameworks, version
 from harness.runs import runner
 from harness.runs.files import LONGEST_TEMPORARY, temporary_files
+from tests.sweeps import needs
 from tests.test_cli import ROOT, SHORT
 
 SMALL = ("-t", "diabetes-regression")
@@ -61,8 +61,7 @@ def test_nothing_is_left_outside_of_the_results_directory(house):
 
 @pytest.mark.slow
 def test_nothing_is_left_of_frameworks_that_never_remove_their_temporary_files(house):
-    if version(frameworks()["keras"]) is None:
-        pytest.skip("keras is not installed")
+    needs("keras")
     end(house, "verify", *SMALL, "-f", "keras:tensorflow", "--dtype", "float32")
     assert left(house) == {"tmp/samestep.lock"}
     assert not (house / "results" / runner.SCRATCH).exists()

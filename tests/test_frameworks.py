@@ -31,6 +31,7 @@ from harness.frameworks import (
 from harness.runs.config import resolve
 from harness.runs.plan import make_plan
 from harness.worker.system import hide_from
+from tests.sweeps import needs
 from tests.test_cli import ROOT
 
 ENGINE = """
@@ -248,8 +249,7 @@ if "tensorflow" in sys.modules:
 def test_a_framework_imports_nothing_that_is_here_for_the_harness(name):
     """Keras would import scikit-learn, pandas and matplotlib: three of seven seconds. And our
     folder `tensorflow` does not shadow the real one."""
-    if version(frameworks()[name]) is None:
-        pytest.skip(f"{name} is not installed")
+    needs(name)
     code = UNAWARE.format(package=f"impls.{name}")
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (told.returncode, told.stdout.strip()) == (0, "[]"), told.stderr

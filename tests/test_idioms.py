@@ -27,7 +27,7 @@ from impls.reference.instructions import NUMPY
 from impls.reference.stock import stock_rule_of
 from tests.fakes import setup
 from tests.idioms import THREADS
-from tests.sweeps import sweep
+from tests.sweeps import needs, sweep
 from tests.test_adapters import FEW, GRADIENT_TOLERANCE, ROOT, TOLERANCE
 
 IDIOMS = [(name, mode) for name, it in frameworks().items() for mode in modes_of(it, "idiomatic")]
@@ -134,9 +134,7 @@ def prove(file, framework, mode, device, dtype, *names):
 @pytest.mark.slow
 def test_keras_on_pytorch_has_no_float64(tmp_path):
     """It casts factors, and no weight shows it."""
-    for name in ("keras", "pytorch"):
-        if version(frameworks()[name]) is None:
-            pytest.skip(f"{name} is not installed")
+    needs("keras", "pytorch")
     file = tmp_path / "found.json"
     words = ["keras", "torch", "cpu", "float64", "1", str(file), "relu-sgd"]
     variables = environment(setup("keras", "torch"))
@@ -185,8 +183,7 @@ for task in TASKS:
 
 
 def test_a_fused_optimizer_is_taken_where_it_changes_no_formula():
-    if version(frameworks()["pytorch"]) is None:
-        pytest.skip("pytorch is not installed")
+    needs("pytorch")
     command = [sys.executable, "-c", CHOSEN]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {tuple(it.split()) for it in told.stdout.splitlines()}

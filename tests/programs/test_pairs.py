@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("keras")
+from tests.sweeps import needs
+
+needs("pytorch", "keras")
 QUICK = (
     *("learning-rate", "nesterov", "epsilon", "decay-forgotten", "adam-for-sgd", "activation"),
     *("double-softmax", "label-shift", "sum", "clip-norm", "layer-norm", "dropout", "float32"),

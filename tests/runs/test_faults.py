@@ -8,13 +8,13 @@ import sys
 import psutil
 import pytest
 
-from harness.frameworks import frameworks, version
 from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import WorkerFailed, WorkerProcess
 from harness.worker.messages import Load
 from impls.pytorch.compiler import without_compiler
 from tests.fakes import TASK, Ledger, block, setup
+from tests.sweeps import needs
 
 DEATHS = {
     "segv": ("crashed", "killed by SIGSEGV"),
@@ -181,8 +181,7 @@ def test_a_folder_for_logs_that_cannot_be_made_fails_the_trial_only(staged, tmp_
 
 
 def test_torch_compile_without_a_compiler_is_unsupported(staged, tmp_path, monkeypatch):
-    if version(frameworks()["pytorch"]) is None:
-        pytest.skip("PyTorch is not installed")
+    needs("pytorch")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     asked = setup("pytorch", "compile")

@@ -13,7 +13,7 @@ import pytest
 
 from harness.adapter import Framework
 from harness.cells import Setup
-from harness.frameworks import frameworks, version
+from harness.frameworks import frameworks
 from harness.runs.config import resolve
 from harness.runs.engines import ForkedWorker, ForkServers, LocalEngine
 from harness.runs.plan import make_plan
@@ -21,7 +21,7 @@ from harness.runs.process import WorkerFailed
 from harness.runs.schedule import Slot
 from harness.worker.messages import Load, Prepare
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
-from tests.sweeps import sweep
+from tests.sweeps import needs, sweep
 
 pytestmark = [
     pytest.mark.usefixtures("faulty_frameworks"),
@@ -301,8 +301,7 @@ LONG = ("jax", "keras", "pytorch", "sklearn", "tensorflow")
 @pytest.mark.parametrize("name", sweep(frameworks(), lambda it: it not in LONG))
 def test_a_forked_worker_runs_with_the_settings_of_a_fresh_one(staged, engine, name):
     """Threads, BLAS and precision, as each reads them back; and it computes the same."""
-    if version(frameworks()[name]) is None:
-        pytest.skip(f"{name} is not installed")
+    needs(name)
     framework = frameworks()[name]
     lane = "identical" if framework.modes else "idiomatic"
     asked = setup(name, framework.default_mode, threads=2)
