@@ -37,7 +37,7 @@ def results(request, tmp_path_factory):
     """A run on a tiny task: two blocks, one full training."""
     folder = tmp_path_factory.mktemp("results")
     names = tuple(it for it in (request.param, "reference") if version(frameworks()[it]))
-    few = ("--blocks", "2", "--seeds", "1", "--no-wait", "-o", folder)
+    few = ("--blocks", "2", "--seeds", "1", "--threads", "1", "--no-wait", "-o", folder)
     chosen = [word for name in names for word in ("-f", name)]
     told = harness("run", "--verbose", "-t", "diabetes-regression", *few, *chosen, cwd=folder)
     assert told.returncode == 0, told.stderr + told.stdout
@@ -162,8 +162,8 @@ def interruptible():
 
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_path):
-    words = ["run", *map(str, SHORT), "-t", "digits-mlp", "-f", "faulty:fine", "--blocks", "500"]
-    words += ["--verbose", "-o", str(tmp_path)]
+    words = ["run", "-t", "digits-mlp", "-f", "faulty:fine", "--blocks", "500", "--seeds", "0"]
+    words += ["--verbose", "--no-twin", "--no-wait", "-o", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTY)}
     first = subprocess.Popen(
         [sys.executable, "-u", "-m", "harness", *words],

@@ -222,7 +222,7 @@ def published(tmp_path_factory):
         "LD_LIBRARY_PATH": "/opt/markerina/markersecret-one",
     }
     results = out / "results"
-    chosen = ("-f", "leaky", "-f", "reference", "-t", "small", "-o", results)
+    chosen = ("-f", "leaky", "-f", "reference", "-t", "small", "--threads", "1", "-o", results)
     chosen += ("--task-file", home / "tasks.toml", "--data-dir", home / "markersecret-two")
     words = (*SHORT, "--seeds", "1")
 
