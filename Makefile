@@ -10,11 +10,12 @@ READY_DEV := $(VENV)/ready-dev
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench install install-dev clean
+.PHONY: help run test test-all lint bench install install-dev clean
 
 help:
 	@echo "make run          compare every installed framework (ARGS='-t mnist-mlp' for more)"
-	@echo "make test         the tests"
+	@echo "make test         the tests but the slow ones (ARGS='tests/gate -x' for these, slow or not)"
+	@echo "make test-all     all tests, before a release"
 	@echo "make lint         ruff, mypy and the layers"
 	@echo "make bench        the benchmarks: the harness and the reference engine against bare loops"
 	@echo "make install      the environment for make run alone, in $(VENV)"
@@ -26,18 +27,20 @@ run: $(READY)
 
 # Tests with clocks, or that look for processes, run one after the other. All others run side by side,
 # on one thread each: two thread pools on the same cores would spin while they wait for each other.
-ALONE := tests/worker tests/gate/test_code.py tests/cli/test_selftest.py \
+ALONE := tests/worker tests/gate/test_code.py \
   $(patsubst %,tests/proof/test_%.py,bursts children prover) \
   $(patsubst %,tests/runs/test_%.py,contention faults pauses process) \
-  $(patsubst %,tests/test_%.py,ending footprint hidden_costs)
+  $(patsubst %,tests/test_%.py,ending hidden_costs)
 
-test: $(READY_DEV)
+# Slow tests are exhaustive sweeps; a quick test of each kind is in `make test`.
+test: QUICK := -m "not slow"
+test test-all: $(READY_DEV)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
-	$(BIN)/python -m pytest $(ALONE)
+	  $(BIN)/python -m pytest $(QUICK) -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(QUICK) $(ALONE)
 endif
 
 lint: $(READY_DEV)

@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 
 from harness.adapter import common
-from harness.frameworks import frameworks, version
+from harness.frameworks import frameworks
 from harness.records import SETTINGS, precision_class
 from harness.runs.machine import gpus
 from harness.tasks.costs import least_bytes
 from tests.accounts import TASKS
+from tests.sweeps import needs
 
 ROOT = Path(__file__).parents[1]
 COUNTED = [
     ("pytorch", "eager"),
-    ("tensorflow", "graph"),
-    ("jax", "jit"),
+    pytest.param("tensorflow", "graph", marks=pytest.mark.slow),
+    pytest.param("jax", "jit", marks=pytest.mark.slow),
     ("reference", "replay"),
     ("reference", "eager"),
 ]
@@ -39,8 +40,7 @@ MULTIPLE = 2.5
 
 @functools.cache
 def told(framework, mode, device="cpu", dtype="float32"):
-    if version(frameworks()[framework]) is None:
-        pytest.skip(f"{framework} is not installed")
+    needs(framework)
     words = [sys.executable, "-m", "tests.accounts", framework, mode, device, dtype]
     environment = os.environ | frameworks()[framework].variables(mode, 1)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -58,13 +58,11 @@ def check_peaks(peaks, dtype, share=1.0):
             assert peak <= MULTIPLE * least + SLACK, where
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("framework", "mode"), COUNTED)
 def test_logical_peaks_agree_with_the_mathematics(framework, mode):
     check_peaks(told(framework, mode)["peaks"], "float32", EARLY.get(framework, 1.0))
 
 
-@pytest.mark.slow
 def test_a_peak_follows_the_dtype():
     single, double = (
         told("reference", "replay", dtype=it)["peaks"] for it in ("float32", "float64")
@@ -85,7 +83,6 @@ def test_a_counter_that_does_not_count_is_none():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("framework", "mode"), COUNTED)
 def test_settings_are_those_that_were_asked_for_and_stay(framework, mode):
     before, after = told(framework, mode)["settings"]
@@ -97,7 +94,6 @@ def test_settings_are_those_that_were_asked_for_and_stay(framework, mode):
     assert "tf32" not in before  # it means nothing on a CPU
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("framework", "mode"), COUNTED)
 def test_limits(framework, mode):
     limits = told(framework, mode)["limits"]
@@ -108,11 +104,14 @@ def test_limits(framework, mode):
     assert isinstance(limits["flushes_denormals"], bool)
 
 
+def test_a_captured_step_is_counted():
+    assert told("reference", "replay")["settings"][0]["train_traces"] == 1
+
+
 @pytest.mark.slow
 def test_traces_are_counted():
     assert told("tensorflow", "graph")["settings"][0]["train_traces"] == 1
     assert told("tensorflow", "graph")["settings"][0]["predict_traces"] == 1
-    assert told("reference", "replay")["settings"][0]["train_traces"] == 1
 
 
 @pytest.mark.gpu

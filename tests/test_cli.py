@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SHORT = ("--config", ROOT / "tests" / "short.toml")
+"""Of a run: one block that measures next to nothing."""
 SLOW = {"torch", "tensorflow", "keras", "jax", "pandas", "matplotlib", "sklearn", "scipy"}
 
 

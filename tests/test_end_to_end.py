@@ -10,55 +10,57 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from harness.frameworks import frameworks, version
 from harness.runs.store import FILE, open_existing
-from tests.test_cli import ROOT, harness
+from tests.test_cli import ROOT, SHORT, harness
 
 FAULTY = ROOT / "tests" / "impls"
-INSTALLED = [it for it in ("pytorch", "tensorflow", "reference") if version(frameworks()[it])]
+BESIDE_REFERENCE = ["pytorch", pytest.param("tensorflow", marks=pytest.mark.slow)]
 """Enough: other frameworks are proven by `test_adapters.py` and measured by `test_phases.py`."""
-CELLS = sum(len(frameworks()[name].phases) for name in INSTALLED)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A run of these frameworks on a tiny task: two blocks, one full training."""
+class Results(NamedTuple):
+    """A results directory with one run of these frameworks, and what it printed."""
+
+    folder: Path
+    frameworks: tuple[str, ...]
+    printed: str
+
+
+@pytest.fixture(scope="module", params=BESIDE_REFERENCE)
+def results(request, tmp_path_factory):
+    """A run on a tiny task: two blocks, one full training."""
     folder = tmp_path_factory.mktemp("results")
-    words = [
-        "-t",
-        "diabetes-regression",
-        "--blocks",
-        "2",
-        "--seeds",
-        "1",
-        "--no-wait",
-        "-o",
-        folder,
-    ]
-    words += [word for name in INSTALLED for word in ("-f", name)]
-    told = harness("run", "--verbose", *words, cwd=folder)
+    names = tuple(it for it in (request.param, "reference") if version(frameworks()[it]))
+    few = ("--blocks", "2", "--seeds", "1", "--threads", "1", "--no-wait", "-o", folder)
+    chosen = [word for name in names for word in ("-f", name)]
+    told = harness("run", "--verbose", "-t", "diabetes-regression", *few, *chosen, cwd=folder)
     assert told.returncode == 0, told.stderr + told.stdout
-    (folder / "told.txt").write_text(told.stdout)
-    return folder
+    return Results(folder, names, told.stdout)
+
+
+def the_run(folder):
+    with open_existing(folder) as store:
+        (name,) = store.runs()
+        return store.load(name)
 
 
 def test_it_names_a_winner_or_says_that_there_is_none(results):
-    told = (results / "told.txt").read_text()
-    assert "block 2/2" in told
-    for name in INSTALLED:
-        assert name in told
-    if len(INSTALLED) > 1:
-        assert "is the fastest" in told or "No winner" in told
+    assert "block 2/2" in results.printed
+    for name in results.frameworks:
+        assert name in results.printed
+    if len(results.frameworks) > 1:
+        assert "is the fastest" in results.printed or "No winner" in results.printed
 
 
 def test_every_trial_and_sample_is_in_the_store(results):
-    with open_existing(results) as store:
-        (name,) = store.runs()
-        run = store.load(name)
-    assert len([it for it in run.records if not it.setup.twin]) == 2 * len(INSTALLED)
+    run = the_run(results.folder)
+    assert len([it for it in run.records if not it.setup.twin]) == 2 * len(results.frameworks)
     assert len([it for it in run.records if it.setup.twin]) == 2
     for record in run.records:
         assert record.status == "ok"
@@ -78,8 +80,19 @@ def test_every_trial_and_sample_is_in_the_store(results):
     assert max(finals) - min(finals) < 1e-3 * max(finals)
 
 
+def test_a_forked_worker_has_the_settings_of_a_fresh_one(results):
+    """Threads, BLAS and precision, as each reads them back."""
+    run = the_run(results.folder)
+    for setup in {it.setup for it in run.records}:
+        first, second = (it for it in run.records if it.setup == setup)
+        assert (first.settings, first.settings_before) == (
+            second.settings,
+            second.settings_before,
+        )
+
+
 def test_every_promised_file_is_there(results):
-    (folder,) = [it for it in results.iterdir() if it.is_dir() and it.name[0] != "."]
+    (folder,) = [it for it in results.folder.iterdir() if it.is_dir() and it.name[0] != "."]
     for name in ("report.html", "report.md", "results.csv", "run.json"):
         assert (folder / name).stat().st_size > 500, name
     figures = sorted(it.suffix for it in (folder / "figures").iterdir())
@@ -91,11 +104,11 @@ def test_every_promised_file_is_there(results):
         assert f'"{word}"' in text, word
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == CELLS
+    assert len(rows) == sum(len(frameworks()[name].phases) for name in results.frameworks)
 
 
 def test_report_and_show_work_from_the_store_alone(results, tmp_path):
-    shutil.copy(results / FILE, tmp_path / FILE)
+    shutil.copy(results.folder / FILE, tmp_path / FILE)
     told = harness("show", "-o", tmp_path)
     assert told.returncode == 0, told.stderr
     assert max(map(len, told.stdout.splitlines())) <= 80
@@ -105,10 +118,9 @@ def test_report_and_show_work_from_the_store_alone(results, tmp_path):
 
 
 def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
-    with open_existing(results) as store:
-        (name,) = store.runs()
+    name = the_run(results.folder).info.name
     cut = tmp_path / FILE
-    with sqlite3.connect(results / FILE) as whole, sqlite3.connect(cut) as copy:
+    with sqlite3.connect(results.folder / FILE) as whole, sqlite3.connect(cut) as copy:
         whole.backup(copy)
         guards = copy.execute("SELECT sql FROM sqlite_master WHERE name LIKE '%_no_DELETE'")
         triggers = [f"{sql};" for (sql,) in guards if " ended" in sql or " samples" in sql]
@@ -122,9 +134,7 @@ def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
     told = harness("run", "--resume", name, "-o", tmp_path)
     assert told.returncode == 0, told.stderr + told.stdout
     assert "block 1/1" in told.stdout
-    with open_existing(tmp_path) as store:
-        run = store.load(name)
-    assert {(it.block, it.attempt, it.status) for it in run.records} == {
+    assert {(it.block, it.attempt, it.status) for it in the_run(tmp_path).records} == {
         (0, 1, "ok"),
         (1, 2, "ok"),
     }
@@ -132,8 +142,8 @@ def test_a_run_whose_end_was_lost_is_resumed(results, tmp_path):
 
 def test_a_framework_that_fails_is_reported_and_the_exit_code_says_so(tmp_path):
     told = harness(
-        *("run", "-t", "digits-mlp", "-f", "faulty:fine", "-f", "faulty:crash"),
-        *("--blocks", "1", "--seeds", "0", "--no-twin", "--no-wait", "-o", tmp_path),
+        *("run", *SHORT, "-t", "diabetes-regression", "-f", "faulty:fine", "-f", "faulty:crash"),
+        *("-o", tmp_path),
         SAMESTEP_IMPLS=str(FAULTY),
     )
     assert told.returncode == 6
@@ -153,7 +163,7 @@ def interruptible():
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_path):
     words = ["run", "-t", "digits-mlp", "-f", "faulty:fine", "--blocks", "500", "--seeds", "0"]
-    words += ["--verbose", "--no-wait", "-o", str(tmp_path)]
+    words += ["--verbose", "--no-twin", "--no-wait", "-o", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAMESTEP_IMPLS": str(FAULTY)}
     first = subprocess.Popen(
         [sys.executable, "-u", "-m", "harness", *words],
@@ -175,9 +185,7 @@ def test_a_second_run_is_refused_and_an_interrupt_keeps_what_was_measured(tmp_pa
     assert "ending with this block; interrupt once more" in told
     assert "Ended: interrupted" in told
     assert list(tmp_path.glob("*/report.html"))
-    with open_existing(tmp_path) as store:
-        (name,) = store.runs()
-        run = store.load(name)
+    run = the_run(tmp_path)
     assert run.stopped_by == "interrupted"
     assert {it.status for it in run.records} == {"ok"}  # the block under way came to its end
     assert not list(tmp_path.glob("*/scratch"))

@@ -14,7 +14,6 @@ import pytest
 from harness.__main__ import served
 from harness.environment import DEBUGGING
 from harness.errors import DataError, UsageError
-from harness.frameworks import frameworks, version
 from harness.runs.files import PLAIN, filesystem, plain
 from harness.runs.process import cache_variables, environment, overruled
 from harness.runs.runner import measuring
@@ -23,6 +22,7 @@ from harness.tasks.spec import Known
 from impls.pytorch.compiler import without_compiler
 from tests.fakes import setup
 from tests.stores import make_store, named
+from tests.sweeps import needs
 from tests.test_cli import ROOT, harness
 
 UNKNOWN_BACKEND = "module://a_notebook_that_is_not_installed.backend"
@@ -60,8 +60,7 @@ def test_a_framework_names_the_threads_in_variables_of_its_own(monkeypatch):
 
 def children_of(name: str, code: str, variables: dict[str, str]) -> dict[str, object]:
     """What a script prints as JSON, in the environment of a framework's worker."""
-    if version(frameworks()[name]) is None:
-        pytest.skip(f"{name} is not installed")
+    needs(name)
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr[-3000:]

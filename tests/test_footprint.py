@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.frameworks import frameworks, version
 from harness.runs import runner
 from harness.runs.files import LONGEST_TEMPORARY, temporary_files
-from tests.test_cli import ROOT
+from tests.sweeps import needs
+from tests.test_cli import ROOT, SHORT
 
 SMALL = ("-t", "diabetes-regression")
-TIMED = ("--blocks", "1", "--seeds", "0", "--no-twin")
+TIMED = tuple(map(str, SHORT))
 
 
 @pytest.fixture
@@ -51,20 +51,31 @@ def left(house: Path) -> set[str]:
 
 
 def test_nothing_is_left_outside_of_the_results_directory(house):
-    """A lane whose frameworks write temporary files that they never remove is among them."""
     small = (*SMALL, "-f", "reference")
     end(house, "run", *small, *TIMED)
     end(house, "baseline", "save", "now", *small, "--deterministic")
     end(house, "check", "--baseline", "now", *small, "--deterministic")
-    if version(frameworks()["keras"]):
-        end(house, "verify", *SMALL, "-f", "keras:tensorflow", "--dtype", "float32")
+    assert left(house) == {"tmp/samestep.lock"}
+    assert not (house / "results" / runner.SCRATCH).exists()
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_frameworks_that_never_remove_their_temporary_files(house):
+    needs("keras")
+    end(house, "verify", *SMALL, "-f", "keras:tensorflow", "--dtype", "float32")
     assert left(house) == {"tmp/samestep.lock"}
     assert not (house / "results" / runner.SCRATCH).exists()
 
 
 @pytest.mark.parametrize(
     "words",
-    [("run", *TIMED), ("verify",), ("baseline", "save", "now"), ("check", "--baseline", "kept")],
+    [
+        ("run", *TIMED),
+        ("verify",),
+        pytest.param(("baseline", "save", "now"), marks=pytest.mark.slow),
+        pytest.param(("check", "--baseline", "kept"), marks=pytest.mark.slow),
+    ],
+    ids=lambda it: it[0],
 )
 def test_what_a_killed_run_leaves_is_swept_by_the_next(house, words):
     scratch = house / "results" / runner.SCRATCH

@@ -13,6 +13,7 @@ from harness.runs.engines import LocalEngine
 from tests.fakes import Ledger, block, setup
 from tests.proof.examining import examined
 from tests.runs.conftest import faulty_frameworks, staged
+from tests.sweeps import sweep
 
 __all__ = ["faulty_frameworks", "staged"]
 pytestmark = pytest.mark.usefixtures("faulty_frameworks")
@@ -38,7 +39,7 @@ def descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-@pytest.mark.parametrize("mode", IN_A_RUN)
+@pytest.mark.parametrize("mode", sweep(IN_A_RUN, ("honest", "escaped", "growing").__contains__))
 def test_in_a_run(staged, tmp_path, mode):
     before = descendants()
     ledger, asked = Ledger(), setup("hidden", mode)
@@ -71,7 +72,7 @@ def test_in_a_run(staged, tmp_path, mode):
         assert not [it for it in psutil.process_iter(["cmdline"]) if ESCAPED in str(it.info)]
 
 
-@pytest.mark.parametrize("mode", IN_A_PROOF)
+@pytest.mark.parametrize("mode", sweep(IN_A_PROOF, ("honest", "thread").__contains__))
 def test_in_a_proof(mode):
     hidden = importlib.import_module("impls.hidden.adapter")
     made = []

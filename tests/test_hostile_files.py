@@ -20,6 +20,7 @@ from harness.report.document import run_document
 from harness.runs.merge import keep
 from harness.runs.store import FILE, create
 from tests.mutations import good_run, mutate_store, mutated
+from tests.sweeps import sweep
 
 SEEDS = 24
 LIMIT = 300
@@ -86,13 +87,20 @@ def test_any_store_is_read_or_refused(good, tmp_path, refused_or_done, seed):
     refused_or_done("show", "a-run", *home, because=done)
     refused_or_done("history", *home, because=done)
     refused_or_done("compare", "a-run", "b-run", *to, *home, because=done)
-    refused_or_done("merge", "m1=a-run", f"m2={good / 'b-run'}", *home, because=done)
     what = rng.choice(["samples", "readings", "trials", "trainings", "certificates", "divergence"])
     kind = rng.choice(["csv", "json", "parquet"])
     words = ("export", "a-run", "--what", what, "--format", kind)
     refused_or_done(*words, *to, *home, because=done)
-    if not seed % 3:  # it takes longer than all the others together
-        refused_or_done("report", "a-run", *home, because=done)
+
+
+@pytest.mark.parametrize("seed", sweep(range(SEEDS // 2), lambda it: it in (0, 5)))
+def test_any_store_is_reported_and_merged_or_refused(good, tmp_path, refused_or_done, seed):
+    """Each writes a report, which takes longer than all other commands together."""
+    shutil.copy(good / FILE, tmp_path / FILE)
+    done = mutate_store(tmp_path / FILE, random.Random(seed))
+    home = ("-o", tmp_path)
+    refused_or_done("report", "a-run", *home, because=done)
+    refused_or_done("merge", "m1=a-run", f"m2={good / 'b-run'}", *home, because=done)
 
 
 def zero_ratios(document):

@@ -10,6 +10,8 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -25,11 +27,12 @@ from impls.reference.instructions import NUMPY
 from impls.reference.stock import stock_rule_of
 from tests.fakes import setup
 from tests.idioms import THREADS
+from tests.sweeps import needs, sweep
 from tests.test_adapters import FEW, GRADIENT_TOLERANCE, ROOT, TOLERANCE
 
 IDIOMS = [(name, mode) for name, it in frameworks().items() for mode in modes_of(it, "idiomatic")]
-COMPILED = {("pytorch", "compile")}  # slow: a few tasks, in one dtype
-SLOW = {
+COMPILED = {("pytorch", "compile")}  # takes long: a few tasks, in one dtype
+TRACED = {
     ("keras", "tensorflow"): "float64",
     ("keras", "jax"): "float64",
     ("keras", "torch"): "float32",
@@ -45,19 +48,51 @@ UNSUPPORTED = {
 }
 
 
+class Case(NamedTuple):
+    """What one process proves; without `tasks` all that there are."""
+
+    framework: str
+    mode: str
+    dtype: str
+    tasks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "-".join((*self[:3], *(self.tasks if len(self.tasks) == 1 else ())))
+
+
+def cases() -> Iterator[Case]:
+    for framework, mode in IDIOMS:
+        for dtype in ("float64", "float32"):
+            if (framework, mode) in TRACED:
+                if TRACED[framework, mode] == dtype:
+                    yield Case(framework, mode, dtype, STRONG)
+            elif (framework, mode) in COMPILED:
+                if dtype == "float64":
+                    yield Case(framework, mode, dtype, FEW)
+            else:
+                yield Case(framework, mode, dtype, FEW if dtype == "float32" else ())
+    yield Case("keras", "tensorflow", "float64", ("gelu-adam",))
+
+
+SLOW = {
+    *("keras-tensorflow-float64", "keras-jax-float64", "keras-torch-float32"),
+    *("pytorch-compile-float64", "pytorch-eager-float32", "jax-jit-float64", "sklearn-mlp-float32"),
+}
+
+
+def quick(case: Case) -> bool:
+    return str(case) not in SLOW
+
+
 def test_each_framework_takes_part():
     assert {"pytorch", "keras", "reference"} <= {name for name, _ in IDIOMS}
+    assert set(map(str, cases())) > SLOW
+    assert {it.framework for it in cases() if quick(it)} == {name for name, _ in IDIOMS}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("framework", "mode"), IDIOMS, ids=lambda it: str(it))
-def test_an_idiom_takes_the_very_steps(tmp_path, framework, mode, dtype):
-    if SLOW.get((framework, mode), dtype) != dtype:
-        pytest.skip("tested in the other dtype")
-    if (framework, mode) in COMPILED and dtype == "float32":
-        pytest.skip("compiled in float64 only")
-    few = (framework, mode) in COMPILED or dtype == "float32"
-    tasks = STRONG if (framework, mode) in SLOW else FEW if few else ()
+@pytest.mark.parametrize("case", sweep(cases(), quick), ids=str)
+def test_an_idiom_takes_the_very_steps(tmp_path, case):
+    framework, mode, dtype, tasks = case
     prove(tmp_path / "found.json", framework, mode, "cpu", dtype, *tasks)
 
 
@@ -96,11 +131,10 @@ def prove(file, framework, mode, device, dtype, *names):
             raise AssertionError(f"{task}: {error}") from error
 
 
+@pytest.mark.slow
 def test_keras_on_pytorch_has_no_float64(tmp_path):
     """It casts factors, and no weight shows it."""
-    for name in ("keras", "pytorch"):
-        if version(frameworks()[name]) is None:
-            pytest.skip(f"{name} is not installed")
+    needs("keras", "pytorch")
     file = tmp_path / "found.json"
     words = ["keras", "torch", "cpu", "float64", "1", str(file), "relu-sgd"]
     variables = environment(setup("keras", "torch"))
@@ -149,8 +183,7 @@ for task in TASKS:
 
 
 def test_a_fused_optimizer_is_taken_where_it_changes_no_formula():
-    if version(frameworks()["pytorch"]) is None:
-        pytest.skip("pytorch is not installed")
+    needs("pytorch")
     command = [sys.executable, "-c", CHOSEN]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {tuple(it.split()) for it in told.stdout.splitlines()}

@@ -76,3 +76,13 @@ def test_other_pins_are_installed_anew(make, tmp_path):
     newer = (tmp_path / ".venv/ready-dev").stat().st_mtime + 10
     os.utime(tmp_path / "constraints.txt", (newer, newer))
     assert make("bench")[2] == [".[all]", ".[all,dev]"]
+
+
+def test_slow_tests_run_where_all_are_asked_for_or_they_themselves(make, tmp_path):
+    asked = (("test",), False), (("test-all",), True), (("test", "ARGS=tests/gate"), True)
+    for words, slow in asked:
+        assert make(*words)[0] == 0
+        lines = (tmp_path / "notes").read_text().splitlines()
+        ran = [it for it in lines if it.startswith("-m pytest")]
+        assert ran
+        assert {"-m not slow" in it for it in ran} == {not slow}

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from harness.runs.store import open_existing
-from tests.test_cli import ROOT, harness
+from tests.test_cli import ROOT, SHORT, harness
 
 NAME = "newcomer"
 DECLARED = {
@@ -46,27 +46,9 @@ def test_it_is_listed(place):
     assert f"{NAME}:replay (default)" in told.stdout
 
 
-def test_it_is_proven(place, tmp_path):
-    words = ("verify", *WORDS[:4], "--dtype", "float64", "-o", tmp_path)
-    told = harness(*words, SAMESTEP_IMPLS=str(place))
-    assert told.returncode == 0, told.stderr + told.stdout
-    assert f"{NAME}:" in told.stdout
-
-
-def test_it_is_measured_in_both_lanes_and_reported(place, tmp_path):
-    few = (
-        "--blocks",
-        "1",
-        "--seeds",
-        "0",
-        "--no-twin",
-        "--no-wait",
-        "--lane",
-        "both",
-        "-o",
-        tmp_path,
-    )
-    told = harness("run", *WORDS, *few, SAMESTEP_IMPLS=str(place))
+def test_it_is_proven_and_measured_in_both_lanes_and_reported(place, tmp_path):
+    words = (*WORDS, *SHORT, "--lane", "both", "--threads", "1", "-o", tmp_path)
+    told = harness("run", *words, SAMESTEP_IMPLS=str(place))
     assert told.returncode == 0, told.stderr + told.stdout
     (stored,) = tmp_path.glob("*/run.json")
     with open_existing(tmp_path) as store:
@@ -80,7 +62,7 @@ def test_it_is_measured_in_both_lanes_and_reported(place, tmp_path):
 def test_no_test_counts_the_frameworks(place):
     """Tests that go over all frameworks pass with one more; those that start one are left out."""
     files = ("tests/test_frameworks.py", "tests/test_suggestions.py", "tests/runs/test_plan.py")
-    slow = "shadow or starts_no_thread or imports_nothing or asked_ahead"
+    slow = "starts_no_thread or imports_nothing"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k"]
     variables = {**os.environ, "SAMESTEP_IMPLS": str(place)}
     told = subprocess.run(
@@ -89,4 +71,4 @@ def test_no_test_counts_the_frameworks(place):
     assert told.returncode == 0, told.stdout[-3000:]
     collected = [sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/test_adapters.py"]
     told = subprocess.run(collected, cwd=ROOT, env=variables, capture_output=True, text=True)
-    assert f"[{NAME}-replay-cpu-float64]" in told.stdout
+    assert f"[{NAME}-replay-cpu-float64-gelu-adam]" in told.stdout

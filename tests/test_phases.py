@@ -28,7 +28,7 @@ from tests.builders import TASK, make_run, measured
 from tests.fakes import FakeWorker, Ledger, block, setup
 from tests.proof.examining import TASK as SMALL
 from tests.proof.examining import examined, failed
-from tests.test_cli import harness
+from tests.test_cli import SHORT, harness
 
 ONLY = setup("onnxruntime", "session")
 SETUPS = (setup("pytorch"), ONLY, setup("reference", "replay"))
@@ -244,7 +244,7 @@ def test_a_run_with_what_only_predicts_and_what_has_only_an_idiom(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     chosen = ("-f", "onnxruntime", "-f", "reference", "-f", "sklearn", "--lane", "both")
-    few = ("--blocks", "1", "--seeds", "1", "--no-twin", "--no-wait", "--threads", "1")
+    few = (*SHORT, "--seeds", "1", "--threads", "1")
     told = harness("run", "-t", "diabetes-regression", *chosen, *few, "-o", tmp_path)
     assert told.returncode == 0, told.stderr + told.stdout
     (name,) = [it.parent.name for it in tmp_path.glob("*/run.json")]

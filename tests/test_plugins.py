@@ -31,7 +31,7 @@ from harness.frameworks import (
 )
 from harness.proof.certificates import code_of
 from harness.runs.store import open_existing
-from tests.test_cli import ROOT, harness
+from tests.test_cli import ROOT, SHORT, harness
 from tests.test_frameworks import ENGINE
 
 NUMBERS = itertools.count()
@@ -172,8 +172,7 @@ def test_it_is_proven_and_measured(site, tmp_path):
     told = harness("verify", *words, "--dtype", "float32", PYTHONPATH=str(site))
     assert told.returncode == 0, told.stderr + told.stdout
     assert "1 of 1 setups proven" in told.stdout
-    few = ("--blocks", "1", "--seeds", "0", "--no-twin", "--no-wait", "-f", "reference")
-    told = harness("run", *words, *few, PYTHONPATH=str(site))
+    told = harness("run", *SHORT, *words, "-f", "reference", PYTHONPATH=str(site))
     assert told.returncode == 0, told.stderr + told.stdout
     (stored,) = tmp_path.glob("*/run.json")
     with open_existing(tmp_path) as store:
@@ -186,7 +185,6 @@ def test_it_is_proven_and_measured(site, tmp_path):
     assert told.returncode == 0, told.stderr + told.stdout
 
 
-@pytest.mark.slow
 def test_its_author_proves_it_with_pytest(site):
     """Then with a fault in it, which is named."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "tanh-momentum and float64")

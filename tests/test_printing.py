@@ -32,7 +32,7 @@ from tests.builders import (
 )
 from tests.modules import modules
 from tests.stores import make_store
-from tests.test_cli import harness
+from tests.test_cli import SHORT, harness
 
 ESCAPES = (
     "\x1b]52;c;aGVsbG8=\x1b\\"  # fills the clipboard
@@ -224,7 +224,7 @@ def test_a_framework_of_a_stranger_cannot_speak_to_the_terminal(tmp_path, least)
     (folder / "__init__.py").write_text(FRAMEWORK.format(text=ESCAPES, least=least))
     (folder / "adapter.py").write_text(f"raise RuntimeError({ESCAPES!r})\n")
     words = ("-f", "escapes", "-t", "digits-mlp", "--threads", "1", "-o", tmp_path / "results")
-    run = ("run", *words, "--blocks", "1", "--seeds", "0", "--no-twin", "--no-wait")
+    run = ("run", *SHORT, *words)
     for command in (("list",), ("info",), ("verify", *words), run):
         told = harness(*command, cwd=tmp_path, SAMESTEP_IMPLS=str(tmp_path / "impls"))
         assert not acting(told.stdout + told.stderr), command

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import served
-from harness.frameworks import frameworks, version
+from tests.sweeps import needs
 
 TORCH = """
 import torch
@@ -27,14 +27,12 @@ optimizer = keras.optimizers.SGD(0.125, momentum=0.5)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Keras on PyTorch is in `test_pairs.py`
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_keras_on_its_backends(
     backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("pytorch", "keras", backend):
-        if version(frameworks()[name]) is None:
-            pytest.skip(f"{name} is not installed")
+    needs("pytorch", "keras", backend)
     text = KERAS.replace("BACKEND", backend)
     files = {
         "a.py": TORCH,

@@ -13,6 +13,7 @@ import pytest
 from harness.__main__ import served
 from harness.errors import UsageError
 from harness.report.frames import schemas
+from tests.sweeps import needs
 
 PROGRAM = """
 import numpy as np
@@ -178,10 +179,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.slow
 def test_what_a_task_cannot_express_is_refused_by_its_name(tmp_path: Path) -> None:
     """All models in one worker: each is an object of one file."""
-    pytest.importorskip("torch")
+    needs("pytorch")
     from harness.programs.importing import imported
     from harness.programs.process import OpenProgram
 

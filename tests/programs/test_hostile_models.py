@@ -25,10 +25,11 @@ from harness.__main__ import served
 from harness.errors import UsageError
 from harness.programs.importing import imported
 from harness.programs.process import OpenProgram
+from tests.sweeps import needs
 
 h5py = pytest.importorskip("h5py")
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("keras")
+needs("keras")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 MARKER = Path(tempfile.gettempdir()) / f"samestep-code-has-run-{os.getpid()}"

@@ -10,9 +10,9 @@ import pytest
 
 from harness.__main__ import served
 from harness.tasks.variants import read_task_file
+from tests.sweeps import needs
 
-pytest.importorskip("torch")
-pytest.importorskip("keras")
+needs("pytorch", "keras")
 pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-task.md").read_text("utf-8")

@@ -10,17 +10,22 @@ import pytest
 from harness.runs.store import open_existing
 from harness.tasks.catalogue import CATALOGUE
 from harness.tasks.start import make_start
-from tests.test_cli import harness
+from tests.test_cli import SHORT, harness
 
 TASK = CATALOGUE["diabetes-regression"]
 
 
-@pytest.mark.slow
-def test_a_run_starts_from_them_and_needs_their_file_only_once(tmp_path: Path) -> None:
+BESIDE_REFERENCE = [(), pytest.param(("-f", "sklearn"), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("more", BESIDE_REFERENCE, ids=["reference", "sklearn"])
+def test_a_run_starts_from_them_and_needs_their_file_only_once(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
     weights = {name: 0.5 * it for name, it in make_start(TASK, 7).weights.items()}
     np.savez(tmp_path / "mine.npz", **weights)
-    words = ["-t", TASK.name, "-f", "reference", "-f", "sklearn", "--lane", "both", "--seeds", "1"]
-    words += ["--blocks", "1", "--no-wait", "--no-twin", "-o", "out"]
+    words = [*SHORT, "-t", TASK.name, "-f", "reference", *more, "--lane", "both", "--seeds", "1"]
+    words += ["--threads", "1", "-o", "out"]
     data = {"SAMESTEP_DATA": str(tmp_path / "data")}
     told = harness("run", *words, "--weights", "mine.npz", cwd=tmp_path, **data)
     assert told.returncode == 0, told.stderr + told.stdout

@@ -15,13 +15,23 @@ from harness.proof.faults.real import MODES, planted_in
 from harness.proof.selftest import planted, really_faulty, tried, unmodified
 from impls.reference.adapter import Adapter
 from impls.reference.idiom import Idiom
+from tests.sweeps import sweep
 from tests.worker.test_checks import failed
 
-TRIED = {
-    "pytorch": ("epsilon", "reset-slots", "synchronize", "lazy", "rate-later", "infer-last"),
-    "tensorflow": ("reset-slots", "count-saturates", "cached-identity"),
-    "keras": ("infer-last",),
-}
+TRIED = [
+    pytest.param("pytorch", ("epsilon", "lazy", "infer-last"), id="pytorch"),
+    pytest.param(
+        *("pytorch", ("reset-slots", "synchronize", "rate-later")),
+        id="pytorch-more",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        *("tensorflow", ("reset-slots", "count-saturates", "cached-identity")),
+        id="tensorflow",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param("keras", ("infer-last",), id="keras", marks=pytest.mark.slow),
+]
 """Those that a test can afford; the command tries all."""
 
 
@@ -68,9 +78,14 @@ def around_the_reference(fault):
 IN_A_WORKER = [
     it for it in REAL.values() if it.by == "run" and it.check not in ("threads", "usage")
 ]
+ONE_OF_EACH_CHECK = ("count-saturates", "cached-identity", "infer-last", "float16-rows")
 
 
-@pytest.mark.parametrize("fault", IN_A_WORKER, ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    "fault",
+    sweep(IN_A_WORKER, lambda it: it.name in ONE_OF_EACH_CHECK),
+    ids=lambda it: it.name,
+)
 def test_what_a_run_must_catch_is_caught_in_whatever_adapter(fault):
     lane = "idiomatic" if fault.idiomatic else "identical"
     phases = ("train",) if fault.check == "train" else ("predict",)
@@ -99,15 +114,19 @@ def test_every_fault_is_a_mode_of_every_framework_that_has_its_lane():
     assert "planted_pytorch" not in frameworks()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TRIED)
-def test_the_fault_is_caught_where_the_table_says(name):
+def test_each_check_of_a_run_has_a_fault_that_is_always_tried():
+    quick = {it.check for it in IN_A_WORKER if it.name in ONE_OF_EACH_CHECK}
+    assert quick == {it.check for it in IN_A_WORKER}
+
+
+@pytest.mark.parametrize(("name", "faults"), TRIED)
+def test_the_fault_is_caught_where_the_table_says(name, faults):
     if absence(frameworks()[name]):
         pytest.skip(f"{name} is not installed")
     with planted():
-        cases = [it for it in really_faulty() if it.fault and it.fault.name in TRIED[name]]
+        cases = [it for it in really_faulty() if it.fault and it.fault.name in faults]
         cases = [it for it in cases if it.setup.framework == f"planted_{name}"]
         judgements = list(tried(cases, 1))
-    assert Counter(it.outcome for it in judgements) == {"caught": len(TRIED[name])}, judgements
+    assert Counter(it.outcome for it in judgements) == {"caught": len(faults)}, judgements
     for it in judgements:
         assert it.case.measured == (it.case.fault.by == "run")

@@ -39,10 +39,11 @@ def request(label, data, limit=120.0, **fields):
     return claim(TASK, make_setup(TASK, label, **fields), quick=True).request(data, limit)
 
 
-@pytest.fixture
-def prover(tmp_path, request):
-    label = getattr(request, "param", "reference:replay")
-    prover = Prover(make_setup(TASK, label), tmp_path / "log")
+@pytest.fixture(scope="module")
+def prover(tmp_path_factory):
+    """One for all that leave it as it was."""
+    log = tmp_path_factory.mktemp("prover") / "log"
+    prover = Prover(make_setup(TASK, "reference:replay"), log)
     yield prover
     prover.close()
 
@@ -85,19 +86,19 @@ HOW = {
 }
 
 
-@pytest.mark.parametrize("mode", HOW)
-def test_a_proof_that_breaks_says_how(with_faulty, data, tmp_path, mode):
+def test_a_proof_that_breaks_says_how(with_faulty, data, tmp_path):
     children = psutil.Process().children(recursive=True)
-    prover = Prover(make_setup(TASK, f"faulty:{mode}"), tmp_path / "log")
+    prover = Prover(make_setup(TASK, "faulty:raise"), tmp_path / "log")
     try:
-        proved = prover.prove(request(f"faulty:{mode}", data, limit=2.0))
-        (finding,) = proved.findings
-        assert (finding.check, finding.ok) == (ENDED, False)
-        assert HOW[mode] in finding.detail
-        # The prover itself lives on, and proves what comes next.
-        again = prover.prove(request("faulty:unsupported", data))
-        assert again.findings[0].check == SUPPORTED
-        assert again.findings[0].detail == "not on a Monday"
+        for mode, how in HOW.items():
+            proved = prover.prove(request(f"faulty:{mode}", data, limit=2.0))
+            (finding,) = proved.findings
+            assert (finding.check, finding.ok) == (ENDED, False)
+            assert how in finding.detail
+            # The prover itself lives on, and proves what comes next.
+            again = prover.prove(request("faulty:unsupported", data))
+            assert again.findings[0].check == SUPPORTED
+            assert again.findings[0].detail == "not on a Monday"
     finally:
         prover.close()
     assert psutil.Process().children(recursive=True) == children
@@ -151,18 +152,14 @@ def test_a_framework_that_computes_nothing_is_not_proven(with_faulty, data, tmp_
     assert proved.logical_peak == {}
 
 
-def test_a_framework_that_cannot_be_imported_is_a_failure_of_its_proofs(data, tmp_path):
-    prover = Prover(make_setup(TASK, "reference:replay"), tmp_path / "log")
-    try:
-        asked = request("reference:replay", data)
-        broken = asked.model_copy(
-            update={"setup": asked.setup.model_copy(update={"framework": "nowhere"})}
-        )
-        (finding,) = prover.prove(broken).findings
-        assert finding.check == ENDED
-        assert "ModuleNotFoundError" in finding.detail
-    finally:
-        prover.close()
+def test_a_framework_that_cannot_be_imported_is_a_failure_of_its_proofs(prover, data):
+    asked = request("reference:replay", data)
+    broken = asked.model_copy(
+        update={"setup": asked.setup.model_copy(update={"framework": "nowhere"})}
+    )
+    (finding,) = prover.prove(broken).findings
+    assert finding.check == ENDED
+    assert "ModuleNotFoundError" in finding.detail
 
 
 def test_an_import_that_hangs_ends_the_process_and_says_so():
@@ -184,7 +181,11 @@ def test_an_import_that_hangs_ends_the_process_and_says_so():
     assert finding.detail == "the prover crashed: what it imports took more than 120 s"
 
 
-def test_a_prover_that_is_killed_is_a_typed_failure(prover, data):
-    psutil.Process(prover._process.pid).kill()
-    with pytest.raises(WorkerFailed, match="SIGKILL"):
-        prover.prove(request("reference:replay", data))
+def test_a_prover_that_is_killed_is_a_typed_failure(data, tmp_path):
+    prover = Prover(make_setup(TASK, "reference:replay"), tmp_path / "log")
+    try:
+        psutil.Process(prover._process.pid).kill()
+        with pytest.raises(WorkerFailed, match="SIGKILL"):
+            prover.prove(request("reference:replay", data))
+    finally:
+        prover.close()

@@ -15,7 +15,7 @@ from harness.runs.config import resolve
 from harness.runs.contention import QuietWait, Watcher, used
 from harness.runs.machine import cores, usable
 from harness.runs.store import open_existing
-from tests.test_cli import harness
+from tests.test_cli import SHORT, harness
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -127,15 +127,14 @@ def test_a_run_waits_unless_it_is_told_not_to():
 
 
 def test_a_run_beside_busy_processes_is_not_ranked(tmp_path):
-    small = ("run", "-t", "diabetes-regression", "-f", "reference:replay")
-    small += ("-f", "reference:eager", "--seeds", "0", "--no-twin", "-o", tmp_path)
-    small += ("--threads", "1", "--phase", "train")
+    small = ("-t", "diabetes-regression", "-f", "reference:replay", "-f", "reference:eager")
+    small += ("--threads", "1", "-o", tmp_path)
     # What is proven need not be proven beside busy processes.
-    harness(*small, "--blocks", "1", "--no-wait")
+    harness("verify", *small, "--dtype", "float32")
     loop = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(loop) for _ in range(cores())]
     try:
-        told = harness(*small, "--blocks", "2", "--no-wait")
+        told = harness("run", *SHORT, *small, "--blocks", "2", "--phase", "train")
     finally:
         for it in neighbours:
             it.kill()

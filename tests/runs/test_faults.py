@@ -8,13 +8,13 @@ import sys
 import psutil
 import pytest
 
-from harness.frameworks import frameworks, version
 from harness.runs.block import run_block
 from harness.runs.engines import LocalEngine
 from harness.runs.process import WorkerFailed, WorkerProcess
 from harness.worker.messages import Load
 from impls.pytorch.compiler import without_compiler
 from tests.fakes import TASK, Ledger, block, setup
+from tests.sweeps import needs
 
 DEATHS = {
     "segv": ("crashed", "killed by SIGSEGV"),
@@ -23,11 +23,8 @@ DEATHS = {
     "exit": ("crashed", "exited with code 1"),
     "vanish": ("no-result", "the worker exited 0 without an answer"),
 }
-EXPECTED = {
-    f"{where} {how}": said
-    for where in ("import", "build", "sample", "finish")
-    for how, said in DEATHS.items()
-} | {
+WHERE = ("import", "build", "sample", "finish")
+EXPECTED = {f"{where} {how}": said for where in WHERE for how, said in DEATHS.items()} | {
     "first-call segv": DEATHS["segv"],
     "warm-up exit": DEATHS["exit"],
     "sample orphan": DEATHS["exit"],
@@ -98,9 +95,24 @@ def _session(process):
         return None
 
 
-def test_each_fault_has_a_status_and_a_line_and_the_others_go_on(staged, tmp_path, monkeypatch):
-    records = run(staged, tmp_path, monkeypatch, EXPECTED, memory_limit=600_000_000)
-    assert {mode: (it.status, it.error) for mode, it in records.items()} == EXPECTED
+AGAIN = {
+    f"{where} {how}"
+    for number, where in enumerate(WHERE)
+    for other, how in enumerate(DEATHS)
+    if other % len(WHERE) != number
+}
+"""Not quick; those that are left have every death and every place."""
+
+
+@pytest.mark.parametrize(
+    "left_out", [AGAIN, pytest.param(set(), marks=pytest.mark.slow)], ids=["few", "all"]
+)
+def test_each_fault_has_a_status_and_a_line_and_the_others_go_on(
+    staged, tmp_path, monkeypatch, left_out
+):
+    expected = {mode: it for mode, it in EXPECTED.items() if mode not in left_out}
+    records = run(staged, tmp_path, monkeypatch, expected, memory_limit=600_000_000)
+    assert {mode: (it.status, it.error) for mode, it in records.items()} == expected
     for mode, record in records.items():
         # What was measured before it failed is kept.
         whole = mode.startswith("finish") or record.status == "ok"
@@ -169,8 +181,7 @@ def test_a_folder_for_logs_that_cannot_be_made_fails_the_trial_only(staged, tmp_
 
 
 def test_torch_compile_without_a_compiler_is_unsupported(staged, tmp_path, monkeypatch):
-    if version(frameworks()["pytorch"]) is None:
-        pytest.skip("PyTorch is not installed")
+    needs("pytorch")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     asked = setup("pytorch", "compile")

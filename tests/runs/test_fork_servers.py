@@ -13,7 +13,7 @@ import pytest
 
 from harness.adapter import Framework
 from harness.cells import Setup
-from harness.frameworks import frameworks, version
+from harness.frameworks import frameworks
 from harness.runs.config import resolve
 from harness.runs.engines import ForkedWorker, ForkServers, LocalEngine
 from harness.runs.plan import make_plan
@@ -21,6 +21,7 @@ from harness.runs.process import WorkerFailed
 from harness.runs.schedule import Course
 from harness.worker.messages import Load, Prepare
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
+from tests.sweeps import needs, sweep
 
 pytestmark = [
     pytest.mark.usefixtures("faulty_frameworks"),
@@ -65,8 +66,8 @@ def load_of(staged, asked: Setup) -> Load:
 
 def test_what_need_not_start_alone_is_forked_and_has_no_memory_peaks(staged, engine):
     kinds = [setup("faulty", "fine"), setup("faulty", "fine-too", threads=2)]
-    for number, alone in enumerate((True, False, False)):
-        records = run(engine, staged, *kinds, number=number, alone=alone, trains=not number)
+    for number, alone in enumerate((True, False)):
+        records = run(engine, staged, *kinds, number=number, alone=alone)
         for record in records.values():
             assert (record.status, record.forked, record.alone) == ("ok", not alone, alone)
             assert [len(it.samples) for it in record.phases] == [2, 2]
@@ -112,7 +113,7 @@ def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_va
     staged, engine, monkeypatch, varies
 ):
     monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(varies))
-    kinds = (setup("faulty", "fine"), setup("faulty", "fine", twin=True))
+    kinds = (setup("faulty", "unsupported"), setup("faulty", "unsupported", twin=True))
     forked = []
     for number, alone in enumerate((True, False, True)):
         records = run(engine, staged, *kinds, number=number, alone=alone, generation=number // 2)
@@ -155,22 +156,17 @@ def test_how_many_blocks_a_server_is_for():
     assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
 
 
-@pytest.mark.parametrize(("mode", "status", "error"), FAULTS)
-def test_each_fault_has_the_status_that_it_has_in_a_fresh_process(
-    staged, engine, mode, status, error
-):
-    both = (setup("faulty", mode), setup("faulty", "fine"))
-    records = run(engine, staged, *both, trains=mode == "diverge", sample_seconds=0.005)
-    assert records[f"faulty:{mode}"].forked
-    assert (records[f"faulty:{mode}"].status, records[f"faulty:{mode}"].error) == (status, error)
-    assert records["faulty:fine"].status == "ok"
-    if mode in ("raise", "diverge"):
+def test_each_fault_has_the_status_that_it_has_in_a_fresh_process(staged, engine, tmp_path):
+    """And what each worker prints is in its own log."""
+    modes = [mode for mode, *_ in FAULTS]
+    asked = [setup("faulty", it) for it in (*modes, "noisy", "fine")]
+    records = run(engine, staged, *asked, trains=True, sample_seconds=0.005)
+    found = [(it, records[f"faulty:{it}"].status, records[f"faulty:{it}"].error) for it in modes]
+    assert found == FAULTS
+    assert all(it.forked for it in records.values())
+    assert records["faulty:noisy"].status == records["faulty:fine"].status == "ok"
+    for mode in ("raise", "diverge"):
         assert "Traceback" in records[f"faulty:{mode}"].stderr_tail
-
-
-def test_what_a_forked_worker_prints_is_in_its_own_log(staged, engine, tmp_path):
-    records = run(engine, staged, setup("faulty", "noisy"), setup("faulty", "fine"))
-    assert {it.status for it in records.values()} == {"ok"}
     (log,) = [it for it in (tmp_path / "logs").iterdir() if "noisy" in it.name]
     assert log.stat().st_size == 2 * 256 * 8192
 
@@ -298,11 +294,14 @@ def test_other_code_and_the_wish_for_fresh_processes_leave_servers_out(staged, t
             assert servers() == []
 
 
-@pytest.mark.parametrize("name", frameworks())
+# Of PyTorch and TensorFlow also in `test_end_to_end.py`.
+LONG = ("jax", "keras", "pytorch", "sklearn", "tensorflow")
+
+
+@pytest.mark.parametrize("name", sweep(frameworks(), lambda it: it not in LONG))
 def test_a_forked_worker_runs_with_the_settings_of_a_fresh_one(staged, engine, name):
     """Threads, BLAS and precision, as each reads them back; and it computes the same."""
-    if version(frameworks()[name]) is None:
-        pytest.skip(f"{name} is not installed")
+    needs(name)
     framework = frameworks()[name]
     lane = "identical" if framework.modes else "idiomatic"
     asked = setup(name, framework.default_mode, threads=2)

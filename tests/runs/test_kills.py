@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from benchmarks.studies.kills import Play
 
-MOMENTS = 6
 
-
-def test_nothing_is_lost_when_the_runner_is_killed(tmp_path):
+@pytest.mark.parametrize("moments", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_nothing_is_lost_when_the_runner_is_killed(tmp_path, moments):
     play, chance = Play(), random.Random()
     (tmp_path / "whole").mkdir()
     whole = play.seconds(tmp_path / "whole")
-    for number in range(MOMENTS):
+    for number in range(moments):
         (tmp_path / str(number)).mkdir()
         killed = play.kill(tmp_path / str(number), chance.uniform(0, whole))
         assert killed.fine, killed

@@ -74,7 +74,10 @@ def test_a_new_metric_is_one_entry(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["digits-mlp", "diabetes-regression", "cancer-binary", "mnist-mlp", "mnist-autoencoder"],
+    [
+        *("digits-mlp", "diabetes-regression", "cancer-binary"),
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("mnist-mlp", "mnist-autoencoder")),
+    ],
 )
 def test_the_target_is_reached_within_the_epochs(name):
     task = CATALOGUE[name]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.report import figures
+from harness.report.figures import draw
 from harness.report.write import write_report
 from tests.report.browser import hostile as names
 from tests.report.browser import runs
@@ -41,7 +43,10 @@ def small(written) -> Path:
 
 
 def _page(run, directory) -> Path:
-    write_report(run, directory)
+    """Without pictures beside it, which take as long again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw", lambda chart, picture: draw(chart, picture=False))
+        write_report(run, directory)
     return directory / "report.html"
 
 

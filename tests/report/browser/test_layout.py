@@ -6,17 +6,27 @@ import pytest
 
 from tests.report.browser.chromium import opened
 from tests.report.browser.looking import look, settle, unfold
+from tests.sweeps import sweep
 
 WIDTHS = (360, 768, 1280, 1920)
+QUICK_PAGES = ("small", "crowded")
+QUICK_WIDTHS = (360, 1280)
 
 
-@pytest.fixture(scope="module", params=["small", "near", "crowded", "hostile"])
+def widths():
+    return sweep(WIDTHS, QUICK_WIDTHS.__contains__)
+
+
+@pytest.fixture(
+    scope="module",
+    params=sweep(("small", "crowded", "near", "hostile"), QUICK_PAGES.__contains__),
+)
 def laid(request, browser):
     with opened(browser, request.getfixturevalue(request.param)) as page:
         yield page
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", widths())
 def test_nothing_is_clipped_or_overlaps(laid, width):
     laid.set_viewport_size({"width": width, "height": 900})
     settle(laid)
@@ -51,7 +61,7 @@ BESIDE = """() => [
 })"""
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", widths())
 def test_tables_stand_beside_each_other_only_where_both_are_whole(laid, width):
     laid.set_viewport_size({"width": width, "height": 900})
     settle(laid)
