@@ -45,7 +45,7 @@ def small(written) -> Path:
 def _page(run, directory) -> Path:
     """Without pictures beside it, which take as long again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", lambda chart, picture: draw(chart, picture=False))
+        patch.setattr(figures, "draw", lambda chart, saved: draw(chart, saved=False))
         write_report(run, directory)
     return directory / "report.html"
 
