@@ -382,8 +382,7 @@ def _stages(table: Table, places: Places) -> Dots:
                 name = label(cell.setup)
                 yield mark(look(cell.setup), time.estimate, "seconds", text="", name=name)
 
-    stages = (it for it in shown_in("starts") if it.unit == "seconds")
-    rows = tuple((it.title, row) for it in stages if (row := tuple(marks(it))))
+    rows = tuple((it.title, row) for it in shown_in("stages") if (row := tuple(marks(it))))
     axis = Axis("time", "seconds", log=True)
     return Dots(_title(table, places), axis, rows, scope(_setup(table)))
 

@@ -31,8 +31,10 @@ Line = dict[str, Any]
 """A row for programs: plain values by the names of their fields."""
 Kind = Literal["text", "count", "flag", "number"]
 """What a field holds; any of them may be empty."""
-View = Literal["speed", "latency", "starts", "memory", "cells", "terminal", "terminal latency"]
-"""A table that people read."""
+View = Literal[
+    "speed", "latency", "starts", "stages", "memory", "cells", "terminal", "terminal latency"
+]
+"""A table that people read; `stages` is the figure of the starts."""
 KINDS: dict[Unit, Kind] = {
     "name": "text",
     "text": "text",
@@ -402,15 +404,17 @@ CELLS: list[Column[CellOf]] = [
     # How it starts.
     Column("import", lambda it: it.started and it.started.import_seconds, "seconds",
         "import_seconds", "import of the framework, median over trials that started alone",
-        where=("starts",)),
+        where=("starts", "stages")),
     Column("build", lambda it: it.started and it.started.build_seconds, "seconds", "build_seconds",
-        "building the model", where=("starts",)),
+        "building the model", where=("starts", "stages")),
     Column("first call", lambda it: it.started and it.started.first_call, "seconds",
         "first_call_seconds",
-        "first call of the phase, with a warm compile cache where there is one", where=("starts",)),
+        "first call of the phase, with a warm compile cache where there is one",
+        where=("starts", "stages")),
     Column("second call", lambda it: it.started and it.started.second_call, "seconds",
-        "second_call_seconds", "second call of the phase", where=("starts",)),
-    Column("steady step", lambda it: it.started and it.started.step, "seconds", where=("starts",)),
+        "second_call_seconds", "second call of the phase", where=("starts", "stages")),
+    Column("steady step", lambda it: it.started and it.started.step, "seconds",
+        where=("starts", "stages")),
     Column("whole start", lambda it: it.started and it.started.total, "seconds", where=("starts",)),
     Column("starts alone", lambda it: it.started.n if it.started else 0, "count", "starts",
         "trials that started alone: the n of import, build and calls", where=("starts",)),
