@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -23,7 +23,6 @@ from harness.analysis.sentences import listed
 from harness.cells import DTYPE_ALIASES, DTYPES, LANES, PHASE_ALIASES, THROUGHPUT
 from harness.cli import app
 from harness.cli.console import Console, print_left_out
-from harness.doctor.checks import Checkup, Level, collect, examine
 from harness.environment import recorded
 from harness.errors import CannotTell, DataError, UsageError, unknown
 from harness.frameworks import absence, frameworks, modes_of, module_of, plugin_of, version
@@ -35,6 +34,9 @@ from harness.tasks.datasets import data_directory, missing
 from harness.tasks.spec import DOWNLOADED, Task
 from harness.tasks.variants import described, hints, known_tasks, parse_settings, variants
 from harness.venvs import Venv
+
+if TYPE_CHECKING:
+    from harness.doctor.checks import Checkup, Level
 
 MARKS: dict[Level, tuple[str, str]] = {
     "unfit": ("✗", "bold red"),
@@ -132,6 +134,8 @@ def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Raises CannotTell where the machine is not fit."""
+    from harness.doctor.checks import collect, examine
+
     console = Console()
     if console.is_terminal and not json_:
         console.print("checking this machine for about five seconds …", style="dim")
