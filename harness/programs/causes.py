@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.adapter import Array
-from harness.proof.formulas import LOSSES, Batch, Formula
+from harness.proof.formulas import LOSSES, Batch, Formula, form_of
 from harness.tasks.programs import ShownStep
+from harness.tasks.spec import PROBABILITY_FLOOR
 
 
 class Clues(NamedTuple):
@@ -245,6 +246,10 @@ def _twice(formula: Formula) -> str:
 
 
 def _loss_line(one: Formula, other: Formula) -> str:
+    before, after = form_of(one), form_of(other)
+    if before and after and before[0] == after[0]:
+        clips = f"probabilities at {PROBABILITY_FLOOR:.0e}" if after[1] else "no probabilities"
+        return f"the loss clips {clips}"
     if "-of-" in other.loss and other.output == "identity":
         return "the loss takes probabilities, but the model gives logits: from_logits is missing"
     return f"the loss is {other.loss} (not {one.loss}){_twice(other)}"

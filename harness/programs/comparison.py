@@ -24,6 +24,7 @@ from harness.programs.trainings import Trainings, schedule_differences
 from harness.proof.formulas import (
     Batch,
     Formula,
+    form_of,
     formula_of,
     guesses,
     in_probabilities,
@@ -244,6 +245,7 @@ def compared(a: OpenProgram, b: OpenProgram, batches: list[Batch]) -> ProgramDif
     if same_form(one, other) != one:
         notes.append(
             f"{one.output} with {one.loss} and {other.output} with {other.loss} are one loss"
+            + ("" if form_of(one) == form_of(other) else ", as long as nothing is clipped")
         )
         sides = [(in_probabilities(x, one), in_probabilities(y, other)) for x, y in sides]
     differences = [dict(step_differences(x, y)) for x, y in sides]

@@ -389,39 +389,50 @@ LOSSES: dict[str, Callable[[Tensor, Array, float], Tensor]] = {
     "cross-entropy-of-unclipped-probabilities": _unclipped,
     "cross-entropy-of-shares": _normalised_first,
     "cross-entropy-of-clipped-shares": _clipped_first,
+    "cross-entropy-clipped": lambda z, y, _: losses.probability_cross_entropy(
+        ops.softmax(z, axis=1), Tensor(y)
+    ),
     "mse": lambda z, y, _: losses.squared_error(z, Tensor(y.astype(z.array.dtype))),
     "binary-cross-entropy": lambda z, y, s: losses.sigmoid_cross_entropy(z, _smoothed(z, y, s)),
     "binary-cross-entropy-of-probabilities": _binary_of_probabilities,
     "binary-cross-entropy-of-unclipped-probabilities": _binary_unclipped,
+    "binary-cross-entropy-clipped": lambda z, y, s: _binary_of_probabilities(ops.sigmoid(z), y, s),
 }
 
 
 FORMS = {
-    ("identity", "cross-entropy"): "softmax",
-    ("softmax", "cross-entropy-of-probabilities"): "softmax",
-    ("softmax", "cross-entropy-of-unclipped-probabilities"): "softmax",
-    ("log-softmax", "nll"): "softmax",
-    ("identity", "binary-cross-entropy"): "sigmoid",
-    ("sigmoid", "binary-cross-entropy-of-probabilities"): "sigmoid",
-    ("sigmoid", "binary-cross-entropy-of-unclipped-probabilities"): "sigmoid",
+    ("identity", "cross-entropy"): ("softmax", False),
+    ("softmax", "cross-entropy-of-unclipped-probabilities"): ("softmax", False),
+    ("log-softmax", "nll"): ("softmax", False),
+    ("identity", "cross-entropy-clipped"): ("softmax", True),
+    ("softmax", "cross-entropy-of-probabilities"): ("softmax", True),
+    ("log-softmax", "cross-entropy-clipped"): ("softmax", True),
+    ("identity", "binary-cross-entropy"): ("sigmoid", False),
+    ("sigmoid", "binary-cross-entropy-of-unclipped-probabilities"): ("sigmoid", False),
+    ("identity", "binary-cross-entropy-clipped"): ("sigmoid", True),
+    ("sigmoid", "binary-cross-entropy-of-probabilities"): ("sigmoid", True),
 }
-"""Pairs of output and loss that are one mathematics, by what makes probabilities of the logits."""
+"""Pairs of output and loss that are one mathematics: what makes probabilities of the logits, and
+whether the loss clips these."""
 
 
-def _form(formula: Formula) -> str:
-    return FORMS.get((formula.output, formula.loss), "")
+def form_of(formula: Formula) -> tuple[str, bool] | None:
+    """The entry of `FORMS`; None for a loss of nothing that becomes probabilities."""
+    return FORMS.get((formula.output, formula.loss))
 
 
 def same_form(formula: Formula, other: Formula) -> Formula:
-    """The formula with output and loss in the form of another, where both forms are one loss."""
-    if _form(formula) and _form(formula) == _form(other):
-        return replace(formula, output=other.output, loss=other.loss)
-    return formula
+    """The formula with the output of another, where both are losses of the same probabilities."""
+    form, wanted = form_of(formula), form_of(other)
+    if form is None or wanted is None or form[0] != wanted[0]:
+        return formula
+    (loss,) = (it for (output, it), of in FORMS.items() if output == other.output and of == form)
+    return replace(formula, output=other.output, loss=loss)
 
 
 def in_probabilities(seen: ShownStep, formula: Formula) -> ShownStep:
     """The step with probabilities for logits."""
-    form = _form(formula)
+    form, _ = FORMS[formula.output, formula.loss]
     if formula.output == form:
         return seen
     return seen._replace(logits=activated(form, Tensor(seen.logits)).array)

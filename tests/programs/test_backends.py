@@ -70,4 +70,10 @@ def test_probabilities_that_are_not_clipped_are_no_reason_to_give_up(
     assert served(["diff", str(tmp_path / "a.py"), str(tmp_path / "b.py"), "--steps", "6"]) == 1
     printed = capsys.readouterr().out
     assert "a softmax before a loss of logits is applied twice" in printed
-    assert ("cross-entropy-of-unclipped-probabilities" in printed) == (backend == "tensorflow")
+    assert ("A is not what its objects say: the loss clips no probabilities" in printed) == (
+        backend == "tensorflow"
+    )
+    (tmp_path / "b.py").write_text(TORCH)  # logits: the one difference is what is clipped
+    same = served(["diff", str(tmp_path / "a.py"), str(tmp_path / "b.py"), "--steps", "6"]) == 0
+    clips = "B differs from A in that the loss clips no probabilities." in capsys.readouterr().out
+    assert (same, clips) == ((True, False) if backend == "tensorflow" else (False, True))
