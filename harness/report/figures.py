@@ -462,7 +462,7 @@ def round_ticks(
 
 def _markers(axes: Axes, points: Sequence[Point], look: Look, *, hollow: bool) -> None:
     x, y = zip(*points, strict=True)
-    axes.plot(x, y, linestyle="none", zorder=4, **_marker(look, hollow=hollow))
+    axes.plot(x, y, linestyle="none", zorder=4, clip_on=False, **_marker(look, hollow=hollow))
 
 
 def _marker(look: Look, *, hollow: bool = False) -> dict[str, Any]:
