@@ -50,12 +50,13 @@ def the_run(folder):
         return store.load(name)
 
 
-def test_it_names_a_winner_or_says_that_there_is_none(results):
+def test_it_says_that_nothing_competes_with_the_only_framework(results):
     assert "block 2/2" in results.printed
     for name in results.frameworks:
         assert name in results.printed
-    if len(results.frameworks) > 1:
-        assert "is the fastest" in results.printed or "No winner" in results.printed
+    # A yardstick is no rival. On a busy machine the sentence says that instead.
+    alone, busy = "is the only setup of a framework here", "No winner, cannot tell"
+    assert alone in results.printed or busy in results.printed
 
 
 def test_every_trial_and_sample_is_in_the_store(results):
