@@ -20,7 +20,7 @@ from benchmarks.studies.lab import RESULTS
 from harness.proof.selftest import Case, Judgement, planted, tried, unmodified
 from harness.runs import machine
 
-STARTS, BESIDE = 20, 2
+STARTS, BESIDE, PROVERS = 20, 2, 2
 Try = Callable[[Sequence[Case], int], Iterable[Judgement]]
 
 
@@ -34,7 +34,7 @@ def judged(starts: int, beside: int, tries: Try = tried) -> Iterator[Judgement]:
     """What came of all of them, beside so many busy processes."""
     with planted(), strangers(beside):
         wanted = [it for it in cases(starts) if not it.setup.framework.startswith("planted")]
-        yield from tries(wanted, 1)
+        yield from tries(wanted, PROVERS)
 
 
 def summary(judgements: Sequence[Judgement], starts: int, beside: int) -> str:
@@ -98,7 +98,7 @@ def main() -> None:
             print(it.case.setup.id, it.case.seed, it.failed, flush=True)
         text = summary(found, given.starts, given.beside)
         (given.output / "honest.md").write_text(text + "\n", encoding="utf-8")
-    (given.output / "honest.json").write_text(content(found) + "\n", encoding="utf-8")
+        (given.output / "honest.json").write_text(content(found) + "\n", encoding="utf-8")
     print(summary(found, given.starts, given.beside))
 
 
