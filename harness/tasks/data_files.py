@@ -6,7 +6,8 @@ The rules, by which every file gives the same arrays wherever it is read:
 
 - A column of numbers is an input; true and false are 1 and 0.
 - A column of texts, none of which is a number, is a category: one input of 0 and 1 for each of its
-  texts, in the order of their code points. So is every column that is named in `categories`.
+  texts, in the order of their code points. So is every column that is named in `categories`. Texts
+  that differ in every row are refused unless they are named there.
 - A column that mixes numbers and texts is refused, and so are missing values, NaN and infinities.
 - Classes are whole numbers or texts, numbered from 0 in their order; of two texts of a `binary`
   target the later one is 1.
@@ -329,6 +330,10 @@ def _from_table(table: pyarrow.Table, request: FileRequest) -> FileContent:
             raise _Problem(
                 f"{column.name}: {len(column.words):,} different texts, at most "
                 f"{MAX_CATEGORIES:,} are categories; {_leave_out(name)}"
+            )
+        if len(column.words) == table.num_rows and name not in request.categories:
+            raise _Problem(
+                f"{column.name}: another text in every row, as names have; {_leave_out(name)}"
             )
     targets = [_column(table, name, category=False) for name in request.target]
     widths = [len(it.words) or 1 for it in columns]

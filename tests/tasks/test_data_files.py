@@ -212,6 +212,9 @@ def tables(draw) -> pd.DataFrame:
         name: draw(st.lists(values[kind], min_size=rows, max_size=rows))
         for name, kind in zip(names, ["float", *kinds], strict=True)
     }
+    for name, kind in zip(names[1:], kinds, strict=True):
+        if kind == "text":  # other texts in all rows would be refused
+            columns[name][-1] = columns[name][0]
     kind = draw(st.sampled_from(["real", "classes", "words"]))
     columns["the target"] = {
         "real": [0.1 + it for it in range(rows)],
@@ -345,6 +348,7 @@ HOSTILE = [
     (CSV, GOOD, "row 1, column 'word': 'w0' is no number", '"price"', '"word"'),
     (CSV, at(9, "9,1e300,w"), "row 9, column 'size': 1e+300 is no number that float32"),
     (CSV, GOOD + "".join(f"1,1,name {it}\n" for it in range(1001)), "1,003 different texts"),
+    (CSV, "price,id\n" + "".join(f"{it},n{it}\n" for it in range(20)), "another text in every row"),
     (CSV, "price,size\n" + "1,2\n" * 20, "column 'price': the target is constant"),
     (PARQUET, parquet(price=Y, day=pd.date_range("2020", periods=20)), "column 'day' holds timest"),
     (PARQUET, parquet(price=Y, many=[[1, 2]] * 20), "column 'many' holds list"),
