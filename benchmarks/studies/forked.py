@@ -23,6 +23,7 @@ from scipy import stats
 
 from benchmarks.studies.journal import table
 from harness.cells import THROUGHPUT, Phase, Setup
+from harness.frameworks import phases_of
 from harness.runs.config import SAMPLE_SECONDS, resolve
 from harness.runs.engines import ForkedWorker, ForkServer
 from harness.runs.machine import fingerprint
@@ -49,7 +50,8 @@ class Reading:
 
 def readings(group: Group, setup: Setup, data: str, folder: Path) -> list[Reading]:
     """One framework's, in the order in which they were taken."""
-    load = Load(task=group.task, setup=setup, seed=0, phases=THROUGHPUT, data=data)
+    phases = phases_of(setup.framework, THROUGHPUT)
+    load = Load(task=group.task, setup=setup, seed=0, phases=phases, data=data)
     servers = [ForkServer(setup, folder / f"server-{it}.log") for it in range(SERVERS)]
     found: list[Reading] = []
     try:
