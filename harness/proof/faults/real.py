@@ -57,11 +57,7 @@ def declared(name: str) -> Framework:
         },
         environment={it: text.replace("{mode}", first) for it, text in honest.environment.items()},
         aliases={},
-        tuning=replace(
-            honest.tuning,
-            ahead={it.name: ahead for it in faults} if ahead else {},
-            import_varies=False,  # no time of theirs counts
-        ),
+        tuning=replace(honest.tuning, ahead={it.name: ahead for it in faults} if ahead else {}),
     )
 
 

@@ -37,7 +37,6 @@ FRAMEWORK = Framework(
             "processes": "impls.faulty.processes",
             "threads": "impls.faulty.threads",
         },
-        import_varies=False,
         caches=("FAULTY_CACHE",),
     ),
 )
