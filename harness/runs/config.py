@@ -120,7 +120,7 @@ PRESET_ALIASES = {
     **dict.fromkeys(("all", "complete", "everything"), "full"),
 }
 PRESET_HELP = {
-    "quick": "one embedded task, each framework's default mode, about two minutes",
+    "quick": "one embedded task, each framework's default mode, three to four minutes",
     "standard": "five tasks, every mode, three seeds, two hours towards ±2 %",
     "full": "the whole catalogue, every mode in both lanes, ±2 %, five seeds, hours",
 }
