@@ -40,7 +40,7 @@ def render(series: Series, metric: Metric, console: Console) -> None:
         Column(metric.counts, lambda it: Value(_text(it[1], unit))),
         Column("", lambda it: marks.get(it[0], ""), "text"),
     )
-    console.print(Text(f"{metric.title}: {_title(series)}", "bold"))
+    console.print(Text(f"{metric.title}: {', '.join(_titles(series))}", "bold"))
     console.print(rich_table(grid(columns, enumerate(series.points))))
 
 
@@ -57,10 +57,11 @@ def _commit(point: Point) -> str:
     return line((point.commit or "")[:HASH])
 
 
-def _title(series: Series) -> str:
+def _titles(series: Series) -> tuple[str, str]:
+    """What was done, and by which setup."""
     setup = series.cell.setup
-    name = f"{line(setup.task)} {series.cell.phase}, {line(setup.label)}{lane_mark(setup.lane)}"
-    return f"{name} ({place(setup)})"
+    who = f"{line(setup.label)}{lane_mark(setup.lane)} ({place(setup)})"
+    return f"{line(setup.task)} {series.cell.phase}", who
 
 
 def write(series: Series, name: str, metric: Metric, folder: Path) -> list[Path]:
@@ -88,6 +89,7 @@ def _chart(series: Series, metric: Metric) -> Chart:
     for n, point in enumerate(series.points):
         words = {"text": arrows.get(n, ""), "name": _commit(point)}
         rows.append((line(point.run), (mark(shown, _interval(point), unit, **words),)))
-    title = f"{metric.title}: {_title(series)}"
-    panel = Dots("", Axis(metric.title, unit), tuple(rows))
-    return Chart("history", "speed", title, title, (panel,))
+    what, who = _titles(series)
+    panel = Dots(who, Axis(metric.title, unit), tuple(rows))
+    title = f"{metric.title}: {what}"
+    return Chart("history", "speed", title, f"{title}, {who}", (panel,))
