@@ -63,6 +63,8 @@ class Tuning:
 
     `ahead` maps a mode to a module that a process imports before it forks others that run on the
     CPU: what each of them would load again. It may start no thread and make no tensor.
+    `import_varies`: times of workers that share one import resemble each other more than those of
+    others (hash seeds and addresses are drawn once a process), so each block imports it anew.
     `spins_beyond`: in matrix products of more multiplications, its threads keep a core busy while
     they wait for each other, so two processes side by side take longer than one after the other.
     `unaware_of` are modules that the harness needs and that the framework would import only because
@@ -74,6 +76,7 @@ class Tuning:
     """
 
     ahead: Mapping[str, str] = field(default_factory=dict)
+    import_varies: bool = True
     spins_beyond: float = math.inf
     unaware_of: tuple[str, ...] = ("PIL", "matplotlib", "pandas", "sklearn")
     beneath: tuple[str, ...] = ()

@@ -149,7 +149,8 @@ def report(found: Sequence[Reading], task: str) -> str:
         f"and computed nothing), {ROUNDS} workers forked from each and {ROUNDS} fresh, in random "
         f"order one after the other; a worker counts by the median of its {SAMPLES} samples, its "
         "drift taken out (less the median of its neighbours in time). s is the standard deviation "
-        "of the logarithm.\n\n"
+        "of the logarithm. A framework whose steps vary from server to server says so "
+        "(`Tuning.import_varies`), and every block imports it anew.\n\n"
         "- Repeat it: `python -m benchmarks.studies.forked`\n"
         f"- Machine: {facts}\n"
     )

@@ -106,9 +106,9 @@ class Block:
     `number` counts from 0 within the group. The seed makes the shared start and, with the name, the
     order of turns. Workers of a block that is `alone` start one after the other, and measure the
     limits of the device before they end. A worker has at most `memory_limit` bytes. Blocks of one
-    `generation` may fork their workers from the same processes. Only when it is about to run a
-    block gets its `name`, which is unique in the store, the number of the `attempt`, and the folder
-    of its `data`.
+    `generation` may fork their workers from the same processes; `more` of it will probably follow.
+    Only when it is about to run a block gets its `name`, which is unique in the store, the number
+    of the `attempt`, and the folder of its `data`.
     """
 
     number: int
@@ -123,6 +123,7 @@ class Block:
     warmup_seconds: float
     memory_limit: int | None = None
     generation: int = 0
+    more: int = 0
     name: str = ""
     attempt: int = 1
     data: str = ""

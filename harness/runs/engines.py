@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from multiprocessing.reduction import send_handle
@@ -27,8 +27,8 @@ from harness.worker.messages import FORK_REPLY, Fork, Forked, Import, Imported, 
 IMPORT_LIMIT, FORK_LIMIT, REAP_LIMIT = 300.0, 30.0, 5.0
 POLL_SECONDS = 0.01
 
-Key = tuple[str, str, int]
-"""What one server serves: framework and version, mode if it matters, threads."""
+Key = tuple[str, str, int, bool]
+"""What one server serves: framework and version, mode if it matters, threads, whether a twin."""
 
 
 class ForkServer(WorkerProcess):
@@ -103,18 +103,20 @@ class ForkedWorker(WorkerProcess):
 class ForkServers:
     """The fork servers of a run, as many as its setups on the CPU need. Their output is in `logs`.
 
-    They serve until `close`.
+    If a framework's times vary from import to import, its server serves one block and no A/A
+    copy. Other servers serve until `close`.
     """
 
     def __init__(self, logs: Path, caches: Path | None) -> None:
         self._logs = logs
         self._caches = caches
-        self._servers: dict[Key, ForkServer] = {}
+        self._servers: dict[Key, deque[ForkServer]] = defaultdict(deque)
+        self._used: set[Key] = set()
         self._failed: set[Key] = set()
         self._started = 0
 
-    def prepare(self, setups: Iterable[Setup]) -> None:
-        """Import side by side what workers of these setups need.
+    def prepare(self, setups: Iterable[Setup], more: int = 0) -> None:
+        """Import side by side what workers of these setups need, also for `more` such blocks.
 
         If the import fails there is no fork server; the workers report the error.
         """
@@ -124,24 +126,31 @@ class ForkServers:
                 wanted[key_of(setup)].append(setup)
         for key, of_key in wanted.items():
             if key not in self._failed:
-                self._begin(key, of_key)
+                self._begin(key, of_key, more)
+        self._used = set(wanted)
         for key in wanted.keys() - self._failed:
             try:
-                self._servers[key].expect(Imported)
+                for server in self._servers[key]:
+                    server.expect(Imported)
             except WorkerFailed:
                 self._give_up(key)
 
-    def _begin(self, key: Key, setups: Sequence[Setup]) -> None:
+    def _begin(self, key: Key, setups: Sequence[Setup], more: int) -> None:
+        servers, anew = self._servers[key], varies(setups[0])
+        if key in self._used and anew:
+            servers.popleft().close()
         try:
-            if key not in self._servers:
-                self._servers[key] = self._start(setups[0])
-            self._servers[key].ask(Import(setups=tuple(setups)), IMPORT_LIMIT)
+            if not servers:
+                many = 1 + more if anew else 1
+                servers.extend(self._start(setups[0]) for _ in range(many))
+            for server in servers:
+                server.ask(Import(setups=tuple(setups)), IMPORT_LIMIT)
         except (WorkerFailed, OSError):
             self._give_up(key)
 
     def _give_up(self, key: Key) -> None:
         self._failed.add(key)
-        if server := self._servers.pop(key, None):
+        for server in self._servers.pop(key, ()):
             server.close()
 
     def _start(self, setup: Setup) -> ForkServer:
@@ -152,21 +161,28 @@ class ForkServers:
 
     def fork(self, setup: Setup, log: Path, caches: Path | None) -> ForkedWorker | None:
         """None if there is no fork server for this setup."""
-        server = self._servers.get(key_of(setup)) if setup.processor == "cpu" else None
+        servers = self._servers.get(key_of(setup)) if setup.processor == "cpu" else None
         try:
-            return ForkedWorker(server, setup, log, caches) if server else None
+            return ForkedWorker(servers[0], setup, log, caches) if servers else None
         except WorkerFailed:
             return None
 
     def close(self) -> None:
-        for server in self._servers.values():
-            server.close()
+        for servers in self._servers.values():
+            for server in servers:
+                server.close()
         self._servers.clear()
+        self._used.clear()
         self._failed.clear()
 
 
 def key_of(setup: Setup) -> Key:
-    return (setup.name, frameworks()[setup.framework].process_mode(setup.mode), setup.threads)
+    mode = frameworks()[setup.framework].process_mode(setup.mode)
+    return (setup.name, mode, setup.threads, setup.twin and varies(setup))
+
+
+def varies(setup: Setup) -> bool:
+    return frameworks()[setup.framework].tuning.import_varies
 
 
 class LocalEngine:
@@ -210,7 +226,7 @@ class LocalEngine:
             if block.generation != self._generation:
                 self._servers.close()
             self._generation = block.generation
-            self._servers.prepare(block.setups)
+            self._servers.prepare(block.setups, block.more)
         watcher = Watcher(block.setups[0].threads, block.rounds)
         run_block(block, partial(self._launch, alone=block.alone), observer, watcher)
 
@@ -222,7 +238,7 @@ class LocalEngine:
         caches = self._caches / _file_name(setup.id) if self._caches else None
         log = self._logs / f"{_file_name(trial.split('/', 1)[1])}.log"
         forked = None
-        if self._servers and (not alone or setup.twin):
+        if self._servers and (not alone or (setup.twin and not varies(setup))):
             forked = self._servers.fork(setup, log, caches)
         return forked or WorkerProcess(setup, log, caches, self._code.get(setup, ROOT))
 

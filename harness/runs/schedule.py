@@ -128,6 +128,7 @@ class Course:
             warmup_seconds=config.warmup_seconds,
             memory_limit=config.memory_limit,
             generation=generation,
+            more=max(0, min(GENERATION - place, config.blocks - number) - 1),
         )
 
 

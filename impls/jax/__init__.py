@@ -26,5 +26,9 @@ FRAMEWORK = Framework(
         # Or JAX takes three quarters of the GPU.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     },
-    tuning=Tuning(beneath=("jaxlib", "optax"), caches=("JAX_COMPILATION_CACHE_DIR",)),
+    tuning=Tuning(
+        import_varies=False,
+        beneath=("jaxlib", "optax"),
+        caches=("JAX_COMPILATION_CACHE_DIR",),
+    ),
 )

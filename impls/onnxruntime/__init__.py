@@ -1,6 +1,6 @@
 """ONNX Runtime: a graph of standard operators, optimised once and run in one session."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Tuning
 
 FRAMEWORK = Framework(
     title="ONNX Runtime",
@@ -16,4 +16,5 @@ FRAMEWORK = Framework(
         **dict.fromkeys(("onnx", "ort"), "onnxruntime"),
         **dict.fromkeys(("graph", "inference"), "session"),
     },
+    tuning=Tuning(import_varies=False),
 )

@@ -23,6 +23,7 @@ FRAMEWORK = Framework(
     tuning=Tuning(
         # Every optimizer imports torch._dynamo when it is made, which takes as long as PyTorch.
         ahead={"eager": "torch._dynamo", "compile": "impls.pytorch.ahead"},
+        import_varies=False,
         caches=("TORCHINDUCTOR_CACHE_DIR",),
     ),
 )

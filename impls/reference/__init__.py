@@ -16,6 +16,7 @@ FRAMEWORK = Framework(
     aliases={"numpy": "reference", "np": "reference", "compiled": "replay", "tape": "eager"},
     role="reference",
     tuning=Tuning(
+        import_varies=False,
         # OpenBLAS gives smaller products to a single thread (its `interface/gemm.c`:
         # SMP_THRESHOLD_MIN × GEMM_MULTITHREAD_THRESHOLD).
         spins_beyond=65536 * 4,

@@ -6,14 +6,19 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
+from harness.adapter import Framework
 from harness.cells import Setup
 from harness.frameworks import frameworks
+from harness.runs.config import resolve
 from harness.runs.engines import ForkedWorker, ForkServers, LocalEngine
+from harness.runs.plan import make_plan
 from harness.runs.process import WorkerFailed
+from harness.runs.schedule import Course
 from harness.worker.messages import Load, Prepare
 from tests.fakes import FAULTS, TASK, Ledger, block, setup
 from tests.sweeps import needs, sweep
@@ -24,6 +29,11 @@ pytestmark = [
 ]
 SHORT = TASK.model_copy(update={"epochs": 2})
 FAST = {"rounds": 2, "trains": False, "sample_seconds": 0.002, "warmup_seconds": 0.002}
+
+
+def with_import(varies: bool) -> Framework:
+    faulty = frameworks()["faulty"]
+    return replace(faulty, tuning=replace(faulty.tuning, import_varies=varies))
 
 
 def run(engine, staged, *setups, number=0, alone=False, **fields):
@@ -98,31 +108,52 @@ def test_nothing_is_forked_from_an_import_that_started(staged, engine, tmp_path,
     assert found in log.read_text()
 
 
-def test_of_a_block_that_starts_alone_the_twin_is_forked(staged, engine):
+@pytest.mark.parametrize("varies", [False, True])
+def test_of_a_block_that_starts_alone_the_twin_is_forked_where_imports_do_not_vary(
+    staged, engine, monkeypatch, varies
+):
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(varies))
     kinds = (setup("faulty", "unsupported"), setup("faulty", "unsupported", twin=True))
     forked = []
     for number, alone in enumerate((True, False, True)):
         records = run(engine, staged, *kinds, number=number, alone=alone, generation=number // 2)
         forked.append({it.setup.twin: it.forked for it in records.values()})
+    fresh, both = {False: False, True: False}, {False: True, True: True}
     # Before the first block there is nothing to fork from.
-    assert forked == [
-        {False: False, True: False},
-        {False: True, True: True},
-        {False: False, True: True},
-    ]
+    assert forked == [fresh, both, {False: False, True: not varies}]
 
 
-def test_a_server_that_is_killed_leaves_fresh_workers(staged, engine):
+def test_where_imports_vary_each_block_and_a_twin_has_its_own(staged, engine, monkeypatch):
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(True))
+    kinds = (setup("faulty", "ahead"), setup("faulty", "ahead", twin=True))
+    importers = []
+    for number in range(4):
+        records = run(engine, staged, *kinds, number=number, more=2 - number % 3)
+        importers += [it.error.split(", ")[0] for it in records.values()]
+        assert len(servers()) == 2 * (3 - number % 3)
+    assert len(set(importers)) == 8
+
+
+def test_a_spare_server_that_is_killed_leaves_fresh_workers(staged, engine, monkeypatch):
+    monkeypatch.setattr("impls.faulty.FRAMEWORK", with_import(True))
     forked = []
     for number in range(3):
-        (record,) = run(engine, staged, setup("faulty", "fine"), number=number).values()
+        (record,) = run(
+            engine, staged, setup("faulty", "fine"), number=number, more=2 - number
+        ).values()
         assert record.status == "ok"
         forked.append(record.forked)
-        for it in servers():
+        for it in servers()[1:2]:
             it.kill()
             it.wait()
     assert forked == [True, False, False]
     assert servers() == []
+
+
+def test_how_many_blocks_a_server_is_for():
+    plan = make_plan(resolve(None, {"blocks": 9}))
+    more = [it.more for it in Course(plan.groups[0], plan.config).left()]
+    assert more == [3, 2, 1, 0, 3, 2, 1, 0, 0]
 
 
 def test_each_fault_has_the_status_that_it_has_in_a_fresh_process(staged, engine, tmp_path):
@@ -171,7 +202,7 @@ def servers_of_run(tmp_path):
 
 
 def the_server(servers_of_run):
-    (server,) = servers_of_run._servers.values()
+    ((server,),) = servers_of_run._servers.values()
     return server
 
 

@@ -57,7 +57,11 @@ def declared(name: str) -> Framework:
         },
         environment={it: text.replace("{mode}", first) for it, text in honest.environment.items()},
         aliases={},
-        tuning=replace(honest.tuning, ahead={it.name: ahead for it in faults} if ahead else {}),
+        tuning=replace(
+            honest.tuning,
+            ahead={it.name: ahead for it in faults} if ahead else {},
+            import_varies=False,  # no time of theirs counts
+        ),
     )
 
 

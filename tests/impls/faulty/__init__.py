@@ -37,6 +37,7 @@ FRAMEWORK = Framework(
             "processes": "impls.faulty.processes",
             "threads": "impls.faulty.threads",
         },
+        import_varies=False,
         caches=("FAULTY_CACHE",),
     ),
 )

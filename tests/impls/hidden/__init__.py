@@ -1,6 +1,6 @@
 """The reference with something besides its steps, in a real process."""
 
-from harness.adapter import Framework
+from harness.adapter import Framework, Tuning
 
 FRAMEWORK = Framework(
     title="Hidden",
@@ -16,4 +16,5 @@ FRAMEWORK = Framework(
     },
     color="#000000",
     devices=("cpu",),
+    tuning=Tuning(import_varies=False),
 )
